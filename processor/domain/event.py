@@ -1,0 +1,50 @@
+"""The canonical event: what every provider's report is turned into, and what upstream systems may publish themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+
+from processor.domain.reason import Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.domain.transitions import NODE_OF_REPORT, Node
+
+#: An event whose time is further ahead of its Kafka record than this is refused: its clock cannot be believed.
+MAX_AHEAD = timedelta(hours=24)
+
+
+class Event(msgspec.Struct, gc=False, omit_defaults=True):
+    """One report about one message.
+
+    Decoding checks types and ranges; `node_of` checks the rest of the contract.
+    Unknown fields are allowed and kept out of the fold.
+    """
+
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    message_id: Annotated[str, msgspec.Meta(min_length=1)]
+    channel: Channel
+    status: Status
+    id: str | None = None
+    delivery_id: str | None = None
+    provider: str | None = None
+    provider_message_id: str | None = None
+    recipient: str | None = None
+    #: Which try of ours this report is about, 1 to 99.
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
+    reason: Reason | None = None
+
+
+def node_of(event: Event) -> Node | None:
+    """Give the node that an event reports, or None when the event breaks the contract (`breach_of` says how)."""
+    reason = event.reason
+    return NODE_OF_REPORT.get((event.channel, event.status, reason.permanence if reason is not None else None))
+
+
+def breach_of(event: Event) -> str:
+    """Say how an event for which `node_of` gives None breaks the contract."""
+    reason = event.reason
+    if event.status is Status.FAILED and reason is not None and reason.permanence is Permanence.TRANSIENT:
+        return "status 'failed' with permanence 'transient': a transient reason rides on taken_into_account or pending"
+    return f"status '{event.status.value}' does not exist on channel '{event.channel.value}'"

@@ -1,0 +1,241 @@
+"""The fold: one row, one event, one verdict. Total, never raises, and its rows do not depend on arrival order.
+
+How that is achieved: an event is *joined* into the row's memory (see row.py), and the status is a *function* of that
+memory, `resolve`: sort what was observed by (attempt, time, rank) and walk it by the transition tables. The usual
+event is later than all before it; then the walk takes one step from where it stood. Both ways give the same row;
+tests/domain/test_fold.py compares them, and proves the independence exhaustively.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple
+
+from processor.domain.event import Event
+from processor.domain.moment import to_microseconds
+from processor.domain.reason import Reason
+from processor.domain.row import Claim, NodeReason, Observation, Row
+from processor.domain.status import Channel
+from processor.domain.transitions import REOPENING, TRANSITIONS, Node
+
+#: A place in the walk: attempt, event time in microseconds, node. Its order is the order of the walk.
+Point = tuple[int, int, Node]
+
+#: A reason that says nothing is no reason.
+_NOTHING = Reason()
+
+
+class Verdict(str, Enum):
+    """What one event did to its row. It may depend on arrival order; the row may not."""
+
+    #: The status moved.
+    APPLIED = "applied"
+    #: The status changed because older history arrived.
+    CORRECTED = "corrected"
+    #: New knowledge, same status.
+    LATE = "late"
+    #: A contradiction: effect withheld, evidence kept.
+    REJECTED = "rejected"
+    #: Nothing new.
+    DUPLICATE = "duplicate"
+
+
+class Walk(NamedTuple):
+    """Where a walk over the observations ends."""
+
+    node: Node
+    since: int
+    attempt: int
+    rejected: tuple[Node, ...]
+
+
+def may_move(channel: Channel, current: Node, current_attempt: int, candidate: Node, attempt: int) -> bool:
+    """Say whether the walk may move from `current` to `candidate`."""
+    table = TRANSITIONS[channel]
+    if candidate in table[current]:
+        return True
+    return (
+        current is Node.FAILED_GAVE_UP and attempt > current_attempt and candidate in REOPENING and candidate in table
+    )
+
+
+def contradicts(channel: Channel, current: Node, candidate: Node) -> bool:
+    """Say whether `candidate`, which may not follow `current`, contradicts it; else it is late: already passed."""
+    return current not in TRANSITIONS[channel].get(candidate, ())
+
+
+def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int) -> Walk:
+    """Take one step: move, stay, or stay and remember the candidate as rejected."""
+    current = walk.node
+    if candidate is current:
+        return walk
+    if may_move(channel, current, walk.attempt, candidate, attempt):
+        return Walk(candidate, time, attempt, walk.rejected)
+    if candidate not in walk.rejected and contradicts(channel, current, candidate):
+        return walk._replace(rejected=tuple(sorted((*walk.rejected, candidate))))
+    return walk
+
+
+def resolve(channel: Channel, observations: Iterable[Observation], until: Point | None = None) -> Walk | None:
+    """Walk all that was observed, from the start.
+
+    Args:
+        channel: the channel of the message; a node that it does not have is rejected, wherever it stands.
+        observations: in any order.
+        until: where to stop, before that point; None walks to the end.
+
+    Returns:
+        Where the walk ends; None when nothing was observed that the channel has.
+    """
+    table = TRANSITIONS[channel]
+    seen = {(at.attempt, time, at.node) for at in observations for time in (at.first, at.last)}
+    points = sorted(point for point in seen if point[2] in table and (until is None or point < until))
+    if not points:
+        return None
+    attempt, time, node = points[0]
+    foreign = {point[2] for point in seen if point[2] not in table}
+    walk = Walk(node, time, attempt, tuple(sorted(foreign)))
+    for attempt, time, node in points[1:]:
+        walk = step(channel, walk, node, time, attempt)
+    return walk
+
+
+def fold(row: Row | None, event: Event, node: Node) -> tuple[Row, Verdict]:
+    """Join one event into a row.
+
+    Args:
+        row: what is known of the message, or None.
+        event: the report.
+        node: what `node_of(event)` gave; the caller has dead-lettered an event for which that is None.
+
+    Returns:
+        The new row and the verdict. On `duplicate` the row is the very object that came in.
+    """
+    time = to_microseconds(event.time)
+    if row is None:
+        return _first_row(event, node, time), Verdict.APPLIED
+    point = (event.attempt, time, node)
+    observations, replaced = _observe(row.observations, point)
+    channel = _join_channel(row, event, time)
+    if observations is row.observations and channel is row.channel:
+        return _with_claims(row, event, node, time)
+    newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
+    before = Walk(row.node, row.since, row.attempt, row.rejected)
+    if newest and not replaced and channel is row.channel:
+        walk = step(channel, before, node, time, event.attempt)
+        refused = walk.node is not node and contradicts(channel, before.node, node)
+    else:
+        walk = resolve(channel, observations) or before
+        refused = _is_refused(channel, observations, point)
+    joined = _join(row, event, node, time, channel, walk, observations)
+    if walk.node is not row.node:
+        return joined, Verdict.APPLIED if newest else Verdict.CORRECTED
+    return joined, Verdict.REJECTED if refused else Verdict.LATE
+
+
+def _first_row(event: Event, node: Node, time: int) -> Row:
+    return Row(
+        event.channel,
+        node,
+        time,
+        event.attempt,
+        (),
+        (Observation(event.attempt, node, time, time),),
+        _join_claim(None, event.delivery_id, time),
+        _join_claim(None, event.recipient, time),
+        _join_claim(None, event.provider, time),
+        _join_claim(None, event.provider_message_id, time),
+        _join_reason((), event, node, time),
+    )
+
+
+def _with_claims(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+    """Join an event whose observation is known already: it may still name a delivery, a recipient or a reason."""
+    walk = Walk(row.node, row.since, row.attempt, row.rejected)
+    joined = _join(row, event, node, time, row.channel, walk, row.observations)
+    return (row, Verdict.DUPLICATE) if joined == row else (joined, Verdict.LATE)
+
+
+def _join(  # noqa: PLR0913 - the parts of a row
+    row: Row,
+    event: Event,
+    node: Node,
+    time: int,
+    channel: Channel,
+    walk: Walk,
+    observations: tuple[Observation, ...],
+) -> Row:
+    return Row(
+        channel,
+        walk.node,
+        walk.since,
+        walk.attempt,
+        walk.rejected,
+        observations,
+        _join_claim(row.delivery_id, event.delivery_id, time),
+        _join_claim(row.recipient, event.recipient, time),
+        _join_claim(row.provider, event.provider, time),
+        _join_claim(row.provider_message_id, event.provider_message_id, time),
+        _join_reason(row.reasons, event, node, time),
+    )
+
+
+def _observe(observations: tuple[Observation, ...], point: Point) -> tuple[tuple[Observation, ...], bool]:
+    """Join one point into what was observed.
+
+    Returns:
+        The observations (the same object when the point lies within what is known), and whether a point that an
+        earlier walk stepped on was replaced by this one; then only a full walk gives the truth.
+    """
+    attempt, time, node = point
+    for index, at in enumerate(observations):
+        if at.node is node and at.attempt == attempt:
+            if at.first <= time <= at.last:
+                return observations, False
+            joined = Observation(attempt, node, min(at.first, time), max(at.last, time))
+            return (*observations[:index], joined, *observations[index + 1 :]), at.first != at.last
+        if (at.attempt, at.node) > (attempt, node):
+            return (*observations[:index], Observation(attempt, node, time, time), *observations[index:]), False
+    return (*observations, Observation(attempt, node, time, time)), False
+
+
+def _is_refused(channel: Channel, observations: tuple[Observation, ...], point: Point) -> bool:
+    """Say whether a walk over the observations refuses this point where it steps on it."""
+    node = point[2]
+    before = resolve(channel, observations, until=point)
+    if before is None or before.node is node:
+        return node not in TRANSITIONS[channel]
+    if may_move(channel, before.node, before.attempt, node, point[0]):
+        return False
+    return contradicts(channel, before.node, node)
+
+
+def _join_channel(row: Row, event: Event, time: int) -> Channel:
+    """Give the channel that was named first; the smaller one where the times are equal."""
+    if event.channel is row.channel:
+        return row.channel
+    first = min(at.first for at in row.observations)
+    return min((first, row.channel), (time, event.channel))[1]
+
+
+def _join_claim(claim: Claim | None, value: str | None, time: int) -> Claim | None:
+    if not value:
+        return claim
+    if claim is None or (time, value) < (claim.time, claim.value):
+        return Claim(time, value)
+    return claim
+
+
+def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time: int) -> tuple[NodeReason, ...]:
+    reason = event.reason
+    if reason is None or reason == _NOTHING:
+        return reasons
+    for index, given in enumerate(reasons):
+        if given.node is node:
+            if (time, reason.order()) <= (given.time, given.reason.order()):
+                return reasons
+            return (*reasons[:index], NodeReason(node, time, reason), *reasons[index + 1 :])
+        if given.node > node:
+            return (*reasons[:index], NodeReason(node, time, reason), *reasons[index:])
+    return (*reasons, NodeReason(node, time, reason))

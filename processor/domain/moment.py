@@ -1,0 +1,38 @@
+"""Moments as whole microseconds since 1970-01-01T00:00:00Z: what rows remember and the fold compares."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_microseconds(time: datetime) -> int:
+    """Convert an aware datetime to microseconds since the epoch, exactly."""
+    return (time - EPOCH) // _MICROSECOND
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Convert microseconds since the epoch to an aware datetime in UTC.
+
+    Raises:
+        OverflowError: the moment lies outside the years 1 to 9999.
+    """
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+@lru_cache(maxsize=16_384)
+def _second(seconds: int) -> str:
+    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+
+
+def to_rfc3339(microseconds: int) -> str:
+    """Write a moment as RFC 3339 in UTC, with no, three or six digits of fraction: the fewest that are exact."""
+    seconds, fraction = divmod(microseconds, 1_000_000)
+    if not fraction:
+        return _second(seconds) + "Z"
+    if fraction % 1000:
+        return f"{_second(seconds)}.{fraction:06d}Z"
+    return f"{_second(seconds)}.{fraction // 1000:03d}Z"

@@ -1,0 +1,87 @@
+"""Why a message stands where it stands.
+
+Categories and their codes: Adobe Campaign, "Delivery failures" (campaign.en, help/v8/send/delivery-failures.md,
+"Technical value"). `personalization` is our own: Adobe's page of statuses names the case, its list has no code for it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from processor.domain.status import Permanence
+
+
+class Category(str, Enum):
+    """What kind of reason it is."""
+
+    UNDEFINED = "undefined"
+    USER_UNKNOWN = "user_unknown"
+    INVALID_DOMAIN = "invalid_domain"
+    UNREACHABLE = "unreachable"
+    ACCOUNT_DISABLED = "account_disabled"
+    MAILBOX_FULL = "mailbox_full"
+    NOT_CONNECTED = "not_connected"
+    ADDRESS_NOT_SPECIFIED = "address_not_specified"
+    DENYLISTED = "denylisted"
+    QUARANTINED = "quarantined"
+    DUPLICATE = "duplicate"
+    EXCLUDED_BY_RULE = "excluded_by_rule"
+    EXCLUDED_BY_ARBITRATION = "excluded_by_arbitration"
+    BAD_QUALITY_ADDRESS = "bad_quality_address"
+    UNQUALIFIED_ADDRESS = "unqualified_address"
+    NOT_ELIGIBLE = "not_eligible"
+    TARGET_LIMITED = "target_limited"
+    REFUSED = "refused"
+    ERROR_IGNORED = "error_ignored"
+    CONTROL_ADDRESS = "control_address"
+    PERSONALIZATION = "personalization"
+
+
+#: Adobe's technical value of each category; `personalization` has none.
+ADOBE_CODES: dict[Category, int] = {
+    Category.UNDEFINED: 0,
+    Category.USER_UNKNOWN: 1,
+    Category.INVALID_DOMAIN: 2,
+    Category.UNREACHABLE: 3,
+    Category.ACCOUNT_DISABLED: 4,
+    Category.MAILBOX_FULL: 5,
+    Category.NOT_CONNECTED: 6,
+    Category.ADDRESS_NOT_SPECIFIED: 7,
+    Category.DENYLISTED: 8,
+    Category.QUARANTINED: 9,
+    Category.DUPLICATE: 10,
+    Category.EXCLUDED_BY_RULE: 11,
+    Category.EXCLUDED_BY_ARBITRATION: 12,
+    Category.BAD_QUALITY_ADDRESS: 14,
+    Category.UNQUALIFIED_ADDRESS: 15,
+    Category.NOT_ELIGIBLE: 16,
+    Category.TARGET_LIMITED: 17,
+    Category.REFUSED: 20,
+    Category.ERROR_IGNORED: 25,
+    Category.CONTROL_ADDRESS: 127,
+}
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a provider said, in one language; every field may be absent."""
+
+    permanence: Permanence | None = None
+    category: Category | None = None
+    #: The enhanced status code of RFC 3463 ("5.1.1") or the SMPP state; else the provider's closest equivalent.
+    code: str | None = None
+    #: The provider's own code ("550", "30003").
+    provider_code: str | None = None
+    #: The provider's own words.
+    text: str | None = None
+
+    def order(self) -> tuple[str, str, str, str, str]:
+        """Give the place of this reason in a total order, so that a tie of time has one winner."""
+        return (
+            self.permanence or "",
+            self.category or "",
+            self.code or "",
+            self.provider_code or "",
+            self.text or "",
+        )

@@ -1,0 +1,162 @@
+"""Topics on the broker: created from, and checked against, their declaration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+
+from processor.engine import clients
+from processor.engine.stage import Stage
+from processor.logs import get_logger
+from processor.settings import Settings
+from processor.topics import TOPICS, Topic
+
+log = get_logger(__name__)
+
+#: Seconds between attempts to reach a broker that is away.
+_RETRY_SECONDS = 1.0
+
+
+class TopicsError(Exception):
+    """Topics are not as declared. `problems` names each with its mend."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+async def create_topics(settings: Settings) -> list[str]:
+    """Create the topics that do not exist yet; give their names."""
+    admin = clients.admin(settings)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in TOPICS if settings.topic_prefix + topic.name not in existing]
+        if missing:
+            await _create(admin, [_new_topic(settings, topic) for topic in missing])
+        return [settings.topic_prefix + topic.name for topic in missing]
+    finally:
+        await admin.close()
+
+
+async def _create(admin: Any, new_topics: Sequence[NewTopic]) -> None:
+    response = await admin.create_topics(new_topics)
+    for name, code, *rest in response.topic_errors:
+        if code not in {0, TopicAlreadyExistsError.errno}:
+            raise TopicsError(
+                [f"{name} cannot be created: {for_code(code).__name__} {rest[0] if rest else ''}".strip()]
+            )
+
+
+def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
+    replicas = settings.replication_factor
+    return NewTopic(
+        settings.topic_prefix + topic.name,
+        settings.partitions,
+        replicas,
+        # aiokafka wants an (empty) assignment beside "the broker's default".
+        replica_assignments={} if replicas == -1 else None,
+        topic_configs=dict(topic.config),
+    )
+
+
+async def check_topics(settings: Settings) -> list[str]:
+    """Compare the topics on the broker with their declaration; give what is wrong, each with its mend."""
+    admin = clients.admin(settings)
+    await admin.start()
+    try:
+        counts = await _counts(admin)
+        problems = _shape_problems(settings, TOPICS, counts)
+        present = [topic for topic in TOPICS if settings.topic_prefix + topic.name in counts]
+        for topic in present:
+            problems.extend(await _config_problems(admin, settings, topic))
+        return problems
+    finally:
+        await admin.close()
+
+
+async def _counts(admin: Any) -> dict[str, int]:
+    described = await admin.describe_topics()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def count_partitions(settings: Settings, topic: str) -> int:
+    """Give the number of partitions of a topic.
+
+    Raises:
+        LookupError: the topic does not exist.
+    """
+    admin = clients.admin(settings)
+    await admin.start()
+    try:
+        counts = await _counts(admin)
+    finally:
+        await admin.close()
+    if topic not in counts:
+        raise LookupError(f"topic {topic} does not exist: run `delivery-status topics create`")
+    return counts[topic]
+
+
+def _shape_problems(settings: Settings, topics: Iterable[Topic], counts: dict[str, int]) -> list[str]:
+    problems = []
+    events = counts.get(settings.topic_prefix + "events.v1")
+    for topic in topics:
+        name = settings.topic_prefix + topic.name
+        if name not in counts:
+            problems.append(f"topic {name} does not exist: run `delivery-status topics create`")
+        elif events is not None and counts[name] != events:
+            problems.append(
+                f"topic {name} has {counts[name]} partitions, and {settings.topic_prefix}events.v1 has {events}: they must "
+                "have the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
+            )
+    return problems
+
+
+async def _config_problems(admin: Any, settings: Settings, topic: Topic) -> list[str]:
+    name = settings.topic_prefix + topic.name
+    [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    found = {entry[0]: entry[1] for resource in response.resources for entry in resource[4]}
+    problems = []
+    for option, wanted in topic.config.items():
+        if _differs(option, wanted, found.get(option)):
+            mend = f"kafka-configs.sh --alter --topic {name} --add-config {option}={wanted}"
+            problems.append(f"topic {name} has {option}={found.get(option)}, and needs {wanted}: {mend}")
+    return problems
+
+
+def _differs(option: str, wanted: str, found: str | None) -> bool:
+    """Say whether a topic's option is a problem: its policy must be ours, its limits may be wider."""
+    if found is None or option == "cleanup.policy":
+        return found != wanted
+    if option == "retention.ms":
+        return int(found) != -1 and int(found) < int(wanted)
+    return int(found) < int(wanted)
+
+
+async def partition_counts(settings: Settings, stages: Iterable[Stage]) -> dict[str, int]:
+    """Give the number of partitions of every topic; a broker that is away is waited for.
+
+    Raises:
+        TopicsError: a topic that the stages need does not exist or has another number of partitions.
+    """
+    needed = {topic.name: topic for stage in stages for topic in (*stage.inputs, *stage.outputs)}.values()
+    while True:
+        admin = clients.admin(settings)
+        try:
+            await admin.start()
+            counts = await _counts(admin)
+            break
+        except (KafkaConnectionError, KafkaError, OSError) as error:
+            log.warning("broker_away", brokers=settings.brokers, error=repr(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            await admin.close()
+    problems = _shape_problems(settings, needed, counts)
+    if problems:
+        raise TopicsError(problems)
+    return counts

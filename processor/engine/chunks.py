@@ -1,0 +1,182 @@
+"""Faust's consumer, made to hand over chunks of records instead of single messages.
+
+Every per-message cost of Faust becomes a per-chunk cost. Faust drops fetched records in several places around a
+rebalance (flow stopped, generation changed, queue cleared) and does not put them back. So each chunk says at which
+position of its partition it starts and ends, and a partition takes only the chunk that starts where the last one
+ended (see partition.py): a dropped chunk shows as a hole, whoever dropped it, and is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Container, Mapping
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from faust import Schema
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from processor.engine import clients
+from processor.engine.stage import Record
+from processor.settings import Settings
+
+
+class Chunk(NamedTuple):
+    """Consecutive records of one partition, as one fetch gave them.
+
+    Positions step over what a reader never sees (markers and records of aborted transactions), so a chunk without
+    records can still move the position.
+    """
+
+    #: Every record from this offset on is in this chunk or came before it; None: not known.
+    start: int | None
+    #: The offset that comes after this chunk.
+    end: int
+    records: list[Record]
+
+
+class ChunkSchema(Schema):  # type: ignore[misc]
+    """Hands a chunk through Faust undecoded."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """Give the function that makes an event of a message."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - Faust's signature
+            return app.create_event(message.key, message.value, message.headers, message)
+
+        return decode
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that fetches and keeps the group membership alive while the main thread folds."""
+
+    def _create_worker_consumer(self, transport: ChunkTransport) -> Any:
+        # Faust would fall back to round robin without tables, which moves every partition at each rebalance.
+        self._assignor = self.app.assignor
+        return clients.group_consumer(transport.settings, self._assignor)
+
+    async def fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
+        """Fetch what there is of the wanted partitions, waiting up to `timeout` seconds for the first records."""
+        found: Mapping[TP, Chunk] = await self.call_thread(self._fetch_chunks, wanted, timeout)
+        return found
+
+    async def _fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
+        consumer = self._ensure_consumer()
+        if not self.consumer.flow_active:
+            return {}
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        before = self._positions()
+        with consumer._fetcher._subscriptions.fetch_context():
+            fetched = await consumer._fetcher.fetched_records(wanted, timeout=timeout)
+        return dict(self._chunks(before, fetched))
+
+    def _chunks(self, before: Mapping[TP, int], fetched: Mapping[Any, list[Record]]) -> Any:
+        for tp, end in self._positions().items():
+            records = fetched.get(tp, [])
+            start = before.get(tp)
+            if records and start is not None:
+                # A seek may have gone back while the fetch waited.
+                start = min(start, records[0].offset)
+            if records or (start is not None and end > start):
+                yield tp, Chunk(start, end, records)
+
+    def _positions(self) -> dict[TP, int]:
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        states = {} if assignment is None else {tp: assignment.state_value(tp) for tp in assignment.tps}
+        return {
+            TP(tp.topic, tp.partition): state._position
+            for tp, state in states.items()
+            if state is not None and state.has_valid_position
+        }
+
+    def wake(self) -> None:
+        """Make a fetch that waits look again at which partitions are wanted. May be called from any thread."""
+        consumer = self._consumer
+        if consumer is not None and not consumer._closed:
+            self.thread_loop.call_soon_threadsafe(self._wake_waiters)
+
+    def _wake_waiters(self) -> None:
+        fetcher = self._ensure_consumer()._fetcher
+        for waiter in list(fetcher._fetch_waiters):
+            fetcher._notify(waiter)
+
+    async def seek_to(self, tp: TP, offset: int) -> None:
+        """Make `offset` the next that is fetched, if the partition is still assigned."""
+        await self.call_thread(self._seek_to, TopicPartition(tp.topic, tp.partition), offset)
+
+    async def _seek_to(self, tp: TopicPartition, offset: int) -> None:
+        try:
+            self._ensure_consumer().seek(tp, offset)
+        except IllegalStateError:
+            return  # Revoked meanwhile; whoever gets it starts from the committed offset.
+
+
+class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer, with one message a partition and fetch: its value is the chunk."""
+
+    _thread: ChunkConsumerThread
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Yield one message for each partition that has records and whose queue has room."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        if self.should_stop:
+            return
+        generation = self.app.consumer_generation_id
+        chunks = await self._thread.fetch_chunks(self.transport.wanted, timeout)
+        for tp, chunk in chunks.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation or self.should_stop:
+                return
+            yield tp, self._message(tp, chunk, generation)
+
+    def _message(self, tp: TP, chunk: Chunk, generation: int) -> ConsumerMessage:
+        # Faust drops messages below the offset that it read last; a chunk judges that by itself.
+        self._read_offset[tp] = None
+        message = ConsumerMessage(
+            tp.topic, tp.partition, chunk.end, 0.0, 0, None, None, chunk, None, 0, 0, tp, generation_id=generation
+        )
+        return message
+
+    async def seek_to(self, tp: TP, offset: int) -> None:
+        """Make `offset` the next that is fetched from a partition."""
+        await self._thread.seek_to(tp, offset)
+
+    def wake(self) -> None:
+        """Make a fetch that waits look again at which partitions are wanted."""
+        self._thread.wake()
+
+    async def perform_seek(self) -> None:
+        """Leave the positions alone: a partition seeks by itself when it has been opened."""
+
+
+class ChunkProducer(driver.Producer):  # type: ignore[misc]
+    """Faust's own producer, which we never write with; it must still be able to connect."""
+
+    def _settings_auth(self) -> Mapping[str, Any]:
+        options = clients.connection(self.transport.settings)
+        return {name: option for name, option in options.items() if name.startswith(("security_", "ssl_", "sasl_"))}
+
+
+class ChunkTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's transport over aiokafka, with our consumer."""
+
+    Consumer = ChunkConsumer
+    Producer = ChunkProducer
+
+    #: Set by the worker before the app starts.
+    settings: Settings
+    #: Which partitions may be fetched now; asked for membership from the consumer's thread.
+    wanted: Container[TP]
+
+
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it has ended, whatever its end."""
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,110 @@
+"""Every Kafka client that we make, so that security and names are settled in one place."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from processor.settings import Settings
+from processor.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
+
+#: Bytes of one fetch from one partition, and of one batch that we write: some thousand records.
+_FETCH_BYTES = 1024 * 1024
+_BATCH_BYTES = 1024 * 1024
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """Give what every aiokafka client needs to reach the brokers.
+
+    Raises:
+        OSError, ssl.SSLError: the certificate files of the settings cannot be used.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.brokers,
+        "client_id": settings.app_id,
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.uses_tls:
+        options["ssl_context"] = _ssl_context(settings)
+    if settings.uses_sasl:
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        options["sasl_plain_username"] = settings.sasl_username
+        options["sasl_plain_password"] = settings.sasl_password
+    return options
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.tls_ca_file)
+    context.check_hostname = settings.tls_check_hostname
+    if settings.tls_certificate_file is not None:
+        context.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file, settings.tls_key_password or None)
+    return context
+
+
+def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafkaConsumer:
+    """Make the consumer that Faust reads the stages' input with: committed records only, offsets are ours to commit."""
+    session_ms = int(settings.session_timeout * 1000)
+    return AIOKafkaConsumer(
+        **connection(settings),
+        group_id=settings.app_id,
+        partition_assignment_strategy=[assignor],
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        # Faust's loop polls without pause; how long a chunk takes says nothing about the member's health.
+        max_poll_interval_ms=24 * 60 * 60 * 1000,
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        fetch_max_bytes=32 * _FETCH_BYTES,
+        fetch_max_wait_ms=250,
+        request_timeout_ms=max(40_000, session_ms + 5_000),
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=session_ms // 4,
+        rebalance_timeout_ms=60_000,
+        metadata_max_age_ms=30_000,
+        **options,
+    )
+
+
+def reader(settings: Settings, **options: Any) -> AIOKafkaConsumer:
+    """Make a consumer that belongs to no group and reads committed records of partitions that it is told."""
+    return AIOKafkaConsumer(
+        **connection(settings),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=4 * _FETCH_BYTES,
+        **options,
+    )
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
+    """Make the producer of one partition; starting it fences every older one with the same id."""
+    return AIOKafkaProducer(
+        **connection(settings),
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(settings.commit_timeout * 1000) + 10_000,
+        max_batch_size=_BATCH_BYTES,
+        max_request_size=OUTPUT_MAX_BYTES,
+        request_timeout_ms=int(settings.commit_timeout * 1000),
+    )
+
+
+def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
+    """Make an idempotent producer for publishing outside of transactions."""
+    return AIOKafkaProducer(
+        **connection(settings),
+        enable_idempotence=True,
+        max_batch_size=_BATCH_BYTES,
+        max_request_size=INPUT_MAX_BYTES,
+        linger_ms=5,
+        **options,
+    )
+
+
+def admin(settings: Settings) -> AIOKafkaAdminClient:
+    """Make an administration client."""
+    return AIOKafkaAdminClient(**connection(settings))

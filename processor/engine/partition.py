@@ -1,0 +1,377 @@
+"""One partition of one stage: recovery, then one transaction per chunk, until it is closed.
+
+A partition is the unit of everything that can go wrong. It has its own work (rows, counts), its own bounded queue, its
+own task and its own transactional producer, whose id names stage input and partition: starting that producer fences
+whoever else still believes it owns the partition.
+
+Exactly once rests on four rules:
+
+1. What a chunk wrote and the offset after it are committed together, or not at all.
+2. State is what the changelog holds. After any failure the work is dropped and recovered; it is never repaired.
+3. A chunk is taken only where the last one ended. A hole is read again, an overlap is skipped.
+4. Reading starts at the group's committed offset, asked for after the fencing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
+
+from processor.engine import clients
+from processor.engine.chunks import Chunk
+from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work, Written
+from processor.logs import get_logger
+from processor.metrics import Metrics
+from processor.settings import Settings
+
+log = get_logger(__name__)
+
+#: A partition whose queue holds this many chunks' worth of records is not fetched until some are done.
+_QUEUE_CHUNKS = 2
+
+#: Seconds between attempts to open a partition: a broker that is away is waited for.
+_RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+#: Seconds that an offset which only steps over markers may wait for records to be committed with.
+_IDLE_COMMIT_SECONDS = 1.0
+
+
+_NO_HEADERS: list[tuple[str, bytes]] = []
+
+
+class State(str, Enum):
+    """Where a partition is in its life."""
+
+    RECOVERING = "recovering"
+    RUNNING = "running"
+    CLOSING = "closing"
+
+
+class FencedError(Exception):
+    """Another worker has opened this partition: what we hold is no longer true."""
+
+
+class Parked(NamedTuple):
+    """The work of a partition that was closed in good order, and the changelog position that it reflects."""
+
+    work: Work
+    position: int
+
+
+class Host(Protocol):
+    """What a partition asks of its worker."""
+
+    settings: Settings
+    metrics: Metrics
+
+    async def committed_offset(self, tp: TopicPartition) -> int | None:
+        """Ask the broker for the group's committed offset."""
+
+    async def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Make `offset` the next that is fetched."""
+
+    def wake(self) -> None:
+        """Make the fetch look again at which partitions have room."""
+
+    @property
+    def partition_counts(self) -> dict[str, int]:
+        """Partitions of each topic."""
+
+
+class Partition:
+    """One input partition of a stage, owned by this worker until it is closed."""
+
+    def __init__(self, stage: Stage, tp: TopicPartition, changelog: TopicPartition | None, host: Host) -> None:
+        self.stage = stage
+        self.tp = tp
+        self.changelog = changelog
+        self.state = State.RECOVERING
+        self.work: Work | None = None
+        #: The next offset to commit, and the next that a chunk must start at.
+        self.committed = 0
+        self.arrived = 0
+        self.last_commit = time.monotonic()
+        #: Changelog records read and to read, while recovering.
+        self.recovered = 0
+        self.to_recover = 0
+        self._host = host
+        self._settings = host.settings
+        self._queue: deque[Chunk] = deque()
+        self._queued = 0
+        self._arrival = asyncio.Event()
+        self._changelog_position = 0
+        self._seeking = False
+
+    def has_room(self) -> bool:
+        """Say whether more may be fetched. Safe to ask from another thread."""
+        return (
+            self.state is State.RUNNING
+            and not self._seeking
+            and self._queued < _QUEUE_CHUNKS * self._settings.chunk_records
+        )
+
+    async def accept(self, chunk: Chunk) -> None:
+        """Queue a chunk; one that leaves a hole is dropped, and the hole is read again."""
+        if self.state is not State.RUNNING or self._seeking:
+            return
+        if chunk.start is None or chunk.start > self.arrived:
+            await self._reread(chunk)
+            return
+        if chunk.end <= self.arrived:
+            return
+        if chunk.start < self.arrived:
+            chunk = chunk._replace(records=[record for record in chunk.records if record.offset >= self.arrived])
+        self.arrived = chunk.end
+        self._queue.append(chunk)
+        self._queued += len(chunk.records)
+        self._arrival.set()
+
+    async def _reread(self, chunk: Chunk) -> None:
+        log.info("chunk_reread", topic=self.tp.topic, partition=self.tp.partition, start=chunk.start, at=self.arrived)
+        self._seeking = True
+        try:
+            await self._host.seek(self.tp, self.arrived)
+        finally:
+            self._seeking = False
+        self._host.wake()
+
+    async def run(self, parked: Parked | None = None) -> Parked | None:
+        """Open the partition and fold its chunks until `close`.
+
+        Returns:
+            The work, when it was closed in good order and may be taken up again.
+
+        Raises:
+            FencedError: another worker has the partition.
+            Exception: a fault of ours. The state of the partition is worthless and the worker must end.
+        """
+        attempt = 0
+        while self.state is not State.CLOSING:
+            producer = clients.transactional_producer(self._settings, self._transactional_id)
+            try:
+                await self._open(producer, parked)
+                attempt = 0
+                await self._fold_chunks(producer)
+                return None if self.work is None else Parked(self.work, self._changelog_position)
+            except ProducerFenced as error:
+                raise FencedError(f"{self.tp.topic}[{self.tp.partition}]: {error}") from error
+            except (KafkaError, OSError, asyncio.TimeoutError) as error:
+                self._host.metrics.reopened.labels(self.stage.name).inc()
+                log.warning(
+                    "partition_reopens",
+                    topic=self.tp.topic,
+                    partition=self.tp.partition,
+                    error=repr(error),
+                    try_=attempt,
+                )
+            finally:
+                await self._abandon(producer)
+            parked = None
+            self._drop()
+            await self._pause(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
+            attempt += 1
+        return None
+
+    @property
+    def _transactional_id(self) -> str:
+        return f"{self._settings.app_id}-{self.tp.topic}-{self.tp.partition}"
+
+    def close(self) -> None:
+        """Ask the task to finish the chunk it is in and end."""
+        self.state = State.CLOSING
+        self._arrival.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless the partition is closed meanwhile."""
+        if self.state is State.CLOSING:
+            return
+        self._arrival.clear()
+        try:
+            await asyncio.wait_for(self._arrival.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+
+    def _drop(self) -> None:
+        """Forget everything that came from memory: the changelog is the truth."""
+        if self.work is not None:
+            self.work.released()
+        self.work = None
+        self._queue.clear()
+        self._queued = 0
+        if self.state is State.RUNNING:
+            self.state = State.RECOVERING
+
+    async def _abandon(self, producer: AIOKafkaProducer) -> None:
+        """Close a producer; what it did not commit is aborted by the next one with its id."""
+        try:
+            await asyncio.wait_for(producer.stop(), 5)
+        except (KafkaError, OSError, asyncio.TimeoutError):
+            await producer.client.close()
+
+    async def _open(self, producer: AIOKafkaProducer, parked: Parked | None) -> None:
+        await self._within(producer.start())
+        if parked is None:
+            counts = self._host.partition_counts
+            self.work = self.stage.start(Partitioning(self.tp.topic, self.tp.partition, counts))
+            self._changelog_position = 0
+        else:
+            self.work, self._changelog_position = parked
+            self.work.regained()
+        if self.changelog is not None:
+            await self._recover(self.changelog, self.work)
+        self.work.restored()
+        self.committed = self.arrived = await self._first_offset()
+        await self._host.seek(self.tp, self.arrived)
+        self.last_commit = time.monotonic()
+        if self.state is State.RECOVERING:
+            self.state = State.RUNNING
+        self._host.wake()
+
+    async def _within(self, awaitable: Awaitable[Any]) -> Any:
+        return await asyncio.wait_for(awaitable, self._settings.commit_timeout)
+
+    async def _first_offset(self) -> int:
+        """Give the offset to read from: the committed one, or the oldest there is."""
+        reader = clients.reader(self._settings)
+        await self._within(reader.start())
+        try:
+            oldest: int = (await self._within(reader.beginning_offsets([self.tp])))[self.tp]
+        finally:
+            await reader.stop()
+        committed = await self._within(self._host.committed_offset(self.tp))
+        if committed is None:
+            return oldest
+        if committed < oldest:
+            log.error(
+                "records_expired_unread",
+                topic=self.tp.topic,
+                partition=self.tp.partition,
+                records=oldest - committed,
+                mend="raise retention.ms of the topic, or keep the worker running",
+            )
+        return max(committed, oldest)
+
+    async def _recover(self, changelog: TopicPartition, work: Work) -> None:
+        """Read the changelog from where the work stands to its end.
+
+        The end is asked for after the fencing, so nobody writes behind it. `position` steps over markers.
+        """
+        reader = clients.reader(self._settings)
+        await self._within(reader.start())
+        try:
+            reader.assign([changelog])
+            end = (await self._within(reader.end_offsets([changelog])))[changelog]
+            begin = (await self._within(reader.beginning_offsets([changelog])))[changelog]
+            position = max(self._changelog_position, begin)
+            reader.seek(changelog, position)
+            self.recovered, self.to_recover = 0, end - position
+            while self.state is not State.CLOSING and position < end:
+                fetched = await self._within(reader.getmany(timeout_ms=200))
+                for record in fetched.get(changelog, ()):
+                    work.restore(record.key, record.value)
+                position = await self._within(reader.position(changelog))
+                self.recovered = self.to_recover - max(0, end - position)
+                await asyncio.sleep(0)
+            self._changelog_position = position
+        finally:
+            await reader.stop()
+
+    async def _fold_chunks(self, producer: AIOKafkaProducer) -> None:
+        while self.state is State.RUNNING:
+            if not self._queue:
+                await self._pause(_IDLE_COMMIT_SECONDS)
+                continue
+            records, end = self._take()
+            if not records and not await self._stays_idle():
+                continue
+            await self._commit(producer, records, end)
+
+    def _take(self) -> tuple[list[Record], int]:
+        """Take what waits, up to one transaction's worth: the cost of a transaction is paid once."""
+        records: list[Record] = []
+        end = self.committed
+        while self._queue and len(records) < self._settings.chunk_records:
+            chunk = self._queue.popleft()
+            records.extend(chunk.records)
+            end = chunk.end
+        had_room = self.has_room()
+        self._queued -= len(records)
+        if not had_room:
+            self._host.wake()
+        return records, end
+
+    async def _stays_idle(self) -> bool:
+        """Wait for records that an offset could be committed with; say whether none came."""
+        await self._pause(_IDLE_COMMIT_SECONDS)
+        return not self._queue and self.state is State.RUNNING
+
+    async def _commit(self, producer: AIOKafkaProducer, records: Sequence[Record], end: int) -> None:
+        """Turn records into one transaction, and make it true."""
+        work = self.work
+        if work is None:
+            raise RuntimeError("a partition that runs has its work")
+        started = time.perf_counter()
+        outbox = Outbox()
+        if records:
+            work.process(records, outbox)
+        written = await self._within(self._transact(producer, outbox, end))
+        self.committed = end
+        self._changelog_position = max(self._changelog_position, written)
+        self.last_commit = time.monotonic()
+        work.committed()
+        if records:
+            metrics = self._host.metrics
+            metrics.commit_seconds.labels(self.stage.name).observe(time.perf_counter() - started)
+            metrics.chunk_records.labels(self.stage.name).observe(len(records))
+
+    async def _transact(self, producer: AIOKafkaProducer, outbox: Outbox, end: int) -> int:
+        """Write the outbox and the offset in one transaction.
+
+        Returns:
+            The changelog position after what was written there; 0 when nothing was.
+        """
+        await producer.begin_transaction()
+        sends = [self._send(producer, tp, records) for tp, records in outbox.records.items()]
+        offsets = {self.tp: OffsetAndMetadata(end, "")}
+        results = await asyncio.gather(
+            producer.send_offsets_to_transaction(offsets, self._settings.app_id), *sends, return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        await producer.commit_transaction()
+        after = dict(zip(outbox.records, results[1:], strict=True))
+        return after.get(tuple(self.changelog), 0) if self.changelog is not None else 0
+
+    async def _send(self, producer: AIOKafkaProducer, tp: tuple[str, int], records: Sequence[Written]) -> int:
+        """Send records in as few batches as they fit into; give the offset after the last."""
+        topic, partition = tp
+        sent = []
+        batch = producer.create_batch()
+        for timestamp, key, value, headers in records:
+            # aiokafka's C code takes a list only.
+            listed = list(headers) if headers else _NO_HEADERS
+            if batch.append(timestamp=timestamp, key=key, value=value, headers=listed) is None:
+                sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
+                batch = producer.create_batch()
+                batch.append(timestamp=timestamp, key=key, value=value, headers=listed)
+        sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
+        after = 0
+        for future, count in sent:
+            after = (await future).offset + count
+        return after
+
+
+#: What a worker is told when a partition cannot go on.
+OnFailure = Callable[[Partition, BaseException], None]
+
+#: Errors that mean the broker is away, not that we are wrong.
+BROKER_AWAY = (KafkaConnectionError, OSError, asyncio.TimeoutError)

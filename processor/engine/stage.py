@@ -1,0 +1,103 @@
+"""What a stage declares, and what the work of one of its partitions must offer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from processor.deadletter import Headers
+from processor.topics import Topic
+
+
+class Record(Protocol):
+    """One record as it was read."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Written(NamedTuple):
+    """One record to write."""
+
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Outbox:
+    """What one chunk writes, by topic and partition: all of it is committed, or none."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, int], list[Written]] = defaultdict(list)
+
+    def add(  # noqa: PLR0913 - the parts of a Kafka record
+        self,
+        topic: str,
+        partition: int,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+    ) -> None:
+        """Add one record; the timestamp is in milliseconds."""
+        self.records[topic, partition].append(Written(timestamp, key, value, headers))
+
+
+class Work(Protocol):
+    """One partition's share of a stage: its state and what it does with a chunk.
+
+    The engine calls `restore` for what its changelog holds, then `process` and `committed` in turn. It never calls
+    `process` again before `committed`: when a transaction fails it drops the whole object and makes a new one.
+    """
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take one committed record of the changelog; a null value is a tombstone."""
+
+    def restored(self) -> None:
+        """Learn that the changelog has been read to its end."""
+
+    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
+        """Turn a chunk into what is to be written. Must not raise for anything that a record may hold."""
+
+    def committed(self) -> None:
+        """Learn that all of the last chunk is true now: update the store, the views and the metrics."""
+
+    def released(self) -> None:
+        """Learn that this partition is no longer ours: take back what it added to gauges."""
+
+    def regained(self) -> None:
+        """Learn that the partition is ours again, and that `restore` will now be called for what others wrote."""
+
+
+class Partitioning(NamedTuple):
+    """Where a partition's work stands among the others."""
+
+    topic: str
+    number: int
+    #: Partitions of each topic, by its full name.
+    counts: Mapping[str, int]
+
+
+class Stage(NamedTuple):
+    """A stage: what it reads, where its state is kept, what it writes, and how one partition's work is made."""
+
+    name: str
+    inputs: tuple[Topic, ...]
+    #: The compacted topic whose partition n holds the state of input partition n; None: the stage keeps none.
+    changelog: Topic | None
+    outputs: tuple[Topic, ...]
+    start: Callable[[Partitioning], Work]

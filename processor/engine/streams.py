@@ -1,0 +1,114 @@
+"""Plain reading and writing of topics, for the commands: no group, no stage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from processor.deadletter import Headers
+from processor.engine import clients
+from processor.engine.admin import count_partitions
+from processor.engine.stage import Record
+from processor.settings import Settings
+
+#: Records that may wait for the broker's answer before the writer waits too.
+_IN_FLIGHT = 5_000
+
+
+class Outgoing(NamedTuple):
+    """One record to publish; `timestamp` in milliseconds, None: now."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp: int | None = None
+    partition: int | None = None
+
+
+class Writer:
+    """Publishes records outside of transactions, each exactly once in the order given for its partition."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._error: BaseException | None = None
+
+    async def __aenter__(self) -> Writer:
+        self._producer = clients.producer(self._settings)
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._producer is not None:
+            try:
+                await self.flush()
+            finally:
+                await self._producer.stop()
+
+    async def write(self, record: Outgoing) -> None:
+        """Hand over one record; an earlier one's failure is raised here or by `flush`."""
+        if self._producer is None:
+            raise RuntimeError("the writer has not been started")
+        future = await self._producer.send(
+            record.topic,
+            record.value,
+            key=record.key,
+            partition=record.partition,
+            timestamp_ms=record.timestamp,
+            headers=list(record.headers),
+        )
+        self._pending.add(future)
+        future.add_done_callback(self._done)
+        if len(self._pending) >= _IN_FLIGHT:
+            await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
+        self._raise_error()
+
+    async def flush(self) -> None:
+        """Wait until the brokers have everything."""
+        if self._pending:
+            await asyncio.wait(self._pending)
+        self._raise_error()
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._pending.discard(future)
+        if not future.cancelled() and future.exception() is not None:
+            self._error = self._error or future.exception()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+async def read_to_end(settings: Settings, topic: str, partitions: Iterable[int] | None = None) -> AsyncIterator[Record]:
+    """Yield every committed record that a topic holds now, partition by partition in order; then end.
+
+    Raises:
+        LookupError: the topic does not exist.
+    """
+    if partitions is None:
+        partitions = range(await count_partitions(settings, topic))
+    tps = [TopicPartition(topic, number) for number in partitions]
+    reader = clients.reader(settings)
+    await reader.start()
+    try:
+        reader.assign(tps)
+        ends = await reader.end_offsets(tps)
+        await reader.seek_to_beginning(*tps)
+        waiting = set(tps)
+        while waiting:
+            fetched = await reader.getmany(timeout_ms=200)
+            for tp, records in fetched.items():
+                for record in records:
+                    if record.offset < ends[tp]:
+                        yield record
+            for tp in list(waiting):
+                if await reader.position(tp) >= ends[tp]:
+                    waiting.discard(tp)
+                    reader.pause(tp)
+    finally:
+        await reader.stop()

@@ -1,0 +1,303 @@
+"""A worker: Faust for membership and life-cycle, our partitions for the work.
+
+Faust's rebalance is eager: every rebalance revokes everything. So a closed partition's work is parked, and taken up
+again when the partition comes back; then only what others wrote meanwhile is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from processor.engine import clients
+from processor.engine.admin import partition_counts
+from processor.engine.chunks import ChunkConsumer, ChunkSchema, ChunkTransport
+from processor.engine.partition import Parked, Partition, State
+from processor.engine.stage import Stage
+from processor.logs import get_logger
+from processor.metrics import PARTITION_STATES, Metrics
+from processor.settings import Settings
+
+log = get_logger(__name__)
+
+#: Seconds between looks at lag, progress and stalls.
+_MONITOR_SECONDS = 2.0
+
+
+class StalledError(Exception):
+    """There is something to read and nothing was committed for too long."""
+
+
+class _App(faust.App):  # type: ignore[misc, unused-ignore]
+    """Faust's app over our transport, with nothing of its own on disk or on the broker."""
+
+    def __init__(self, settings: Settings, wanted: Any) -> None:
+        self._ours, self._wanted = settings, wanted
+        super().__init__(
+            settings.app_id,
+            broker=[f"aiokafka://{broker}" for broker in settings.brokers.split(",")],
+            autodiscover=False,
+            web_enabled=False,
+            store="memory://",
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            table_standby_replicas=0,
+            stream_wait_empty=False,
+            broker_session_timeout=settings.session_timeout,
+            broker_request_timeout=max(40.0, settings.session_timeout + 5),
+            worker_redirect_stdouts=False,
+            loop=asyncio.get_running_loop(),
+        )
+
+    def _new_transport(self) -> ChunkTransport:
+        transport = ChunkTransport(self.conf.broker_consumer, self)
+        transport.settings, transport.wanted = self._ours, self._wanted
+        return transport
+
+    _new_producer_transport = _new_transport
+
+    async def on_first_start(self) -> None:
+        """Start without making Faust's data folder."""
+
+
+class _Wanted:
+    """The partitions whose queues have room: a container that the fetch asks while it waits."""
+
+    def __init__(self, partitions: dict[TopicPartition, Partition]) -> None:
+        self._partitions = partitions
+
+    def __contains__(self, tp: object) -> bool:
+        partition = self._partitions.get(tp)  # type: ignore[call-overload]
+        return partition is not None and partition.has_room()
+
+
+class Worker:
+    """Runs stages on the partitions that the group gives it, until it is stopped or fails."""
+
+    def __init__(self, settings: Settings, stages: Iterable[Stage], metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.stages = tuple(stages)
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self.partition_counts: dict[str, int] = {}
+        self._tasks: dict[TopicPartition, asyncio.Task[Parked | None]] = {}
+        self._parked: dict[TopicPartition, Parked] = {}
+        self._stage_of = {settings.topic_prefix + topic.name: stage for stage in self.stages for topic in stage.inputs}
+        self._failure: asyncio.Future[None] | None = None
+        self._is_assigned = False
+        self._is_stopping = False
+        self._app: _App | None = None
+        self._admin: Any = None
+        self._reader: Any = None
+
+    # Life-cycle
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set.
+
+        Raises:
+            Exception: the worker cannot go on; what it did not commit is done again by the next one.
+        """
+        self._failure = asyncio.get_running_loop().create_future()
+        stopped = asyncio.ensure_future(stop.wait())
+        started = asyncio.ensure_future(self._start())
+        try:
+            await asyncio.wait({started, stopped, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if started.done():
+                started.result()
+                crashed = asyncio.ensure_future(self._app_crash())
+                monitor = asyncio.ensure_future(self._monitor())
+                await asyncio.wait({stopped, self._failure, crashed, monitor}, return_when=asyncio.FIRST_COMPLETED)
+                for task in (crashed, monitor):
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+            if self._failure.done():
+                self._failure.result()
+        finally:
+            for task in (stopped, started):
+                task.cancel()
+            await self._stop()
+
+    async def _start(self) -> None:
+        self.partition_counts = await partition_counts(self.settings, self.stages)
+        self._admin = clients.admin(self.settings)
+        await self._admin.start()
+        self._reader = clients.reader(self.settings)
+        await self._reader.start()
+        app = self._app = _App(self.settings, _Wanted(self.partitions))
+        for stage in self.stages:
+            self._add_agent(app, stage)
+        app.on_partitions_revoked.connect(self._on_revoked)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        await app.start()
+
+    def _add_agent(self, app: _App, stage: Stage) -> None:
+        names = [self.settings.topic_prefix + topic.name for topic in stage.inputs]
+        topic = app.topic(*names, acks=False, schema=ChunkSchema(), internal=False)
+
+        async def deliver(stream: Any) -> None:
+            async for event in stream.events():
+                await self._deliver(event.message.tp, event.value)
+
+        app.agent(topic, name=f"processor.{stage.name}")(deliver)
+
+    async def _deliver(self, tp: TP, chunk: Any) -> None:
+        partition = self.partitions.get(tp)
+        if partition is None:
+            return
+        try:
+            await partition.accept(chunk)
+        except Exception as error:
+            self.fail(error)
+
+    async def _app_crash(self) -> None:
+        """Wait until Faust itself gives up."""
+        app = self._app
+        assert app is not None
+        await app._crashed.wait()
+        raise app.crash_reason or RuntimeError("Faust crashed without a reason")
+
+    async def _stop(self) -> None:
+        self._is_stopping = True
+        await self._close(list(self.partitions))
+        self._parked.clear()
+        if self._app is not None:
+            await self._app.stop()
+        for client in (self._reader, self._admin):
+            if client is not None:
+                await (client.stop() if hasattr(client, "stop") else client.close())
+
+    def fail(self, error: BaseException) -> None:
+        """End the worker with this error; the first one wins."""
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    # Assignment
+
+    async def _on_revoked(self, _app: Any, revoked: Iterable[TP], **_: Any) -> None:
+        self._is_assigned = False
+        await self._close([TopicPartition(*tp) for tp in revoked])
+
+    async def _on_assigned(self, _app: Any, assigned: Iterable[TP], **_: Any) -> None:
+        if self._is_stopping:
+            return
+        self.metrics.rebalances.inc()
+        tps = [TopicPartition(*tp) for tp in sorted(assigned)]
+        log.info("partitions_assigned", partitions=len(tps))
+        for tp in set(self._parked) - set(tps):
+            del self._parked[tp]
+        for tp in tps:
+            self._open(tp)
+        self._is_assigned = True
+
+    def _open(self, tp: TopicPartition) -> None:
+        stage = self._stage_of[tp.topic]
+        changelog = None
+        if stage.changelog is not None:
+            changelog = TopicPartition(self.settings.topic_prefix + stage.changelog.name, tp.partition)
+        partition = self.partitions[tp] = Partition(stage, tp, changelog, self)
+        task = self._tasks[tp] = asyncio.ensure_future(partition.run(self._parked.pop(tp, None)))
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[Parked | None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    async def _close(self, tps: Iterable[TopicPartition]) -> None:
+        """Close partitions in good order: the transaction in hand is finished, the rest is left to the next owner."""
+        closing = [tp for tp in tps if tp in self.partitions]
+        for tp in closing:
+            self.partitions[tp].close()
+        tasks = {tp: self._tasks.pop(tp) for tp in closing}
+        if tasks:
+            await asyncio.wait(tasks.values())
+        for tp, task in tasks.items():
+            del self.partitions[tp]
+            if task.cancelled() or task.exception() is not None:
+                continue
+            parked = task.result()
+            if parked is not None:
+                parked.work.released()
+                self._parked[tp] = parked
+
+    # What partitions ask for
+
+    async def committed_offset(self, tp: TopicPartition) -> int | None:
+        """Ask the broker for the group's committed offset of a partition; None when there is none."""
+        offsets = await self._admin.list_consumer_group_offsets(self.settings.app_id, partitions=[tp])
+        offset: int = offsets[tp].offset
+        return None if offset < 0 else offset
+
+    async def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Make `offset` the next that is fetched from a partition."""
+        await self._consumer.seek_to(TP(*tp), offset)
+
+    def wake(self) -> None:
+        """Make the fetch look again at which partitions have room."""
+        self._consumer.wake()
+
+    @property
+    def _consumer(self) -> ChunkConsumer:
+        assert self._app is not None
+        return self._app.consumer
+
+    # Health
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether partitions were assigned and all of them have recovered."""
+        running = all(partition.state is State.RUNNING for partition in self.partitions.values())
+        return self._is_assigned and running
+
+    @property
+    def recovery_progress(self) -> float:
+        """How much of the changelogs has been read, from 0 to 1."""
+        recovering = [each for each in self.partitions.values() if each.changelog and each.state is State.RECOVERING]
+        total = sum(partition.to_recover for partition in recovering)
+        done = sum(partition.recovered for partition in recovering)
+        if not recovering:
+            return 1.0
+        return done / total if total else 0.0
+
+    async def _monitor(self) -> None:
+        while True:
+            await asyncio.sleep(_MONITOR_SECONDS)
+            self.update_gauges()
+            with suppress(KafkaError, OSError, asyncio.TimeoutError):
+                # A broker that is away is waited for: without its answer there is no lag to judge by.
+                await asyncio.wait_for(self._watch_lag(), self.settings.commit_timeout)
+
+    def update_gauges(self) -> None:
+        """Bring the gauges that follow the clock up to date."""
+        states = [(partition.stage.name, partition.state.value) for partition in self.partitions.values()]
+        for stage in self.stages:
+            for state in PARTITION_STATES:
+                self.metrics.partition_state.labels(stage.name, state).set(states.count((stage.name, state)))
+        self.metrics.recovery_progress.set(self.recovery_progress)
+
+    async def _watch_lag(self) -> None:
+        partitions = dict(self.partitions)
+        ends = await self._reader.end_offsets(list(partitions)) if partitions else {}
+        now = time.monotonic()
+        self.metrics.lag.clear()
+        for tp, partition in self.partitions.items():
+            if tp not in ends or partition.state is not State.RUNNING:
+                continue
+            lag = max(0, ends[tp] - partition.committed)
+            self.metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
+            silent = now - partition.last_commit
+            if not lag:
+                partition.last_commit = now
+            elif silent > self.settings.stall_timeout:
+                raise StalledError(
+                    f"{tp.topic}[{tp.partition}] has {lag} records to read, and none was committed for {silent:.0f} s"
+                )

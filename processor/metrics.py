@@ -1,0 +1,230 @@
+"""Every metric: name, help, labels, and every label set that is known before traffic comes.
+
+Counted per chunk, after its transaction has been committed; nothing here is touched per event. Labels are closed
+sets: no ids, recipients or texts. Gauges count active partitions only, so `sum` over workers is right.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from processor.deadletter import DeadReason
+from processor.domain.fold import Verdict
+from processor.domain.reason import Category
+from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.domain.transitions import NODE_NAMES, TRANSITIONS
+from processor.providers import ADAPTERS
+
+#: The label of a provider that has no adapter: upstream may name anything, a label may not.
+OTHER_PROVIDER = "other"
+#: The label where no provider is named.
+NO_PROVIDER = "none"
+
+PROVIDERS: tuple[str, ...] = (*ADAPTERS, OTHER_PROVIDER, NO_PROVIDER)
+
+#: The verdict on an event that came to the wrong partition: it was sent on to its own.
+REROUTED = "rerouted"
+VERDICTS: tuple[str, ...] = (*(verdict.value for verdict in Verdict), REROUTED)
+
+#: The label of where a message came from that was not known before.
+NEW = "new"
+
+PARTITION_STATES = ("recovering", "running", "closing")
+
+_AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400, 604_800)
+_COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_RECORDS_BUCKETS = (1, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
+
+
+def provider_label(provider: str | None) -> str:
+    """Give the label for what an event names as its provider."""
+    if not provider:
+        return NO_PROVIDER
+    return provider if provider in ADAPTERS else OTHER_PROVIDER
+
+
+class BulkHistogram(Collector):
+    """A histogram that takes a chunk's observations at once.
+
+    `prometheus_client.Histogram.observe` costs more for each event than the fold does.
+    """
+
+    def __init__(
+        self, name: str, documentation: str, label: str, values: Iterable[str], buckets: Sequence[float]
+    ) -> None:
+        self._name, self._documentation, self._label = name, documentation, label
+        self._buckets = tuple(buckets)
+        self._counts: dict[str, list[int]] = {value: [0] * (len(self._buckets) + 1) for value in values}
+        self._sums: dict[str, float] = dict.fromkeys(self._counts, 0.0)
+
+    def observe_many(self, value: str, observations: Sequence[float]) -> None:
+        """Count observations under one value of the label."""
+        counts = self._counts[value]
+        for observation in observations:
+            counts[bisect_left(self._buckets, observation)] += 1
+        self._sums[value] += sum(observations)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Give the samples, as prometheus_client asks for them."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
+        bounds = [*map(str, map(float, self._buckets)), "+Inf"]
+        for value, counts in self._counts.items():
+            total, cumulative = 0, []
+            for bound, count in zip(bounds, counts, strict=True):
+                total += count
+                cumulative.append((bound, total))
+            family.add_metric([value], buckets=cumulative, sum_value=self._sums[value])
+        yield family
+
+
+class Metrics:
+    """All metrics of one worker, in a registry of its own."""
+
+    def __init__(self, stages: Iterable[str] = (), topics: Iterable[str] = ()) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        stages = tuple(stages)
+        self.messages = Gauge("delivery_messages", "Messages by present status.", ["channel", "status"], registry=r)
+        self.events = Counter(
+            "delivery_events", "Events by what the fold did with them.", ["channel", "provider", "verdict"], registry=r
+        )
+        self.status_changes = Counter(
+            "delivery_status_changes", "Moves of messages between statuses.", ["channel", "from", "to"], registry=r
+        )
+        self.rejected_transitions = Counter(
+            "delivery_rejected_transitions",
+            "Events whose effect was withheld because they contradict the message's status.",
+            ["channel", "provider", "from", "to"],
+            registry=r,
+        )
+        self.failures = Counter(
+            "delivery_failures",
+            "Messages that became failed, by reason.",
+            ["channel", "category", "permanence"],
+            registry=r,
+        )
+        self.ignored = Counter(
+            "delivery_ignored", "Messages that became ignored, by reason.", ["channel", "category"], registry=r
+        )
+        self.dead_letters = Counter(
+            "delivery_dead_letters",
+            "Records that could not be used and were put aside.",
+            ["reason", "provider"],
+            registry=r,
+        )
+        self.unknown_native_status = Counter(
+            "delivery_unknown_native_status", "Native statuses that are in no table of ours.", ["provider"], registry=r
+        )
+        self.normalized = Counter(
+            "delivery_normalized_records",
+            "Raw records by what their provider's adapter found.",
+            ["provider", "outcome"],
+            registry=r,
+        )
+        self.late_corrections = Counter(
+            "delivery_late_corrections", "Statuses changed by history that arrived late.", registry=r
+        )
+        self.conservation_error = Gauge(
+            "delivery_conservation_error", "Messages by which counts differ from known messages; must be 0.", registry=r
+        )
+        self.lag = Gauge(
+            "delivery_lag_records",
+            "Records not yet committed, of partitions of this worker.",
+            ["topic", "partition"],
+            registry=r,
+        )
+        self.commit_seconds = Histogram(
+            "delivery_commit_seconds",
+            "Duration of a chunk's transaction.",
+            ["stage"],
+            buckets=_COMMIT_BUCKETS,
+            registry=r,
+        )
+        self.chunk_records = Histogram(
+            "delivery_chunk_records", "Records in one transaction.", ["stage"], buckets=_RECORDS_BUCKETS, registry=r
+        )
+        self.partition_state = Gauge(
+            "delivery_partition_state", "Partitions of this worker by state.", ["stage", "state"], registry=r
+        )
+        self.recovery_progress = Gauge(
+            "delivery_recovery_progress_ratio", "How much of its changelogs this worker has read; 1: all.", registry=r
+        )
+        self.rebalances = Counter("delivery_rebalances", "Times that partitions were handed out anew.", registry=r)
+        self.reopened = Counter(
+            "delivery_partition_reopenings",
+            "Partitions closed and recovered anew after an error.",
+            ["stage"],
+            registry=r,
+        )
+        self.last_event = Gauge(
+            "delivery_last_event_timestamp_seconds",
+            "Latest event time seen from a provider, as Unix time; 0: none yet.",
+            ["provider"],
+            registry=r,
+        )
+        self._latest: dict[str, float] = {}
+        self.event_age = BulkHistogram(
+            "delivery_event_age_seconds",
+            "Time from event to committed row.",
+            "channel",
+            [channel.value for channel in Channel],
+            _AGE_BUCKETS,
+        )
+        r.register(self.event_age)
+        self._start_at_zero(stages, tuple(topics))
+
+    def see_event(self, provider: str, time: float) -> None:
+        """Take note of the time of an event of a provider; only a later one counts."""
+        if time > self._latest.get(provider, 0.0):
+            self._latest[provider] = time
+            self.last_event.labels(provider).set(time)
+
+    def _start_at_zero(self, stages: Sequence[str], topics: Sequence[str]) -> None:
+        """Export every known label set from the start, so that the first increment is seen."""
+        for channel, status in known_statuses():
+            self.messages.labels(channel.value, status.value)
+        for channel, table in TRANSITIONS.items():
+            for provider in PROVIDERS:
+                for verdict in VERDICTS:
+                    self.events.labels(channel.value, provider, verdict)
+            for before, afters in table.items():
+                self.status_changes.labels(channel.value, NEW, NODE_NAMES[before])
+                for after in afters:
+                    self.status_changes.labels(channel.value, NODE_NAMES[before], NODE_NAMES[after])
+            for category in Category:
+                self.ignored.labels(channel.value, category.value)
+                for permanence in (Permanence.GAVE_UP, Permanence.PERMANENT):
+                    self.failures.labels(channel.value, category.value, permanence.value)
+        for provider in PROVIDERS:
+            self.unknown_native_status.labels(provider)
+            self.last_event.labels(provider)
+            for outcome in ("events", "no_status", "unknown", "dead"):
+                self.normalized.labels(provider, outcome)
+            for reason in DeadReason:
+                self.dead_letters.labels(reason.value, provider)
+        for stage in stages:
+            self.commit_seconds.labels(stage)
+            self.chunk_records.labels(stage)
+            self.reopened.labels(stage)
+            for state in PARTITION_STATES:
+                self.partition_state.labels(stage, state)
+        self.recovery_progress.set(1)
+
+
+def known_statuses() -> Iterator[tuple[Channel, Status]]:
+    """Give every status that exists, by channel."""
+    for status, definition in DEFINITIONS.items():
+        for channel in Channel:
+            if channel in definition.channels:
+                yield channel, status
+
+
+def count(counter: Counter, amounts: Mapping[tuple[str, ...], int]) -> None:
+    """Add a chunk's amounts, by label values, to a counter."""
+    for labels, amount in amounts.items():
+        counter.labels(*labels).inc(amount)

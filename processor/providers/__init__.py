@@ -1,0 +1,114 @@
+"""Read raw provider payloads into canonical events: one file a provider, guarded and listed here.
+
+To add a provider: one new file beside this one, one line in the list below, one file of samples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import orjson
+
+from processor.domain.event import Event
+from processor.providers import kumomta, ses, smpp, twilio
+from processor.providers.adapter import Adapter, Context, Finding, PayloadError, NoStatus, Unknown, Unreadable
+
+ADAPTERS: dict[str, Adapter] = {
+    adapter.name: adapter
+    for adapter in (
+        kumomta.ADAPTER,
+        ses.ADAPTER,
+        smpp.ADAPTER,
+        twilio.ADAPTER,
+    )
+}
+
+#: A detail is read by people; what a payload can blow up is cut.
+_MAX_DETAIL = 300
+
+
+def decode_payload(value: bytes) -> object:
+    """Decode a record's value: JSON when it parses, else text.
+
+    Raises:
+        ValueError: it is neither JSON nor valid UTF-8.
+    """
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"neither JSON nor UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def read(provider: str | Adapter, payload: object, context: Context) -> list[Finding]:
+    """Read a payload into findings, at least one. It never raises.
+
+    One bad element of a batch is one `Unreadable`; the other elements are read. Whatever an adapter raises is taken as
+    a fault of the element: no payload may stop the stream.
+    """
+    adapter = ADAPTERS.get(provider) if isinstance(provider, str) else provider
+    if adapter is None:
+        return [Unreadable(f"unknown provider {provider!r}; known: {', '.join(sorted(ADAPTERS))}")]
+    findings: list[Finding] = []
+    try:
+        for element in adapter.split(payload):
+            try:
+                findings += adapter.read(element, context)
+            except Exception as error:
+                findings.append(Unreadable(_explain(adapter, error), None if element is payload else element))
+    except Exception as error:
+        findings.append(Unreadable(_explain(adapter, error)))
+    return findings or [Unreadable(f"not what {adapter.name} sends: an empty array")]
+
+
+def _explain(adapter: Adapter, error: Exception) -> str:
+    # An adapter words what it refuses; anything else is a shape that it did not expect.
+    words = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__}: {error}"
+    return f"not what {adapter.name} sends: {words}"[:_MAX_DETAIL]
+
+
+def outcome(findings: Iterable[Finding]) -> tuple[str, str]:
+    """Sum up the findings of one payload in a word and a detail.
+
+    The word is "events" when there is any event, else the gravest of "dead", "unknown" and "no_status"; the detail
+    mentions all that is not an event.
+    """
+    dead: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    no_status: Counter[str] = Counter()
+    events = False
+    for finding in findings:
+        if isinstance(finding, Event):
+            events = True
+        elif isinstance(finding, Unreadable):
+            dead[finding.detail] += 1
+        elif isinstance(finding, Unknown):
+            unknown[finding.native] += 1
+        else:
+            no_status[finding.native] += 1
+    word = "events" if events else "dead" if dead else "unknown" if unknown else "no_status"
+    parts = [*_tell("", dead), *_tell("unknown native status: ", unknown), *_tell("no bearing on status: ", no_status)]
+    return word, "; ".join(parts)
+
+
+def _tell(prefix: str, counted: Counter[str]) -> Iterable[str]:
+    for text, times in counted.items():
+        yield f"{prefix}{text[:_MAX_DETAIL]}" + (f" (x{times})" if times > 1 else "")
+
+
+__all__ = [
+    "ADAPTERS",
+    "Adapter",
+    "Context",
+    "Finding",
+    "NoStatus",
+    "Unknown",
+    "Unreadable",
+    "decode_payload",
+    "outcome",
+    "read",
+]

@@ -1,0 +1,82 @@
+"""What an adapter is: a pure reading of one provider's payloads into findings.
+
+One file a provider. It opens with its mapping table (native name -> what it means), followed by code for the
+exceptions only, and ends with its `ADAPTER`. `processor.providers` lists the adapters and guards them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from processor.domain.event import Event
+from processor.domain.reason import Category
+from processor.domain.status import Channel, Permanence, Status
+
+
+class PayloadError(ValueError):
+    """An element is not what its provider sends; the message says why, in words that help."""
+
+
+class NoStatus(NamedTuple):
+    """An element that is understood and has no bearing on a status: an open, a click, a complaint."""
+
+    native: str
+
+
+class Unknown(NamedTuple):
+    """A well-formed element whose native status is not in the adapter's table."""
+
+    native: str
+
+
+class Unreadable(NamedTuple):
+    """An element that is not what this provider sends."""
+
+    detail: str
+    #: The element itself where it is one of a batch, and can be written as JSON; None stands for the whole payload.
+    element: object = None
+
+
+#: What an adapter finds in one element of a payload.
+Finding = Event | NoStatus | Unknown | Unreadable
+
+
+class Means(NamedTuple):
+    """What a native status stands for; a row of a mapping table. None in its place: no bearing on a status."""
+
+    status: Status
+    #: Of a failure: how final it is where the provider does not say better. TRANSIENT: it is still trying.
+    permanence: Permanence | None = None
+    #: What the native status alone says of the kind of reason; codes may say it better.
+    category: Category | None = None
+
+
+class Context(NamedTuple):
+    """What an adapter may know beside the payload."""
+
+    #: When the record came in: the event time of payloads that carry no time with a zone. Aware.
+    received: datetime
+    #: The names under which our own ids travel in a provider's metadata, tried in this order.
+    message_id_names: tuple[str, ...] = ("message_id",)
+    delivery_id_names: tuple[str, ...] = ("delivery_id",)
+
+
+def elements_of(payload: object) -> Iterable[object]:
+    """Split a payload that is a JSON array into its items; anything else is one element."""
+    return payload if isinstance(payload, list) else (payload,)
+
+
+class Adapter(NamedTuple):
+    """One provider: its name on the wire, its channel, its table, and how its payloads are read."""
+
+    name: str
+    channel: Channel
+    #: Every native status that the provider documents, for the reading and for the docs.
+    table: Mapping[str, Means | None]
+    #: One element (decoded JSON, or text where it was not JSON) and context to findings. It may raise on an element
+    #: that is not this provider's; `providers.read` turns that into `Unreadable`, and reads the other elements.
+    read: Callable[[object, Context], Iterable[Finding]]
+    #: A payload to its elements. It must not look inside them: what raises here costs the whole payload.
+    split: Callable[[object], Iterable[object]] = elements_of

@@ -1,0 +1,184 @@
+"""Read KumoMTA log records, from log hooks (one object, or an array in batches) and log files.
+
+Source: docs.kumomta.com, reference/log_record (every record type), and the enums RecordType and
+PreDefinedBounceClass of its source code, 2026-08.
+
+How final a failure is comes from the record type, and only its shade from the code:
+
+* TransientFailure and Delayed are still trying, whatever the code (a 552, or any error at connect time, is retried);
+* Expiration gave up, whatever the code (kumod itself writes 551 5.4.7);
+* Bounce and OOB ended the delivery: permanent, but with 4.x.x or x.4.7 a temporary condition was given up on.
+
+`num_attempts` counts KumoMTA's own retries within one hand-over of ours, so `attempt` stays 1.
+
+An OOB record carries the spool id of the *incoming report*, not of the message that bounced: only our own id, in
+`meta` or `headers`, ties it to its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import Adapter, Context, Finding, PayloadError, Means, NoStatus, Unknown
+from processor.providers.fields import (
+    MAX_TEXT,
+    each_recipient,
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    part_of,
+    required,
+    text_of,
+    time_of,
+    time_of_epoch,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of
+
+TABLE: dict[str, Means | None] = {
+    # Received by SMTP or HTTP injection.
+    "Reception": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Accepted by the recipient's server (or delivered to Maildir, or by Lua).
+    "Delivery": Means(Status.SENT),
+    # One attempt failed; it stays in the queue.
+    "TransientFailure": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # Why it waits in the scheduled queue without a failed attempt: throttle, suspension, watchdog. Since 2025.01.23.
+    "Delayed": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # The name of "Delayed" in the documentation of 2025.01.
+    "Delay": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # A permanent failure response: the end of the attempts.
+    "Bounce": Means(Status.FAILED, Permanence.PERMANENT),
+    # It exceeded its lifetime in the queue.
+    "Expiration": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+    # An operator failed it through the bounce API.
+    "AdminBounce": Means(Status.CANCELED),
+    # An out-of-band bounce: a delivery report (RFC 3464) with action "failed" came in, one record a recipient.
+    "OOB": Means(Status.FAILED, Permanence.PERMANENT),
+    # A feedback report (ARF): a complaint says nothing of delivery.
+    "Feedback": None,
+    # KumoMTA refused an incoming command: there is no message yet.
+    "Rejection": None,
+    # Moved from one queue to another.
+    "AdminRebind": None,
+    # Moved out of the deferred injection queue.
+    "DeferredInjectionRebind": None,
+    # Handed to another node, which is now responsible. Since 2025.12.02.
+    "XferOut": None,
+    # Taken over from another node. Since 2025.12.02.
+    "XferIn": None,
+}
+
+#: Kind of reason by built-in bounce class; None says nothing of the kind, then the codes speak.
+#: A custom classifier may write any other string; so may "Uncategorized", when the classifier is off.
+BOUNCE_CLASSES: dict[str, Category | None] = {
+    "InvalidRecipient": Category.USER_UNKNOWN,
+    "DNSFailure": Category.INVALID_DOMAIN,
+    "SpamBlock": Category.REFUSED,  # from a known spam source
+    "SpamContent": Category.REFUSED,
+    "ProhibitedAttachment": Category.REFUSED,
+    "RelayDenied": Category.REFUSED,
+    "AutoReply": None,
+    "TransientFailure": None,
+    "Subscribe": None,
+    "Unsubscribe": None,
+    "ChallengeResponse": None,
+    "BadConfiguration": Category.UNREACHABLE,  # of the remote host
+    "BadConnection": Category.UNREACHABLE,
+    "BadDomain": Category.INVALID_DOMAIN,
+    "ContentRelated": Category.REFUSED,
+    "InactiveMailbox": Category.ACCOUNT_DISABLED,
+    "InvalidSender": Category.REFUSED,
+    "MessageExpired": Category.UNREACHABLE,
+    "NoAnswerFromHost": Category.UNREACHABLE,
+    "PolicyRelated": Category.REFUSED,
+    "ProtocolErrors": Category.REFUSED,
+    "QuotaIssues": Category.MAILBOX_FULL,
+    "RelayingIssues": Category.REFUSED,
+    "RoutingErrors": Category.UNREACHABLE,
+    "SpamRelated": Category.REFUSED,
+    "VirusRelated": Category.REFUSED,
+    "AuthenticationFailed": Category.REFUSED,  # SPF, DKIM, DMARC
+    "TooManyRecipients": Category.REFUSED,
+    "Uncategorized": None,
+}
+
+
+def read(element: object, context: Context) -> Iterable[Finding]:
+    """Read one log record."""
+    record = object_of(element)
+    kind = record.get("type")
+    if not isinstance(kind, str):
+        raise PayloadError("no record type ('type')")
+    if record.get("reception_protocol") == "LogRecord":
+        # A log hook's own records travel as messages, and are logged in their turn.
+        return [NoStatus("LogRecord")]
+    if kind not in TABLE:
+        return [Unknown(kind[:MAX_TEXT])]
+    means = TABLE[kind]
+    if means is None:
+        return [NoStatus(kind)]
+
+    native_id = required(record.get("id"), "spool id ('id')")
+    meta, headers = part_of(record, "meta"), part_of(record, "headers")
+    own = delivery = None
+    if meta or headers:
+        own = own_id(context.message_id_names, meta, headers)
+        delivery = own_id(context.delivery_id_names, meta, headers)
+    recipient = record.get("recipient")
+    # One string; since 2025.12.02 an array when a message has several recipients.
+    recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
+    time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp")) or context.received
+    reason = _reason(record, means)
+
+    shared = len(recipients) > 1
+
+    def event(recipient: object) -> Event:
+        address = identifier(recipient)
+        return Event(
+            time=time,
+            message_id=message_key("kumomta", native_id, own, address, shared=shared),
+            channel=Channel.EMAIL,
+            status=means.status,
+            delivery_id=delivery,
+            provider="kumomta",
+            provider_message_id=native_id,
+            recipient=address,
+            reason=reason,
+        )
+
+    return each_recipient(recipients, event)
+
+
+def _reason(record: dict[str, Any], means: Means) -> Reason | None:
+    response = part_of(record, "response")
+    text = text_of(response.get("content"))
+    code = _enhanced_code(response.get("enhanced_code"))
+    reply = text_of(response.get("code"))
+    permanence = means.permanence
+    if permanence is None:
+        # The answer to a success is kept as evidence ("250 OK id=..."); an empty one is none.
+        return Reason(code=code, provider_code=reply, text=text) if text or code else None
+    if code is None:
+        code = enhanced_code_in(text)
+    if permanence is Permanence.PERMANENT:
+        permanence = permanence_of(code, permanence)
+    label = record.get("bounce_classification")
+    category = BOUNCE_CLASSES.get(label) if isinstance(label, str) else None
+    category = category or means.category or category_of(code, reply)
+    return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=text)
+
+
+def _enhanced_code(code: object) -> str | None:
+    if not isinstance(code, dict):
+        return None
+    digits = (code.get("class"), code.get("subject"), code.get("detail"))
+    if all(type(digit) is int and 0 <= digit <= 999 for digit in digits):
+        return "{}.{}.{}".format(*digits)
+    return None
+
+
+ADAPTER = Adapter("kumomta", Channel.EMAIL, TABLE, read)

@@ -1,0 +1,275 @@
+"""Read Amazon SES events: identity feedback (`notificationType`) and event publishing (`eventType`).
+
+They come bare, or inside what carries them: an SNS notification (`Message` is a JSON string), an EventBridge event
+(`detail`), an SQS message (`body`), a Lambda batch of either (`Records`), a Firehose or Kinesis batch (base64 `data`).
+
+Source: Amazon SES Developer Guide, "Contents of event data that Amazon SES publishes to Amazon SNS" (bounce types,
+delay types) and "Amazon SNS notification contents for Amazon SES", 2026-08.
+
+How final a bounce is: SES publishes a soft bounce only after it has stopped trying, so Transient is `gave_up` and
+Permanent is `permanent`, unless the class digit of the enhanced status code says otherwise (`permanence_of`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import (
+    Adapter,
+    Context,
+    Finding,
+    PayloadError,
+    Means,
+    NoStatus,
+    Unknown,
+    elements_of,
+)
+from processor.providers.fields import (
+    MAX_TEXT,
+    each_recipient,
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    part_of,
+    required,
+    text_of,
+    time_of,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+
+_IGNORED_QUARANTINED = Means(Status.IGNORED, category=Category.QUARANTINED)
+_IGNORED_DENYLISTED = Means(Status.IGNORED, category=Category.DENYLISTED)
+_GAVE_UP = Means(Status.FAILED, Permanence.GAVE_UP)
+_DELAYED = Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT)
+_DELAYED_UNREACHABLE = Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, Category.UNREACHABLE)
+
+#: By event; a bounce by "type/subtype", a delay by delayType, a complaint by subtype. The row without the second word
+#: is for a second word that has no row of its own.
+TABLE: dict[str, Means | None] = {
+    # The request was successful and SES will attempt delivery; also sent for an address that it then suppresses.
+    "Send": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Delivered to the recipient's mail server.
+    "Delivery": Means(Status.SENT),
+    # A temporary issue; SES keeps trying.
+    "DeliveryDelay": _DELAYED,
+    "DeliveryDelay InternalFailure": _DELAYED_UNREACHABLE,  # an internal SES issue
+    "DeliveryDelay General": _DELAYED,  # a generic failure in the SMTP conversation
+    "DeliveryDelay MailboxFull": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, Category.MAILBOX_FULL),
+    "DeliveryDelay SpamDetected": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, Category.REFUSED),
+    "DeliveryDelay RecipientServerError": _DELAYED_UNREACHABLE,  # a temporary issue of the recipient's server
+    "DeliveryDelay IPFailure": Means(  # the sending address is blocked or throttled
+        Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, Category.REFUSED
+    ),
+    "DeliveryDelay TransientCommunicationFailure": _DELAYED_UNREACHABLE,  # a failure in the SMTP conversation
+    "DeliveryDelay BYOIPHostNameLookupUnavailable": _DELAYED_UNREACHABLE,  # of the sender's own addresses
+    "DeliveryDelay Undetermined": _DELAYED,
+    "DeliveryDelay SendingDeferral": _DELAYED_UNREACHABLE,  # SES itself deferred it
+    # A hard bounce: the server permanently rejected it.
+    "Bounce Permanent": Means(Status.FAILED, Permanence.PERMANENT),
+    "Bounce Permanent/General": Means(Status.FAILED, Permanence.PERMANENT),
+    # The address does not exist.
+    "Bounce Permanent/NoEmail": Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN),
+    # Never attempted: it recently bounced for some SES customer (global suppression list).
+    "Bounce Permanent/Suppressed": _IGNORED_QUARANTINED,
+    # Never attempted: on the suppression list of the account, or of its tenant.
+    "Bounce Permanent/OnAccountSuppressionList": _IGNORED_QUARANTINED,
+    "Bounce Permanent/OnTenantSuppressionList": _IGNORED_QUARANTINED,
+    # Never attempted: automatic e-mail validation holds the address for undeliverable.
+    "Bounce Permanent/EmailValidationSuppressed": Means(Status.IGNORED, category=Category.BAD_QUALITY_ADDRESS),
+    # Never attempted: the recipient unsubscribed from the contact list or topic.
+    "Bounce Permanent/UnsubscribedRecipient": _IGNORED_DENYLISTED,
+    # A soft bounce, published after SES has stopped trying.
+    "Bounce Transient": _GAVE_UP,
+    "Bounce Transient/General": _GAVE_UP,
+    "Bounce Transient/MailboxFull": Means(Status.FAILED, Permanence.GAVE_UP, Category.MAILBOX_FULL),
+    "Bounce Transient/MessageTooLarge": Means(Status.FAILED, Permanence.GAVE_UP, Category.REFUSED),
+    # The time that the sender allowed has run out.
+    "Bounce Transient/CustomTimeoutExceeded": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+    "Bounce Transient/ContentRejected": Means(Status.FAILED, Permanence.GAVE_UP, Category.REFUSED),
+    "Bounce Transient/AttachmentRejected": Means(Status.FAILED, Permanence.GAVE_UP, Category.REFUSED),
+    # SES cannot say why: nothing says that it is for good, so late truth may correct it.
+    "Bounce Undetermined": _GAVE_UP,
+    "Bounce Undetermined/Undetermined": _GAVE_UP,
+    # SES found a virus ("Bad content") and did not attempt delivery.
+    "Reject": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # Template data is missing or does not fit. Spelt with a space.
+    "Rendering Failure": Means(Status.FAILED, Permanence.PERMANENT, Category.PERSONALIZATION),
+    # The recipient marked a delivered message as spam.
+    "Complaint": None,
+    # Never attempted: on a suppression list for an earlier complaint.
+    "Complaint OnAccountSuppressionList": _IGNORED_DENYLISTED,
+    "Complaint OnTenantSuppressionList": _IGNORED_DENYLISTED,
+    "Open": None,
+    "Click": None,
+    # The recipient changed preferences or unsubscribed.
+    "Subscription": None,
+    # Inbound mail came in.
+    "Received": None,
+    # SES tells a topic that it was connected.
+    "AmazonSnsSubscriptionSucceeded": None,
+}
+
+#: Event -> its object, and the list of recipients in it.
+_PARTS = {
+    "Send": ("send", ""),
+    "Delivery": ("delivery", "recipients"),
+    "DeliveryDelay": ("deliveryDelay", "delayedRecipients"),
+    "Bounce": ("bounce", "bouncedRecipients"),
+    "Reject": ("reject", ""),
+    "Rendering Failure": ("failure", ""),
+    "Complaint": ("complaint", "complainedRecipients"),
+}
+
+#: What carries an event, by the field that holds it: SNS, SNS in Lambda, EventBridge, SQS, Kinesis, Firehose.
+_ENVELOPES = ("Message", "Sns", "detail", "body", "kinesis", "data")
+#: SNS in SQS in Lambda is three envelopes; more is a loop.
+_MAX_ENVELOPES = 6
+
+
+def split(payload: object) -> Iterable[object]:
+    """Split a batch: an array, a Lambda event's `Records`, a Firehose delivery's `records`."""
+    if isinstance(payload, dict):
+        for name in ("Records", "records"):
+            if isinstance(payload.get(name), list):
+                return elements_of(payload[name])
+    return elements_of(payload)
+
+
+def read(element: object, context: Context) -> Iterable[Finding]:
+    """Read one event, in whatever envelope it came."""
+    record = _unwrap(element)
+    if not isinstance(record, dict):
+        return [record]
+    kind = record.get("eventType") or record.get("notificationType")
+    if not isinstance(kind, str):
+        raise PayloadError("no event type ('eventType' or 'notificationType')")
+    if kind == "RenderingFailure":
+        kind = "Rendering Failure"
+    part_name, list_name = _PARTS.get(kind, ("", ""))
+    part = part_of(record, part_name)
+    native, row = _row(kind, part)
+    if row is None:
+        return [Unknown(native)]
+    means = TABLE[row]
+    if means is None:
+        return [NoStatus(native)]
+
+    mail = part_of(record, "mail")
+    native_id = required(mail.get("messageId"), "SES message id ('mail.messageId')")
+    tags = part_of(mail, "tags")
+    own = own_id(context.message_id_names, tags)
+    delivery = own_id(context.delivery_id_names, tags)
+    time = time_of(part.get("timestamp")) or time_of(mail.get("timestamp")) or context.received
+    destination = _list(mail.get("destination"))
+    told = _list(part.get(list_name)) or destination or [None]
+    shared = len(destination) > 1 or len(told) > 1
+
+    def event(recipient: object) -> Event:
+        about = recipient if isinstance(recipient, dict) else {"emailAddress": recipient}
+        address = identifier(about.get("emailAddress"))
+        return Event(
+            time=time,
+            message_id=message_key("ses", native_id, own, address, shared=shared),
+            channel=Channel.EMAIL,
+            status=means.status,
+            delivery_id=delivery,
+            provider="ses",
+            provider_message_id=native_id,
+            recipient=address,
+            reason=_reason(native, means, part, about),
+        )
+
+    return each_recipient(told, event)
+
+
+def _unwrap(element: object) -> dict[str, Any] | NoStatus | Unknown:
+    """Take off the envelopes: SNS, EventBridge, SQS, Lambda, Firehose, Kinesis, in any order."""
+    for _ in range(_MAX_ENVELOPES):
+        if isinstance(element, str | bytes):
+            try:
+                element = orjson.loads(element)
+            except orjson.JSONDecodeError as error:
+                if isinstance(element, str) and element.startswith("Successfully validated SNS topic"):
+                    # SES writes this plain text to a topic when it is chosen as destination.
+                    return NoStatus("SNS topic validation")
+                raise PayloadError(f"broken JSON: {error}") from None
+        record = object_of(element)
+        if "eventType" in record or "notificationType" in record:
+            return record
+        if record.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):
+            return NoStatus(f"SNS {record['Type']}")
+        name = next((name for name in _ENVELOPES if name in record), None)
+        if name is None:
+            if "detail-type" in record or element is record and "recommendations" in record:
+                return Unknown("x")
+            raise PayloadError("neither an SES event nor an envelope of one")
+        element = record[name]
+        if name == "data":
+            element = _from_base64(element)
+    raise PayloadError(f"more than {_MAX_ENVELOPES} envelopes around an event")
+
+
+def _from_base64(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise PayloadError("'data' is not a base64 text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise PayloadError(f"'data' is not base64: {error}") from None
+
+
+def _row(kind: str, part: dict[str, Any]) -> tuple[str, str | None]:
+    """Name what SES says, and the row of the table for it; None when there is no row."""
+    if kind == "Bounce":
+        bounce = f"Bounce {text_of(part.get('bounceType'))}"
+        native = f"{bounce}/{text_of(part.get('bounceSubType'))}"
+        rows = (native, bounce)
+    else:
+        second = text_of(part.get("delayType") if kind == "DeliveryDelay" else part.get("complaintSubType"))
+        native = f"{kind} {second}" if second else kind
+        rows = (native, kind)
+    return native, next((row for row in rows if row in TABLE), None)
+
+
+def _reason(native: str, means: Means, part: dict[str, Any], about: dict[str, Any]) -> Reason | None:
+    text = text_of(about.get("diagnosticCode")) or _text(part)
+    if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
+        return None
+    code = enhanced_code_in(text_of(about.get("status")))
+    in_text = enhanced_code_in(text)
+    if in_text is not None and (code is None or code.endswith(".0.0")):
+        # "5.0.0" says nothing but the class; the server's own words may say more.
+        code = in_text
+    reply = reply_code_in(text)
+    if means.status is Status.SENT:
+        # The answer to a success is kept as evidence ("250 OK id=...").
+        return Reason(code=code, provider_code=reply, text=text) if text else None
+    permanence = means.permanence
+    if means.status is Status.FAILED and permanence is not None:
+        permanence = permanence_of(code, permanence)
+    category = means.category or category_of(code, reply)
+    return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)
+
+
+def _text(part: dict[str, Any]) -> str | None:
+    for name in ("smtpResponse", "errorMessage", "reason"):
+        text = text_of(part.get(name))
+        if text is not None:
+            return text
+    return None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+ADAPTER = Adapter("ses", Channel.EMAIL, TABLE, read, split)

@@ -1,0 +1,294 @@
+"""Settings: environment variables, all checked at once, every wrong one named with its mend.
+
+`FIELDS` is the one table; the README's is made from it, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PREFIX = "DELIVERY_"
+
+#: Names under our prefix that are not settings of the processor: those of the Makefile and of the tests.
+FOREIGN_NAMES = frozenset({"DELIVERY_TEST_SEED"})
+
+SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("auto", "json", "console")
+
+
+class SettingsError(Exception):
+    """Settings are wrong. `problems` names each with its mend."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment may say; see FIELDS for what each means."""
+
+    brokers: str = "localhost:9092"
+    app_id: str = "delivery-status"
+    topic_prefix: str = "delivery."
+    partitions: int = 8
+    replication_factor: int = -1
+    provider_by_topic: Mapping[str, str] | None = None
+    message_id_names: tuple[str, ...] = ("message_id",)
+    delivery_id_names: tuple[str, ...] = ("delivery_id",)
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "PLAIN"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    tls_ca_file: Path | None = None
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_key_password: str = ""
+    tls_check_hostname: bool = True
+    chunk_records: int = 4_000
+    max_record_bytes: int = 1_000_000
+    session_timeout: float = 10.0
+    commit_timeout: float = 30.0
+    stall_timeout: float = 120.0
+    log_level: str = "INFO"
+    log_format: str = "auto"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections to the brokers are encrypted."""
+        return self.security_protocol in {"SSL", "SASL_SSL"}
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether connections to the brokers log in with a name."""
+        return self.security_protocol.startswith("SASL_")
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def _optional_text(value: str) -> str:
+    return value
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"must be a whole number from {low} to {high}") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"must be seconds, from {low:g} to {high:g}") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be seconds, from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _yes_no(value: str) -> bool:
+    answers = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if value.lower() not in answers:
+        raise ValueError("must be true or false")
+    return answers[value.lower()]
+
+
+def _file(value: str) -> Path:
+    path = Path(value)
+    if not path.is_file():
+        raise ValueError("must be a file that can be read")
+    return path
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise ValueError("must be names separated by commas")
+    return names
+
+
+def _pairs(value: str) -> Mapping[str, str]:
+    pairs: dict[str, str] = {}
+    for pair in value.split(","):
+        topic, equals, provider = pair.partition("=")
+        if not (equals and topic.strip() and provider.strip()):
+            raise ValueError("must be like 'delivery.mta.v1=kumomta,delivery.sms.v1=twilio'")
+        pairs[topic.strip()] = provider.strip()
+    return pairs
+
+
+def _brokers(value: str) -> str:
+    for broker in value.split(","):
+        host, colon, port = broker.strip().rpartition(":")
+        if not (host and colon and port.isdigit() and 0 < int(port) < 65_536):
+            raise ValueError("must be host:port, several separated by commas")
+    return ",".join(broker.strip() for broker in value.split(","))
+
+
+class Field(NamedTuple):
+    """One setting: how it is read, and what people are told about it."""
+
+    parse: Callable[[str], Any]
+    meaning: str
+    is_secret: bool = False
+
+
+FIELDS: dict[str, Field] = {
+    "brokers": Field(_brokers, "Kafka brokers to start from, `host:port` separated by commas."),
+    "app_id": Field(
+        _text, "Consumer group, and the start of every transactional id. Workers that share work share it."
+    ),
+    "topic_prefix": Field(_text, "What the names of all topics start with."),
+    "partitions": Field(_whole(1, 10_000), "Partitions of each topic that `topics create` makes. For life."),
+    "replication_factor": Field(
+        _whole(-1, 100), "Replicas of each topic that `topics create` makes; -1: the broker's default."
+    ),
+    "provider_by_topic": Field(
+        _pairs, "Provider of records without the header `provider`, by topic: `delivery.mta.v1=kumomta`."
+    ),
+    "message_id_names": Field(_names, "Names under which your message id travels in providers' metadata."),
+    "delivery_id_names": Field(_names, "Names under which your delivery id travels in providers' metadata."),
+    "http_host": Field(_text, "Address that metrics and health bind to."),
+    "http_port": Field(_whole(0, 65_535), "Port of metrics and health; 0: any free one, which the log names."),
+    "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
+    "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),
+    "sasl_username": Field(_optional_text, "Name to log in to the brokers with."),
+    "sasl_password": Field(_optional_text, "Password to log in to the brokers with.", is_secret=True),
+    "tls_ca_file": Field(_file, "Certificates (PEM) to trust; empty: the system's."),
+    "tls_certificate_file": Field(_file, "Our own certificate chain (PEM), where brokers ask for one."),
+    "tls_key_file": Field(_file, "The private key (PEM) of our certificate, where it is not in the same file."),
+    "tls_key_password": Field(_optional_text, "Password of our private key.", is_secret=True),
+    "tls_check_hostname": Field(_yes_no, "Whether a broker's certificate must be for its host."),
+    "chunk_records": Field(_whole(1, 100_000), "Most records that one transaction takes."),
+    "max_record_bytes": Field(_whole(1_000, 3_500_000), "A larger record becomes a dead letter."),
+    "session_timeout": Field(
+        _seconds(6, 300), "Seconds without a sign of life after which a worker's partitions go to others."
+    ),
+    "commit_timeout": Field(
+        _seconds(1, 600), "Seconds that one transaction may take before it is aborted and its partition is reopened."
+    ),
+    "stall_timeout": Field(
+        _seconds(1, 3_600), "Seconds with records to read and none committed after which the worker ends itself."
+    ),
+    "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
+    "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
+}
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings from an environment.
+
+    A variable that is set to nothing counts as not set. A secret may be given as the content of a file that
+    `NAME_FILE` names.
+
+    Raises:
+        SettingsError: with every problem at once.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, text in _given(environment, problems).items():
+        try:
+            values[name] = FIELDS[name].parse(text)
+        except ValueError as error:
+            shown = "" if FIELDS[name].is_secret else f" is {text!r}, but"
+            problems.append(f"{PREFIX}{name.upper()}{shown} {error}")
+    settings = Settings(**values)
+    problems.extend(_conflicts(settings))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _given(environment: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in FOREIGN_NAMES or not text:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        secret = name.removesuffix("_file")
+        if name in FIELDS:
+            given[name] = text
+        elif secret in FIELDS and FIELDS[secret].is_secret:
+            try:
+                given[secret] = Path(text).read_text(encoding="utf-8").rstrip("\n")
+            except OSError as error:
+                problems.append(f"{variable} is {text!r}, but it cannot be read: {error.strerror}")
+        else:
+            problems.append(f"{variable} is no setting{_hint(name)}")
+    return given
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, FIELDS, n=1)
+    return f"; did you mean {PREFIX}{near[0].upper()}?" if near else "; see the table of settings in the README"
+
+
+def _conflicts(settings: Settings) -> Iterable[str]:
+    if settings.uses_sasl and not (settings.sasl_username and settings.sasl_password):
+        yield (
+            f"DELIVERY_SECURITY_PROTOCOL is {settings.security_protocol!r}, so DELIVERY_SASL_USERNAME and "
+            "DELIVERY_SASL_PASSWORD (or DELIVERY_SASL_PASSWORD_FILE) must be set"
+        )
+    if not settings.uses_sasl and settings.sasl_username:
+        yield "DELIVERY_SASL_USERNAME is set, so DELIVERY_SECURITY_PROTOCOL must be SASL_SSL or SASL_PLAINTEXT"
+    if not settings.uses_tls and (settings.tls_ca_file or settings.tls_certificate_file):
+        yield "DELIVERY_TLS_CA_FILE or _CERTIFICATE_FILE is set, so DELIVERY_SECURITY_PROTOCOL must be SSL or SASL_SSL"
+    if settings.tls_key_file and not settings.tls_certificate_file:
+        yield "DELIVERY_TLS_KEY_FILE is set, so DELIVERY_TLS_CERTIFICATE_FILE must be set"
+    if settings.stall_timeout <= settings.commit_timeout:
+        yield (
+            f"DELIVERY_STALL_TIMEOUT ({settings.stall_timeout:g}) must be above "
+            f"DELIVERY_COMMIT_TIMEOUT ({settings.commit_timeout:g}), or a slow transaction ends the worker"
+        )
+
+
+def markdown_table() -> str:
+    """Give the README's table of settings."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    defaults = Settings()
+    for name, field in FIELDS.items():
+        lines.append(f"| `{PREFIX}{name.upper()}` | {_shown(getattr(defaults, name))} | {field.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: object) -> str:
+    if default is None or default == "":
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{default}`"

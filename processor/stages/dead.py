@@ -1,0 +1,62 @@
+"""Dead letters of a chunk: written in its transaction, counted after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from processor.deadletter import DeadReason, Origin, RefusedError, headers_of
+from processor.engine.stage import Outbox, Record
+from processor.logs import get_logger
+from processor.metrics import Metrics, count, provider_label
+
+log = get_logger(__name__)
+
+
+class DeadLetters:
+    """Puts records aside for one partition."""
+
+    def __init__(self, topic: str, partitions: int, metrics: Metrics) -> None:
+        self._topic, self._partitions, self._metrics = topic, partitions, metrics
+        self._counts: Counter[tuple[str, ...]] = Counter()
+
+    def add(  # noqa: PLR0913 - what a dead letter says
+        self,
+        record: Record,
+        outbox: Outbox,
+        error: Exception,
+        *,
+        provider: str | None = None,
+        value: bytes | None = None,
+    ) -> None:
+        """Put a record aside.
+
+        Args:
+            record: the record as it came.
+            outbox: of the chunk's transaction.
+            error: a RefusedError says why; any other is a fault of ours, and its stack trace goes with the record.
+            provider: whose record it is, where that is known.
+            value: the one bad element, where the rest of the record is good; None: all of the record.
+        """
+        if isinstance(error, RefusedError):
+            reason, detail, fault = error.reason, error.detail, None
+        else:
+            reason, detail, fault = DeadReason.INTERNAL_ERROR, repr(error), error
+        origin = Origin(record.topic, record.partition, record.offset)
+        outbox.add(
+            self._topic,
+            record.partition % self._partitions,
+            record.timestamp,
+            record.key,
+            record.value if value is None else value,
+            headers_of(tuple(record.headers), origin, reason, detail, fault),
+        )
+        self._counts[reason.value, provider_label(provider)] += 1
+
+    def committed(self) -> None:
+        """Count what was put aside, and say so in one line a chunk and reason."""
+        if not self._counts:
+            return
+        count(self._metrics.dead_letters, self._counts)
+        for (reason, provider), number in self._counts.items():
+            log.warning("dead_letters", reason=reason, provider=provider, records=number, topic=self._topic)
+        self._counts.clear()

@@ -1,0 +1,237 @@
+"""The fold stage: canonical events in; rows, counts, rejected transitions and dead letters out.
+
+The row of a message is its changelog entry, its line in the public table and its entry in the change feed, in one
+record. Counts are absolute numbers of this partition, so they may be written again without harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from processor.codec import (
+    decode_event,
+    decode_row_record,
+    encode_counts,
+    encode_rejected,
+    encode_row,
+    pack_row,
+    to_row,
+    unpack_row,
+)
+from processor.deadletter import DeadReason, RefusedError
+from processor.domain.counts import STATUS_INDEX, Counts
+from processor.domain.event import Event
+from processor.domain.fold import Verdict, fold
+from processor.domain.reason import Category
+from processor.domain.row import Row
+from processor.domain.status import Status
+from processor.domain.transitions import NODE_NAMES, Node
+from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
+from processor.engine.store import Store
+from processor.engine.store.memory import MemoryStore
+from processor.metrics import NEW, REROUTED, Metrics, count, known_statuses, provider_label
+from processor.partitioner import partition_of
+from processor.settings import Settings
+from processor.stages.dead import DeadLetters
+from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
+
+
+def stage(settings: Settings, metrics: Metrics) -> Stage:
+    """Declare the stage."""
+
+    def start(partitioning: Partitioning) -> Work:
+        return Fold(settings, metrics, partitioning, MemoryStore())
+
+    # Events that came to the wrong partition go back to EVENTS.
+    return Stage("fold", (EVENTS,), MESSAGES, (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS), start)
+
+
+class Fold:
+    """One partition of messages."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning, store: Store) -> None:
+        self._metrics = metrics
+        self._partition = partitioning.number
+        self._store = store
+        self._counts = Counts()
+        self._max_bytes = settings.max_record_bytes
+        prefix = settings.topic_prefix
+        self._events_topic, self._messages_topic = prefix + EVENTS.name, prefix + MESSAGES.name
+        self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
+        self._partitions = partitioning.counts[self._events_topic]
+        self._dead = DeadLetters(prefix + DEAD.name, partitioning.counts[prefix + DEAD.name], metrics)
+        #: Rows of the chunk in hand: the store learns of them when they are committed.
+        self._staged: dict[bytes, Row] = {}
+        self._facts = _Facts()
+        #: What this partition has added to the gauge of messages.
+        self._shown: dict[tuple[str, str], int] = {}
+
+    # State
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take one committed row."""
+        packed = self._store.get(key)
+        before = unpack_row(packed) if packed is not None else None
+        row = None
+        if value is None:
+            self._store.delete(key)
+        else:
+            row = to_row(decode_row_record(value))
+            self._store.put(key, pack_row(row))
+        self._counts.move(before, row)
+
+    def restored(self) -> None:
+        """Show what was recovered."""
+        self._show()
+
+    def released(self) -> None:
+        """Take this partition's messages out of the gauge."""
+        self._hide()
+
+    def regained(self) -> None:
+        """Wait for `restored` to show them again."""
+
+    # Work
+
+    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
+        """Fold a chunk of events."""
+        touched: set[str] = set()
+        for record in records:
+            try:
+                self._fold(record, outbox, touched)
+            except Exception as error:
+                self._dead.add(record, outbox, error)
+        timestamp = int(time.time() * 1000)
+        for delivery in touched:
+            key, value = encode_counts(delivery, self._partition, self._counts.by_status(delivery))
+            outbox.add(self._counts_topic, self._partition, timestamp, key, value)
+
+    def _fold(self, record: Record, outbox: Outbox, touched: set[str]) -> None:
+        value = record.value
+        if value is not None and len(value) > self._max_bytes:
+            detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
+            raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
+        event, node = decode_event(value, record.timestamp)
+        assert value is not None
+        key = event.message_id.encode()
+        before = self._row(key)
+        if before is None and (home := partition_of(key, self._partitions)) != self._partition:
+            outbox.add(self._events_topic, home, record.timestamp, key, value, tuple(record.headers))
+            self._facts.events[event.channel.value, provider_label(event.provider), REROUTED] += 1
+            return
+        row, verdict = fold(before, event, node)
+        self._facts.note(event, node, before, row, verdict)
+        if verdict is Verdict.DUPLICATE:
+            return
+        outbox.add(
+            self._messages_topic, self._partition, record.timestamp, key, encode_row(event.message_id, row, before)
+        )
+        if verdict is Verdict.REJECTED:
+            evidence = encode_rejected(value, row, node)
+            outbox.add(self._rejected_topic, self._partition, record.timestamp, key, evidence)
+        self._staged[key] = row
+        self._count(before, row, touched)
+
+    def _row(self, key: bytes) -> Row | None:
+        row = self._staged.get(key)
+        if row is not None:
+            return row
+        packed = self._store.get(key)
+        return None if packed is None else unpack_row(packed)
+
+    def _count(self, before: Row | None, row: Row, touched: set[str]) -> None:
+        if before is not None:
+            if before.node is row.node and before.delivery == row.delivery and before.channel is row.channel:
+                return
+            touched.add(before.delivery)
+        touched.add(row.delivery)
+        self._counts.move(before, row)
+
+    def committed(self) -> None:
+        """Make the chunk true for the store and the metrics."""
+        put = self._store.put
+        for key, row in self._staged.items():
+            put(key, pack_row(row))
+        self._staged.clear()
+        self._facts.publish(self._metrics)
+        self._facts = _Facts()
+        self._dead.committed()
+        self._show()
+
+    # Gauges
+
+    def _show(self) -> None:
+        messages = self._metrics.messages
+        for channel, status in known_statuses():
+            number = self._counts.channels[channel][STATUS_INDEX[status]]
+            labels = channel.value, status.value
+            change = number - self._shown.get(labels, 0)
+            if change:
+                messages.labels(*labels).inc(change)
+                self._shown[labels] = number
+
+    def _hide(self) -> None:
+        for labels, number in self._shown.items():
+            self._metrics.messages.labels(*labels).dec(number)
+        self._shown.clear()
+
+    def conservation_error(self) -> int:
+        """Give by how many messages the counts differ from the rows; 0 when all is well."""
+        return self._counts.conservation_error(len(self._store))
+
+
+class _Facts:
+    """What the metrics will say of a chunk, once it is committed."""
+
+    def __init__(self) -> None:
+        self.events: Counter[tuple[str, ...]] = Counter()
+        self.changes: Counter[tuple[str, ...]] = Counter()
+        self.rejected: Counter[tuple[str, ...]] = Counter()
+        self.failures: Counter[tuple[str, ...]] = Counter()
+        self.ignored: Counter[tuple[str, ...]] = Counter()
+        self.corrections = 0
+        self.times: dict[str, list[float]] = defaultdict(list)
+        self.latest: dict[str, float] = {}
+
+    def note(self, event: Event, node: Node, before: Row | None, row: Row, verdict: Verdict) -> None:
+        """Take note of one event."""
+        channel = event.channel.value
+        provider = provider_label(event.provider)
+        self.events[channel, provider, verdict.value] += 1
+        happened = event.time.timestamp()
+        self.times[channel].append(happened)
+        if happened > self.latest.get(provider, 0.0):
+            self.latest[provider] = happened
+        if before is None or before.node is not row.node:
+            self.changes[channel, NEW if before is None else NODE_NAMES[before.node], NODE_NAMES[row.node]] += 1
+            self._note_ending(row)
+        if verdict is Verdict.REJECTED:
+            self.rejected[channel, provider, NODE_NAMES[row.node], NODE_NAMES[node]] += 1
+        elif verdict is Verdict.CORRECTED:
+            self.corrections += 1
+
+    def _note_ending(self, row: Row) -> None:
+        if row.status is not Status.FAILED and row.status is not Status.IGNORED:
+            return
+        reason = row.reason
+        category = (reason.category if reason is not None else None) or Category.UNDEFINED
+        if row.permanence is not None:
+            self.failures[row.channel.value, category.value, row.permanence.value] += 1
+        else:
+            self.ignored[row.channel.value, category.value] += 1
+
+    def publish(self, metrics: Metrics) -> None:
+        """Add the facts to the metrics and forget them."""
+        count(metrics.events, self.events)
+        count(metrics.status_changes, self.changes)
+        count(metrics.rejected_transitions, self.rejected)
+        count(metrics.failures, self.failures)
+        count(metrics.ignored, self.ignored)
+        metrics.late_corrections.inc(self.corrections)
+        now = time.time()
+        for channel, times in self.times.items():
+            metrics.event_age.observe_many(channel, [now - happened for happened in times])
+        for provider, happened in self.latest.items():
+            metrics.see_event(provider, happened)

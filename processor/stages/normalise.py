@@ -1,0 +1,140 @@
+"""The normalise stage: a provider's raw payloads in, canonical events and dead letters out. It keeps no state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+import orjson
+
+from processor.codec import encode_event
+from processor.deadletter import DeadReason, RefusedError
+from processor.domain.event import Event
+from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
+from processor.metrics import Metrics, count, provider_label
+from processor.partitioner import partition_of
+from processor.providers import ADAPTERS, decode_payload, outcome, read
+from processor.providers.adapter import Adapter, Context, Unknown, Unreadable
+from processor.settings import Settings
+from processor.stages.dead import DeadLetters
+from processor.topics import DEAD, EVENTS, MTA, SMS
+
+#: The header that names a record's provider.
+PROVIDER_HEADER = "provider"
+
+
+def stage(settings: Settings, metrics: Metrics) -> Stage:
+    """Declare the stage."""
+
+    def start(partitioning: Partitioning) -> Work:
+        return Normalise(settings, metrics, partitioning)
+
+    return Stage("normalise", (MTA, SMS), None, (EVENTS, DEAD), start)
+
+
+class Normalise:
+    """One partition of raw records."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._events_topic = settings.topic_prefix + EVENTS.name
+        self._events_partitions = partitioning.counts[self._events_topic]
+        dead_topic = settings.topic_prefix + DEAD.name
+        self._dead = DeadLetters(dead_topic, partitioning.counts[dead_topic], metrics)
+        self._default_provider = (settings.provider_by_topic or {}).get(partitioning.topic)
+        self._outcomes: Counter[tuple[str, ...]] = Counter()
+        self._unknown: Counter[tuple[str, ...]] = Counter()
+
+    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
+        """Read every payload; each element that cannot be used is a dead letter, the others live."""
+        for record in records:
+            provider = None
+            try:
+                provider = self._provider_of(record)
+                self._normalise(record, _adapter(provider), outbox)
+            except Exception as error:
+                self._outcomes[provider_label(provider), "dead"] += 1
+                self._dead.add(record, outbox, error, provider=provider)
+
+    def _provider_of(self, record: Record) -> str:
+        for name, value in record.headers:
+            if name == PROVIDER_HEADER:
+                return value.decode(errors="replace")
+        if self._default_provider is None:
+            raise RefusedError(
+                DeadReason.NO_PROVIDER,
+                f"no header `{PROVIDER_HEADER}`, and DELIVERY_PROVIDER_BY_TOPIC does not name {record.topic}",
+            )
+        return self._default_provider
+
+    def _normalise(self, record: Record, adapter: Adapter, outbox: Outbox) -> None:
+        payload = self._payload(record)
+        received = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, timezone.utc)
+        names = self._settings.message_id_names, self._settings.delivery_id_names
+        findings = read(adapter, payload, Context(received, *names))
+        self._outcomes[adapter.name, outcome(findings)[0]] += 1
+        for finding in findings:
+            if isinstance(finding, Event):
+                self._write(finding, record, outbox)
+            elif isinstance(finding, Unknown):
+                self._unknown[(adapter.name,)] += 1
+                error = RefusedError(
+                    DeadReason.UNKNOWN_STATUS, f"{adapter.name} sends {finding.native!r}, not in our table"
+                )
+                self._dead.add(record, outbox, error, provider=adapter.name)
+            elif isinstance(finding, Unreadable):
+                error = RefusedError(DeadReason.UNREADABLE_PAYLOAD, finding.detail)
+                element = None if finding.element is None else orjson.dumps(finding.element)
+                self._dead.add(record, outbox, error, provider=adapter.name, value=element)
+
+    def _payload(self, record: Record) -> object:
+        value = record.value
+        if value is None:
+            raise RefusedError(DeadReason.NULL_VALUE, "the record has no value")
+        if not value:
+            raise RefusedError(DeadReason.EMPTY_VALUE, "the record's value has no bytes")
+        limit = self._settings.max_record_bytes
+        if len(value) > limit:
+            detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}"
+            raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
+        try:
+            return decode_payload(value)
+        except ValueError as error:
+            raise RefusedError(DeadReason.INVALID_ENCODING, str(error)) from None
+
+    def _write(self, event: Event, record: Record, outbox: Outbox) -> None:
+        key = event.message_id.encode()
+        partition = partition_of(key, self._events_partitions)
+        # The raw record's timestamp goes on: the rule about times ahead is about when the report came in.
+        outbox.add(self._events_topic, partition, record.timestamp, key, encode_event(event))
+
+    def committed(self) -> None:
+        """Count what the last chunk held."""
+        count(self._metrics.normalized, self._outcomes)
+        count(self._metrics.unknown_native_status, self._unknown)
+        self._outcomes.clear()
+        self._unknown.clear()
+        self._dead.committed()
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Keep nothing: there is no changelog."""
+
+    def restored(self) -> None:
+        """Need nothing: there is no state."""
+
+    def released(self) -> None:
+        """Give nothing back: there are no gauges."""
+
+    def regained(self) -> None:
+        """Take nothing up: there is no state."""
+
+
+def _adapter(provider: str) -> Adapter:
+    adapter = ADAPTERS.get(provider)
+    if adapter is None:
+        raise RefusedError(
+            DeadReason.UNKNOWN_PROVIDER, f"no adapter for provider {provider!r}; there are: {', '.join(ADAPTERS)}"
+        )
+    return adapter

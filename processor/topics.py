@@ -1,0 +1,66 @@
+"""Every topic: its name, key, and how long it keeps what - as data.
+
+The same declaration creates and checks the topics, tells the engine what to read and write, and is compared with
+schemas/asyncapi.yaml and docker-compose.yml by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_DAY_MS = 24 * 60 * 60 * 1000
+_MIB = 1024 * 1024
+
+#: The largest batch that the topics of input take: a record that is too large for us must still reach us, to become
+#: a dead letter with its bytes.
+INPUT_MAX_BYTES = 4 * _MIB
+
+#: The largest batch of what we write. A dead letter is its record and our headers, so it is allowed more.
+OUTPUT_MAX_BYTES = 6 * _MIB
+
+
+class Topic(NamedTuple):
+    """One topic; `name` is without the prefix that the settings give it."""
+
+    name: str
+    key: str
+    value: str
+    config: Mapping[str, str]
+
+    @property
+    def is_compacted(self) -> bool:
+        """Whether the topic keeps the last value of each key for ever."""
+        return self.config["cleanup.policy"] == "compact"
+
+
+def _deleted(days: int, max_bytes: int) -> dict[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(days * _DAY_MS),
+        "max.message.bytes": str(max_bytes),
+    }
+
+
+def _compacted(**more: str) -> dict[str, str]:
+    return {"cleanup.policy": "compact", "max.message.bytes": str(OUTPUT_MAX_BYTES), **more}
+
+
+MTA = Topic("mta.v1", "any", "a mail provider's raw payload, header `provider`", _deleted(7, INPUT_MAX_BYTES))
+SMS = Topic("sms.v1", "any", "an SMS provider's raw payload, header `provider`", _deleted(7, INPUT_MAX_BYTES))
+EVENTS = Topic("events.v1", "message id", "canonical event", _deleted(7, INPUT_MAX_BYTES))
+CONTROL = Topic("control.v1", "delivery id", "a delivery's own facts", _compacted())
+MESSAGES = Topic(
+    "messages.v1",
+    "message id",
+    "the row, with `previous` when its status moved: changelog, public table and change feed in one",
+    # Every change can be read for a week, whatever the compaction does.
+    _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}),
+)
+COUNTS = Topic("counts.v1", "delivery_id|partition", "absolute counts by status", _compacted())
+REJECTED = Topic(
+    "rejected.v1", "message id", "an event whose effect was withheld, and the rule", _deleted(30, OUTPUT_MAX_BYTES)
+)
+DEAD = Topic("dead.v1", "as it came", "bytes and headers as they came, and why", _deleted(30, OUTPUT_MAX_BYTES))
+
+TOPICS: tuple[Topic, ...] = (MTA, SMS, EVENTS, CONTROL, MESSAGES, COUNTS, REJECTED, DEAD)

@@ -42,13 +42,15 @@ _CONTROLLER: Final = "CONTROLLER"
 _USER_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LOG_TAIL_LINES: Final = 20
 _POLL_SECONDS: Final = 0.05
+_SUPERVISOR_POLL_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1
 
 _JVM_OPTIONS: Final = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    # Without the second compiler it starts a second sooner and, up to some 15 million records, takes less of the CPU.
+    # Without the second compiler it starts a second sooner, and a run of a few million records costs half the CPU time;
+    # only a run of many millions would earn back what compiling takes from the clients on the same machine.
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",  # Its file in the system's temporary folder would outlive a killed JVM.
     "--enable-native-access=ALL-UNNAMED",
@@ -525,7 +527,7 @@ def _die_with_supervisor() -> None:
 def _wait_while_parent_lives(child: "subprocess.Popen[bytes]", orders: _Orders) -> int:
     while os.getppid() == orders.parent:
         try:
-            return child.wait(_POLL_SECONDS)
+            return child.wait(_SUPERVISOR_POLL_SECONDS)
         except subprocess.TimeoutExpired:
             continue
     child.kill()

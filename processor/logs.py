@@ -10,6 +10,10 @@ import orjson
 import structlog
 
 
+#: Libraries that set a level of their own.
+_CHATTY = ("faust", "mode", "aiokafka")
+
+
 def configure(level: str, form: str) -> None:
     """Send our log and that of the libraries to standard error.
 
@@ -47,8 +51,10 @@ def configure(level: str, form: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
     logging.getLogger("processor").setLevel(level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(root.level)
 
 
 def get_logger(name: str) -> Any:

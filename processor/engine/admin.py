@@ -39,6 +39,7 @@ async def create_topics(settings: Settings) -> list[str]:
         missing = [topic for topic in TOPICS if settings.topic_prefix + topic.name not in existing]
         if missing:
             await _create(admin, [_new_topic(settings, topic) for topic in missing])
+            await _wait_for_leaders(admin, [settings.topic_prefix + topic.name for topic in missing])
         return [settings.topic_prefix + topic.name for topic in missing]
     finally:
         await admin.close()
@@ -51,6 +52,17 @@ async def _create(admin: Any, new_topics: Sequence[NewTopic]) -> None:
             raise TopicsError(
                 [f"{name} cannot be created: {for_code(code).__name__} {rest[0] if rest else ''}".strip()]
             )
+
+
+async def _wait_for_leaders(admin: Any, names: Sequence[str]) -> None:
+    """Wait until every partition can be written to; until then a producer's first batches are turned away."""
+    while True:
+        described = await admin.describe_topics(list(names))
+        partitions = [partition for topic in described for partition in topic["partitions"]]
+        led = [partition for partition in partitions if partition["leader"] >= 0]
+        if len({topic["topic"] for topic in described}) == len(names) and partitions and len(led) == len(partitions):
+            return
+        await asyncio.sleep(0.1)
 
 
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
@@ -111,8 +123,8 @@ def _shape_problems(settings: Settings, topics: Iterable[Topic], counts: dict[st
             problems.append(f"topic {name} does not exist: run `delivery-status topics create`")
         elif events is not None and counts[name] != events:
             problems.append(
-                f"topic {name} has {counts[name]} partitions, and {settings.topic_prefix}events.v1 has {events}: they must "
-                "have the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
+                f"topic {name} has {counts[name]} partitions, and {settings.topic_prefix}events.v1 has {events}: they must have "
+                " the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
             )
     return problems
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -164,6 +164,8 @@ class Partition:
             except ProducerFenced as error:
                 raise FencedError(f"{self.tp.topic}[{self.tp.partition}]: {error}") from error
             except (KafkaError, OSError, asyncio.TimeoutError) as error:
+                if not _is_passing(error):
+                    raise
                 self._host.metrics.reopened.labels(self.stage.name).inc()
                 log.warning(
                     "partition_reopens",
@@ -340,16 +342,13 @@ class Partition:
         """
         await producer.begin_transaction()
         sends = [self._send(producer, tp, records) for tp, records in outbox.records.items()]
+        # All partitions join the transaction in one request, and the offsets only after the records are in: a broker
+        # (KIP-890) turns away records whose transaction changes at the same moment, and that costs a retry.
+        written = dict(zip(outbox.records, await _all(sends), strict=True))
         offsets = {self.tp: OffsetAndMetadata(end, "")}
-        results = await asyncio.gather(
-            producer.send_offsets_to_transaction(offsets, self._settings.app_id), *sends, return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        await producer.send_offsets_to_transaction(offsets, self._settings.app_id)
         await producer.commit_transaction()
-        after = dict(zip(outbox.records, results[1:], strict=True))
-        return after.get(tuple(self.changelog), 0) if self.changelog is not None else 0
+        return 0 if self.changelog is None else written.get((self.changelog.topic, self.changelog.partition), 0)
 
     async def _send(self, producer: AIOKafkaProducer, tp: tuple[str, int], records: Sequence[Written]) -> int:
         """Send records in as few batches as they fit into; give the offset after the last."""
@@ -370,8 +369,20 @@ class Partition:
         return after
 
 
-#: What a worker is told when a partition cannot go on.
-OnFailure = Callable[[Partition, BaseException], None]
+def _is_passing(error: BaseException) -> bool:
+    """Say whether an error means that the brokers are away or busy: they are waited for. Any other is a reason to end.
 
-#: Errors that mean the broker is away, not that we are wrong.
-BROKER_AWAY = (KafkaConnectionError, OSError, asyncio.TimeoutError)
+    It matters for zombies: one that opened its partitions anew on an unknown refusal would fence the true owner.
+    """
+    return not isinstance(error, KafkaError) or error.retriable or isinstance(error, KafkaTimeoutError)
+
+
+async def _all(awaitables: Sequence[Awaitable[int]]) -> list[int]:
+    """Wait for all, also when one fails, so that none is left running; then raise the first failure."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    values = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        values.append(result)
+    return values

@@ -268,6 +268,11 @@ class Worker:
             return 1.0
         return done / total if total else 0.0
 
+    def states(self) -> dict[str, int]:
+        """Count the partitions of this worker by state."""
+        found = [partition.state.value for partition in self.partitions.values()]
+        return {state: found.count(state) for state in PARTITION_STATES}
+
     async def _monitor(self) -> None:
         while True:
             await asyncio.sleep(_MONITOR_SECONDS)
@@ -284,15 +289,24 @@ class Worker:
                 self.metrics.partition_state.labels(stage.name, state).set(states.count((stage.name, state)))
         self.metrics.recovery_progress.set(self.recovery_progress)
 
-    async def _watch_lag(self) -> None:
-        partitions = dict(self.partitions)
+    async def lag(self) -> int:
+        """Ask the broker how many records this worker's partitions have still to commit."""
+        return sum((await self._lags()).values())
+
+    async def _lags(self) -> dict[TopicPartition, int]:
+        partitions = {tp: each for tp, each in self.partitions.items() if each.state is State.RUNNING}
         ends = await self._reader.end_offsets(list(partitions)) if partitions else {}
+        return {tp: max(0, ends[tp] - partition.committed) for tp, partition in partitions.items()}
+
+    async def _watch_lag(self) -> None:
+        """Export the lag; end the worker when there is some and nothing has been committed for too long."""
+        lags = await self._lags()
         now = time.monotonic()
         self.metrics.lag.clear()
-        for tp, partition in self.partitions.items():
-            if tp not in ends or partition.state is not State.RUNNING:
+        for tp, lag in lags.items():
+            partition = self.partitions.get(tp)
+            if partition is None or partition.state is not State.RUNNING:
                 continue
-            lag = max(0, ends[tp] - partition.committed)
             self.metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
             silent = now - partition.last_commit
             if not lag:

@@ -12,7 +12,7 @@ import orjson
 
 from processor.domain.event import Event
 from processor.providers import kumomta, ses, smpp, twilio
-from processor.providers.adapter import Adapter, Context, Finding, PayloadError, NoStatus, Unknown, Unreadable
+from processor.providers.adapter import Adapter, Context, Finding, NoStatus, PayloadError, Unknown, Unreadable
 
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
@@ -59,7 +59,7 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
             try:
                 findings += adapter.read(element, context)
             except Exception as error:
-                findings.append(Unreadable(_explain(adapter, error), None if element is payload else element))
+                findings.append(Unreadable(_explain(adapter, error), _quotable(element, payload)))
     except Exception as error:
         findings.append(Unreadable(_explain(adapter, error)))
     return findings or [Unreadable(f"not what {adapter.name} sends: an empty array")]
@@ -69,6 +69,17 @@ def _explain(adapter: Adapter, error: Exception) -> str:
     # An adapter words what it refuses; anything else is a shape that it did not expect.
     words = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__}: {error}"
     return f"not what {adapter.name} sends: {words}"[:_MAX_DETAIL]
+
+
+def _quotable(element: object, payload: object) -> object:
+    # A dead letter quotes the element as JSON; what nests too deep for that is quoted with its whole payload.
+    if element is payload:
+        return None
+    try:
+        orjson.dumps(element)
+    except TypeError:
+        return None
+    return element
 
 
 def outcome(findings: Iterable[Finding]) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from typing import Any
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, PayloadError, Means, NoStatus, Unknown
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.fields import (
     MAX_TEXT,
     each_recipient,

@@ -26,9 +26,9 @@ from processor.providers.adapter import (
     Adapter,
     Context,
     Finding,
-    PayloadError,
     Means,
     NoStatus,
+    PayloadError,
     Unknown,
     elements_of,
 )
@@ -129,6 +129,9 @@ _PARTS = {
     "Complaint": ("complaint", "complainedRecipients"),
 }
 
+#: Event -> the field of its object that tells more (a bounce has two).
+_SECOND_WORDS = {"DeliveryDelay": "delayType", "Complaint": "complaintSubType"}
+
 #: What carries an event, by the field that holds it: SNS, SNS in Lambda, EventBridge, SQS, Kinesis, Firehose.
 _ENVELOPES = ("Message", "Sns", "detail", "body", "kinesis", "data")
 #: SNS in SQS in Lambda is three envelopes; more is a loop.
@@ -152,10 +155,12 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     kind = record.get("eventType") or record.get("notificationType")
     if not isinstance(kind, str):
         raise PayloadError("no event type ('eventType' or 'notificationType')")
-    if kind == "RenderingFailure":
+    if kind.replace(" ", "") == "RenderingFailure":
         kind = "Rendering Failure"
     part_name, list_name = _PARTS.get(kind, ("", ""))
     part = part_of(record, part_name)
+    if kind == "Bounce" and not part:
+        raise PayloadError("a bounce without its 'bounce' object")
     native, row = _row(kind, part)
     if row is None:
         return [Unknown(native)]
@@ -193,6 +198,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
 
 def _unwrap(element: object) -> dict[str, Any] | NoStatus | Unknown:
     """Take off the envelopes: SNS, EventBridge, SQS, Lambda, Firehose, Kinesis, in any order."""
+    announced: object = None
     for _ in range(_MAX_ENVELOPES):
         if isinstance(element, str | bytes):
             try:
@@ -209,9 +215,11 @@ def _unwrap(element: object) -> dict[str, Any] | NoStatus | Unknown:
             return NoStatus(f"SNS {record['Type']}")
         name = next((name for name in _ENVELOPES if name in record), None)
         if name is None:
-            if "detail-type" in record or element is record and "recommendations" in record:
-                return Unknown("x")
+            if isinstance(announced, str):
+                # EventBridge also tells of the account: reputation, advice, sending paused.
+                return Unknown(announced[:MAX_TEXT])
             raise PayloadError("neither an SES event nor an envelope of one")
+        announced = record.get("detail-type", announced)
         element = record[name]
         if name == "data":
             element = _from_base64(element)
@@ -230,14 +238,13 @@ def _from_base64(value: object) -> bytes:
 def _row(kind: str, part: dict[str, Any]) -> tuple[str, str | None]:
     """Name what SES says, and the row of the table for it; None when there is no row."""
     if kind == "Bounce":
-        bounce = f"Bounce {text_of(part.get('bounceType'))}"
-        native = f"{bounce}/{text_of(part.get('bounceSubType'))}"
-        rows = (native, bounce)
+        general = f"Bounce {text_of(part.get('bounceType'))}"
+        native = f"{general}/{text_of(part.get('bounceSubType'))}"
     else:
-        second = text_of(part.get("delayType") if kind == "DeliveryDelay" else part.get("complaintSubType"))
-        native = f"{kind} {second}" if second else kind
-        rows = (native, kind)
-    return native, next((row for row in rows if row in TABLE), None)
+        general = kind[:MAX_TEXT]
+        second = text_of(part.get(_SECOND_WORDS.get(kind, "")))
+        native = f"{general} {second}" if second else general
+    return native, native if native in TABLE else general if general in TABLE else None
 
 
 def _reason(native: str, means: Means, part: dict[str, Any], about: dict[str, Any]) -> Reason | None:
@@ -246,7 +253,7 @@ def _reason(native: str, means: Means, part: dict[str, Any], about: dict[str, An
         return None
     code = enhanced_code_in(text_of(about.get("status")))
     in_text = enhanced_code_in(text)
-    if in_text is not None and (code is None or code.endswith(".0.0")):
+    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
         # "5.0.0" says nothing but the class; the server's own words may say more.
         code = in_text
     reply = reply_code_in(text)

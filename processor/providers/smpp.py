@@ -15,7 +15,7 @@ from typing import Any
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, PayloadError, Means, NoStatus, Unknown
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.fields import identifier, message_key, object_of, own_id, part_of, required, text_of
 from processor.providers.reasons import GSM_MAP
 
@@ -70,8 +70,8 @@ _KIND_BITS = 0x3C
 _RECEIPT_KINDS = (0x04, 0x20)
 
 # A field of the receipt. Only what stands before "text:" is searched, so that a message cannot forge a field.
-_FIELD = re.compile(r"(?:^|(?<=\s))(id|sub|dlvrd|submit date|done date|stat|err)\s?:\s?([^\s:]*)", re.IGNORECASE)
-_TEXT = re.compile(r"(?:^|\s)text\s?:", re.IGNORECASE)
+_FIELD = re.compile(r"(?:^|(?<=\s))(id|stat|err)\s?:(?:\s(?!\w{1,12}\s?:))?(\S*)", re.IGNORECASE)
+_TEXT = re.compile(r"text\s?:", re.IGNORECASE)
 # A receipt is 160 characters at most; ids of other providers are longer, but no receipt is longer than this.
 _MAX_RECEIPT = 1000
 
@@ -80,12 +80,10 @@ _GSM = 3
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one deliver_sm, or one receipt text."""
-    if isinstance(element, str) and not element.lstrip().startswith(("{", "[")):
-        pdu: dict[str, Any] = {"short_message": element}
-    else:
-        pdu = object_of(element)
-    kind = text_of(pdu.get("pdu")) or "deliver_sm"
-    if kind not in ("deliver_sm", "data_sm"):
+    alone = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
+    pdu: dict[str, Any] = {"short_message": element} if alone else object_of(element)
+    kind = text_of(pdu.get("pdu"))
+    if kind not in (None, "deliver_sm", "data_sm"):
         return [Unknown(kind)]
     tlv = _tlvs(part_of(pdu, "tlv"))
     head, fields = _receipt(pdu.get("short_message") or tlv.get("message_payload"))
@@ -93,20 +91,21 @@ def read(element: object, context: Context) -> list[Finding]:
     esm_class = _number(pdu.get("esm_class"))
     is_receipt = esm_class is not None and esm_class & _KIND_BITS in _RECEIPT_KINDS
     if not is_receipt and state is None and not ("id" in fields and "stat" in fields):
-        if "short_message" in pdu or "esm_class" in pdu:
+        if kind is not None or esm_class is not None:
             return [NoStatus("mobile originated")]
-        raise PayloadError("neither esm_class nor short_message")
+        raise PayloadError("no receipt: neither esm_class, nor message_state, nor a text with 'id:' and 'stat:'")
 
     native = state or fields.get("stat", "").upper()
     if not native:
         raise PayloadError("a receipt without a state (neither message_state nor 'stat:')")
     native = _ALIASES.get(native, native)
-    # By definition the TLV has the id as submit_sm_resp gave it; the text's may be the same number in another notation
-    # (0059113978 is 38601fa in hex). The TLV wins, and the text's id stays findable in the reason's text.
-    native_id = required(tlv.get("receipted_message_id") or fields.get("id"), "message id (neither TLV nor 'id:')")
     means = TABLE.get(native)
     if means is None:
         return [Unknown(native)]
+    # By definition the TLV has the id as submit_sm_resp gave it; the text's may be the same number in another notation
+    # (0059113978 is 38601fa in hex). The TLV wins, and the text's id stays findable in the reason's text.
+    native_id = required(tlv.get("receipted_message_id") or fields.get("id"), "message id (neither TLV nor 'id:')")
+    # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
     own = own_id(context.message_id_names, pdu)
     return [
         Event(
@@ -132,8 +131,16 @@ def _receipt(text: object) -> tuple[str | None, dict[str, str]]:
     head = text[: end.start()] if end else text
     fields: dict[str, str] = {}
     for match in _FIELD.finditer(head):
-        fields.setdefault(match[1].lower(), match[2])
+        fields.setdefault(match[1].lower(), _unpad(match[2]))
     return text_of(head), fields
+
+
+def _unpad(value: str) -> str:
+    """Take the padding off the end: not ASCII, or the "@" that a NUL becomes in the GSM alphabet."""
+    end = len(value)
+    while end and not ("!" <= value[end - 1] <= "~" and value[end - 1] != "@"):
+        end -= 1
+    return value[:end]
 
 
 def _tlvs(tlv: dict[str, Any]) -> dict[str, object]:

@@ -191,7 +191,7 @@ KUMOMTA = Provider(
     carries_ids=True,
     tells_time=True,
     keyed=True,
-    batched=0.005,
+    batched=0.02,
     # A record of one recipient looks like that of a message that only ever had one, so nobody could tell them apart.
     parted=0.0,
     identify=identify,

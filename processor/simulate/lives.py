@@ -43,6 +43,8 @@ class Campaign(NamedTuple):
     planned: int
     #: Whether our own ids travel in the provider's payloads.
     tagged: bool
+    #: In which of two ways its account is set up, where a provider's payloads differ by that.
+    variant: bool
 
 
 class Message(NamedTuple):

@@ -92,7 +92,7 @@ def write(rng: Random, message: Message, report: Report) -> bytes:
         name, detail = _DETAILS[report.native]
         event[name] = detail(rng, message, report)
     body = orjson.dumps(event)
-    return _in_envelope(rng, body, report.time) if message.campaign.number % 2 else body
+    return _in_envelope(rng, body, report.time) if message.campaign.variant else body
 
 
 def _mail(message: Message, report: Report) -> dict[str, object]:

@@ -55,7 +55,7 @@ def identify(_rng: Random, created: datetime, number: int) -> str:
 
 
 def write(_rng: Random, message: Message, report: Report) -> bytes:
-    """Write one receipt; every second centre sends the optional parameters too."""
+    """Write one receipt; some centres send the optional parameters too."""
     state = STATES.get(report.native)
     identity = message.provider_message_id
     text = (
@@ -70,7 +70,7 @@ def write(_rng: Random, message: Message, report: Report) -> bytes:
         "short_message": text,
         "tlv": {},
     }
-    if message.campaign.number % 2 and state:
+    if message.campaign.variant and state:
         receipt["tlv"] = {"receipted_message_id": identity, "message_state": state.message_state}
     return orjson.dumps(receipt)
 

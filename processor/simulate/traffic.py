@@ -58,13 +58,15 @@ def campaigns(
         first_delivery: the number in the first delivery's id.
     """
     rng = Random(seed)  # noqa: S311 - a simulation must be repeatable, not secret
-    turns = [provider for provider in providers for _ in range(provider.campaigns)]
+    rounds = max(provider.campaigns for provider in providers)
+    turns = [provider for turn in range(rounds) for provider in providers if provider.campaigns > turn]
     number = first_delivery
     while True:
         for provider in turns:
             tagged = provider.carries_ids and number % _UNTAGGED != 0
             label = f"{rng.choice(_LABELS)} {number}"
-            yield Campaign(number, f"DM{number}", label, provider.name, rng.randint(*planned), tagged)
+            size, variant = rng.randint(*planned), rng.random() < 0.5
+            yield Campaign(number, f"DM{number}", label, provider.name, size, tagged, variant)
             number += 1
 
 

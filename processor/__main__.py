@@ -1,0 +1,5 @@
+"""Let `python -m processor` be the command."""
+
+from processor.cli import main
+
+main()

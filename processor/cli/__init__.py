@@ -1,0 +1,49 @@
+"""The command `delivery-status`.
+
+Exit codes: 0 done; 1 it failed, or `check` found something wrong; 2 wrong usage or wrong settings; 3 the brokers cannot
+be reached; 4 not found.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from processor.cli import inspect, offline, publish, run
+from processor.cli.common import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE
+from processor.settings import SettingsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="delivery-status")
+def cli() -> None:
+    """Tell for every message and delivery which status is true now, why, and since when."""
+
+
+for command in (*run.COMMANDS, *publish.COMMANDS, *inspect.COMMANDS, *offline.COMMANDS):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command; errors are told in a few lines, not as a stack trace."""
+    try:
+        cli(standalone_mode=False)
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"settings: {problem}", err=True)
+        sys.exit(EXIT_USAGE)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+__all__ = ["EXIT_FAILED", "EXIT_UNREACHABLE", "cli", "main"]

@@ -1,0 +1,99 @@
+"""What the commands share: settings, errors in words, and output for people or machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from processor import logs
+from processor.settings import Settings, load
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_NOT_FOUND = 4
+
+Result = TypeVar("Result")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")
+
+
+class Failure(click.ClickException):
+    """A command could not do what was asked."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def settings_from_environment() -> Settings:
+    """Read the settings and start logging as they say.
+
+    Raises:
+        SettingsError: with every problem at once.
+    """
+    settings = load(os.environ)
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a coroutine that talks to Kafka; say in words when it cannot be reached."""
+    import uvloop
+    from aiokafka.errors import KafkaConnectionError, KafkaError
+
+    async def guarded() -> Result:
+        return await main()
+
+    try:
+        return uvloop.run(guarded())
+    except KafkaConnectionError as error:
+        raise Failure(
+            f"no broker answers at {settings.brokers} (DELIVERY_BROKERS): {error}", EXIT_UNREACHABLE
+        ) from None
+    except KafkaError as error:
+        raise Failure(f"Kafka says: {error!r}") from error
+    except LookupError as error:
+        raise Failure(str(error), EXIT_NOT_FOUND) from None
+
+
+def echo_json(value: object) -> None:
+    """Write one JSON object as a line."""
+    sys.stdout.buffer.write(orjson.dumps(value, default=str) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def echo_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+    """Write a table for people; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    lines = [[*row] for row in rows]
+    for index, column in enumerate(columns):
+        numeric = bool(lines) and all(isinstance(line[index], int) for line in lines)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    for line in lines:
+        table.add_row(*[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line])
+    Console().print(table)
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], Any]]:
+    """Show a bar on standard error while it is a terminal; give the function that advances it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.advance(task, amount)

@@ -1,0 +1,98 @@
+"""Commands without Kafka: `normalize` and `fold`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any, BinaryIO
+
+import click
+import msgspec
+import orjson
+
+from processor.cli.common import echo_json
+from processor.codec import decode_event, encode_event, encode_folded
+from processor.deadletter import RefusedError
+from processor.domain.event import Event
+from processor.domain.fold import fold as fold_event
+from processor.domain.row import Row
+from processor.domain.transitions import NODE_NAMES
+from processor.providers import ADAPTERS, outcome, read
+from processor.providers.adapter import Context
+
+_FILE = click.argument("file", type=click.File("rb"), default="-")
+
+
+@click.command()
+@click.option("--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="Whose payloads they are.")
+@click.option("--message-id-names", default="message_id", help="Names under which our message id travels.")
+@click.option("--delivery-id-names", default="delivery_id", help="Names under which our delivery id travels.")
+@_FILE
+def normalize(provider: str, message_id_names: str, delivery_id_names: str, file: BinaryIO) -> None:
+    """Read a provider's payloads as JSON Lines, and write what each of them means.
+
+    Each line is one JSON value: an object or array is the payload itself, a string is the payload's text.
+    """
+    names = tuple(message_id_names.split(",")), tuple(delivery_id_names.split(","))
+    context = Context(datetime.now(timezone.utc), *names)
+    for number, line in _lines(file):
+        echo_json(_normalized(number, line, provider, context))
+
+
+def _normalized(number: int, line: bytes, provider: str, context: Context) -> dict[str, Any]:
+    try:
+        payload = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return {"line": number, "outcome": "dead", "events": [], "detail": f"the line is not JSON: {error}"}
+    findings = read(ADAPTERS[provider], payload, context)
+    word, detail = outcome(findings)
+    events = [orjson.Fragment(encode_event(finding)) for finding in findings if isinstance(finding, Event)]
+    return {"line": number, "outcome": word, "events": events, "detail": detail}
+
+
+@click.command()
+@click.option("--verdicts", is_flag=True, help="Write one line per event first: what it did, and why.")
+@_FILE
+@click.pass_context
+def fold(context: click.Context, verdicts: bool, file: BinaryIO) -> None:
+    """Fold canonical events (JSON Lines), and write one row per message, sorted by id.
+
+    Bad lines are counted on standard error; the rest is folded.
+    """
+    rows: dict[str, Row] = {}
+    bad = 0
+    for number, line in _lines(file):
+        try:
+            event, node = decode_event(line, None)
+        except RefusedError as error:
+            bad += 1
+            verdict: dict[str, Any] = {"verdict": "dead", "from": None, "to": None, "detail": str(error)}
+        else:
+            before = rows.get(event.message_id)
+            row, judged = fold_event(before, event, node)
+            rows[event.message_id] = row
+            verdict = {
+                "verdict": judged.value,
+                "from": NODE_NAMES[before.node] if before is not None else None,
+                "to": NODE_NAMES[row.node],
+                "detail": f"{NODE_NAMES[node]} reported for {event.message_id}",
+            }
+        if verdicts:
+            echo_json({"line": number, **verdict})
+    output = click.get_binary_stream("stdout")
+    for message_id in sorted(rows):
+        output.write(encode_folded(message_id, rows[message_id]) + b"\n")
+    output.flush()
+    if bad:
+        click.echo(f"{bad} bad lines (dead); --verdicts says why", err=True)
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Give the lines that are not blank, with their numbers from 1."""
+    for number, line in enumerate(file, start=1):
+        stripped = line.strip()
+        if stripped:
+            yield number, stripped
+
+
+COMMANDS = (normalize, fold)

@@ -1,0 +1,143 @@
+"""Commands that write to Kafka: `ingest` and `simulate`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import zstandard
+
+from processor.cli.common import echo_json, json_option, progress, run_async, settings_from_environment
+from processor.domain.status import Channel
+from processor.engine.streams import Outgoing, Writer
+from processor.providers import ADAPTERS
+from processor.settings import Settings
+from processor.simulate import Record, traffic
+from processor.topics import MTA, SMS
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+#: The raw topic of each channel.
+_RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
+
+
+@click.command()
+@click.option("--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="Who wrote the files.")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
+@json_option
+def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
+    """Publish a provider's log files as raw records, one for each line; plain or zstd.
+
+    `-` reads standard input.
+    """
+    settings = settings_from_environment()
+    topic = settings.topic_prefix + _RAW_TOPICS[ADAPTERS[provider].channel].name
+    headers = (("provider", provider.encode()),)
+
+    async def main() -> int:
+        published = 0
+        async with Writer(settings) as writer:
+            with progress(f"{provider} -> {topic}", None) as advance:
+                for path in files:
+                    for line in _lines(path):
+                        await writer.write(Outgoing(topic, line, headers=headers))
+                        published += 1
+                        advance(1)
+        return published
+
+    published = run_async(settings, main)
+    if as_json:
+        echo_json({"published": published, "topic": topic})
+    else:
+        click.echo(f"published {published:,} records to {topic}")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Give the lines of a file that are not blank; a zstd file, of one frame or several, is unpacked on the way."""
+    with click.open_file(str(path), "rb") as file:
+        for line in _unpacked(file):
+            stripped = line.strip()
+            if stripped:
+                yield stripped
+
+
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    start = file.read(len(_ZSTD_MAGIC))
+    if start != _ZSTD_MAGIC:
+        first, *rest = (start + file.readline()).splitlines(keepends=True) or [b""]
+        yield first
+        yield from rest
+        yield from file
+        return
+    unpacker = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+    packed, pending = start, b""
+    while packed:
+        *lines, pending = (pending + unpacker.decompress(packed)).split(b"\n")
+        yield from lines
+        packed = file.read(1 << 16)
+    yield pending
+
+
+@click.command()
+@click.option("--seed", type=int, default=None, help="The same seed gives the same traffic; default: the clock.")
+@click.option("--messages", type=click.IntRange(min=1), default=None, help="How many messages live; default: no end.")
+@click.option("--rate", type=click.FloatRange(min=0.1), default=200.0, show_default=True, help="Messages a second.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds of life a second."
+)
+@click.option("--fast", is_flag=True, help="Publish as fast as possible; the traffic lies in the past.")
+@json_option
+def simulate(seed: int | None, messages: int | None, rate: float, speed: float, fast: bool, as_json: bool) -> None:
+    """Publish traffic that looks like real providers: with duplicates, late, contradictory and broken records."""
+    if fast and messages is None:
+        raise click.UsageError("--fast needs --messages")
+    settings = settings_from_environment()
+
+    async def main() -> int:
+        published = 0
+        async with Writer(settings) as writer:
+            with progress("simulate", None) as advance:
+                async for record in paced(seed, messages=messages, rate=rate, speed=speed, fast=fast):
+                    await writer.write(outgoing(settings, record))
+                    published += 1
+                    advance(1)
+        return published
+
+    published = run_async(settings, main)
+    if as_json:
+        echo_json({"published": published})
+    else:
+        click.echo(f"published {published:,} records")
+
+
+async def paced(seed: int | None, *, messages: int | None, rate: float, speed: float, fast: bool = False):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """Yield simulated records when they are due."""
+    now = datetime.now(timezone.utc)
+    chosen = int(now.timestamp()) if seed is None else seed
+    start = now
+    if fast and messages is not None:
+        # Published at once, so the whole of it must lie in the past.
+        start = now - timedelta(seconds=messages / rate) - timedelta(days=3) / speed
+    # Runs that share a Kafka must not share message ids, which begin with their delivery's number.
+    first_delivery = 1042 if seed is not None else 1042 + int(time.time()) % 1_000_000 * 10
+    for record in traffic(chosen, start, messages=messages, rate=rate, speed=speed, first_delivery=first_delivery):
+        wait = (record.due - datetime.now(timezone.utc)).total_seconds()
+        if wait > 0 and not fast:
+            await asyncio.sleep(wait)
+        yield record
+
+
+def outgoing(settings: Settings, record: Record) -> Outgoing:
+    """Give the record to publish for a simulated one."""
+    topic = settings.topic_prefix + {"mta": MTA, "sms": SMS}[record.topic].name
+    return Outgoing(topic, record.value, record.key, record.headers)
+
+
+COMMANDS = (ingest, simulate)

@@ -1,0 +1,99 @@
+"""Commands that run things: `worker`, `broker`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from processor.broker import BrokerError, EmbeddedKafka
+from processor.cli.common import Failure, echo_json, json_option, run_async, settings_from_environment
+from processor.cli.demo import demo
+from processor.engine.admin import TopicsError
+from processor.engine.partition import FencedError
+from processor.engine.worker import StalledError, Worker
+from processor.logs import get_logger
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.stages import STAGE_NAMES, stages
+from processor.web.server import Server
+
+log = get_logger(__name__)
+
+
+@click.command()
+def worker() -> None:
+    """Run one worker until SIGTERM or SIGINT; start as many as there are cores to use."""
+    settings = settings_from_environment()
+    try:
+        run_async(settings, lambda: run_worker(settings))
+    except TopicsError as error:
+        raise Failure(str(error)) from None
+    except FencedError as error:
+        raise Failure(
+            f"another worker took a partition of ours, so ours is void; start this one again: {error}"
+        ) from None
+    except StalledError as error:
+        raise Failure(f"stalled: {error}") from None
+
+
+async def run_worker(settings: Settings) -> None:
+    """Serve and work until a signal asks to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics(STAGE_NAMES)
+    processor = Worker(settings, stages(settings, metrics), metrics)
+    server = Server(settings, metrics, processor)
+    try:
+        address = await server.start()
+    except OSError as error:
+        raise Failure(f"DELIVERY_HTTP_HOST, DELIVERY_HTTP_PORT: cannot serve: {error.strerror}") from None
+    log.info("worker_started", http=address, brokers=settings.brokers, app_id=settings.app_id)
+    _calm_garbage_collector()
+    try:
+        await processor.run(stop)
+    finally:
+        await server.stop()
+        log.info("worker_stopped")
+
+
+def _calm_garbage_collector() -> None:
+    """Let the collector run seldom: rows at rest are bytes, which it need not walk; what a chunk makes dies by count."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65_535), default=9092, show_default=True, help="Where clients connect.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Keep the data here; default: nowhere.",
+)
+@json_option
+def broker(port: int, data: Path | None, as_json: bool) -> None:
+    """Run the embedded Kafka until SIGTERM or SIGINT: for trials, not for production."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with EmbeddedKafka(data, port=port) as kafka:
+            if as_json:
+                echo_json({"brokers": kafka.bootstrap_servers, "pid": kafka.pid})
+            else:
+                click.echo(f"Kafka listens on {kafka.bootstrap_servers}; Ctrl-C ends it")
+            while kafka.running and not stop.wait(0.5):
+                pass
+            if not stop.is_set():
+                raise Failure("Kafka ended by itself")
+    except BrokerError as error:
+        raise Failure(str(error)) from None
+
+
+COMMANDS = (worker, broker, demo)

@@ -5,7 +5,7 @@ The published form is schemas/*.json; tests/contract compares it with this file.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.event import MAX_AHEAD, Event, breach_of, node_of
 from processor.domain.fold import contradicts
-from processor.domain.moment import EPOCH, to_rfc3339
+from processor.domain.moment import EPOCH, to_microseconds, to_rfc3339
 from processor.domain.reason import Reason
 from processor.domain.row import Claim, NodeReason, Observation, Row
 from processor.domain.status import Channel, Permanence, Status
@@ -25,6 +25,9 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Row).decode
 
 _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
+#: Between these, no offset leads out of the years 1 to 9999.
+_FIRST_SURE = datetime(1, 1, 2, tzinfo=timezone.utc).timestamp()
+_LAST_SURE = datetime(9999, 12, 30, tzinfo=timezone.utc).timestamp()
 _NODE_BY_NAME = {name: Node(rank) for rank, name in enumerate(NODE_NAMES)}
 
 
@@ -44,6 +47,9 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
     if not value:
         raise RefusedError(DeadReason.EMPTY_VALUE, "the record's value has no bytes")
     try:
+        # msgspec does not read what it skips, and an unknown field goes on to the rejected topic as it came.
+        if not value.isascii():
+            value.decode()
         event = _event_decoder.decode(value)
     except msgspec.ValidationError as error:
         raise RefusedError(DeadReason.INVALID_EVENT, str(error)) from None
@@ -56,13 +62,26 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
     node = node_of(event)
     if node is None:
         raise RefusedError(DeadReason.INVALID_STATUS, breach_of(event))
-    if record_ms is not None and record_ms >= 0:
+    seconds = event.time.timestamp()
+    if not _FIRST_SURE < seconds < _LAST_SURE:
+        _check_in_calendar(event.time)
+    if record_ms is not None and record_ms >= 0 and seconds * 1000 > record_ms + _MAX_AHEAD_MS:
         _check_not_ahead(event.time, record_ms)
     return event, node
 
 
+def _check_in_calendar(time: datetime) -> None:
+    """Refuse a time that has a year of four digits where it was written, but none in UTC, which rows are written in."""
+    try:
+        time.astimezone(timezone.utc)
+    except OverflowError:
+        detail = f"the event time {time.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.time`"
+        raise RefusedError(DeadReason.INVALID_EVENT, detail) from None
+
+
 def _check_not_ahead(time: datetime, record_ms: int) -> None:
-    if time.timestamp() * 1000 > record_ms + _MAX_AHEAD_MS:
+    """Refuse a time too far ahead, exactly: the float that led here may be half a microsecond off."""
+    if to_microseconds(time) > (record_ms + _MAX_AHEAD_MS) * 1000:
         detail = f"the event time {time.isoformat()} is more than 24 h ahead of its record's ({record_ms} ms)"
         raise RefusedError(DeadReason.TIME_AHEAD, detail)
 
@@ -107,7 +126,7 @@ class RowRecord(msgspec.Struct, frozen=True, gc=False):
     provider_message_id: str | None
     #: (node, attempt, first, last): microseconds since the epoch.
     observations: tuple[tuple[str, int, int, int], ...]
-    #: When delivery_id, recipient, provider and provider_message_id were first named (microseconds); null: they were not.
+    #: When delivery_id, recipient, provider, provider_message_id were first named (microseconds); null: were not.
     named: tuple[int | None, int | None, int | None, int | None]
     #: (node, time, reason)
     reasons: tuple[tuple[str, int, Reason], ...]
@@ -126,37 +145,37 @@ def encode_row(message_id: str, row: Row, before: Row | None) -> bytes:
         row: the row after an event.
         before: the row before that event, or None when the message was not known.
     """
-    previous: Previous | msgspec.UnsetType | None = None
-    if before is not None:
+    if before is None:
+        previous: Previous | msgspec.UnsetType | None = None
+    else:
         previous = msgspec.UNSET if before.node is row.node else _previous(before)
+    delivery_id, recipient = row.delivery_id, row.recipient
+    provider, provider_message_id = row.provider, row.provider_message_id
     return _encode(
         RowRecord(
             message_id,
-            _value(row.delivery_id),
+            None if delivery_id is None else delivery_id.value,
             row.channel,
             NODE_STATUS[row.node],
             NODE_PERMANENCE[row.node],
             to_rfc3339(row.since),
             row.reason if row.reasons else None,
-            tuple([NODE_NAMES[node] for node in row.rejected]),
+            tuple([NODE_NAMES[node] for node in row.rejected]) if row.rejected else (),
             row.attempt,
-            _value(row.recipient),
-            _value(row.provider),
-            _value(row.provider_message_id),
+            None if recipient is None else recipient.value,
+            None if provider is None else provider.value,
+            None if provider_message_id is None else provider_message_id.value,
             tuple([(NODE_NAMES[at.node], at.attempt, at.first, at.last) for at in row.observations]),
-            (_time(row.delivery_id), _time(row.recipient), _time(row.provider), _time(row.provider_message_id)),
-            tuple([(NODE_NAMES[given.node], given.time, given.reason) for given in row.reasons]),
+            (
+                None if delivery_id is None else delivery_id.time,
+                None if recipient is None else recipient.time,
+                None if provider is None else provider.time,
+                None if provider_message_id is None else provider_message_id.time,
+            ),
+            tuple([(NODE_NAMES[given.node], given.time, given.reason) for given in row.reasons]) if row.reasons else (),
             previous,
         )
     )
-
-
-def _value(claim: Claim | None) -> str | None:
-    return None if claim is None else claim.value
-
-
-def _time(claim: Claim | None) -> int | None:
-    return None if claim is None else claim.time
 
 
 def _previous(before: Row) -> Previous:

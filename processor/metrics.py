@@ -6,7 +6,7 @@ sets: no ids, recipients or texts. Gauges count active partitions only, so `sum`
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -65,9 +65,14 @@ class BulkHistogram(Collector):
     def observe_many(self, value: str, observations: Sequence[float]) -> None:
         """Count observations under one value of the label."""
         counts = self._counts[value]
-        for observation in observations:
-            counts[bisect_left(self._buckets, observation)] += 1
-        self._sums[value] += sum(observations)
+        ordered = sorted(observations)
+        below = 0
+        for index, bound in enumerate(self._buckets):
+            upto = bisect_right(ordered, bound, below)
+            counts[index] += upto - below
+            below = upto
+        counts[-1] += len(ordered) - below
+        self._sums[value] += sum(ordered)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Give the samples, as prometheus_client asks for them."""

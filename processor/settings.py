@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,11 +49,11 @@ class Settings:
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str = ""
-    sasl_password: str = ""
+    sasl_password: str = field(default="", repr=False)
     tls_ca_file: Path | None = None
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
-    tls_key_password: str = ""
+    tls_key_password: str = field(default="", repr=False)
     tls_check_hostname: bool = True
     chunk_records: int = 4_000
     max_record_bytes: int = 1_000_000
@@ -75,6 +77,13 @@ class Settings:
 def _text(value: str) -> str:
     if not value:
         raise ValueError("must not be empty")
+    return value
+
+
+def _topic_prefix(value: str) -> str:
+    # 200 leaves room for the rest of a name, of which Kafka takes 249 characters.
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
+        raise ValueError("must be letters, digits, '.', '_' and '-', at most 200")
     return value
 
 
@@ -126,7 +135,7 @@ def _yes_no(value: str) -> bool:
 
 def _file(value: str) -> Path:
     path = Path(value)
-    if not path.is_file():
+    if not (path.is_file() and os.access(path, os.R_OK)):
         raise ValueError("must be a file that can be read")
     return path
 
@@ -151,7 +160,7 @@ def _pairs(value: str) -> Mapping[str, str]:
 def _brokers(value: str) -> str:
     for broker in value.split(","):
         host, colon, port = broker.strip().rpartition(":")
-        if not (host and colon and port.isdigit() and 0 < int(port) < 65_536):
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
             raise ValueError("must be host:port, several separated by commas")
     return ",".join(broker.strip() for broker in value.split(","))
 
@@ -169,7 +178,7 @@ FIELDS: dict[str, Field] = {
     "app_id": Field(
         _text, "Consumer group, and the start of every transactional id. Workers that share work share it."
     ),
-    "topic_prefix": Field(_text, "What the names of all topics start with."),
+    "topic_prefix": Field(_topic_prefix, "What the names of all topics start with."),
     "partitions": Field(_whole(1, 10_000), "Partitions of each topic that `topics create` makes. For life."),
     "replication_factor": Field(
         _whole(-1, 100), "Replicas of each topic that `topics create` makes; -1: the broker's default."
@@ -215,22 +224,31 @@ def load(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: with every problem at once.
     """
-    problems: list[str] = []
+    problems: list[_Problem] = []
     values: dict[str, Any] = {}
     for name, text in _given(environment, problems).items():
         try:
             values[name] = FIELDS[name].parse(text)
         except ValueError as error:
             shown = "" if FIELDS[name].is_secret else f" is {text!r}, but"
-            problems.append(f"{PREFIX}{name.upper()}{shown} {error}")
+            problems.append(_Problem({name}, f"{PREFIX}{name.upper()}{shown} {error}"))
+    wrong = {name for problem in problems for name in problem.names}
     settings = Settings(**values)
-    problems.extend(_conflicts(settings))
+    # A conflict with the default that stands in for a wrong value is none.
+    problems.extend(conflict for conflict in _conflicts(settings) if wrong.isdisjoint(conflict.names))
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problem.text for problem in problems)
     return settings
 
 
-def _given(environment: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+class _Problem(NamedTuple):
+    """What is wrong, and the settings that it is about."""
+
+    names: set[str]
+    text: str
+
+
+def _given(environment: Mapping[str, str], problems: list[_Problem]) -> dict[str, str]:
     given: dict[str, str] = {}
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in FOREIGN_NAMES or not text:
@@ -239,14 +257,30 @@ def _given(environment: Mapping[str, str], problems: list[str]) -> dict[str, str
         secret = name.removesuffix("_file")
         if name in FIELDS:
             given[name] = text
-        elif secret in FIELDS and FIELDS[secret].is_secret:
-            try:
-                given[secret] = Path(text).read_text(encoding="utf-8").rstrip("\n")
-            except OSError as error:
-                problems.append(f"{variable} is {text!r}, but it cannot be read: {error.strerror}")
+        elif secret not in FIELDS or not FIELDS[secret].is_secret:
+            problems.append(_Problem(set(), f"{variable} is no setting{_hint(name)}"))
+        elif secret in given:
+            detail = f"{PREFIX}{secret.upper()} and {variable} are both set, but only one may be"
+            problems.append(_Problem({secret}, detail))
         else:
-            problems.append(f"{variable} is no setting{_hint(name)}")
+            try:
+                given[secret] = _secret(text)
+            except ValueError as error:
+                problems.append(_Problem({secret}, f"{variable} {error}"))
     return given
+
+
+def _secret(path: str) -> str:
+    # No text here shows the path: who confuses the two variables has put the secret there.
+    try:
+        secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"names a file that cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError("names a file that is not text in UTF-8") from None
+    if not secret:
+        raise ValueError("names a file that is empty")
+    return secret
 
 
 def _hint(name: str) -> str:
@@ -254,22 +288,32 @@ def _hint(name: str) -> str:
     return f"; did you mean {PREFIX}{near[0].upper()}?" if near else "; see the table of settings in the README"
 
 
-def _conflicts(settings: Settings) -> Iterable[str]:
+def _conflicts(settings: Settings) -> Iterable[_Problem]:
     if settings.uses_sasl and not (settings.sasl_username and settings.sasl_password):
-        yield (
+        yield _Problem(
+            {"security_protocol", "sasl_username", "sasl_password"},
             f"DELIVERY_SECURITY_PROTOCOL is {settings.security_protocol!r}, so DELIVERY_SASL_USERNAME and "
-            "DELIVERY_SASL_PASSWORD (or DELIVERY_SASL_PASSWORD_FILE) must be set"
+            "DELIVERY_SASL_PASSWORD (or DELIVERY_SASL_PASSWORD_FILE) must be set",
         )
     if not settings.uses_sasl and settings.sasl_username:
-        yield "DELIVERY_SASL_USERNAME is set, so DELIVERY_SECURITY_PROTOCOL must be SASL_SSL or SASL_PLAINTEXT"
+        yield _Problem(
+            {"security_protocol"},
+            "DELIVERY_SASL_USERNAME is set, so DELIVERY_SECURITY_PROTOCOL must be SASL_SSL or SASL_PLAINTEXT",
+        )
     if not settings.uses_tls and (settings.tls_ca_file or settings.tls_certificate_file):
-        yield "DELIVERY_TLS_CA_FILE or _CERTIFICATE_FILE is set, so DELIVERY_SECURITY_PROTOCOL must be SSL or SASL_SSL"
+        yield _Problem(
+            {"security_protocol"},
+            "DELIVERY_TLS_CA_FILE or _CERTIFICATE_FILE is set, so DELIVERY_SECURITY_PROTOCOL must be SSL or SASL_SSL",
+        )
     if settings.tls_key_file and not settings.tls_certificate_file:
-        yield "DELIVERY_TLS_KEY_FILE is set, so DELIVERY_TLS_CERTIFICATE_FILE must be set"
+        yield _Problem(
+            {"tls_certificate_file"}, "DELIVERY_TLS_KEY_FILE is set, so DELIVERY_TLS_CERTIFICATE_FILE must be set"
+        )
     if settings.stall_timeout <= settings.commit_timeout:
-        yield (
+        yield _Problem(
+            {"stall_timeout", "commit_timeout"},
             f"DELIVERY_STALL_TIMEOUT ({settings.stall_timeout:g}) must be above "
-            f"DELIVERY_COMMIT_TIMEOUT ({settings.commit_timeout:g}), or a slow transaction ends the worker"
+            f"DELIVERY_COMMIT_TIMEOUT ({settings.commit_timeout:g}), or a slow transaction ends the worker",
         )
 
 
@@ -277,8 +321,8 @@ def markdown_table() -> str:
     """Give the README's table of settings."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     defaults = Settings()
-    for name, field in FIELDS.items():
-        lines.append(f"| `{PREFIX}{name.upper()}` | {_shown(getattr(defaults, name))} | {field.meaning} |")
+    for name, entry in FIELDS.items():
+        lines.append(f"| `{PREFIX}{name.upper()}` | {_shown(getattr(defaults, name))} | {entry.meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,8 @@ import click
 import orjson
 
 from processor import logs
+from processor.engine.admin import MissingTopicError
+from processor.engine.clients import KafkaConnectionError, KafkaError
 from processor.settings import Settings, load
 
 EXIT_FAILED = 1
@@ -46,7 +48,6 @@ def settings_from_environment() -> Settings:
 def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Result:
     """Run a coroutine that talks to Kafka; say in words when it cannot be reached."""
     import uvloop
-    from aiokafka.errors import KafkaConnectionError, KafkaError
 
     async def guarded() -> Result:
         return await main()
@@ -59,7 +60,7 @@ def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Resu
         ) from None
     except KafkaError as error:
         raise Failure(f"Kafka says: {error!r}") from error
-    except LookupError as error:
+    except MissingTopicError as error:
         raise Failure(str(error), EXIT_NOT_FOUND) from None
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
+from processor.domain.transitions import NODE_STATUS
 
 #: The place of each status in a list of counts.
 STATUS_INDEX: dict[Status, int] = {status: index for index, status in enumerate(Status)}
-CHANNEL_INDEX: dict[Channel, int] = {channel: index for index, channel in enumerate(Channel)}
+
+#: The same, by the rank of a node.
+_NODE_INDEX: tuple[int, ...] = tuple(STATUS_INDEX[status] for status in NODE_STATUS)
 
 
 class Counts:
     """Absolute counts of one partition's rows: by status for each delivery, and by channel and status over all.
 
     The conservation law: both sum to the number of known messages. `conservation_error` says by how much they do not.
-    A delivery whose last message has moved away stays, with zeroes: what was published must be corrected, not forgotten.
+    A delivery whose last message moved away stays, with zeroes: what was published must be corrected, not forgotten.
     """
 
     def __init__(self) -> None:
@@ -29,10 +32,11 @@ class Counts:
             self._add(after, 1)
 
     def _add(self, row: Row, change: int) -> None:
-        index = STATUS_INDEX[row.status]
-        counts = self.deliveries.get(row.delivery)
+        index = _NODE_INDEX[row.node]
+        delivery = row.delivery_id.value if row.delivery_id is not None else ""
+        counts = self.deliveries.get(delivery)
         if counts is None:
-            counts = self.deliveries[row.delivery] = [0] * len(Status)
+            counts = self.deliveries[delivery] = [0] * len(Status)
         counts[index] += change
         self.channels[row.channel][index] += change
 

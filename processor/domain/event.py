@@ -1,4 +1,4 @@
-"""The canonical event: what every provider's report is turned into, and what upstream systems may publish themselves."""
+"""The canonical event: what every provider's report is turned into, and what upstream may publish directly."""
 
 from __future__ import annotations
 

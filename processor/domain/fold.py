@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
+
+import msgspec
 
 from processor.domain.event import Event
 from processor.domain.moment import to_microseconds
@@ -41,7 +42,7 @@ class Verdict(str, Enum):
     DUPLICATE = "duplicate"
 
 
-class Walk(NamedTuple):
+class Walk(msgspec.Struct, frozen=True, gc=False):
     """Where a walk over the observations ends."""
 
     node: Node
@@ -55,9 +56,8 @@ def may_move(channel: Channel, current: Node, current_attempt: int, candidate: N
     table = TRANSITIONS[channel]
     if candidate in table[current]:
         return True
-    return (
-        current is Node.FAILED_GAVE_UP and attempt > current_attempt and candidate in REOPENING and candidate in table
-    )
+    reopens = current is Node.FAILED_GAVE_UP and attempt > current_attempt and candidate in REOPENING
+    return reopens and candidate in table
 
 
 def contradicts(channel: Channel, current: Node, candidate: Node) -> bool:
@@ -73,7 +73,7 @@ def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int)
     if may_move(channel, current, walk.attempt, candidate, attempt):
         return Walk(candidate, time, attempt, walk.rejected)
     if candidate not in walk.rejected and contradicts(channel, current, candidate):
-        return walk._replace(rejected=tuple(sorted((*walk.rejected, candidate))))
+        return Walk(walk.node, walk.since, walk.attempt, tuple(sorted((*walk.rejected, candidate))))
     return walk
 
 
@@ -101,37 +101,63 @@ def resolve(channel: Channel, observations: Iterable[Observation], until: Point 
     return walk
 
 
-def fold(row: Row | None, event: Event, node: Node) -> tuple[Row, Verdict]:
+def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> tuple[Row, Verdict]:
     """Join one event into a row.
 
     Args:
         row: what is known of the message, or None.
         event: the report.
         node: what `node_of(event)` gave; the caller has dead-lettered an event for which that is None.
+        time: the event's time in microseconds, where the caller has it already.
 
     Returns:
         The new row and the verdict. On `duplicate` the row is the very object that came in.
     """
-    time = to_microseconds(event.time)
+    if time is None:
+        time = to_microseconds(event.time)
     if row is None:
         return _first_row(event, node, time), Verdict.APPLIED
+    if event.channel is row.channel and _is_next(row.observations, event.attempt, time, node):
+        return _take_step(row, event, node, time)
+    return _join_history(row, event, node, time)
+
+
+def _is_next(observations: tuple[Observation, ...], attempt: int, time: int, node: Node) -> bool:
+    """Say whether a point is later than all before it, and the first of its node in its attempt.
+
+    Then the walk goes on by one step from where it stood, and no point that it stepped on before has gone.
+    """
+    for at in observations:
+        if at.last >= time or at.attempt > attempt or (at.node is node and at.attempt == attempt):
+            return False
+    return True
+
+
+def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+    """Join an event that comes after all others: the usual case, and the same result as the full walk."""
+    before = Walk(row.node, row.since, row.attempt, row.rejected)
+    walk = step(row.channel, before, node, time, event.attempt)
+    seen = Observation(event.attempt, node, time, time)
+    joined = _join(row, event, node, time, row.channel, walk, _insert(row.observations, seen))
+    if walk.node is not row.node:
+        return joined, Verdict.APPLIED
+    refused = node is not row.node and contradicts(row.channel, row.node, node)
+    return joined, Verdict.REJECTED if refused else Verdict.LATE
+
+
+def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+    """Join an event that may change what the walk stepped on: walk it anew."""
     point = (event.attempt, time, node)
-    observations, replaced = _observe(row.observations, point)
+    observations = _observe(row.observations, point)
     channel = _join_channel(row, event, time)
     if observations is row.observations and channel is row.channel:
         return _with_claims(row, event, node, time)
-    newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
-    before = Walk(row.node, row.since, row.attempt, row.rejected)
-    if newest and not replaced and channel is row.channel:
-        walk = step(channel, before, node, time, event.attempt)
-        refused = walk.node is not node and contradicts(channel, before.node, node)
-    else:
-        walk = resolve(channel, observations) or before
-        refused = _is_refused(channel, observations, point)
+    walk = resolve(channel, observations) or Walk(row.node, row.since, row.attempt, row.rejected)
     joined = _join(row, event, node, time, channel, walk, observations)
     if walk.node is not row.node:
+        newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
         return joined, Verdict.APPLIED if newest else Verdict.CORRECTED
-    return joined, Verdict.REJECTED if refused else Verdict.LATE
+    return joined, Verdict.REJECTED if _is_refused(channel, observations, point) else Verdict.LATE
 
 
 def _first_row(event: Event, node: Node, time: int) -> Row:
@@ -157,7 +183,7 @@ def _with_claims(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Ve
     return (row, Verdict.DUPLICATE) if joined == row else (joined, Verdict.LATE)
 
 
-def _join(  # noqa: PLR0913 - the parts of a row
+def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
     row: Row,
     event: Event,
     node: Node,
@@ -177,27 +203,28 @@ def _join(  # noqa: PLR0913 - the parts of a row
         _join_claim(row.recipient, event.recipient, time),
         _join_claim(row.provider, event.provider, time),
         _join_claim(row.provider_message_id, event.provider_message_id, time),
-        _join_reason(row.reasons, event, node, time),
+        _join_reason(row.reasons, event, node, time) if event.reason is not None else row.reasons,
     )
 
 
-def _observe(observations: tuple[Observation, ...], point: Point) -> tuple[tuple[Observation, ...], bool]:
-    """Join one point into what was observed.
-
-    Returns:
-        The observations (the same object when the point lies within what is known), and whether a point that an
-        earlier walk stepped on was replaced by this one; then only a full walk gives the truth.
-    """
+def _observe(observations: tuple[Observation, ...], point: Point) -> tuple[Observation, ...]:
+    """Join one point into what was observed; give the same object when the point lies within what is known."""
     attempt, time, node = point
     for index, at in enumerate(observations):
         if at.node is node and at.attempt == attempt:
             if at.first <= time <= at.last:
-                return observations, False
+                return observations
             joined = Observation(attempt, node, min(at.first, time), max(at.last, time))
-            return (*observations[:index], joined, *observations[index + 1 :]), at.first != at.last
-        if (at.attempt, at.node) > (attempt, node):
-            return (*observations[:index], Observation(attempt, node, time, time), *observations[index:]), False
-    return (*observations, Observation(attempt, node, time, time)), False
+            return (*observations[:index], joined, *observations[index + 1 :])
+    return _insert(observations, Observation(attempt, node, time, time))
+
+
+def _insert(observations: tuple[Observation, ...], seen: Observation) -> tuple[Observation, ...]:
+    """Insert an observation that is not there yet, in order of (attempt, node)."""
+    last = observations[-1]
+    if last.node < seen.node and last.attempt <= seen.attempt:
+        return (*observations, seen)
+    return tuple(sorted((*observations, seen), key=lambda at: (at.attempt, at.node)))
 
 
 def _is_refused(channel: Channel, observations: tuple[Observation, ...], point: Point) -> bool:
@@ -220,11 +247,11 @@ def _join_channel(row: Row, event: Event, time: int) -> Channel:
 
 
 def _join_claim(claim: Claim | None, value: str | None, time: int) -> Claim | None:
-    if not value:
+    if claim is None:
+        return Claim(time, value) if value else None
+    if claim.time < time or not value or (claim.time, claim.value) <= (time, value):
         return claim
-    if claim is None or (time, value) < (claim.time, claim.value):
-        return Claim(time, value)
-    return claim
+    return Claim(time, value)
 
 
 def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time: int) -> tuple[NodeReason, ...]:

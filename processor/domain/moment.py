@@ -23,6 +23,10 @@ def to_datetime(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
+#: The fraction of a second in milliseconds, as it is written.
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
+
+
 @lru_cache(maxsize=16_384)
 def _second(seconds: int) -> str:
     return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
@@ -35,4 +39,4 @@ def to_rfc3339(microseconds: int) -> str:
         return _second(seconds) + "Z"
     if fraction % 1000:
         return f"{_second(seconds)}.{fraction:06d}Z"
-    return f"{_second(seconds)}.{fraction // 1000:03d}Z"
+    return _second(seconds) + _MILLISECONDS[fraction // 1000]

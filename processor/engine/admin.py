@@ -22,6 +22,13 @@ log = get_logger(__name__)
 _RETRY_SECONDS = 1.0
 
 
+class MissingTopicError(Exception):
+    """A topic that is to be read does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"topic {name} does not exist: run `delivery-status topics create`")
+
+
 class TopicsError(Exception):
     """Topics are not as declared. `problems` names each with its mend."""
 
@@ -101,7 +108,7 @@ async def count_partitions(settings: Settings, topic: str) -> int:
     """Give the number of partitions of a topic.
 
     Raises:
-        LookupError: the topic does not exist.
+        MissingTopicError: the topic does not exist.
     """
     admin = clients.admin(settings)
     await admin.start()
@@ -110,7 +117,7 @@ async def count_partitions(settings: Settings, topic: str) -> int:
     finally:
         await admin.close()
     if topic not in counts:
-        raise LookupError(f"topic {topic} does not exist: run `delivery-status topics create`")
+        raise MissingTopicError(topic)
     return counts[topic]
 
 

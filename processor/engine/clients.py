@@ -7,9 +7,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from processor.settings import Settings
 from processor.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
+
+__all__ = ["KafkaConnectionError", "KafkaError", "admin", "connection", "group_consumer", "producer", "reader"]
 
 #: Bytes of one fetch from one partition, and of one batch that we write: some thousand records.
 _FETCH_BYTES = 1024 * 1024

@@ -88,7 +88,7 @@ async def read_to_end(settings: Settings, topic: str, partitions: Iterable[int] 
     """Yield every committed record that a topic holds now, partition by partition in order; then end.
 
     Raises:
-        LookupError: the topic does not exist.
+        MissingTopicError: the topic does not exist.
     """
     if partitions is None:
         partitions = range(await count_partitions(settings, topic))

@@ -234,8 +234,8 @@ class Worker:
     async def committed_offset(self, tp: TopicPartition) -> int | None:
         """Ask the broker for the group's committed offset of a partition; None when there is none."""
         offsets = await self._admin.list_consumer_group_offsets(self.settings.app_id, partitions=[tp])
-        offset: int = offsets[tp].offset
-        return None if offset < 0 else offset
+        found = offsets.get(tp)
+        return None if found is None or found.offset < 0 else int(found.offset)
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""

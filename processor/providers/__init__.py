@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from importlib import import_module
 
 import orjson
 
 from processor.domain.event import Event
-from processor.providers import kumomta, ses, smpp, twilio
 from processor.providers.adapter import Adapter, Context, Finding, NoStatus, PayloadError, Unknown, Unreadable
 
-ADAPTERS: dict[str, Adapter] = {
-    adapter.name: adapter
-    for adapter in (
-        kumomta.ADAPTER,
-        ses.ADAPTER,
-        smpp.ADAPTER,
-        twilio.ADAPTER,
-    )
-}
+#: The files beside this one; a file's name is the provider's name on the wire.
+PROVIDERS = (
+    "kumomta",
+    "ses",
+    "smpp",
+    "twilio",
+)
+
+ADAPTERS: dict[str, Adapter] = {name: import_module(f"{__name__}.{name}").ADAPTER for name in PROVIDERS}
 
 #: A detail is read by people; what a payload can blow up is cut.
 _MAX_DETAIL = 300
@@ -52,7 +52,7 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
     """
     adapter = ADAPTERS.get(provider) if isinstance(provider, str) else provider
     if adapter is None:
-        return [Unreadable(f"unknown provider {provider!r}; known: {', '.join(sorted(ADAPTERS))}")]
+        return [Unreadable(f"no adapter for provider {provider!r:.50}; there are: {', '.join(ADAPTERS)}")]
     findings: list[Finding] = []
     try:
         for element in adapter.split(payload):
@@ -88,31 +88,28 @@ def outcome(findings: Iterable[Finding]) -> tuple[str, str]:
     The word is "events" when there is any event, else the gravest of "dead", "unknown" and "no_status"; the detail
     mentions all that is not an event.
     """
-    dead: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
-    no_status: Counter[str] = Counter()
     events = False
+    told: dict[str, Counter[str]] = {}
     for finding in findings:
         if isinstance(finding, Event):
             events = True
         elif isinstance(finding, Unreadable):
-            dead[finding.detail] += 1
+            told.setdefault("dead", Counter())[finding.detail] += 1
         elif isinstance(finding, Unknown):
-            unknown[finding.native] += 1
+            told.setdefault("unknown", Counter())[f"unknown native status: {finding.native}"] += 1
         else:
-            no_status[finding.native] += 1
-    word = "events" if events else "dead" if dead else "unknown" if unknown else "no_status"
-    parts = [*_tell("", dead), *_tell("unknown native status: ", unknown), *_tell("no bearing on status: ", no_status)]
-    return word, "; ".join(parts)
+            told.setdefault("no_status", Counter())[f"no bearing on status: {finding.native}"] += 1
+    words = [word for word in ("dead", "unknown", "no_status") if word in told]
+    return "events" if events else next(iter(words), "no_status"), "; ".join(_tell(told[word]) for word in words)
 
 
-def _tell(prefix: str, counted: Counter[str]) -> Iterable[str]:
-    for text, times in counted.items():
-        yield f"{prefix}{text[:_MAX_DETAIL]}" + (f" (x{times})" if times > 1 else "")
+def _tell(counted: Counter[str]) -> str:
+    return "; ".join(text[:_MAX_DETAIL] + (f" (x{times})" if times > 1 else "") for text, times in counted.items())
 
 
 __all__ = [
     "ADAPTERS",
+    "PROVIDERS",
     "Adapter",
     "Context",
     "Finding",

@@ -19,8 +19,8 @@ from processor.providers.adapter import Finding, PayloadError, Unreadable
 MAX_TEXT = 500
 #: An id or address beyond this is no id; RFC 5321 allows an address 256 octets.
 MAX_ID = 512
-#: Whatever claims to be older is a zero value (epoch 0, Go's year 1), not a time.
-_OLDEST_YEAR = 1971
+#: What lies outside is a zero value (epoch 0, Go's year 1) or an end of time, not when something happened.
+_YEARS = range(1971, 9999)
 #: Around ids: white space, and the NUL that ends a C string.
 _PADDING = " \t\r\n\0"
 
@@ -141,7 +141,7 @@ def time_of(value: object) -> datetime | None:
         time = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
         return None
-    return time if time.tzinfo is not None and time.year >= _OLDEST_YEAR else None
+    return time if time.tzinfo is not None and time.year in _YEARS else None
 
 
 def time_of_epoch(value: object) -> datetime | None:
@@ -152,7 +152,7 @@ def time_of_epoch(value: object) -> datetime | None:
         time = datetime.fromtimestamp(value, timezone.utc)
     except (ValueError, OverflowError, OSError):  # not a number, infinite, or beyond the year 9999
         return None
-    return time if time.year >= _OLDEST_YEAR else None
+    return time if time.year in _YEARS else None
 
 
 def each_recipient(recipients: Sequence[Any], event: Callable[[Any], Event]) -> list[Finding]:

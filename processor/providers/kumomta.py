@@ -133,7 +133,6 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
     time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp")) or context.received
     reason = _reason(record, means)
-
     shared = len(recipients) > 1
 
     def event(recipient: object) -> Event:
@@ -175,10 +174,10 @@ def _reason(record: dict[str, Any], means: Means) -> Reason | None:
 def _enhanced_code(code: object) -> str | None:
     if not isinstance(code, dict):
         return None
-    digits = (code.get("class"), code.get("subject"), code.get("detail"))
-    if all(type(digit) is int and 0 <= digit <= 999 for digit in digits):
-        return "{}.{}.{}".format(*digits)
-    return None
+    digit, subject, detail = code.get("class"), code.get("subject"), code.get("detail")
+    if type(digit) is not int or type(subject) is not int or type(detail) is not int:
+        return None
+    return f"{digit}.{subject}.{detail}" if 2 <= digit <= 5 and 0 <= subject <= 999 and 0 <= detail <= 999 else None
 
 
 ADAPTER = Adapter("kumomta", Channel.EMAIL, TABLE, read)

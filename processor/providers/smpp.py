@@ -83,7 +83,7 @@ def read(element: object, context: Context) -> list[Finding]:
     alone = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
     pdu: dict[str, Any] = {"short_message": element} if alone else object_of(element)
     kind = text_of(pdu.get("pdu"))
-    if kind not in (None, "deliver_sm", "data_sm"):
+    if kind is not None and kind.lower() not in ("deliver_sm", "data_sm"):
         return [Unknown(kind)]
     tlv = _tlvs(part_of(pdu, "tlv"))
     head, fields = _receipt(pdu.get("short_message") or tlv.get("message_payload"))
@@ -189,8 +189,10 @@ def _reason(native: str, means: Means, network_error: object, err: str | None, h
     if found is not None:
         network, error = found
         err = str(error)
-        if network == _GSM and native == "UNDELIV" and error in GSM_MAP:
-            permanence, category = GSM_MAP[error]
+        if network == _GSM and error in GSM_MAP and means.status is Status.FAILED:
+            how_final, category = GSM_MAP[error]
+            # The other states of failure say by themselves how final they are.
+            permanence = how_final if native == "UNDELIV" else permanence
     # `err:` has no standard meaning (1 to 4 alphanumerics of the operator's): kept, never interpreted.
     return Reason(permanence=permanence, category=category, code=native, provider_code=err or None, text=head)
 

@@ -240,7 +240,7 @@ def _reason(fields: dict[str, Any], means: Means) -> Reason | None:
     text = text_of(fields.get("ErrorMessage"))
     done = text_of(fields.get("RawDlrDoneDate"))
     if done is not None:
-        text = f"{text} (carrier's done date {done})" if text else f"carrier's done date {done}"
+        text = text_of(f"carrier's done date {done}; {text}" if text else f"carrier's done date {done}")
     if means.status is not Status.FAILED or code == _OPTED_OUT:
         permanence = None
     return Reason(permanence=permanence, category=category, provider_code=code, text=text)

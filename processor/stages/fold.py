@@ -7,8 +7,9 @@ record. Counts are absolute numbers of this partition, so they may be written ag
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from processor.codec import (
     decode_event,
@@ -26,8 +27,9 @@ from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
 from processor.domain.reason import Category
 from processor.domain.row import Row
-from processor.domain.status import Status
-from processor.domain.transitions import NODE_NAMES, Node
+from processor.domain.moment import to_microseconds
+from processor.domain.status import Channel
+from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, Node
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.engine.store import Store
 from processor.engine.store.memory import MemoryStore
@@ -65,6 +67,7 @@ class Fold:
         #: Rows of the chunk in hand: the store learns of them when they are committed.
         self._staged: dict[bytes, Row] = {}
         self._facts = _Facts()
+        self._rerouted: Counter[tuple[str, ...]] = Counter()
         #: What this partition has added to the gauge of messages.
         self._shown: dict[tuple[str, str], int] = {}
 
@@ -119,10 +122,11 @@ class Fold:
         before = self._row(key)
         if before is None and (home := partition_of(key, self._partitions)) != self._partition:
             outbox.add(self._events_topic, home, record.timestamp, key, value, tuple(record.headers))
-            self._facts.events[event.channel.value, provider_label(event.provider), REROUTED] += 1
+            self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
             return
-        row, verdict = fold(before, event, node)
-        self._facts.note(event, node, before, row, verdict)
+        time = to_microseconds(event.time)
+        row, verdict = fold(before, event, node, time)
+        self._facts.note(event, time, node, before, row, verdict)
         if verdict is Verdict.DUPLICATE:
             return
         outbox.add(
@@ -157,6 +161,8 @@ class Fold:
         self._staged.clear()
         self._facts.publish(self._metrics)
         self._facts = _Facts()
+        count(self._metrics.events, self._rerouted)
+        self._rerouted.clear()
         self._dead.committed()
         self._show()
 
@@ -182,56 +188,71 @@ class Fold:
         return self._counts.conservation_error(len(self._store))
 
 
+class _Fact(NamedTuple):
+    """What one event did, in what the metrics tell apart."""
+
+    channel: Channel
+    provider: str | None
+    verdict: Verdict
+    before: Node | None
+    after: Node
+    reported: Node
+    #: Why the message failed or was ignored, where this event made it so.
+    category: Category | None
+
+
 class _Facts:
-    """What the metrics will say of a chunk, once it is committed."""
+    """What the metrics will say of a chunk, once it is committed: noted per event, sorted and summed per chunk."""
 
     def __init__(self) -> None:
-        self.events: Counter[tuple[str, ...]] = Counter()
-        self.changes: Counter[tuple[str, ...]] = Counter()
-        self.rejected: Counter[tuple[str, ...]] = Counter()
-        self.failures: Counter[tuple[str, ...]] = Counter()
-        self.ignored: Counter[tuple[str, ...]] = Counter()
-        self.corrections = 0
-        self.times: dict[str, list[float]] = defaultdict(list)
-        self.latest: dict[str, float] = {}
+        self._facts: list[_Fact] = []
+        self._times: dict[str, list[int]] = {channel.value: [] for channel in Channel}
+        self._latest: dict[str | None, int] = {}
 
-    def note(self, event: Event, node: Node, before: Row | None, row: Row, verdict: Verdict) -> None:
+    def note(self, event: Event, time: int, node: Node, before: Row | None, row: Row, verdict: Verdict) -> None:
         """Take note of one event."""
-        channel = event.channel.value
-        provider = provider_label(event.provider)
-        self.events[channel, provider, verdict.value] += 1
-        happened = event.time.timestamp()
-        self.times[channel].append(happened)
-        if happened > self.latest.get(provider, 0.0):
-            self.latest[provider] = happened
-        if before is None or before.node is not row.node:
-            self.changes[channel, NEW if before is None else NODE_NAMES[before.node], NODE_NAMES[row.node]] += 1
-            self._note_ending(row)
-        if verdict is Verdict.REJECTED:
-            self.rejected[channel, provider, NODE_NAMES[row.node], NODE_NAMES[node]] += 1
-        elif verdict is Verdict.CORRECTED:
-            self.corrections += 1
-
-    def _note_ending(self, row: Row) -> None:
-        if row.status is not Status.FAILED and row.status is not Status.IGNORED:
-            return
-        reason = row.reason
-        category = (reason.category if reason is not None else None) or Category.UNDEFINED
-        if row.permanence is not None:
-            self.failures[row.channel.value, category.value, row.permanence.value] += 1
-        else:
-            self.ignored[row.channel.value, category.value] += 1
+        old = None if before is None else before.node
+        ended = row.node is not old and row.node in _ENDINGS
+        fact = (event.channel, event.provider, verdict, old, row.node, node, _category(row) if ended else None)
+        self._facts.append(fact)
+        self._times[event.channel].append(time)
+        if time > self._latest.get(event.provider, 0):
+            self._latest[event.provider] = time
 
     def publish(self, metrics: Metrics) -> None:
-        """Add the facts to the metrics and forget them."""
-        count(metrics.events, self.events)
-        count(metrics.status_changes, self.changes)
-        count(metrics.rejected_transitions, self.rejected)
-        count(metrics.failures, self.failures)
-        count(metrics.ignored, self.ignored)
-        metrics.late_corrections.inc(self.corrections)
+        """Add the facts to the metrics."""
+        for fact, number in Counter(self._facts).items():
+            _publish(metrics, _Fact(*fact), number)
         now = time.time()
-        for channel, times in self.times.items():
-            metrics.event_age.observe_many(channel, [now - happened for happened in times])
-        for provider, happened in self.latest.items():
-            metrics.see_event(provider, happened)
+        for channel, times in self._times.items():
+            metrics.event_age.observe_many(channel, [now - moment / 1_000_000 for moment in times])
+        for provider, moment in self._latest.items():
+            metrics.see_event(provider_label(provider), moment / 1_000_000)
+
+
+#: Where a message that gets there has a reason worth counting.
+_ENDINGS = frozenset({Node.FAILED, Node.FAILED_GAVE_UP, Node.IGNORED})
+
+
+def _category(row: Row) -> Category:
+    reason = row.reason
+    return (reason.category if reason is not None else None) or Category.UNDEFINED
+
+
+def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
+    channel, provider = fact.channel.value, provider_label(fact.provider)
+    after, reported = NODE_NAMES[fact.after], NODE_NAMES[fact.reported]
+    metrics.events.labels(channel, provider, fact.verdict.value).inc(number)
+    if fact.before is not fact.after:
+        before = NEW if fact.before is None else NODE_NAMES[fact.before]
+        metrics.status_changes.labels(channel, before, after).inc(number)
+    if fact.category is not None:
+        permanence = NODE_PERMANENCE[fact.after]
+        if permanence is None:
+            metrics.ignored.labels(channel, fact.category.value).inc(number)
+        else:
+            metrics.failures.labels(channel, fact.category.value, permanence.value).inc(number)
+    if fact.verdict is Verdict.REJECTED:
+        metrics.rejected_transitions.labels(channel, provider, after, reported).inc(number)
+    elif fact.verdict is Verdict.CORRECTED:
+        metrics.late_corrections.inc(number)

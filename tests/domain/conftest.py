@@ -1,10 +1,17 @@
-"""The contract of the domain, typed out a second time, so that no test compares the code with itself."""
+"""The contract of the domain, typed out and read a second time, so that no test compares the code with itself."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 import pytest
+
+from processor.domain.event import Event
+from processor.domain.reason import Reason
+from processor.domain.row import Claim, NodeReason, Observation, Row
+from processor.domain.status import Channel
+from processor.domain.transitions import Node
 
 #: What may come after what, by mail.
 EMAIL = """
@@ -40,12 +47,96 @@ REOPENING = "prepared, sent_to_provider, taken_into_account, sent"
 Table = Mapping[str, frozenset[str]]
 
 
+class Report(NamedTuple):
+    """What the contract needs to know of an event."""
+
+    time: int
+    name: str
+    event: Event
+
+
 class Contract(NamedTuple):
-    """The tables by channel, the nodes by rank, and the reopening rule: all as names on the wire."""
+    """The tables by channel, the nodes by rank, and the reopening rule: all as names on the wire.
+
+    Its reading of the fold is naive on purpose: everything at once, from the start, sharing no code with the fold.
+    """
 
     tables: Mapping[str, Table]
     ranks: tuple[str, ...]
     reopening: frozenset[str]
+
+    def row(self, events: Iterable[Event]) -> Row:
+        """Give the row that a set of events must lead to; their order is used nowhere."""
+        reports = [Report(microseconds(event.time), name_of(event), event) for event in events]
+        channel = min((report.time, report.event.channel.value) for report in reports)[1]
+        memory: dict[tuple[int, str], tuple[int, int]] = {}
+        for time, name, event in reports:
+            first, last = memory.get((event.attempt, name), (time, time))
+            memory[event.attempt, name] = min(first, time), max(last, time)
+        name, since, attempt, rejected = self.walk(channel, memory)
+        observed = sorted((attempt, self.ranks.index(name)) for attempt, name in memory)
+        return Row(
+            Channel(channel),
+            Node(self.ranks.index(name)),
+            since,
+            attempt,
+            tuple(Node(rank) for rank, name in enumerate(self.ranks) if name in rejected),
+            tuple(Observation(attempt, Node(rank), *memory[attempt, self.ranks[rank]]) for attempt, rank in observed),
+            first_named(reports, "delivery_id"),
+            first_named(reports, "recipient"),
+            first_named(reports, "provider"),
+            first_named(reports, "provider_message_id"),
+            tuple(
+                NodeReason(Node(rank), *last_reason)
+                for rank, name in enumerate(self.ranks)
+                for last_reason in last_reasons(reports, name)
+            ),
+        )
+
+    def walk(self, channel: str, memory: Mapping[tuple[int, str], tuple[int, int]]) -> tuple[str, int, int, set[str]]:
+        """Walk a memory {(attempt, name): (first, last)}; say where it ends, since when, the attempt, the rejected."""
+        table = self.tables[channel]
+        points = {
+            (attempt, time, self.ranks.index(name), name)
+            for (attempt, name), times in memory.items()
+            for time in times
+            if name in table
+        }
+        # What the channel does not have contradicts everything on it.
+        rejected = {name for _, name in memory if name not in table}
+        current, since, reached_in = "", 0, 0
+        for attempt, time, _, name in sorted(points):
+            reopens = current == "failed_gave_up" and attempt > reached_in and name in self.reopening
+            if not current or name in table[current] or reopens:
+                current, since, reached_in = name, time, attempt
+            elif name != current and current not in table[name]:
+                rejected.add(name)
+        return current, since, reached_in, rejected
+
+
+def microseconds(time: datetime) -> int:
+    since = time - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return since // timedelta(microseconds=1)
+
+
+def name_of(event: Event) -> str:
+    gave_up = event.reason is not None and event.reason.permanence == "gave_up"
+    return "failed_gave_up" if event.status == "failed" and gave_up else event.status.value
+
+
+def first_named(reports: Iterable[Report], field: str) -> Claim | None:
+    claims = [(report.time, value) for report in reports if (value := getattr(report.event, field))]
+    return Claim(*min(claims)) if claims else None
+
+
+def last_reasons(reports: Iterable[Report], name: str) -> list[tuple[int, Reason]]:
+    """Give the reason that was given last for a node, or none."""
+    given = [
+        (report.time, report.event.reason)
+        for report in reports
+        if report.name == name and report.event.reason not in (None, Reason())
+    ]
+    return sorted(given, key=lambda it: (it[0], it[1].order()))[-1:]
 
 
 def names(text: str) -> tuple[str, ...]:

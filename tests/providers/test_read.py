@@ -77,10 +77,7 @@ def mutated(draw, payload):
         return payload[:start] + draw(st.text(max_size=10)) + payload[end:]
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(sorted(places(payload), key=repr)))
-        if draw(st.booleans()):
-            payload = take(payload, path)
-        else:
-            payload = put(payload, path, draw(JSON))
+        payload = take(payload, path) if draw(st.booleans()) else put(payload, path, draw(JSON))
     return payload
 
 
@@ -172,7 +169,8 @@ def test_deep_nesting_never_raises(provider, context):
     nested = None
     for _ in range(100_000):
         nested = [nested]
-    check(provider, nested if provider != "ses" else {"Records": [1]}, context)
+    check(provider, nested, context)
+    check(provider, {"Records": nested, "data": nested}, context)
     check(provider, decode_payload(b"[" * 200_000), context)
     deep = decode_payload(b'{"a":' * 900 + b"1" + b"}" * 900)
     for payload in PAYLOADS[provider]:
@@ -200,7 +198,7 @@ def test_one_bad_recipient_is_one_unreadable(context):
     record = {
         "type": "Reception",
         "id": "a1",
-        "recipient": ["anna@example.org", 7, "x" * 1000],
+        "recipient": ["anna@example.org", None, "x" * 1000],
         "timestamp": 1762502400,
     }
     first, second, third = read("kumomta", record, context)
@@ -266,7 +264,7 @@ def test_payloads_are_json_else_text_else_refused():
     assert decode_payload(b"MessageSid=SM1&To=%2B46") == "MessageSid=SM1&To=%2B46"
     assert decode_payload(b'"text"') == "text"
     assert decode_payload(b"") == ""
-    with pytest.raises(ValueError, match="neither JSON nor UTF-8 text: .* at byte 1"):
+    with pytest.raises(ValueError, match=r"neither JSON nor UTF-8 text: .* at byte 1"):
         decode_payload(b"a\xff\xfe")
 
 

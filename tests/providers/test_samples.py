@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from processor.domain.event import Event, node_of
-from processor.providers import ADAPTERS, outcome, read
+from processor.providers import ADAPTERS, PROVIDERS, outcome, read
 
 SAMPLES = Path(__file__).parent / "samples"
 OUTCOMES = ("no_status", "unknown", "dead")
@@ -87,6 +87,10 @@ def test_a_sample_agrees_with_its_row(provider, sample):
 
 def test_every_adapter_has_samples_and_every_sample_file_an_adapter():
     assert {path.stem for path in SAMPLES.glob("*.jsonl")} == set(ADAPTERS)
+
+
+def test_an_adapter_is_called_like_its_file():
+    assert [adapter.name for adapter in ADAPTERS.values()] == list(PROVIDERS) == sorted(PROVIDERS)
 
 
 def test_every_sample_names_its_source_and_licence():

@@ -1,0 +1,44 @@
+"""Plain Faust, as its documentation shows it: an agent over a topic, a table, the same fold. At least once.
+
+It writes the row to its table (and so to the table's changelog); it leaves out counts and the evidence of rejections.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import faust
+
+from processor.codec import decode_event, pack_row, unpack_row
+from processor.domain.fold import fold
+
+app = faust.App(
+    os.environ["BENCH_GROUP"],
+    broker=f"aiokafka://{os.environ['BENCH_BROKERS']}",
+    store="memory://",
+    topic_disable_leader=True,
+    topic_partitions=int(os.environ["BENCH_PARTITIONS"]),
+    topic_replication_factor=1,
+    web_enabled=False,
+    datadir=os.environ["BENCH_DATA"],
+    stream_wait_empty=False,
+    broker_max_poll_records=4000,
+)
+events = app.topic(os.environ["BENCH_TOPIC"], key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
+rows = app.Table("rows", partitions=int(os.environ["BENCH_PARTITIONS"]), schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
+
+
+@app.agent(events)
+async def fold_events(stream):
+    async for value in stream:
+        event, node = decode_event(value, None)
+        key = event.message_id.encode()
+        packed = rows.get(key)
+        row, _ = fold(None if packed is None else unpack_row(packed), event, node)
+        rows[key] = pack_row(row)
+
+
+if __name__ == "__main__":
+    sys.argv = ["plain_faust", "worker", "-l", "error", "--without-web"]
+    app.main()

@@ -1,0 +1,122 @@
+"""schemas/asyncapi.yaml says of the topics what topics.py says, and every reference of it leads somewhere."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from processor.settings import Settings
+from processor.stages.normalise import PROVIDER_HEADER
+from processor.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
+
+DRAFT_07 = "application/schema+json;version=draft-07"
+VALUES = [(EVENTS, "event"), (CONTROL, "control"), (MESSAGES, "row"), (COUNTS, "counts"), (REJECTED, "rejected")]
+
+
+@pytest.fixture(scope="module")
+def document(schemas_folder) -> dict[str, Any]:
+    return yaml.safe_load((schemas_folder / "asyncapi.yaml").read_text(encoding="utf-8"))
+
+
+def references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+def resolve(document: dict[str, Any], reference: str) -> Any:
+    part: Any = document
+    for step in reference.removeprefix("#/").split("/"):
+        part = part[step]
+    return part
+
+
+def channel_of(document, topic):
+    (channel,) = [c for c in document["channels"].values() if c["address"] == Settings().topic_prefix + topic.name]
+    return channel
+
+
+def message_of(document, topic):
+    (message,) = channel_of(document, topic)["messages"].values()
+    return resolve(document, message["$ref"])
+
+
+def test_is_asyncapi_3(document):
+    assert document["asyncapi"].startswith("3.")
+    assert document["info"]["title"] == "delivery-status"
+    assert set(document) <= {"asyncapi", "id", "info", "defaultContentType", "channels", "operations", "components"}
+
+
+def test_lists_exactly_our_topics_in_order(document):
+    addresses = [channel["address"] for channel in document["channels"].values()]
+    assert addresses == [Settings().topic_prefix + topic.name for topic in TOPICS]
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+class TestTopic:
+    def test_has_the_settings_that_topics_create_gives_it(self, document, topic):
+        binding = channel_of(document, topic)["bindings"]["kafka"]
+        configuration = {
+            name: ",".join(value) if isinstance(value, list) else str(value)
+            for name, value in binding["topicConfiguration"].items()
+        }
+        assert configuration == topic.config
+        assert binding["topic"] == Settings().topic_prefix + topic.name
+        assert binding["partitions"] == Settings().partitions
+        assert binding["bindingVersion"] == "0.5.0"
+
+    def test_has_its_key(self, document, topic):
+        binding = message_of(document, topic)["bindings"]["kafka"]
+        assert binding["key"]["description"] == topic.key
+        assert binding["bindingVersion"] == "0.5.0"
+
+    def test_has_a_title_and_a_description(self, document, topic):
+        channel = channel_of(document, topic)
+        assert channel["title"]
+        assert channel["description"]
+
+
+@pytest.mark.parametrize(("topic", "schema"), VALUES, ids=[schema for _, schema in VALUES])
+def test_a_value_of_ours_has_its_schema_in_a_dialect_that_every_tool_knows(document, topic, schema):
+    payload = message_of(document, topic)["payload"]
+    assert payload == {"schemaFormat": DRAFT_07, "schema": {"$ref": f"./{schema}.json"}}
+
+
+@pytest.mark.parametrize("topic", [MTA, SMS], ids=lambda topic: topic.name)
+def test_a_raw_record_names_its_provider_in_a_header(document, topic):
+    assert list(message_of(document, topic)["headers"]["properties"]) == [PROVIDER_HEADER]
+
+
+def test_a_dead_letter_has_its_headers_described(document):
+    assert message_of(document, DEAD)["headers"] == {"schemaFormat": DRAFT_07, "schema": {"$ref": "./dead.json"}}
+
+
+def test_every_reference_leads_somewhere(document, schemas_folder):
+    for reference in references(document):
+        if reference.startswith("#/"):
+            assert resolve(document, reference)
+        else:
+            assert (schemas_folder / reference).is_file()
+
+
+def test_every_message_and_every_schema_is_used(document, schemas_folder):
+    used = set(references(document))
+    assert {f"#/components/messages/{name}" for name in document["components"]["messages"]} <= used
+    assert {f"./{path.name}" for path in schemas_folder.glob("*.json")} <= used
+
+
+def test_operations_are_what_this_application_reads_and_writes(document):
+    operations = {"receive": [], "send": []}
+    for operation in document["operations"].values():
+        operations[operation["action"]].append(operation["channel"]["$ref"].removeprefix("#/channels/"))
+    assert operations == {
+        "receive": ["mta", "sms", "events", "control"],
+        "send": ["events", "messages", "counts", "rejected", "dead"],
+    }

@@ -1,0 +1,176 @@
+"""The schemas say what they should, in the part of JSON Schema that draft-07 and 2020-12 have in common."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from processor.codec import decode_event
+from processor.deadletter import DeadReason, RefusedError
+from processor.domain.reason import Category
+from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.domain.transitions import NODE_NAMES
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+NAMES = ["control", "counts", "dead", "event", "rejected", "row"]
+EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
+
+#: Keywords that mean the same in both dialects. `items` only with one schema, `$ref` only to our own `definitions`
+#: and with nothing beside it: draft-07 ignores what stands there.
+COMMON = {
+    "$schema", "$id", "$ref", "definitions", "title", "description", "examples", "default",
+    "type", "enum", "const", "required", "properties", "additionalProperties", "items",
+    "pattern", "format", "minLength", "minimum", "maximum", "minItems", "maxItems",
+    "allOf", "anyOf", "not", "if", "then", "else",
+}  # fmt: skip
+
+
+def subschemas(schema: object) -> Iterator[dict[str, Any]]:
+    """Give a schema and all schemas within it."""
+    assert isinstance(schema, dict)
+    yield schema
+    for keyword, value in schema.items():
+        if keyword in {"properties", "definitions"}:
+            for inner in value.values():
+                yield from subschemas(inner)
+        elif keyword in {"allOf", "anyOf"}:
+            for inner in value:
+                yield from subschemas(inner)
+        elif keyword in {"items", "not", "if", "then", "else", "additionalProperties"}:
+            yield from subschemas(value)
+
+
+def example(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+class TestDialect:
+    def test_these_are_all_schemas(self, contracts):
+        assert sorted(contracts) == NAMES
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_is_a_schema_in_both_dialects(self, contracts, name):
+        schema = contracts[name].schema
+        assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+        for dialect in (schema["$schema"], "https://json-schema.org/draft/2020-12/schema"):
+            jsonschema_rs.meta.validate({**schema, "$schema": dialect})
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_has_only_keywords_that_both_dialects_read_alike(self, contracts, name):
+        for schema in subschemas(contracts[name].schema):
+            assert set(schema) <= COMMON
+            if "$ref" in schema:
+                assert set(schema) == {"$ref"}
+                assert schema["$ref"].removeprefix("#/definitions/") in contracts[name].schema["definitions"]
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_definition_is_used(self, contracts, name):
+        schema = contracts[name].schema
+        used = {inner["$ref"].removeprefix("#/definitions/") for inner in subschemas(schema) if "$ref" in inner}
+        assert used == set(schema.get("definitions", {}))
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_is_open_for_fields_to_come(self, contracts, name):
+        assert all(schema.get("additionalProperties", True) for schema in subschemas(contracts[name].schema))
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_has_a_name_that_is_no_address(self, contracts, name):
+        assert contracts[name].schema["$id"] == f"urn:delivery-status:{name}:v1"
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_tells_a_stranger_what_each_thing_is(self, contracts, name):
+        schema = contracts[name].schema
+        statuses = schema["properties"].get("statuses", {}).get("properties", {})
+        for part in (schema, *schema.get("definitions", {}).values()):
+            assert part["title"]
+            assert part["description"]
+            for inner in part.get("properties", {}).values():
+                assert "$ref" in inner or inner["description"]
+        assert set(statuses) == {status.value for status in Status if name == "counts"}
+
+    def test_the_same_name_means_the_same_in_every_file(self, contracts):
+        for definition in ("channel", "status", "node", "reason", "standing"):
+            found = [c.schema["definitions"][definition] for c in contracts.values()
+                     if definition in c.schema.get("definitions", {})]  # fmt: skip
+            assert len(found) > 1 or definition == "action"
+            assert all(other == found[0] for other in found)
+        assert (
+            contracts["event"].schema["definitions"]["moment"] == contracts["control"].schema["definitions"]["moment"]
+        )
+
+
+class TestVocabulary:
+    def test_channels(self, contracts):
+        assert contracts["event"].schema["definitions"]["channel"]["enum"] == [channel.value for channel in Channel]
+
+    def test_statuses(self, contracts):
+        assert contracts["event"].schema["definitions"]["status"]["enum"] == [status.value for status in Status]
+
+    @pytest.mark.parametrize("name", ["event", "row"])
+    def test_statuses_that_email_has(self, contracts, name):
+        (rule,) = [r for r in contracts[name].schema["allOf"] if "channel" in r["if"]["properties"]]
+        have = [status.value for status in Status if Channel.EMAIL in DEFINITIONS[status].channels]
+        assert rule["then"]["properties"]["status"]["enum"] == have
+
+    def test_sms_has_all_statuses(self):
+        assert all(Channel.SMS in definition.channels for definition in DEFINITIONS.values())
+
+    def test_nodes(self, contracts):
+        assert contracts["row"].schema["definitions"]["node"]["enum"] == list(NODE_NAMES)
+
+    def test_permanence(self, contracts):
+        permanence = contracts["event"].schema["definitions"]["reason"]["properties"]["permanence"]
+        assert permanence["enum"] == [*(permanence.value for permanence in Permanence), None]
+
+    def test_categories(self, contracts):
+        category = contracts["event"].schema["definitions"]["reason"]["properties"]["category"]
+        assert category["enum"] == [*(category.value for category in Category), None]
+
+    def test_counted_statuses(self, contracts):
+        statuses = contracts["counts"].schema["properties"]["statuses"]
+        assert statuses["required"] == list(statuses["properties"]) == [status.value for status in Status]
+
+    def test_reasons_of_dead_letters(self, contracts):
+        reason = contracts["dead"].schema["properties"]["delivery.dead.reason"]
+        assert reason["enum"] == [reason.value for reason in DeadReason]
+
+
+class TestExamples:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_schema_has_both_kinds(self, name):
+        kinds = [path.parent.name for path in EXAMPLES if path.stem.split(".")[0] == name]
+        assert kinds.count("valid") > 1
+        assert kinds.count("invalid") > 1
+
+    @pytest.mark.parametrize("path", EXAMPLES, ids=named)
+    def test_is_as_its_folder_says(self, contracts, path):
+        contract = contracts[path.stem.split(".")[0]]
+        instance = example(path)
+        assert contract.accepts(instance) is (path.parent.name == "valid"), contract.errors(instance)
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem.startswith("event.")], ids=named)
+    def test_the_code_judges_events_likewise(self, path):
+        if path.parent.name == "valid":
+            decode_event(path.read_bytes(), None)
+        else:
+            with pytest.raises(RefusedError) as refused:
+                decode_event(path.read_bytes(), None)
+            assert refused.value.reason in {DeadReason.INVALID_EVENT, DeadReason.INVALID_STATUS}
+
+    @pytest.mark.parametrize(
+        "path", [path for path in EXAMPLES if named(path).startswith("valid/rejected.")], ids=named
+    )
+    def test_what_was_withheld_is_a_valid_event(self, contracts, path):
+        assert contracts["event"].accepts(example(path)["event"])
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/counts.")], ids=named)
+    def test_counts_add_up(self, path):
+        counts = example(path)
+        assert counts["messages"] == sum(counts["statuses"].values())

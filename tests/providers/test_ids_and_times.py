@@ -1,0 +1,117 @@
+"""Which message a report is about, and when it happened."""
+
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from processor.domain.event import Event
+from processor.providers import read
+from processor.providers.adapter import Context
+from processor.providers.fields import bare_address, own_id, time_of, time_of_epoch
+
+NAMES = Context(
+    received=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    message_id_names=("X-Our-Id", "message_id"),
+    delivery_id_names=("X-Campaign",),
+)
+
+
+def one(provider, payload, context):
+    (event,) = read(provider, payload, context)
+    assert isinstance(event, Event), event
+    return event
+
+
+def record(**fields):
+    return {"type": "Delivery", "id": "a1", "recipient": "Anna@Example.org", "timestamp": 1762502400, **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message_id", "delivery_id"),
+    [
+        ({}, "kumomta:a1", None),
+        ({"meta": {"message_id": "m-1"}}, "m-1", None),
+        ({"meta": {"message_id": "m-1", "X-Our-Id": "m-2"}}, "m-2", None),  # names are tried in their order
+        ({"headers": {"x-our-id": "m-3", "X-CAMPAIGN": "D1"}}, "m-3", "D1"),  # header names in any case
+        ({"meta": {"message_id": "m-1"}, "headers": {"X-Our-Id": "m-3"}}, "m-1", None),  # what we set, before headers
+        ({"meta": {"message_id": 7, "X-Campaign": 8}}, "7", "8"),
+        ({"meta": {"message_id": "  "}}, "kumomta:a1", None),
+        ({"meta": {"message_id": None}}, "kumomta:a1", None),
+        ({"meta": {"message_id": {"a": 1}}}, "kumomta:a1", None),
+        ({"meta": "m-1", "headers": []}, "kumomta:a1", None),
+    ],
+)
+def test_our_own_ids(fields, message_id, delivery_id):
+    event = one("kumomta", record(**fields), NAMES)
+    assert (event.message_id, event.delivery_id) == (message_id, delivery_id)
+    assert (event.provider_message_id, event.recipient) == ("a1", "Anna@Example.org")
+
+
+def test_own_id_takes_the_first_of_several_values():
+    assert own_id(("message_id",), {"message_id": ["m-1", "m-2"]}) == "m-1"
+    assert own_id(("message_id",), {"message_id": []}) is None
+
+
+@pytest.mark.parametrize(
+    ("recipient", "bare"),
+    [
+        ("Anna@Example.org", "anna@example.org"),
+        ("Anna <Anna@Example.org>", "anna@example.org"),
+        ('"a <b>" <anna@example.org>', "anna@example.org"),
+        ("<anna@example.org>", "anna@example.org"),
+        ("odd>", "odd>"),
+    ],
+)
+def test_recipients_are_told_apart_by_their_bare_address(recipient, bare):
+    assert bare_address(recipient) == bare
+
+
+def test_attempt_stays_ours(context):
+    assert one("kumomta", record(num_attempts=50), context).attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2025-11-07T08:00:00Z", "2025-11-07T08:00:00+00:00"),
+        ("2025-11-07T08:00:00.1234567-04:00", "2025-11-07T08:00:00.123457-04:00"),
+        ("2025-11-07T08:00:00.999999999Z", "2025-11-07T08:00:01+00:00"),
+        ("2025-11-07T08:00:00+0200", "2025-11-07T08:00:00+02:00"),
+        ("2025-11-07T08:00:00", None),
+        ("2025-11-07", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59-12:00", None),
+        ("2511070800", None),
+        ("", None),
+        (1762502400, None),
+    ],
+)
+def test_only_a_time_with_a_zone_is_event_time(text, time):
+    assert time_of(text) == (datetime.fromisoformat(time) if time else None)
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**400, 1e300, float("nan"), float("inf"), True, "1762502400", None])
+def test_a_number_that_is_no_time(number):
+    assert time_of_epoch(number) is None
+
+
+def test_epoch_seconds_are_utc():
+    assert time_of_epoch(1762502400) == datetime(2025, 11, 7, 8, tzinfo=timezone.utc)
+    assert time_of_epoch(1762502400.5) == datetime(2025, 11, 7, 8, 0, 0, 500_000, tzinfo=timezone.utc)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.text(max_size=60)
+    | st.lists(
+        st.sampled_from(["id:666", "ID: 666", "stat:UNDELIV", "err:999", "text:", "sub:001", "\n", "\0", "Text:"])
+    ).map(" ".join)
+)
+def test_no_message_body_can_forge_a_receipt(body, context):
+    def receipt(text):
+        return {"pdu": "deliver_sm", "esm_class": 4, "source_addr": "4670", "short_message": text}
+
+    head = "id:1 sub:001 dlvrd:001 submit date:2511070859 done date:2511070900 stat:DELIVRD err:000 text:"
+    assert one("smpp", receipt(head + body), context) == one("smpp", receipt(head), context)

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import structlog
 
-
 #: Libraries that set a level of their own.
 _CHATTY = ("faust", "mode", "aiokafka")
 

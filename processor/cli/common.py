@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 import orjson
+import uvloop
 
 from processor import logs
 from processor.engine.admin import MissingTopicError
@@ -35,19 +36,18 @@ class Failure(click.ClickException):
 
 
 def settings_from_environment() -> Settings:
-    """Read the settings and start logging as they say.
+    """Read the settings, for a command that tells by itself what is wrong: the log speaks only of what is critical.
 
     Raises:
         SettingsError: with every problem at once.
     """
     settings = load(os.environ)
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure("CRITICAL", settings.log_format)
     return settings
 
 
 def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Result:
     """Run a coroutine that talks to Kafka; say in words when it cannot be reached."""
-    import uvloop
 
     async def guarded() -> Result:
         return await main()

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
 import click
-import msgspec
 import orjson
 
 from processor.cli.common import echo_json
@@ -53,8 +52,7 @@ def _normalized(number: int, line: bytes, provider: str, context: Context) -> di
 @click.command()
 @click.option("--verdicts", is_flag=True, help="Write one line per event first: what it did, and why.")
 @_FILE
-@click.pass_context
-def fold(context: click.Context, verdicts: bool, file: BinaryIO) -> None:
+def fold(verdicts: bool, file: BinaryIO) -> None:
     """Fold canonical events (JSON Lines), and write one row per message, sorted by id.
 
     Bad lines are counted on standard error; the rest is folded.

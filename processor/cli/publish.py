@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import click
 import zstandard
@@ -68,7 +68,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield stripped
 
 
-def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
     start = file.read(len(_ZSTD_MAGIC))
     if start != _ZSTD_MAGIC:
         first, *rest = (start + file.readline()).splitlines(keepends=True) or [b""]
@@ -94,7 +94,9 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
 )
 @click.option("--fast", is_flag=True, help="Publish as fast as possible; the traffic lies in the past.")
 @json_option
-def simulate(seed: int | None, messages: int | None, rate: float, speed: float, fast: bool, as_json: bool) -> None:
+def simulate(  # noqa: PLR0913, PLR0917 - one for each option
+    seed: int | None, messages: int | None, rate: float, speed: float, fast: bool, as_json: bool
+) -> None:
     """Publish traffic that looks like real providers: with duplicates, late, contradictory and broken records."""
     if fast and messages is None:
         raise click.UsageError("--fast needs --messages")
@@ -117,7 +119,9 @@ def simulate(seed: int | None, messages: int | None, rate: float, speed: float, 
         click.echo(f"published {published:,} records")
 
 
-async def paced(seed: int | None, *, messages: int | None, rate: float, speed: float, fast: bool = False):  # type: ignore[no-untyped-def]  # noqa: ANN201
+async def paced(
+    seed: int | None, *, messages: int | None, rate: float, speed: float, fast: bool = False
+) -> AsyncIterator[Record]:
     """Yield simulated records when they are due."""
     now = datetime.now(timezone.utc)
     chosen = int(now.timestamp()) if seed is None else seed

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import threading
 from pathlib import Path
 
 import click
 
+from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
-from processor.cli.common import Failure, echo_json, json_option, run_async, settings_from_environment
+from processor.cli.common import Failure, echo_json, json_option, run_async
 from processor.cli.demo import demo
 from processor.engine.admin import TopicsError
 from processor.engine.partition import FencedError
 from processor.engine.worker import StalledError, Worker
 from processor.logs import get_logger
 from processor.metrics import Metrics
-from processor.settings import Settings
+from processor.settings import Settings, load
 from processor.stages import STAGE_NAMES, stages
 from processor.web.server import Server
 
@@ -28,15 +30,14 @@ log = get_logger(__name__)
 @click.command()
 def worker() -> None:
     """Run one worker until SIGTERM or SIGINT; start as many as there are cores to use."""
-    settings = settings_from_environment()
+    settings = load(os.environ)
+    logs.configure(settings.log_level, settings.log_format)
     try:
         run_async(settings, lambda: run_worker(settings))
     except TopicsError as error:
         raise Failure(str(error)) from None
     except FencedError as error:
-        raise Failure(
-            f"another worker took a partition of ours, so ours is void; start this one again: {error}"
-        ) from None
+        raise Failure(f"another worker took a partition of ours; start this one again: {error}") from None
     except StalledError as error:
         raise Failure(f"stalled: {error}") from None
 
@@ -63,7 +64,7 @@ async def run_worker(settings: Settings) -> None:
 
 
 def _calm_garbage_collector() -> None:
-    """Let the collector run seldom: rows at rest are bytes, which it need not walk; what a chunk makes dies by count."""
+    """Let the collector run seldom: rows at rest are bytes, and what a chunk makes dies by reference count."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 

@@ -130,8 +130,8 @@ def _shape_problems(settings: Settings, topics: Iterable[Topic], counts: dict[st
             problems.append(f"topic {name} does not exist: run `delivery-status topics create`")
         elif events is not None and counts[name] != events:
             problems.append(
-                f"topic {name} has {counts[name]} partitions, and {settings.topic_prefix}events.v1 has {events}: they must have "
-                " the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
+                f"topic {name} has {counts[name]} partitions, and {settings.topic_prefix}events.v1 has {events}: they "
+                "must have the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
             )
     return problems
 

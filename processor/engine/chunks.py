@@ -8,7 +8,7 @@ ended (see partition.py): a dropped chunk shows as a hole, whoever dropped it, a
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator, Container, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ from processor.engine import clients
 from processor.engine.stage import Record
 from processor.settings import Settings
 
+#: Without this, Faust would log its services' lives under our own modules' names.
+FAUST_LOGGER = logging.getLogger("faust")
+
 
 class Chunk(NamedTuple):
     """Consecutive records of one partition, as one fetch gave them.
@@ -30,14 +33,14 @@ class Chunk(NamedTuple):
     records can still move the position.
     """
 
-    #: Every record from this offset on is in this chunk or came before it; None: not known.
-    start: int | None
+    #: Every record from this offset on, and before `end`, is in this chunk.
+    start: int
     #: The offset that comes after this chunk.
     end: int
     records: list[Record]
 
 
-class ChunkSchema(Schema):  # type: ignore[misc]
+class ChunkSchema(Schema):
     """Hands a chunk through Faust undecoded."""
 
     def compile(self, app: Any, **_: Any) -> Any:
@@ -49,8 +52,10 @@ class ChunkSchema(Schema):  # type: ignore[misc]
         return decode
 
 
-class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that fetches and keeps the group membership alive while the main thread folds."""
+
+    logger = FAUST_LOGGER
 
     def _create_worker_consumer(self, transport: ChunkTransport) -> Any:
         # Faust would fall back to round robin without tables, which moves every partition at each rebalance.
@@ -76,11 +81,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _chunks(self, before: Mapping[TP, int], fetched: Mapping[Any, list[Record]]) -> Any:
         for tp, end in self._positions().items():
             records = fetched.get(tp, [])
-            start = before.get(tp)
-            if records and start is not None:
+            # Without a position before, the partition has only just been assigned: nothing was handed out, and so
+            # nothing can have been dropped, before this chunk.
+            start = before.get(tp, 0)
+            if records:
                 # A seek may have gone back while the fetch waited.
-                start = min(start, records[0].offset)
-            if records or (start is not None and end > start):
+                yield tp, Chunk(min(start, records[0].offset), end, records)
+            elif tp in before and end > start:
                 yield tp, Chunk(start, end, records)
 
     def _positions(self) -> dict[TP, int]:
@@ -115,8 +122,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return  # Revoked meanwhile; whoever gets it starts from the committed offset.
 
 
-class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
+class ChunkConsumer(driver.Consumer):
     """Faust's consumer, with one message a partition and fetch: its value is the chunk."""
+
+    logger = FAUST_LOGGER
 
     _thread: ChunkConsumerThread
 
@@ -139,10 +148,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     def _message(self, tp: TP, chunk: Chunk, generation: int) -> ConsumerMessage:
         # Faust drops messages below the offset that it read last; a chunk judges that by itself.
         self._read_offset[tp] = None
-        message = ConsumerMessage(
+        return ConsumerMessage(
             tp.topic, tp.partition, chunk.end, 0.0, 0, None, None, chunk, None, 0, 0, tp, generation_id=generation
         )
-        return message
 
     async def seek_to(self, tp: TP, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""
@@ -156,15 +164,17 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         """Leave the positions alone: a partition seeks by itself when it has been opened."""
 
 
-class ChunkProducer(driver.Producer):  # type: ignore[misc]
+class ChunkProducer(driver.Producer):
     """Faust's own producer, which we never write with; it must still be able to connect."""
+
+    logger = FAUST_LOGGER
 
     def _settings_auth(self) -> Mapping[str, Any]:
         options = clients.connection(self.transport.settings)
         return {name: option for name, option in options.items() if name.startswith(("security_", "ssl_", "sasl_"))}
 
 
-class ChunkTransport(driver.Transport):  # type: ignore[misc]
+class ChunkTransport(driver.Transport):
     """Faust's transport over aiokafka, with our consumer."""
 
     Consumer = ChunkConsumer
@@ -174,9 +184,3 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
     settings: Settings
     #: Which partitions may be fetched now; asked for membership from the consumer's thread.
     wanted: Container[TP]
-
-
-async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait until it has ended, whatever its end."""
-    task.cancel()
-    await asyncio.wait([task])

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
@@ -43,6 +43,8 @@ _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 #: Seconds that an offset which only steps over markers may wait for records to be committed with.
 _IDLE_COMMIT_SECONDS = 1.0
 
+
+Answer = TypeVar("Answer")
 
 _NO_HEADERS: list[tuple[str, bytes]] = []
 
@@ -74,6 +76,9 @@ class Host(Protocol):
 
     async def committed_offset(self, tp: TopicPartition) -> int | None:
         """Ask the broker for the group's committed offset."""
+
+    async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """Ask the broker for the oldest offset of a partition and the one after its last."""
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make `offset` the next that is fetched."""
@@ -122,7 +127,7 @@ class Partition:
         """Queue a chunk; one that leaves a hole is dropped, and the hole is read again."""
         if self.state is not State.RUNNING or self._seeking:
             return
-        if chunk.start is None or chunk.start > self.arrived:
+        if chunk.start > self.arrived:
             await self._reread(chunk)
             return
         if chunk.end <= self.arrived:
@@ -237,17 +242,12 @@ class Partition:
             self.state = State.RUNNING
         self._host.wake()
 
-    async def _within(self, awaitable: Awaitable[Any]) -> Any:
+    async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
         return await asyncio.wait_for(awaitable, self._settings.commit_timeout)
 
     async def _first_offset(self) -> int:
         """Give the offset to read from: the committed one, or the oldest there is."""
-        reader = clients.reader(self._settings)
-        await self._within(reader.start())
-        try:
-            oldest: int = (await self._within(reader.beginning_offsets([self.tp])))[self.tp]
-        finally:
-            await reader.stop()
+        oldest, _ = await self._within(self._host.bounds(self.tp))
         committed = await self._within(self._host.committed_offset(self.tp))
         if committed is None:
             return oldest
@@ -266,15 +266,16 @@ class Partition:
 
         The end is asked for after the fencing, so nobody writes behind it. `position` steps over markers.
         """
+        begin, end = await self._within(self._host.bounds(changelog))
+        position = max(self._changelog_position, begin)
+        self.recovered, self.to_recover = 0, end - position
+        if position >= end:
+            return
         reader = clients.reader(self._settings)
         await self._within(reader.start())
         try:
             reader.assign([changelog])
-            end = (await self._within(reader.end_offsets([changelog])))[changelog]
-            begin = (await self._within(reader.beginning_offsets([changelog])))[changelog]
-            position = max(self._changelog_position, begin)
             reader.seek(changelog, position)
-            self.recovered, self.to_recover = 0, end - position
             while self.state is not State.CLOSING and position < end:
                 fetched = await self._within(reader.getmany(timeout_ms=200))
                 for record in fetched.get(changelog, ()):

@@ -13,20 +13,14 @@ from processor.topics import Topic
 class Record(Protocol):
     """One record as it was read."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
+    topic: str
+    partition: int
+    offset: int
+    #: Milliseconds since the epoch.
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
 
 
 class Written(NamedTuple):
@@ -44,7 +38,7 @@ class Outbox:
     def __init__(self) -> None:
         self.records: dict[tuple[str, int], list[Written]] = defaultdict(list)
 
-    def add(  # noqa: PLR0913 - the parts of a Kafka record
+    def add(  # noqa: PLR0913, PLR0917 - the parts of a Kafka record
         self,
         topic: str,
         partition: int,
@@ -78,6 +72,9 @@ class Work(Protocol):
 
     def released(self) -> None:
         """Learn that this partition is no longer ours: take back what it added to gauges."""
+
+    def audit(self) -> int:
+        """Check what must always hold, at any moment; give by how much it does not: 0 when all is well."""
 
     def regained(self) -> None:
         """Learn that the partition is ours again, and that `restore` will now be called for what others wrote."""

@@ -38,7 +38,7 @@ class Writer:
         self._pending: set[asyncio.Future[Any]] = set()
         self._error: BaseException | None = None
 
-    async def __aenter__(self) -> Writer:
+    async def __aenter__(self) -> Writer:  # noqa: PYI034 - Self is not in Python 3.10
         self._producer = clients.producer(self._settings)
         await self._producer.start()
         return self

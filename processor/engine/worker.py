@@ -19,7 +19,7 @@ from faust.types import TP
 
 from processor.engine import clients
 from processor.engine.admin import partition_counts
-from processor.engine.chunks import ChunkConsumer, ChunkSchema, ChunkTransport
+from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
 from processor.engine.partition import Parked, Partition, State
 from processor.engine.stage import Stage
 from processor.logs import get_logger
@@ -32,12 +32,18 @@ log = get_logger(__name__)
 _MONITOR_SECONDS = 2.0
 
 
+#: Seconds between audits of the books: the sums go over every delivery.
+_AUDIT_SECONDS = 15.0
+
+
 class StalledError(Exception):
     """There is something to read and nothing was committed for too long."""
 
 
-class _App(faust.App):  # type: ignore[misc, unused-ignore]
+class _App(faust.App):
     """Faust's app over our transport, with nothing of its own on disk or on the broker."""
+
+    logger = FAUST_LOGGER
 
     def __init__(self, settings: Settings, wanted: Any) -> None:
         self._ours, self._wanted = settings, wanted
@@ -75,7 +81,7 @@ class _Wanted:
         self._partitions = partitions
 
     def __contains__(self, tp: object) -> bool:
-        partition = self._partitions.get(tp)  # type: ignore[call-overload]
+        partition = self._partitions.get(tp)
         return partition is not None and partition.has_room()
 
 
@@ -94,6 +100,7 @@ class Worker:
         self._failure: asyncio.Future[None] | None = None
         self._is_assigned = False
         self._is_stopping = False
+        self._next_audit = 0.0
         self._app: _App | None = None
         self._admin: Any = None
         self._reader: Any = None
@@ -107,27 +114,35 @@ class Worker:
             Exception: the worker cannot go on; what it did not commit is done again by the next one.
         """
         self._failure = asyncio.get_running_loop().create_future()
-        stopped = asyncio.ensure_future(stop.wait())
-        started = asyncio.ensure_future(self._start())
+        working = asyncio.ensure_future(self._work())
+        stopping = asyncio.ensure_future(stop.wait())
+        ends: set[asyncio.Future[Any]] = {working, stopping, self._failure}
         try:
-            await asyncio.wait({started, stopped, self._failure}, return_when=asyncio.FIRST_COMPLETED)
-            if started.done():
-                started.result()
-                crashed = asyncio.ensure_future(self._app_crash())
-                monitor = asyncio.ensure_future(self._monitor())
-                await asyncio.wait({stopped, self._failure, crashed, monitor}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (crashed, monitor):
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
-            if self._failure.done():
-                self._failure.result()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in (self._failure, working):
+                if end.done():
+                    end.result()
         finally:
-            for task in (stopped, started):
+            for task in (working, stopping):
                 task.cancel()
+            await asyncio.wait({working, stopping})
             await self._stop()
 
-    async def _start(self) -> None:
+    async def _work(self) -> None:
+        """Start, then watch until something fails."""
+        app = await self._start()
+        monitor = asyncio.ensure_future(self._monitor())
+        crash = asyncio.ensure_future(app._crashed.wait())
+        try:
+            await asyncio.wait({monitor, crash}, return_when=asyncio.FIRST_COMPLETED)
+            if monitor.done():
+                monitor.result()
+            raise app.crash_reason or RuntimeError("Faust crashed without a reason")
+        finally:
+            monitor.cancel()
+            crash.cancel()
+
+    async def _start(self) -> _App:
         self.partition_counts = await partition_counts(self.settings, self.stages)
         self._admin = clients.admin(self.settings)
         await self._admin.start()
@@ -139,6 +154,7 @@ class Worker:
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
         await app.start()
+        return app
 
     def _add_agent(self, app: _App, stage: Stage) -> None:
         names = [self.settings.topic_prefix + topic.name for topic in stage.inputs]
@@ -158,13 +174,6 @@ class Worker:
             await partition.accept(chunk)
         except Exception as error:
             self.fail(error)
-
-    async def _app_crash(self) -> None:
-        """Wait until Faust itself gives up."""
-        app = self._app
-        assert app is not None
-        await app._crashed.wait()
-        raise app.crash_reason or RuntimeError("Faust crashed without a reason")
 
     async def _stop(self) -> None:
         self._is_stopping = True
@@ -237,6 +246,12 @@ class Worker:
         found = offsets.get(tp)
         return None if found is None or found.offset < 0 else int(found.offset)
 
+    async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """Ask the broker for the oldest offset of a partition and the one after its last."""
+        begin = await self._reader.beginning_offsets([tp])
+        end = await self._reader.end_offsets([tp])
+        return int(begin[tp]), int(end[tp])
+
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""
         await self._consumer.seek_to(TP(*tp), offset)
@@ -247,8 +262,10 @@ class Worker:
 
     @property
     def _consumer(self) -> ChunkConsumer:
-        assert self._app is not None
-        return self._app.consumer
+        if self._app is None:
+            raise RuntimeError("the worker has not been started")
+        consumer: ChunkConsumer = self._app.consumer
+        return consumer
 
     # Health
 
@@ -277,9 +294,21 @@ class Worker:
         while True:
             await asyncio.sleep(_MONITOR_SECONDS)
             self.update_gauges()
+            self._audit()
             with suppress(KafkaError, OSError, asyncio.TimeoutError):
                 # A broker that is away is waited for: without its answer there is no lag to judge by.
                 await asyncio.wait_for(self._watch_lag(), self.settings.commit_timeout)
+
+    def _audit(self) -> None:
+        now = time.monotonic()
+        if now < self._next_audit:
+            return
+        self._next_audit = now + _AUDIT_SECONDS
+        works = [each.work for each in self.partitions.values() if each.state is State.RUNNING]
+        error = sum(work.audit() for work in works if work is not None)
+        self.metrics.conservation_error.set(error)
+        if error:
+            log.error("conservation_broken", messages=error, mend="restart this worker: it recovers from the changelog")
 
     def update_gauges(self) -> None:
         """Bring the gauges that follow the clock up to date."""

@@ -7,7 +7,6 @@ from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import fold, normalise
 
-
 #: The names of all stages, in the direction that data flows.
 STAGE_NAMES = ("normalise", "fold")
 

@@ -19,7 +19,7 @@ class DeadLetters:
         self._topic, self._partitions, self._metrics = topic, partitions, metrics
         self._counts: Counter[tuple[str, ...]] = Counter()
 
-    def add(  # noqa: PLR0913 - what a dead letter says
+    def add(
         self,
         record: Record,
         outbox: Outbox,

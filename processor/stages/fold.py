@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from processor.codec import (
     decode_event,
@@ -25,9 +24,9 @@ from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import STATUS_INDEX, Counts
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
+from processor.domain.moment import to_microseconds
 from processor.domain.reason import Category
 from processor.domain.row import Row
-from processor.domain.moment import to_microseconds
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, Node
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
@@ -113,11 +112,12 @@ class Fold:
 
     def _fold(self, record: Record, outbox: Outbox, touched: set[str]) -> None:
         value = record.value
-        if value is not None and len(value) > self._max_bytes:
+        if value is None:
+            raise RefusedError(DeadReason.NULL_VALUE, "the record has no value")
+        if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
         event, node = decode_event(value, record.timestamp)
-        assert value is not None
         key = event.message_id.encode()
         before = self._row(key)
         if before is None and (home := partition_of(key, self._partitions)) != self._partition:
@@ -126,17 +126,16 @@ class Fold:
             return
         time = to_microseconds(event.time)
         row, verdict = fold(before, event, node, time)
+        if verdict is not Verdict.DUPLICATE:
+            encoded = encode_row(event.message_id, row, before)
+            if verdict is Verdict.REJECTED:
+                evidence = encode_rejected(value, row, node)
+                outbox.add(self._rejected_topic, self._partition, record.timestamp, key, evidence)
+            # What could fail has been done: an event's effect is whole, or it is a dead letter.
+            outbox.add(self._messages_topic, self._partition, record.timestamp, key, encoded)
+            self._staged[key] = row
+            self._count(before, row, touched)
         self._facts.note(event, time, node, before, row, verdict)
-        if verdict is Verdict.DUPLICATE:
-            return
-        outbox.add(
-            self._messages_topic, self._partition, record.timestamp, key, encode_row(event.message_id, row, before)
-        )
-        if verdict is Verdict.REJECTED:
-            evidence = encode_rejected(value, row, node)
-            outbox.add(self._rejected_topic, self._partition, record.timestamp, key, evidence)
-        self._staged[key] = row
-        self._count(before, row, touched)
 
     def _row(self, key: bytes) -> Row | None:
         row = self._staged.get(key)
@@ -183,22 +182,15 @@ class Fold:
             self._metrics.messages.labels(*labels).dec(number)
         self._shown.clear()
 
-    def conservation_error(self) -> int:
-        """Give by how many messages the counts differ from the rows; 0 when all is well."""
-        return self._counts.conservation_error(len(self._store))
+    def audit(self) -> int:
+        """Give by how many messages the counts differ from the rows, those of the chunk in hand among them."""
+        new = sum(1 for key in self._staged if self._store.get(key) is None)
+        return self._counts.conservation_error(len(self._store) + new)
 
 
-class _Fact(NamedTuple):
-    """What one event did, in what the metrics tell apart."""
-
-    channel: Channel
-    provider: str | None
-    verdict: Verdict
-    before: Node | None
-    after: Node
-    reported: Node
-    #: Why the message failed or was ignored, where this event made it so.
-    category: Category | None
+#: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
+#: and why the message failed or was ignored where this event made it so. A plain tuple: one is made for every event.
+_Fact = tuple[Channel, "str | None", Verdict, "Node | None", Node, Node, "Category | None"]
 
 
 class _Facts:
@@ -209,12 +201,14 @@ class _Facts:
         self._times: dict[str, list[int]] = {channel.value: [] for channel in Channel}
         self._latest: dict[str | None, int] = {}
 
-    def note(self, event: Event, time: int, node: Node, before: Row | None, row: Row, verdict: Verdict) -> None:
+    def note(  # noqa: PLR0913, PLR0917 - called for every event: an object to carry these would cost as much as the note
+        self, event: Event, time: int, node: Node, before: Row | None, row: Row, verdict: Verdict
+    ) -> None:
         """Take note of one event."""
         old = None if before is None else before.node
         ended = row.node is not old and row.node in _ENDINGS
-        fact = (event.channel, event.provider, verdict, old, row.node, node, _category(row) if ended else None)
-        self._facts.append(fact)
+        category = _category(row) if ended else None
+        self._facts.append((event.channel, event.provider, verdict, old, row.node, node, category))
         self._times[event.channel].append(time)
         if time > self._latest.get(event.provider, 0):
             self._latest[event.provider] = time
@@ -222,7 +216,7 @@ class _Facts:
     def publish(self, metrics: Metrics) -> None:
         """Add the facts to the metrics."""
         for fact, number in Counter(self._facts).items():
-            _publish(metrics, _Fact(*fact), number)
+            _publish(metrics, fact, number)
         now = time.time()
         for channel, times in self._times.items():
             metrics.event_age.observe_many(channel, [now - moment / 1_000_000 for moment in times])
@@ -240,19 +234,19 @@ def _category(row: Row) -> Category:
 
 
 def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
-    channel, provider = fact.channel.value, provider_label(fact.provider)
-    after, reported = NODE_NAMES[fact.after], NODE_NAMES[fact.reported]
-    metrics.events.labels(channel, provider, fact.verdict.value).inc(number)
-    if fact.before is not fact.after:
-        before = NEW if fact.before is None else NODE_NAMES[fact.before]
+    on, named, verdict, old, new, reported, category = fact
+    channel, provider, after = on.value, provider_label(named), NODE_NAMES[new]
+    metrics.events.labels(channel, provider, verdict.value).inc(number)
+    if old is not new:
+        before = NEW if old is None else NODE_NAMES[old]
         metrics.status_changes.labels(channel, before, after).inc(number)
-    if fact.category is not None:
-        permanence = NODE_PERMANENCE[fact.after]
+    if category is not None:
+        permanence = NODE_PERMANENCE[new]
         if permanence is None:
-            metrics.ignored.labels(channel, fact.category.value).inc(number)
+            metrics.ignored.labels(channel, category.value).inc(number)
         else:
-            metrics.failures.labels(channel, fact.category.value, permanence.value).inc(number)
-    if fact.verdict is Verdict.REJECTED:
-        metrics.rejected_transitions.labels(channel, provider, after, reported).inc(number)
-    elif fact.verdict is Verdict.CORRECTED:
+            metrics.failures.labels(channel, category.value, permanence.value).inc(number)
+    if verdict is Verdict.REJECTED:
+        metrics.rejected_transitions.labels(channel, provider, after, NODE_NAMES[reported]).inc(number)
+    elif verdict is Verdict.CORRECTED:
         metrics.late_corrections.inc(number)

@@ -136,7 +136,11 @@ def last_reasons(reports: Iterable[Report], name: str) -> list[tuple[int, Reason
         for report in reports
         if report.name == name and report.event.reason not in (None, Reason())
     ]
-    return sorted(given, key=lambda it: (it[0], it[1].order()))[-1:]
+    return sorted(given, key=lambda it: (it[0], [(value is not None, value) for value in values_of(it[1])]))[-1:]
+
+
+def values_of(reason: Reason) -> tuple[str | None, ...]:
+    return reason.permanence, reason.category, reason.code, reason.provider_code, reason.text
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -231,8 +231,7 @@ def metrics() -> str:
             MADE_BY,
             "",
             "Counted per chunk, after its transaction has been committed. No label holds ids, recipients or texts.",
-            "Every label set that is known before traffic comes is exported from the start, at 0; the others with their first",
-            "sample.",
+            "Every label set that is known before traffic comes is exported from the start, at 0.",
             "",
             table(
                 ("metric", "type", "labels", "meaning"),

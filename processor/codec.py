@@ -25,19 +25,22 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Row).decode
 
 _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
-#: Between these, no offset leads out of the years 1 to 9999.
-_FIRST_SURE = datetime(1, 1, 2, tzinfo=timezone.utc).timestamp()
-_LAST_SURE = datetime(9999, 12, 30, tzinfo=timezone.utc).timestamp()
+#: The first and the last moment that rows can be written with: the years 1 to 9999, in UTC.
+_FIRST = to_microseconds(datetime.min.replace(tzinfo=timezone.utc))
+_LAST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
 _NODE_BY_NAME = {name: Node(rank) for rank, name in enumerate(NODE_NAMES)}
 
 
-def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Node]:
+def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Node, int]:
     """Decode and check one canonical event.
 
     Args:
         value: JSON.
         record_ms: the Kafka record's timestamp in milliseconds; None (or a negative one, which Kafka uses for "none")
             leaves the rule about times ahead aside.
+
+    Returns:
+        The event, the node that it reports, and its time in microseconds.
 
     Raises:
         RefusedError: the event breaks the contract of docs/events.md; it says how.
@@ -62,28 +65,14 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
     node = node_of(event)
     if node is None:
         raise RefusedError(DeadReason.INVALID_STATUS, breach_of(event))
-    seconds = event.time.timestamp()
-    if not _FIRST_SURE < seconds < _LAST_SURE:
-        _check_in_calendar(event.time)
-    if record_ms is not None and record_ms >= 0 and seconds * 1000 > record_ms + _MAX_AHEAD_MS:
-        _check_not_ahead(event.time, record_ms)
-    return event, node
-
-
-def _check_in_calendar(time: datetime) -> None:
-    """Refuse a time that has a year of four digits where it was written, but none in UTC, which rows are written in."""
-    try:
-        time.astimezone(timezone.utc)
-    except OverflowError:
-        detail = f"the event time {time.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.time`"
-        raise RefusedError(DeadReason.INVALID_EVENT, detail) from None
-
-
-def _check_not_ahead(time: datetime, record_ms: int) -> None:
-    """Refuse a time too far ahead, exactly: the float that led here may be half a microsecond off."""
-    if to_microseconds(time) > (record_ms + _MAX_AHEAD_MS) * 1000:
-        detail = f"the event time {time.isoformat()} is more than 24 h ahead of its record's ({record_ms} ms)"
+    time = to_microseconds(event.time)
+    if not _FIRST <= time <= _LAST:
+        detail = f"the event time {event.time.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.time`"
+        raise RefusedError(DeadReason.INVALID_EVENT, detail)
+    if record_ms is not None and record_ms >= 0 and time > (record_ms + _MAX_AHEAD_MS) * 1000:
+        detail = f"the event time {event.time.isoformat()} is more than 24 h ahead of its record's ({record_ms} ms)"
         raise RefusedError(DeadReason.TIME_AHEAD, detail)
+    return event, node, time
 
 
 def encode_event(event: Event) -> bytes:

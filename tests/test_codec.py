@@ -37,7 +37,8 @@ def refused(value: bytes | None, record_ms: int | None = None) -> RefusedError:
 
 class TestAccepted:
     def test_what_is_not_said_has_its_default(self):
-        assert decode_event(MINIMAL, TIME_MS) == (Event(TIME, "m", Channel.EMAIL, Status.SENT), Node.SENT)
+        event = Event(TIME, "m", Channel.EMAIL, Status.SENT)
+        assert decode_event(MINIMAL, TIME_MS) == (event, Node.SENT, to_microseconds(TIME))
         assert decode_event(MINIMAL, TIME_MS)[0].attempt == 1
 
     def test_unknown_fields_have_no_effect(self):
@@ -53,7 +54,7 @@ class TestAccepted:
 
     @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0001-01-01T01:00:00+01:00", "9999-12-31T23:59:59Z"])
     def test_a_time_at_the_ends_of_the_calendar_can_be_folded_and_published(self, time):
-        event, node = decode_event(at(time), None)
+        event, node, _ = decode_event(at(time), None)
         row, _ = fold(None, event, node)
         assert to_row(decode_row(encode_row("m", row, None))) == row
 

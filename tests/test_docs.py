@@ -111,7 +111,7 @@ def example():
 
 
 def test_the_example_of_an_event_is_valid_and_shows_every_field(example):
-    event, node = decode_event(example.encode(), None)
+    event, node, _ = decode_event(example.encode(), None)
     assert node is Node.FAILED
     shown = json.loads(example)
     assert set(shown) == set(Event.__struct_fields__)

@@ -32,10 +32,10 @@ rows = app.Table("rows", partitions=int(os.environ["BENCH_PARTITIONS"]), schema=
 @app.agent(events)
 async def fold_events(stream):
     async for value in stream:
-        event, node = decode_event(value, None)
+        event, node, time = decode_event(value, None)
         key = event.message_id.encode()
         packed = rows.get(key)
-        row, _ = fold(None if packed is None else unpack_row(packed), event, node)
+        row, _ = fold(None if packed is None else unpack_row(packed), event, node, time)
         rows[key] = pack_row(row)
 
 

@@ -61,13 +61,13 @@ def fold(verdicts: bool, file: BinaryIO) -> None:
     bad = 0
     for number, line in _lines(file):
         try:
-            event, node = decode_event(line, None)
+            event, node, time = decode_event(line, None)
         except RefusedError as error:
             bad += 1
             verdict: dict[str, Any] = {"verdict": "dead", "from": None, "to": None, "detail": str(error)}
         else:
             before = rows.get(event.message_id)
-            row, judged = fold_event(before, event, node)
+            row, judged = fold_event(before, event, node, time)
             rows[event.message_id] = row
             verdict = {
                 "verdict": judged.value,

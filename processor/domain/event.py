@@ -15,6 +15,10 @@ from processor.domain.transitions import NODE_OF_REPORT, Node
 MAX_AHEAD = timedelta(hours=24)
 
 
+#: Longer names are refused: a message's row must fit into one record of Kafka, whatever is reported of it.
+_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
+
+
 class Event(msgspec.Struct, gc=False, omit_defaults=True):
     """One report about one message.
 
@@ -23,14 +27,14 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     """
 
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    message_id: Annotated[str, msgspec.Meta(min_length=1)]
+    message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
     channel: Channel
     status: Status
-    id: str | None = None
-    delivery_id: str | None = None
-    provider: str | None = None
-    provider_message_id: str | None = None
-    recipient: str | None = None
+    id: _Name | None = None
+    delivery_id: _Name | None = None
+    provider: _Name | None = None
+    provider_message_id: _Name | None = None
+    recipient: _Name | None = None
     #: Which try of ours this report is about, 1 to 99.
     attempt: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
     reason: Reason | None = None

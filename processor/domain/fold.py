@@ -15,7 +15,7 @@ import msgspec
 
 from processor.domain.event import Event
 from processor.domain.moment import to_microseconds
-from processor.domain.reason import Reason
+from processor.domain.reason import TEXT_MAX, Reason
 from processor.domain.row import Claim, NodeReason, Observation, Row
 from processor.domain.status import Channel
 from processor.domain.transitions import REOPENING, TRANSITIONS, Node
@@ -258,6 +258,8 @@ def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time
     reason = event.reason
     if reason is None or reason == _NOTHING:
         return reasons
+    if reason.text is not None and len(reason.text) > TEXT_MAX:
+        reason = msgspec.structs.replace(reason, text=reason.text[:TEXT_MAX])
     for index, given in enumerate(reasons):
         if given.node is node:
             if (time, reason.order()) <= (given.time, given.reason.order()):

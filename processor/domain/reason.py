@@ -7,6 +7,7 @@ Categories and their codes: Adobe Campaign, "Delivery failures" (campaign.en, he
 from __future__ import annotations
 
 from enum import Enum
+from typing import Annotated
 
 import msgspec
 
@@ -64,16 +65,20 @@ ADOBE_CODES: dict[Category, int] = {
 }
 
 
+#: How much of a reason's text a row keeps: rows must fit into one record of Kafka, and memory, whatever is reported.
+TEXT_MAX = 1_000
+
+
 class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a provider said, in one language; every field may be absent."""
 
     permanence: Permanence | None = None
     category: Category | None = None
     #: The enhanced status code of RFC 3463 ("5.1.1") or the SMPP state; else the provider's closest equivalent.
-    code: str | None = None
+    code: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
     #: The provider's own code ("550", "30003").
-    provider_code: str | None = None
-    #: The provider's own words.
+    provider_code: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+    #: The provider's own words. A row keeps the first TEXT_MAX characters.
     text: str | None = None
 
     def order(self) -> tuple[str, str, str, str, str]:

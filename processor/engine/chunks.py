@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Container, Mapping
 from typing import Any, NamedTuple
 
+import uvloop
 from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust import Schema
@@ -130,7 +131,7 @@ class ChunkConsumer(driver.Consumer):
     _thread: ChunkConsumerThread
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
-        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield one message for each partition that has records and whose queue has room."""

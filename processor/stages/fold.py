@@ -24,7 +24,6 @@ from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import STATUS_INDEX, Counts
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
-from processor.domain.moment import to_microseconds
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel
@@ -117,14 +116,13 @@ class Fold:
         if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
-        event, node = decode_event(value, record.timestamp)
+        event, node, time = decode_event(value, record.timestamp)
         key = event.message_id.encode()
         before = self._row(key)
         if before is None and (home := partition_of(key, self._partitions)) != self._partition:
             outbox.add(self._events_topic, home, record.timestamp, key, value, tuple(record.headers))
             self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
             return
-        time = to_microseconds(event.time)
         row, verdict = fold(before, event, node, time)
         if verdict is not Verdict.DUPLICATE:
             encoded = encode_row(event.message_id, row, before)

@@ -60,7 +60,7 @@ class Normalise:
 
     def _provider_of(self, record: Record) -> str:
         for name, value in record.headers:
-            if name == PROVIDER_HEADER:
+            if name == PROVIDER_HEADER and value:
                 return value.decode(errors="replace")
         if self._default_provider is None:
             raise RefusedError(

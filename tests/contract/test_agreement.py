@@ -26,6 +26,7 @@ from processor.deadletter import DeadReason, Origin, RefusedError, headers_of
 from processor.domain.counts import Counts
 from processor.domain.event import Event, node_of
 from processor.domain.fold import Verdict, fold
+from processor.domain.moment import to_microseconds
 from processor.domain.reason import Category, Reason
 from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
@@ -151,7 +152,7 @@ class TestEvents:
     def test_what_the_code_writes_is_valid_and_comes_back(self, contracts, event):
         value = encode_event(event)
         assert contracts["event"].accepts(json.loads(value)), contracts["event"].errors(json.loads(value))
-        assert decode_event(value, None) == (event, node_of(event))
+        assert decode_event(value, None) == (event, node_of(event), to_microseconds(event.time))
 
     @given(sent=sent_events())
     @settings(CONTRACT, max_examples=1_500)
@@ -312,7 +313,7 @@ class TestRejected:
     @settings(CONTRACT, max_examples=100)
     def test_fields_that_we_do_not_know_go_with_it(self, unknown):
         value = json.dumps({**MINIMAL, "status": "ignored", "unknown": unknown}, ensure_ascii=False).encode()
-        event, node = decode_event(value, None)
+        event, node, _ = decode_event(value, None)
         row = folded([Event(START - timedelta(seconds=1), "m", Channel.EMAIL, Status.SENT), event])[-1][2]
         assert json.loads(encode_rejected(value, row, node))["event"]["unknown"] == unknown
 

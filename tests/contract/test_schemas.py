@@ -23,7 +23,8 @@ EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
 COMMON = {
     "$schema", "$id", "$ref", "definitions", "title", "description", "examples", "default",
     "type", "enum", "const", "required", "properties", "additionalProperties", "items",
-    "pattern", "format", "minLength", "minimum", "maximum", "minItems", "maxItems",
+    "pattern", "format", "maxLength",
+    "minLength", "minimum", "maximum", "minItems", "maxItems",
     "allOf", "anyOf", "not", "if", "then", "else",
 }  # fmt: skip
 

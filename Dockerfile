@@ -1,0 +1,23 @@
+FROM python:3.12.12-slim-bookworm AS build
+WORKDIR /build
+# Made at the path where it will run, and without a pip of its own.
+RUN python -m venv --without-pip /opt/delivery-status
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY schemas schemas
+COPY processor processor
+# Everything has wheels; were one missing, this says so instead of looking for a compiler.
+RUN pip --python /opt/delivery-status/bin/python install --no-cache-dir --disable-pip-version-check \
+    --only-binary :all: --no-binary delivery-status --constraint constraints.txt .
+
+FROM python:3.12.12-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin delivery
+COPY --from=build /opt/delivery-status /opt/delivery-status
+ENV PATH=/opt/delivery-status/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 10001
+EXPOSE 8080
+# Whether the process turns, not whether the broker answers: a broker that is away must not restart every worker.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + (os.environ.get('DELIVERY_HTTP_PORT') or '8080') + '/livez', timeout=3)"]
+ENTRYPOINT ["delivery-status"]
+CMD ["worker"]

@@ -1,0 +1,63 @@
+# `make help` tells what there is. Nothing here needs root, Docker or Java.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+DEMO_SECONDS ?= 0
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The environment is made anew when what it was made from has changed.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.10 or newer)."
+
+.PHONY: demo
+demo: $(READY) ## Run it all on simulated traffic until Ctrl-C, or for DEMO_SECONDS=60
+	@$(BIN)/delivery-status demo --seconds $(DEMO_SECONDS) $(ARGS)
+
+# The tests come last, so that what is read last is how they ended.
+.PHONY: test
+test: check ## Check everything and run all tests; ARGS='-k fold' runs some
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## Lint, formatting, types and import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: $(READY) ## Renew the docs that follow from the code
+	$(BIN)/python docs/generate.py
+
+.PHONY: benchmark
+benchmark: $(READY) ## Measure events a second, beside plain Faust, in one run
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+.PHONY: clean
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: environment
+environment: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "delivery-status needs Python 3.10 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || :)." >&2; \
+	  echo "Name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making $(VENV) (a minute or two, first time only)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@# The pip that comes with older Pythons knows neither dependency groups nor constraints of a build.
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
+	@$(BIN)/pip install --quiet --editable '.[embedded]' --group dev -c constraints.txt --build-constraint constraints.txt
+	@touch $@

@@ -29,6 +29,7 @@ from processor.engine.admin import TopicsError, check_topics, count_partitions, 
 from processor.engine.streams import read_to_end
 from processor.partitioner import partition_of
 from processor.settings import Settings, SettingsError
+from processor.stages import setting_problems
 from processor.topics import COUNTS, MESSAGES
 
 
@@ -70,14 +71,14 @@ def check(as_json: bool) -> None:
     except SettingsError as error:
         _report({"settings": list(error.problems)}, as_json)
         return
-    findings: dict[str, list[str]] = {"settings": []}
+    findings: dict[str, list[str]] = {"settings": setting_problems(settings)}
     try:
         findings["topics"] = run_async(settings, lambda: check_topics(settings))
         findings["brokers"] = []
     except Failure as error:
         findings["brokers"] = [error.message]
     except (OSError, ssl.SSLError) as error:
-        findings["settings"] = [f"the TLS files cannot be used: {error}"]
+        findings["settings"] += [f"the TLS files cannot be used: {error}"]
     _report(findings, as_json)
 
 

@@ -34,8 +34,10 @@ from processor.settings import Settings
 
 log = get_logger(__name__)
 
-#: A partition whose queue holds this many chunks' worth of records is not fetched until some are done.
-_QUEUE_CHUNKS = 2
+#: A partition whose queue holds the records of this many transactions, or so many fetches, is not fetched until some
+#: are done. The second bounds memory where records are large: a fetch is about a megabyte, or one record.
+_QUEUE_TRANSACTIONS = 2
+_QUEUE_FETCHES = 8
 
 #: Seconds between attempts to open a partition: a broker that is away is waited for.
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -120,7 +122,8 @@ class Partition:
         return (
             self.state is State.RUNNING
             and not self._seeking
-            and self._queued < _QUEUE_CHUNKS * self._settings.chunk_records
+            and self._queued < _QUEUE_TRANSACTIONS * self._settings.chunk_records
+            and len(self._queue) < _QUEUE_FETCHES
         )
 
     async def accept(self, chunk: Chunk) -> None:
@@ -301,11 +304,11 @@ class Partition:
         """Take what waits, up to one transaction's worth: the cost of a transaction is paid once."""
         records: list[Record] = []
         end = self.committed
+        had_room = self.has_room()
         while self._queue and len(records) < self._settings.chunk_records:
             chunk = self._queue.popleft()
             records.extend(chunk.records)
             end = chunk.end
-        had_room = self.has_room()
         self._queued -= len(records)
         if not had_room:
             self._host.wake()

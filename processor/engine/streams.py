@@ -84,8 +84,16 @@ class Writer:
             raise self._error
 
 
-async def read_to_end(settings: Settings, topic: str, partitions: Iterable[int] | None = None) -> AsyncIterator[Record]:
-    """Yield every committed record that a topic holds now, partition by partition in order; then end.
+async def read_to_end(
+    settings: Settings, topic: str, partitions: Iterable[int] | None = None, *, newest: int | None = None
+) -> AsyncIterator[Record]:
+    """Yield the committed records that a topic holds now, those of a partition in order; then end.
+
+    Args:
+        settings: where the topic is.
+        topic: its full name.
+        partitions: which of its partitions; None: all.
+        newest: only about so many of each partition's last records; None: all.
 
     Raises:
         MissingTopicError: the topic does not exist.
@@ -98,7 +106,9 @@ async def read_to_end(settings: Settings, topic: str, partitions: Iterable[int] 
     try:
         reader.assign(tps)
         ends = await reader.end_offsets(tps)
-        await reader.seek_to_beginning(*tps)
+        begins = await reader.beginning_offsets(tps)
+        for tp in tps:
+            reader.seek(tp, begins[tp] if newest is None else max(begins[tp], ends[tp] - newest))
         waiting = set(tps)
         while waiting:
             fetched = await reader.getmany(timeout_ms=200)

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ class Trial:
         self._admin: Any = None
         self._reader: Any = None
 
-    async def __aenter__(self) -> "Trial":
+    async def __aenter__(self) -> "Trial":  # noqa: PYI034 - Self is not in Python 3.10
         await create_topics(self.settings)
         self._admin = clients.admin(self.settings)
         await self._admin.start()
@@ -205,7 +205,7 @@ class Trial:
         for number, worker in enumerate(self.workers):
             worker.clean_up()
             # Pytest shows this where the test failed.
-            print(f"worker {number}: exit code {worker.exit_code}\n{worker.log_text()[-4_000:]}")
+            sys.stdout.write(f"worker {number}: exit code {worker.exit_code}\n{worker.log_text()[-4_000:]}\n")
         if self._reader is not None:
             await self._reader.stop()
         if self._admin is not None:
@@ -227,7 +227,17 @@ class Trial:
     async def publish(self, records: Iterable[Outgoing]) -> None:
         async with Writer(self.settings) as writer:
             for record in records:
-                await writer.write(record)
+                if record.key is None and record.value is None:
+                    await self._publish_as_others_can(writer._producer, record)
+                else:
+                    await writer.write(record)
+
+    @staticmethod
+    async def _publish_as_others_can(producer: Any, record: Outgoing) -> None:
+        """Publish a record with neither key nor value: aiokafka's `send` refuses to, other clients do not."""
+        batch = producer.create_batch()
+        batch.append(timestamp=record.timestamp, key=None, value=None, headers=list(record.headers))
+        await (await producer.send_batch(batch, record.topic, partition=record.partition))
 
     async def publish_events(self, events: Iterable[bytes]) -> None:
         """Publish canonical events as Kafka's own clients do: keyed by message."""
@@ -396,28 +406,31 @@ def settings_for_a_trial(brokers: str, **settings: Any) -> Settings:
     return Settings(brokers=brokers, app_id=name, topic_prefix=f"{name}.", **chosen)
 
 
-MakeTrial = Callable[..., Awaitable[Trial]]
-
-
-@pytest.fixture
-async def make_trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeTrial]:
-    """Make a corner of the broker with settings of one's own; its processes end with the test."""
+@pytest.fixture(scope="session")
+def new_trial() -> Callable[..., Trial]:
+    """Prepare a corner of the broker with settings of one's own; `async with` opens it and ends its processes."""
     contract = domain_contract()
-    made: list[Trial] = []
 
-    async def make(brokers: str | None = None, **settings: Any) -> Trial:
-        brokers = brokers or request.getfixturevalue("brokers")
-        made.append(Trial(settings_for_a_trial(brokers, **settings), tmp_path, contract))
-        return await made[-1].__aenter__()
+    def new(brokers: str, folder: Path, **settings: Any) -> Trial:
+        return Trial(settings_for_a_trial(brokers, **settings), folder, contract)
 
-    try:
-        yield make
-    finally:
-        for trial in made:
-            await trial.__aexit__()
+    return new
 
 
 @pytest.fixture
-async def trial(make_trial: MakeTrial) -> Trial:
+async def make_trial(
+    request: pytest.FixtureRequest, new_trial: Callable[..., Trial], tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Trial]]]:
+    """Open a corner of the broker with settings of one's own, until the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**settings: Any) -> Trial:
+            return await stack.enter_async_context(new_trial(request.getfixturevalue("brokers"), tmp_path, **settings))
+
+        yield make
+
+
+@pytest.fixture
+async def trial(make_trial: Callable[..., Awaitable[Trial]]) -> Trial:
     """A corner of the broker with the usual settings."""
     return await make_trial()

@@ -17,7 +17,7 @@ from processor.deadletter import DeadReason
 from processor.domain.fold import Verdict
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES, TRANSITIONS
+from processor.domain.transitions import NODE_NAMES, TRANSITIONS, Node
 from processor.providers import ADAPTERS
 
 #: The label of a provider that has no adapter: upstream may name anything, a label may not.
@@ -196,10 +196,12 @@ class Metrics:
         """Export every known label set from the start, so that the first increment is seen."""
         for channel, status in known_statuses():
             self.messages.labels(channel.value, status.value)
+        for channel, provider in known_providers():
+            for verdict in VERDICTS:
+                self.events.labels(channel.value, provider, verdict)
+            for standing, reported in contradictions(channel):
+                self.rejected_transitions.labels(channel.value, provider, NODE_NAMES[standing], NODE_NAMES[reported])
         for channel, table in TRANSITIONS.items():
-            for provider in PROVIDERS:
-                for verdict in VERDICTS:
-                    self.events.labels(channel.value, provider, verdict)
             for before, afters in table.items():
                 self.status_changes.labels(channel.value, NEW, NODE_NAMES[before])
                 for after in afters:
@@ -231,6 +233,25 @@ def known_statuses() -> Iterator[tuple[Channel, Status]]:
         for channel in Channel:
             if channel in definition.channels:
                 yield channel, status
+
+
+def known_providers() -> Iterator[tuple[Channel, str]]:
+    """Give the labels of every provider with the channels that it may report on."""
+    for channel in Channel:
+        for name, adapter in ADAPTERS.items():
+            if adapter.channel is channel:
+                yield channel, name
+        yield channel, OTHER_PROVIDER
+        yield channel, NO_PROVIDER
+
+
+def contradictions(channel: Channel) -> Iterator[tuple[Node, Node]]:
+    """Give every pair of nodes of a channel of which neither may follow the other."""
+    table = TRANSITIONS[channel]
+    for standing in table:
+        for reported in table:
+            if standing is not reported and reported not in table[standing] and standing not in table[reported]:
+                yield standing, reported
 
 
 def count(counter: Counter, amounts: Mapping[tuple[str, ...], int]) -> None:

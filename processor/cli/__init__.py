@@ -28,15 +28,14 @@ for command in (*run.COMMANDS, *publish.COMMANDS, *inspect.COMMANDS, *offline.CO
 def main() -> None:
     """Run the command; errors are told in a few lines, not as a stack trace."""
     try:
-        cli(standalone_mode=False)
+        # Where a command ended itself with an exit code, as `check` does, click gives it back.
+        sys.exit(cli(standalone_mode=False))
     except SettingsError as error:
         for problem in error.problems:
             click.echo(f"settings: {problem}", err=True)
         sys.exit(EXIT_USAGE)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

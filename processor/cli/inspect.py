@@ -106,8 +106,8 @@ async def _look_at_events(settings: Settings) -> list[str]:
     notes = [f"{number} of the {seen} newest events break the contract: {error}" for error, number in refused.items()]
     if astray:
         notes.append(
-            f"{astray} of the {seen} newest events are not in the partition of their message id: they are sent on, which "
-            "costs twice; key them by message id with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+            f"{astray} of the {seen} newest events are not in the partition of their message id: they are sent on, "
+            "which costs twice; key them by message id with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
         )
     return notes
 

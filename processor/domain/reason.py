@@ -81,12 +81,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     #: The provider's own words. A row keeps the first TEXT_MAX characters.
     text: str | None = None
 
-    def order(self) -> tuple[str, str, str, str, str]:
+    def order(self) -> tuple[tuple[bool, str], ...]:
         """Give the place of this reason in a total order, so that a tie of time has one winner."""
-        return (
-            self.permanence or "",
-            self.category or "",
-            self.code or "",
-            self.provider_code or "",
-            self.text or "",
-        )
+        fields = (self.permanence, self.category, self.code, self.provider_code, self.text)
+        return tuple([(field is not None, field or "") for field in fields])

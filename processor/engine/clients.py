@@ -66,7 +66,8 @@ def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafk
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // 4,
         rebalance_timeout_ms=60_000,
-        metadata_max_age_ms=30_000,
+        # After a broker's restart the leader assigns by what it knows of the topics: that must not be old.
+        metadata_max_age_ms=5_000,
         **options,
     )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -32,12 +33,22 @@ log = get_logger(__name__)
 _MONITOR_SECONDS = 2.0
 
 
+#: Seconds between attempts to reach a broker that is away.
+_RETRY_SECONDS = 1.0
+
 #: Seconds between audits of the books: the sums go over every delivery.
 _AUDIT_SECONDS = 15.0
 
 
 class StalledError(Exception):
     """There is something to read and nothing was committed for too long."""
+
+
+Client = TypeVar("Client", AIOKafkaAdminClient, AIOKafkaConsumer)
+
+
+async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
+    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
 
 
 class _App(faust.App):
@@ -144,10 +155,8 @@ class Worker:
 
     async def _start(self) -> _App:
         self.partition_counts = await partition_counts(self.settings, self.stages)
-        self._admin = clients.admin(self.settings)
-        await self._admin.start()
-        self._reader = clients.reader(self.settings)
-        await self._reader.start()
+        self._admin = await self._connected(clients.admin)
+        self._reader = await self._connected(clients.reader)
         app = self._app = _App(self.settings, _Wanted(self.partitions))
         for stage in self.stages:
             self._add_agent(app, stage)
@@ -155,6 +164,19 @@ class Worker:
         app.on_partitions_assigned.connect(self._on_assigned)
         await app.start()
         return app
+
+    async def _connected(self, make: Callable[[Settings], Client]) -> Client:
+        """Make a client that is connected; a broker that is away is waited for."""
+        while True:
+            client = make(self.settings)
+            try:
+                await client.start()
+            except (KafkaError, OSError) as error:
+                log.warning("broker_away", brokers=self.settings.brokers, error=repr(error))
+                await _close(client)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return client
 
     def _add_agent(self, app: _App, stage: Stage) -> None:
         names = [self.settings.topic_prefix + topic.name for topic in stage.inputs]
@@ -183,7 +205,7 @@ class Worker:
             await self._app.stop()
         for client in (self._reader, self._admin):
             if client is not None:
-                await (client.stop() if hasattr(client, "stop") else client.close())
+                await _close(client)
 
     def fail(self, error: BaseException) -> None:
         """End the worker with this error; the first one wins."""

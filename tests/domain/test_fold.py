@@ -172,12 +172,17 @@ def test_every_arrival_order_of_up_to_three_reports_of_two_attempts_gives_one_ro
 
 
 @pytest.mark.slow
-def test_every_arrival_order_of_up_to_three_reports_of_mixed_channels_gives_one_row(contract):
+@pytest.mark.parametrize(("length", "attempts"), [(3, (1,)), (2, (1, 2))])
+def test_every_arrival_order_of_a_few_reports_of_mixed_channels_gives_one_row(contract, length, attempts):
     """One message has one channel; where providers disagree, the one named first is right."""
-    kinds = [(channel, name) for channel, table in contract.tables.items() for name in table]
-    reports = [report(channel, name, minute) for minute in range(3) for channel, name in kinds]
-    sets = fold_in_every_order(contract, reports, 3)
-    assert sum(told.orders for told in sets) == number_of_orders(len(kinds), 3)
+    kinds = [(*kind, attempt) for kind in names_by_channel(contract) for attempt in attempts]
+    reports = [report(channel, name, minute, attempt) for minute in range(length) for channel, name, attempt in kinds]
+    sets = fold_in_every_order(contract, reports, length)
+    assert sum(told.orders for told in sets) == number_of_orders(len(kinds), length)
+
+
+def names_by_channel(contract):
+    return [(channel, name) for channel, table in contract.tables.items() for name in table]
 
 
 # Long random histories
@@ -186,6 +191,7 @@ def test_every_arrival_order_of_up_to_three_reports_of_mixed_channels_gives_one_
 KINDS = {channel: [kind for kind in NODE_OF_REPORT if kind[0] is channel] for channel in Channel}
 
 REASONS = [
+    Reason(text=""),
     Reason(category=category, code=code, text=text)
     for category in (None, Category.MAILBOX_FULL, Category.REFUSED)
     for code in (None, "4.2.2", "5.7.1")
@@ -433,3 +439,8 @@ def test_the_reason_that_was_given_last_counts():
 def test_a_message_has_the_channel_that_was_named_first():
     row = row_of(sms("received_on_mobile", 1), email("sent", 0))
     assert (row.channel, row.status, row.rejected) == (Channel.EMAIL, Status.SENT, (Node.RECEIVED_ON_MOBILE,))
+
+
+def test_a_new_attempt_does_not_take_a_message_to_what_its_channel_lacks():
+    row, verdict = fold_all([email("failed_gave_up", 0), sms("prepared", 1, attempt=2)])
+    assert (row.permanence, row.rejected, verdict) == (Permanence.GAVE_UP, (Node.PREPARED,), Verdict.REJECTED)

@@ -13,6 +13,7 @@ from processor.engine.streams import Outgoing
 from processor.partitioner import partition_of
 from processor.simulate import canonical_events
 from processor.topics import EVENTS, MESSAGES, MTA, SMS
+from tests.engine.harness import Trial, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -108,9 +109,10 @@ class Aftermath(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def aftermath(brokers, new_trial, tmp_path_factory) -> Aftermath:
+def aftermath(brokers, tmp_path_factory) -> Aftermath:
     """Publish every bad record among good ones, with a worker running, and look."""
-    return asyncio.run(run(new_trial(brokers, tmp_path_factory.mktemp("bad"), partitions=2)))
+    settings = settings_for_a_trial(brokers, partitions=2)
+    return asyncio.run(run(Trial(settings, tmp_path_factory.mktemp("bad"))))
 
 
 async def run(trial) -> Aftermath:

@@ -1,0 +1,398 @@
+"""A corner of the broker for a test: topics and a group of its own, workers as processes, and two judges."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
+
+from processor.cli import cli
+from processor.codec import (
+    RowRecord,
+    decode_counts,
+    decode_event,
+    decode_row_record,
+    encode_folded,
+    encode_rejected,
+    encode_row,
+    to_row,
+)
+from processor.domain.fold import Verdict, fold
+from processor.domain.row import Row
+from processor.engine import clients
+from processor.engine.admin import create_topics
+from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.settings import FIELDS, PREFIX, Settings
+from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS
+from tests.domain.conftest import EMAIL, RANKS, REOPENING, Contract, names, table_of
+from tests.domain.conftest import SMS as TEXT_MESSAGES
+
+#: What rows must be, by a reading of the contract that shares no code with the fold.
+CONTRACT = Contract(
+    {"email": table_of(EMAIL), "sms": table_of(TEXT_MESSAGES)}, names(RANKS), frozenset(names(REOPENING))
+)
+
+#: Seconds that a condition may take on a slow and busy machine before it counts as never.
+PATIENCE = 90.0
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = PATIENCE) -> Any:
+    """Wait until a condition gives something true, and give that."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        if found := await condition():
+            return found
+        assert loop.time() < deadline, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(0.03)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Give the environment variables that say what differs from the defaults."""
+    defaults = Settings()
+    given = {name: getattr(settings, name) for name in FIELDS}
+    return {PREFIX + name.upper(): str(value) for name, value in given.items() if value != getattr(defaults, name)}
+
+
+class WorkerProcess:
+    """`delivery-status worker` as a process of its own."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        self._log = log
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "processor", "worker"],
+                env={**inherited, **environment, "DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_FORMAT": "json"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def log_text(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def log(self, event: str) -> list[dict[str, Any]]:
+        """Give the log lines of one event."""
+        lines = []
+        for line in self.log_text().splitlines(keepends=True):
+            with suppress(ValueError):
+                lines.append(json.loads(line))
+        return [line for line in lines if line.get("event") == event]
+
+    async def address(self) -> str:
+        """Give the address that it serves on."""
+
+        async def started() -> list[dict[str, Any]]:
+            assert self.exit_code is None, self.log_text()
+            return self.log("worker_started")
+
+        return str((await eventually(started, "the worker serves"))[0]["http"])
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Ask it over HTTP; status 0 when it does not answer."""
+        address = await self.address()
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(address + path) as response:
+                    return response.status, await response.text()
+            except aiohttp.ClientError as error:
+                return 0, repr(error)
+
+    async def ready(self) -> None:
+        """Wait until it has partitions and has recovered them all."""
+
+        async def is_ready() -> bool:
+            assert self.exit_code is None, self.log_text()
+            return (await self.get("/readyz"))[0] == 200
+
+        await eventually(is_ready, "the worker is ready")
+
+    async def states(self) -> dict[str, int]:
+        """Count its partitions by state."""
+        status, body = await self.get("/readyz")
+        return json.loads(body)["partitions"] if status else {}
+
+    async def metric(self, name: str, **wanted: str) -> float:
+        """Sum the samples of a metric that have these labels."""
+        status, page = await self.get("/metrics")
+        assert status == 200, page
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == name and all(sample.labels[label] == value for label, value in wanted.items())
+        )
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for its end and give its exit code."""
+
+        async def has_ended() -> bool:
+            return self.exit_code is not None
+
+        await eventually(has_ended, "the worker ends")
+        return int(self._process.returncode)
+
+    async def kill(self) -> None:
+        """End it as a power cut does."""
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
+    async def stop(self) -> int:
+        """End it in good order; give its exit code."""
+        self.signal(signal.SIGTERM)
+        return await self.ended()
+
+    def clean_up(self) -> None:
+        if self.exit_code is None:
+            self._process.kill()
+        self._process.wait()
+
+
+@dataclass
+class Books:
+    """What must be on the output topics when the events are folded in the order of each partition, each once."""
+
+    messages: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=lambda: defaultdict(list))
+    rejected: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=lambda: defaultdict(list))
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+
+class Trial:
+    """One test's settings, topics and group on the broker, and what is on them."""
+
+    eventually = staticmethod(eventually)
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.environment = environment_of(settings)
+        self.workers: list[WorkerProcess] = []
+        self._folder = folder
+        self._admin: Any = None
+        self._reader: Any = None
+
+    async def __aenter__(self) -> "Trial":  # noqa: PYI034 - Self is not in Python 3.10
+        await create_topics(self.settings)
+        self._admin = clients.admin(self.settings)
+        await self._admin.start()
+        self._reader = clients.reader(self.settings)
+        await self._reader.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for number, worker in enumerate(self.workers):
+            worker.clean_up()
+            # Pytest shows this where the test failed.
+            sys.stdout.write(f"worker {number}: exit code {worker.exit_code}\n{worker.log_text()[-4_000:]}\n")
+        if self._reader is not None:
+            await self._reader.stop()
+        if self._admin is not None:
+            await self._admin.close()
+
+    def topic(self, topic: Any) -> str:
+        return self.settings.topic_prefix + topic.name
+
+    # Doing
+
+    async def start_worker(self, **environment: str) -> WorkerProcess:
+        """Start a worker; it serves when this returns, but need not have partitions yet."""
+        log = self._folder / f"worker-{len(self.workers)}.log"
+        worker = WorkerProcess({**self.environment, **environment}, log)
+        self.workers.append(worker)
+        await worker.address()
+        return worker
+
+    async def publish(self, records: Iterable[Outgoing]) -> None:
+        async with Writer(self.settings) as writer:
+            for record in records:
+                if record.key is None and record.value is None:
+                    await self._publish_as_others_can(writer._producer, record)
+                else:
+                    await writer.write(record)
+
+    @staticmethod
+    async def _publish_as_others_can(producer: Any, record: Outgoing) -> None:
+        """Publish a record with neither key nor value: aiokafka's `send` refuses to, other clients do not."""
+        batch = producer.create_batch()
+        batch.append(timestamp=record.timestamp, key=None, value=None, headers=list(record.headers))
+        await (await producer.send_batch(batch, record.topic, partition=record.partition))
+
+    async def publish_events(self, events: Iterable[bytes]) -> None:
+        """Publish canonical events as Kafka's own clients do: keyed by message."""
+        topic = self.topic(EVENTS)
+        await self.publish(Outgoing(topic, event, orjson.loads(event)["message_id"].encode()) for event in events)
+
+    # Looking
+
+    def _inputs(self) -> list[TopicPartition]:
+        topics = [self.topic(topic) for topic in (MTA, SMS, EVENTS)]
+        return [TopicPartition(topic, number) for topic in topics for number in range(self.settings.partitions)]
+
+    async def committed(self) -> dict[TopicPartition, int]:
+        """Give the group's committed offset of every input partition."""
+        try:
+            found = await self._admin.list_consumer_group_offsets(self.settings.app_id, partitions=self._inputs())
+        except KafkaError:
+            return dict.fromkeys(self._inputs(), 0)
+        return {tp: max(0, found[tp].offset) if tp in found else 0 for tp in self._inputs()}
+
+    async def members(self) -> int:
+        """Count the members of the group, as the broker sees them."""
+        [response] = await self._admin.describe_consumer_groups([self.settings.app_id])
+        [(_, _, _, _, _, members, *_)] = response.groups
+        return len(members)
+
+    async def committed_total(self) -> int:
+        return sum((await self.committed()).values())
+
+    async def settled(self) -> None:
+        """Wait until the group has committed all that is on its input topics."""
+
+        async def is_settled() -> bool:
+            for worker in self.workers:
+                assert worker.exit_code in {None, 0, -signal.SIGKILL}, worker.log_text()[-4_000:]
+            # What a commit made true was written before it, so the ends are asked for after the offsets.
+            committed = await self.committed()
+            return committed == await self._reader.end_offsets(self._inputs())
+
+        await eventually(is_settled, "the group has read everything")
+
+    async def records(self, topic: Any) -> list[Any]:
+        """Give every committed record of a topic, partition by partition in order."""
+        return [record async for record in read_to_end(self.settings, self.topic(topic))]
+
+    async def events(self) -> list[bytes]:
+        return [record.value for record in await self.records(EVENTS)]
+
+    async def row_records(self) -> dict[str, RowRecord]:
+        """Give the last row of every message."""
+        latest = {record.key: record.value for record in await self.records(MESSAGES)}
+        return {key.decode(): decode_row_record(value) for key, value in latest.items()}
+
+    async def rows(self) -> dict[str, Row]:
+        return {message_id: to_row(record) for message_id, record in (await self.row_records()).items()}
+
+    # Judging
+
+    async def assert_rows_are_those_of_the_offline_fold(self) -> None:
+        """Compare the rows with `delivery-status fold` of the same events, and with the contract read naively."""
+        events = await self.events()
+        rows = await self.rows()
+        folded = CliRunner().invoke(cli, ["fold"], input=b"\n".join(events))
+        assert folded.exit_code == 0
+        assert b"".join(encode_folded(key, rows[key]) + b"\n" for key in sorted(rows)) == folded.stdout_bytes
+        by_message: dict[str, list[Any]] = defaultdict(list)
+        for value in events:
+            with suppress(Exception):
+                event, _, _ = decode_event(value, None)
+                by_message[event.message_id].append(event)
+        assert rows == {message_id: CONTRACT.row(told) for message_id, told in by_message.items()}
+
+    async def assert_every_event_had_its_effect_once(self) -> Books:
+        """Fold each partition's events in their order: that, and no record more or less, is on the output topics.
+
+        Only for tests without dead letters and events on wrong partitions.
+        """
+        books = self._books(await self.records(EVENTS))
+        for topic, expected in ((MESSAGES, books.messages), (REJECTED, books.rejected)):
+            found: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+            for record in await self.records(topic):
+                found[record.partition].append((record.key, record.value))
+            assert found == expected
+        return books
+
+    @staticmethod
+    def _books(events: Iterable[Any]) -> Books:
+        books, rows = Books(), {}
+        for record in events:
+            event, node, _ = decode_event(record.value, record.timestamp)
+            before = rows.get(event.message_id)
+            row, verdict = fold(before, event, node)
+            rows[event.message_id] = row
+            books.verdicts[verdict.value] += 1
+            key = event.message_id.encode()
+            if verdict is not Verdict.DUPLICATE:
+                books.messages[record.partition].append((key, encode_row(event.message_id, row, before)))
+            if verdict is Verdict.REJECTED:
+                books.rejected[record.partition].append((key, encode_rejected(record.value, row, node)))
+        return books
+
+    async def assert_every_status_change_is_told_once(self) -> None:
+        """Walk the change feed of each message: it starts from nothing and has neither gap nor repetition."""
+        stands: dict[bytes, tuple[Any, ...] | None] = {}
+        for record in await self.records(MESSAGES):
+            row = orjson.loads(record.value)
+            now = row["status"], row["permanence"]
+            if "previous" in row:
+                previous = row["previous"]
+                told = None if previous is None else (previous["status"], previous["permanence"])
+                assert told == stands.get(record.key), record
+                assert told != now, record
+            else:
+                assert stands[record.key] == now, record
+            stands[record.key] = now
+
+    async def assert_counts_are_a_recount_of_the_rows(self) -> None:
+        recount: Counter[tuple[str, str]] = Counter()
+        for row in (await self.row_records()).values():
+            recount[row.delivery_id or "", row.status.value] += 1
+        latest = {record.key: decode_counts(record.value) for record in await self.records(COUNTS)}
+        counts: Counter[tuple[str, str]] = Counter()
+        for told in latest.values():
+            assert told.messages == sum(told.statuses.values())
+            for status, number in told.statuses.items():
+                counts[told.delivery_id, status.value] += number
+        assert +counts == recount
+
+    async def assert_gauges_say_what_the_rows_say(self) -> None:
+        """The sum over the running workers' gauges becomes the recount of the rows."""
+        recount = Counter((row.channel.value, row.status.value) for row in (await self.row_records()).values())
+        running = [worker for worker in self.workers if worker.exit_code is None]
+
+        async def agree() -> bool:
+            shown: Counter[tuple[str, str]] = Counter()
+            for worker in running:
+                _, page = await worker.get("/metrics")
+                for family in text_string_to_metric_families(page):
+                    for sample in family.samples:
+                        if sample.name == "delivery_messages":
+                            shown[sample.labels["channel"], sample.labels["status"]] += int(sample.value)
+            return +shown == recount
+
+        await eventually(agree, "the gauges over all workers say what the rows say")
+
+    async def dead_letters(self) -> list[Any]:
+        return await self.records(DEAD)
+
+
+def settings_for_a_trial(brokers: str, **settings: Any) -> Settings:
+    """Give settings whose group and topics no other test has."""
+    name = f"trial-{uuid.uuid4().hex[:10]}"
+    chosen = {"partitions": 4, "session_timeout": 6.0, "http_port": 0, **settings}
+    return Settings(brokers=brokers, app_id=name, topic_prefix=f"{name}.", **chosen)

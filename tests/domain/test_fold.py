@@ -191,11 +191,10 @@ def names_by_channel(contract):
 KINDS = {channel: [kind for kind in NODE_OF_REPORT if kind[0] is channel] for channel in Channel}
 
 REASONS = [
-    Reason(text=""),
     Reason(category=category, code=code, text=text)
     for category in (None, Category.MAILBOX_FULL, Category.REFUSED)
     for code in (None, "4.2.2", "5.7.1")
-    for text in (None, "mailbox full", "refused")
+    for text in (None, "", "mailbox full", "refused")
 ]
 
 NAMES = [dict(zip(CLAIMED, values, strict=True)) for values in product((None, "", "a", "b"), repeat=len(CLAIMED))]

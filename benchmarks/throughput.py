@@ -83,7 +83,7 @@ async def main(messages: int, peers: list[str], limit: float) -> None:
         for peer in peers:
             if peer == "ours":
                 command = [sys.executable, "-m", "processor", "worker"]
-                environment = {"DELIVERY_BROKERS": kafka.bootstrap_servers, "DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_LEVEL": "ERROR"}
+                environment = {"DELIVERY_BROKERS": kafka.bootstrap_servers, "DELIVERY_HTTP_PORT": os.environ.get("BENCH_HTTP_PORT", "0"), "DELIVERY_LOG_LEVEL": "ERROR"}
                 group = settings.app_id
             else:
                 group = "plain-faust"

@@ -107,7 +107,7 @@ async def _look_at_events(settings: Settings) -> list[str]:
     if astray:
         notes.append(
             f"{astray} of the {seen} newest events are not in the partition of their message id: they are sent on, "
-            "which costs twice; key them by message id with Kafka's own partitioner (librdkafka: partitioner=murmur2_random)"
+            "which costs twice; key them by message id, with Kafka's own partitioner (librdkafka: murmur2_random)"
         )
     return notes
 

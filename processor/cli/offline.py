@@ -17,7 +17,7 @@ from processor.domain.fold import fold as fold_event
 from processor.domain.row import Row
 from processor.domain.transitions import NODE_NAMES
 from processor.providers import ADAPTERS, outcome, read
-from processor.providers.adapter import Context
+from processor.providers.adapter import Context, Memory
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
 
@@ -33,7 +33,7 @@ def normalize(provider: str, message_id_names: str, delivery_id_names: str, file
     Each line is one JSON value: an object or array is the payload itself, a string is the payload's text.
     """
     names = tuple(message_id_names.split(",")), tuple(delivery_id_names.split(","))
-    context = Context(datetime.now(timezone.utc), *names)
+    context = Context(datetime.now(timezone.utc), *names, Memory())
     for number, line in _lines(file):
         echo_json(_normalized(number, line, provider, context))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO
@@ -35,7 +35,7 @@ _RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
 def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
     """Publish a provider's log files as raw records, one for each line; plain or zstd.
 
-    `-` reads standard input.
+    Of CSV, each record is the header line and one line of data. `-` reads standard input.
     """
     settings = settings_from_environment()
     topic = settings.topic_prefix + _RAW_TOPICS[ADAPTERS[provider].channel].name
@@ -46,8 +46,8 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
         async with Writer(settings) as writer:
             with progress(f"{provider} -> {topic}", None) as advance:
                 for path in files:
-                    for line in _lines(path):
-                        await writer.write(Outgoing(topic, line, headers=headers))
+                    for payload in _payloads(_lines(path), ADAPTERS[provider].is_header):
+                        await writer.write(Outgoing(topic, payload, headers=headers))
                         published += 1
                         advance(1)
         return published
@@ -57,6 +57,18 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
         echo_json({"published": published, "topic": topic})
     else:
         click.echo(f"published {published:,} records to {topic}")
+
+
+def _payloads(lines: Iterable[bytes], is_header: Callable[[str], bool] | None) -> Iterator[bytes]:
+    """Give each line as a payload; where lines are read by a header, with the last header before it."""
+    header = b""
+    for line in lines:
+        if is_header is None:
+            yield line
+        elif is_header(line.decode(errors="replace")):
+            header = line + b"\n"
+        else:
+            yield header + line
 
 
 def _lines(path: Path) -> Iterator[bytes]:

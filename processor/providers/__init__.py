@@ -12,13 +12,27 @@ from importlib import import_module
 import orjson
 
 from processor.domain.event import Event
-from processor.providers.adapter import Adapter, Context, Finding, NoStatus, PayloadError, Unknown, Unreadable
+from processor.providers.adapter import (
+    Adapter,
+    Context,
+    Finding,
+    Memory,
+    NoStatus,
+    PayloadError,
+    Unknown,
+    Unreadable,
+)
 
 #: The files beside this one; a file's name is the provider's name on the wire.
 PROVIDERS = (
+    "brevo",
     "kumomta",
+    "mailjet",
+    "postmark",
+    "resend",
     "ses",
     "smpp",
+    "sparkpost",
     "twilio",
 )
 
@@ -53,6 +67,8 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
     adapter = ADAPTERS.get(provider) if isinstance(provider, str) else provider
     if adapter is None:
         return [Unreadable(f"no adapter for provider {provider!r:.50}; there are: {', '.join(ADAPTERS)}")]
+    if adapter.remembers and context.memory is None:
+        context = context._replace(memory=Memory())
     findings: list[Finding] = []
     try:
         for element in adapter.split(payload):
@@ -113,6 +129,7 @@ __all__ = [
     "Adapter",
     "Context",
     "Finding",
+    "Memory",
     "NoStatus",
     "Unknown",
     "Unreadable",

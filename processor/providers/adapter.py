@@ -6,6 +6,7 @@ exceptions only, and ends with its `ADAPTER`. `processor.providers` lists the ad
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -53,6 +54,42 @@ class Means(NamedTuple):
     category: Category | None = None
 
 
+class Memory:
+    """What an adapter recalls of payloads that it has read before: bounded, the oldest is forgotten first.
+
+    Best effort. It belongs to one partition or one run, begins empty, and a restart loses it: an adapter must be right
+    without it, and may only be more helpful with it.
+    """
+
+    #: What an entry costs beside its characters, roughly, in bytes.
+    _OVERHEAD = 300
+
+    def __init__(self, size: int = 16_000_000) -> None:
+        self._free = size
+        self._entries: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+
+    def recall(self, name: str) -> tuple[str, ...]:
+        """Give what was kept under a name; empty when there is nothing."""
+        return self._entries.get(name, ())
+
+    def keep(self, name: str, texts: tuple[str, ...]) -> None:
+        """Keep texts under a name, instead of what was there."""
+        self.forget(name)
+        self._entries[name] = texts
+        self._free -= self._cost(name, texts)
+        while self._free < 0:
+            self.forget(next(iter(self._entries)))
+
+    def forget(self, name: str) -> None:
+        """Forget what was kept under a name, if anything."""
+        texts = self._entries.pop(name, None)
+        if texts is not None:
+            self._free += self._cost(name, texts)
+
+    def _cost(self, name: str, texts: tuple[str, ...]) -> int:
+        return self._OVERHEAD + len(name) + sum(len(text) + 60 for text in texts)
+
+
 class Context(NamedTuple):
     """What an adapter may know beside the payload."""
 
@@ -61,6 +98,8 @@ class Context(NamedTuple):
     #: The names under which our own ids travel in a provider's metadata, tried in this order.
     message_id_names: tuple[str, ...] = ("message_id",)
     delivery_id_names: tuple[str, ...] = ("delivery_id",)
+    #: What adapters that remember know from earlier payloads; None: each payload is read on its own.
+    memory: Memory | None = None
 
 
 def elements_of(payload: object) -> Iterable[object]:
@@ -80,3 +119,7 @@ class Adapter(NamedTuple):
     read: Callable[[object, Context], Iterable[Finding]]
     #: A payload to its elements. It must not look inside them: what raises here costs the whole payload.
     split: Callable[[object], Iterable[object]] = elements_of
+    #: Whether it reads one payload better when it recalls others; it is then always given a `Context.memory`.
+    remembers: bool = False
+    #: Of files whose lines are read by a header line (CSV): whether a line is one. A payload must begin with it.
+    is_header: Callable[[str], bool] | None = None

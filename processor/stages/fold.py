@@ -29,7 +29,7 @@ from processor.domain.row import Row
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, Node
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
-from processor.engine.store import Store
+from processor.engine.store import Change, Store
 from processor.engine.store.memory import MemoryStore
 from processor.metrics import NEW, REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
@@ -73,14 +73,11 @@ class Fold:
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take one committed row."""
-        packed = self._store.get(key)
+        [packed] = self._store.get_many([key])
         before = unpack_row(packed) if packed is not None else None
-        row = None
-        if value is None:
-            self._store.delete(key)
-        else:
-            row = to_row(decode_row_record(value))
-            self._store.put(key, pack_row(row))
+        row = None if value is None else to_row(decode_row_record(value))
+        growth = (row is not None) - (before is not None)
+        self._store.write(Change({key: None if row is None else pack_row(row)}, growth, {}, 0))
         self._counts.move(before, row)
 
     def restored(self) -> None:
@@ -139,7 +136,7 @@ class Fold:
         row = self._staged.get(key)
         if row is not None:
             return row
-        packed = self._store.get(key)
+        [packed] = self._store.get_many([key])
         return None if packed is None else unpack_row(packed)
 
     def _count(self, before: Row | None, row: Row, touched: set[str]) -> None:
@@ -152,9 +149,7 @@ class Fold:
 
     def committed(self) -> None:
         """Make the chunk true for the store and the metrics."""
-        put = self._store.put
-        for key, row in self._staged.items():
-            put(key, pack_row(row))
+        self._store.write(Change({key: pack_row(row) for key, row in self._staged.items()}, 0, {}, 0))
         self._staged.clear()
         self._facts.publish(self._metrics)
         self._facts = _Facts()
@@ -182,7 +177,7 @@ class Fold:
 
     def audit(self) -> int:
         """Give by how many messages the counts differ from the rows, those of the chunk in hand among them."""
-        new = sum(1 for key in self._staged if self._store.get(key) is None)
+        new = sum(1 for row in self._store.get_many(list(self._staged)) if row is None)
         return self._counts.conservation_error(len(self._store) + new)
 
 

@@ -15,7 +15,7 @@ from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.partitioner import partition_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
-from processor.providers.adapter import Adapter, Context, Unknown, Unreadable
+from processor.providers.adapter import Adapter, Context, Memory, Unknown, Unreadable
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
 from processor.topics import DEAD, EVENTS, MTA, SMS
@@ -44,6 +44,8 @@ class Normalise:
         dead_topic = settings.topic_prefix + DEAD.name
         self._dead = DeadLetters(dead_topic, partitioning.counts[dead_topic], metrics)
         self._default_provider = (settings.provider_by_topic or {}).get(partitioning.topic)
+        # What adapters recall of earlier records, best effort: no state of the stage, so a restart begins without.
+        self._memory = Memory()
         self._outcomes: Counter[tuple[str, ...]] = Counter()
         self._unknown: Counter[tuple[str, ...]] = Counter()
 
@@ -73,7 +75,7 @@ class Normalise:
         payload = self._payload(record)
         received = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, timezone.utc)
         names = self._settings.message_id_names, self._settings.delivery_id_names
-        findings = read(adapter, payload, Context(received, *names))
+        findings = read(adapter, payload, Context(received, *names, self._memory))
         self._outcomes[adapter.name, outcome(findings)[0]] += 1
         for finding in findings:
             if isinstance(finding, Event):

@@ -22,10 +22,10 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def addresses(told: str) -> list[str]:
+def addresses(told: str) -> tuple[str, str] | None:
     """Give where Kafka and the health server of a demo listen, once it has said so."""
-    found = re.search(r"^Kafka +(\S+)$", told, re.MULTILINE), re.search(r"^metrics +(http://\S+)/metrics", told, re.M)
-    return [match[1] for match in found if match is not None]
+    match = re.search(r"^Kafka +(\S+)$.*?^metrics +(http://\S+)/metrics", told, re.MULTILINE | re.DOTALL)
+    return None if match is None else (match[1], match[2])
 
 
 def number_of_messages(address: str) -> float:
@@ -86,6 +86,14 @@ class TestDemo:
             assert running.processes() == []
             assert not is_listening(kafka)
             assert not is_listening(server)
+
+    def test_ctrl_c_while_kafka_starts_leaves_nothing(self, started):
+        with started("demo", DELIVERY_HTTP_PORT="0") as running:
+            running.until(lambda: len(running.processes()) > 2, "the JVM has been started")
+            running.press_ctrl_c()
+            assert running.ended() == 130, running.stderr()
+            assert "Traceback" not in running.stderr()
+            assert running.processes() == []
 
     def test_without_json_it_prints_a_table(self, started, brokers):
         with started(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -64,7 +65,7 @@ def as_segments(lines: list[bytes]) -> bytes:
     text = b"\n".join(lines)
     cuts = [0, len(text) // 3, len(text) // 3 + 1, len(text) - 5, len(text)]
     packer = zstandard.ZstdCompressor()
-    return b"".join(packer.compress(text[start:end]) for start, end in zip(cuts, cuts[1:], strict=False))
+    return b"".join(packer.compress(text[start:end]) for start, end in pairwise(cuts))
 
 
 class Corner(NamedTuple):

@@ -1,21 +1,63 @@
-"""Where rows are kept between chunks."""
+"""Where rows are kept between chunks: one interface, in memory or on disk.
+
+Only what has been committed is ever written to a store, with the changelog position that it reflects. A store that
+outlives its process also keeps a ledger beside the rows: what its user derived from all of them (counts), so that
+opening it need not read them all.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Change(NamedTuple):
+    """What one chunk changed."""
+
+    #: Packed rows by key; None: the row is gone.
+    rows: Mapping[bytes, bytes | None]
+    #: By how many the number of rows grew.
+    growth: int
+    #: Entries of the ledger that changed; only stores that outlive their process keep them.
+    ledger: Mapping[bytes, bytes]
+    #: The changelog position that the store reflects with this change.
+    position: int
 
 
 class Store(Protocol):
-    """Packed rows by key. Only what has been committed is ever put here."""
+    """Packed rows by key."""
 
-    def get(self, key: bytes) -> bytes | None:
-        """Give a row, or None when it is not known."""
+    #: Whether the rows outlive the process, so that a closed store may be opened again.
+    is_durable: bool
+    #: The changelog position that the rows reflect; 0: none of it.
+    position: int
 
-    def put(self, key: bytes, row: bytes) -> None:
-        """Keep a row."""
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Give rows, None for those that are not known, in the order of the keys."""
 
-    def delete(self, key: bytes) -> None:
-        """Forget a row; one that is not known is no error."""
+    def write(self, change: Change) -> None:
+        """Take over one chunk's changes: all of them, or none.
+
+        Raises:
+            OSError: the disk is full or broken; the store is as it was.
+        """
+
+    def ledger(self) -> Mapping[bytes, bytes]:
+        """Give the whole ledger."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def close(self) -> None:
+        """Let go of files and memory."""
 
     def __len__(self) -> int:
         """Count the rows."""
+
+
+class StoreName(NamedTuple):
+    """Whose rows they are: a folder that belongs to another is never trusted."""
+
+    cluster: str
+    changelog: str
+    partition: int

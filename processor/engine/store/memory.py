@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from processor.engine.store import Change
+
 
 class MemoryStore:
     """Rows in a dictionary of bytes, which the garbage collector need not walk."""
 
-    def __init__(self) -> None:
-        self._rows: dict[bytes, bytes] = {}
-        self.get = self._rows.get
-        self.put = self._rows.__setitem__
+    is_durable = False
 
-    def delete(self, key: bytes) -> None:
-        """Forget a row; one that is not known is no error."""
-        self._rows.pop(key, None)
+    def __init__(self) -> None:
+        self.position = 0
+        self._rows: dict[bytes, bytes] = {}
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Give rows, None for those that are not known, in the order of the keys."""
+        get = self._rows.get
+        return [get(key) for key in keys]
+
+    def write(self, change: Change) -> None:
+        """Take over one chunk's changes."""
+        rows = self._rows
+        for key, row in change.rows.items():
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
+        self.position = change.position
+
+    def ledger(self) -> Mapping[bytes, bytes]:
+        """Give nothing: who uses this store keeps its ledger as long as the rows."""
+        return {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows.clear()
+        self.position = 0
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._rows.clear()
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -1,0 +1,175 @@
+"""Rows on disk, for state that is larger than memory.
+
+Each partition has a folder of its own. A chunk's rows, the ledger and the changelog position are one batch, so whatever
+ends the process, the folder holds the state at some position, and a restart reads only the changelog's tail. A folder
+that cannot be opened, that belongs to another cluster, topic or partition, or that has been left alone for so long that
+tombstones may have gone from the changelog, is emptied and built anew: never trusted, never mended.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import rocksdict
+
+from processor.engine.store import Change, StoreName
+from processor.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Kafka removes tombstones after `delete.retention.ms`, a day by default: who has been away for longer missed some.
+_TRUSTED_SECONDS = 20 * 60 * 60
+
+#: What the first byte of a key says: a row, an entry of the ledger, or the one record about the whole.
+_ROW, _LEDGER, _ABOUT = b"r", b"l", b"a"
+
+_MIB = 1024 * 1024
+
+
+class About(msgspec.Struct, array_like=True, frozen=True):
+    """Whose the folder is and what it reflects."""
+
+    format: int
+    cluster: str
+    changelog: str
+    partition: int
+    position: int
+    rows: int
+    written_at: float
+
+
+_FORMAT = 1
+_decode_about = msgspec.msgpack.Decoder(About).decode
+_encode_about = msgspec.msgpack.Encoder().encode
+
+
+@lru_cache(maxsize=1)
+def _shared(cache_mib: int) -> tuple[rocksdict.Cache, rocksdict.WriteBufferManager]:
+    """Give the block cache and the write buffers that all stores of the process share, so that their sum is bounded."""
+    cache = rocksdict.Cache(cache_mib * _MIB)
+    # Half of the bound may be rows that are not on disk yet; they count against the cache.
+    buffers = rocksdict.WriteBufferManager.new_write_buffer_manager_with_cache(cache_mib * _MIB // 2, True, cache)
+    return cache, buffers
+
+
+def _options(cache_mib: int) -> rocksdict.Options:
+    cache, buffers = _shared(cache_mib)
+    table = rocksdict.BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    # Most keys that are asked for are those of new messages: a filter answers for the disk.
+    table.set_bloom_filter(10, False)
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_manager(buffers)
+    options.set_max_background_jobs(2)
+    options.set_keep_log_file_num(1)
+    options.set_max_open_files(256)
+    return options
+
+
+class RocksStore:
+    """Rows of one partition in a folder."""
+
+    is_durable = True
+
+    def __init__(self, folder: Path, name: StoreName, cache_mib: int, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._name, self._cache_mib, self._clock = folder, name, cache_mib, clock
+        self.position = 0
+        self._rows = 0
+        self._db = self._open_trusted()
+
+    def _open_trusted(self) -> rocksdict.Rdict:
+        try:
+            db = self._open()
+        except Exception as error:
+            if "lock" in str(error).lower():
+                # Another worker of this machine has not let go of the partition yet.
+                raise OSError(f"{self._folder} is in use: {error}") from None
+            return self._rebuild(f"it cannot be opened: {error}")
+        found = db.get(_ABOUT)
+        if found is None:
+            return db if next(iter(db.keys()), None) is None else self._rebuild("it says nothing of itself", db)
+        about = _decode_about(found)
+        problem = self._distrust(about)
+        if problem:
+            return self._rebuild(problem, db)
+        self.position, self._rows = about.position, about.rows
+        return db
+
+    def _open(self) -> rocksdict.Rdict:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return rocksdict.Rdict(str(self._folder), _options(self._cache_mib))
+
+    def _distrust(self, about: About) -> str:
+        if about.format != _FORMAT:
+            return f"it has format {about.format}, and this is {_FORMAT}"
+        if (about.cluster, about.changelog, about.partition) != self._name:
+            return f"it belongs to {about.changelog}[{about.partition}] of cluster {about.cluster}"
+        if self._clock() - about.written_at > _TRUSTED_SECONDS:
+            return "it has not been written for so long that tombstones may have been missed"
+        return ""
+
+    def _rebuild(self, problem: str, db: rocksdict.Rdict | None = None) -> rocksdict.Rdict:
+        log.warning("store_rebuilt", folder=str(self._folder), problem=problem)
+        if db is not None:
+            db.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self.position = self._rows = 0
+        return self._open()
+
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Give rows, None for those that are not known, in the order of the keys."""
+        found: Sequence[bytes | None] = self._db.get([_ROW + key for key in keys])
+        return found
+
+    def write(self, change: Change) -> None:
+        """Take over one chunk's changes: all of them, or none.
+
+        Raises:
+            OSError: the disk is full or broken; the store is as it was.
+        """
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, row in change.rows.items():
+            if row is None:
+                batch.delete(_ROW + key)
+            else:
+                batch.put(_ROW + key, row)
+        for key, entry in change.ledger.items():
+            batch.put(_LEDGER + key, entry)
+        rows = self._rows + change.growth
+        batch.put(_ABOUT, _encode_about(About(_FORMAT, *self._name, change.position, rows, self._clock())))
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise OSError(f"{self._folder} cannot be written: {error}") from error
+        self.position, self._rows = change.position, rows
+
+    def ledger(self) -> Mapping[bytes, bytes]:
+        """Give the whole ledger."""
+        return dict(self._ledger())
+
+    def _ledger(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, entry in self._db.items(from_key=_LEDGER):
+            if key[:1] != _LEDGER:
+                return
+            yield key[1:], entry
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._db = self._rebuild("the changelog does not reach its position", self._db)
+
+    def close(self) -> None:
+        """Let go of files and memory."""
+        self._db.close()
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return self._rows

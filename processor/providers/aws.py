@@ -1,0 +1,139 @@
+"""Take off what AWS wraps around an event: SNS, SQS, Lambda, EventBridge, Firehose, Kinesis, CloudWatch Logs.
+
+Source: the Developer Guides of Amazon SNS ("HTTP/HTTPS notification JSON format"), EventBridge ("Event structure"),
+Data Firehose ("HTTP endpoint delivery request") and CloudWatch Logs ("Subscription filters", whose data is gzip inside
+base64), 2026-08.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from processor.providers.adapter import Finding, NoStatus, PayloadError, Unknown, Unreadable, elements_of
+from processor.providers.fields import MAX_TEXT, object_of, time_of_epoch
+
+#: What carries an event, by the field that holds it: SNS, SNS in Lambda, EventBridge, SQS, Kinesis, Firehose,
+#: CloudWatch Logs in Lambda, and one of its log events.
+_ENVELOPES = ("Message", "Sns", "detail", "body", "kinesis", "data", "awslogs", "message")
+#: CloudWatch Logs in Kinesis in Lambda is five envelopes; more is a loop.
+_MAX_ENVELOPES = 8
+#: What packed data may unpack to: an attack on memory ends here. CloudWatch Logs sends 1 MiB at most.
+_MAX_UNPACKED = 4 * 2**20
+_GZIP = b"\x1f\x8b"
+#: A number of seconds from here on is in the year 5138: it is milliseconds.
+_MILLISECONDS_FROM = 10**11
+
+
+class Carried(NamedTuple):
+    """An event, and when the log that carried it says that it was written; None where it was not in a log."""
+
+    event: dict[str, Any]
+    written: datetime | None
+
+
+def split(payload: object) -> Iterable[object]:
+    """Split a batch: an array, a Lambda event's `Records`, a Firehose delivery's `records`, `logEvents` of a log."""
+    if isinstance(payload, dict):
+        for name in ("Records", "records", "logEvents"):
+            if isinstance(payload.get(name), list):
+                return elements_of(payload[name])
+    return elements_of(payload)
+
+
+def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried], Finding]) -> list[Finding]:
+    """Read the events inside an element: one bad line of a packed log is one `Unreadable`, the others live."""
+    carried = unwrap(element, marks)
+    if len(carried) == 1 and isinstance(carried[0], Carried):
+        return [read(carried[0])]
+    findings: list[Finding] = []
+    for one in carried:
+        try:
+            findings.append(read(one) if isinstance(one, Carried) else one)
+        except PayloadError as error:
+            findings.append(Unreadable(f"a line of the log: {error}", one.event if isinstance(one, Carried) else None))
+    return findings
+
+
+def unwrap(element: object, marks: tuple[str, ...]) -> list[Carried | Finding]:
+    """Take an event, known by the names that only it has, out of its envelopes; a packed log holds several.
+
+    Raises:
+        PayloadError: it is neither such an event nor an envelope of one.
+    """
+    announced: object = None
+    written: datetime | None = None
+    for _ in range(_MAX_ENVELOPES):
+        record = _parsed(element)
+        if any(mark in record for mark in marks):
+            return [Carried(record, written)]
+        if record.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):
+            return [NoStatus(f"SNS {record['Type']}")]
+        if record.get("messageType") == "CONTROL_MESSAGE":
+            # CloudWatch Logs asks whether the destination can be reached.
+            return [NoStatus("CloudWatch Logs CONTROL_MESSAGE")]
+        lines = record.get("logEvents")
+        if isinstance(lines, list):
+            return [_of_line(line, marks) for line in lines]
+        name = next((name for name in _ENVELOPES if name in record), None)
+        if name is None:
+            if isinstance(announced, str):
+                # EventBridge tells of other things than messages.
+                return [Unknown(announced[:MAX_TEXT])]
+            raise PayloadError(f"neither an event ('{marks[0]}') nor an envelope of one")
+        announced = record.get("detail-type", announced)
+        if name == "message":
+            written = time_of_number(record.get("timestamp"))
+        element = _unpacked(record[name]) if name == "data" else record[name]
+    raise PayloadError(f"more than {_MAX_ENVELOPES} envelopes around an event")
+
+
+def time_of_number(value: object) -> datetime | None:
+    """Read a number of milliseconds, or seconds, since 1970-01-01T00:00:00Z."""
+    if type(value) is int or type(value) is float:
+        return time_of_epoch(value / 1000 if abs(value) >= _MILLISECONDS_FROM else value)
+    return None
+
+
+def _of_line(line: object, marks: tuple[str, ...]) -> Carried | Finding:
+    """Take the event out of one line of a log; one bad line does not cost the others."""
+    try:
+        record = object_of(line)
+        event = _parsed(record.get("message"))
+    except PayloadError as error:
+        return Unreadable(f"a line of the log: {error}", line)
+    if not any(mark in event for mark in marks):
+        return Unreadable(f"a line of the log: no event ('{marks[0]}')", line)
+    return Carried(event, time_of_number(record.get("timestamp")))
+
+
+def _parsed(element: object) -> dict[str, Any]:
+    if isinstance(element, str | bytes):
+        try:
+            element = orjson.loads(element)
+        except orjson.JSONDecodeError as error:
+            raise PayloadError(f"broken JSON: {error}") from None
+    return object_of(element)
+
+
+def _unpacked(value: object) -> bytes:
+    """Take data out of base64, and out of gzip where it is packed."""
+    if not isinstance(value, str):
+        raise PayloadError("'data' is not a base64 text")
+    try:
+        data = base64.b64decode(value, validate=True)
+        if not data.startswith(_GZIP):
+            return data
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        unpacked = unpacker.decompress(data, _MAX_UNPACKED)
+    except (binascii.Error, zlib.error) as error:
+        raise PayloadError(f"'data' is neither base64 nor gzip: {error}") from None
+    if unpacker.unconsumed_tail:
+        raise PayloadError(f"'data' unpacks to more than {_MAX_UNPACKED} bytes")
+    return unpacked

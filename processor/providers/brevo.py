@@ -1,0 +1,210 @@
+"""Read Brevo (formerly Sendinblue) webhooks, transactional and marketing: one object, or an array where batched.
+
+Source: Brevo developer documentation, "Transactional webhooks", "Marketing webhooks" and the event names of
+"Get the content of a transactional email", 2026-08.
+
+Only `ts_epoch` is a time to be believed: milliseconds, in older payloads seconds. `ts` and `ts_event` are seconds of
+the account's local time, and `date` is that in words. Our own ids travel in `X-Mailin-custom` (JSON, or
+"name:value|name:value") or in tags ("name:value"). One message id covers all recipients of a message, so without an id
+of our own the recipient is a part of the identity. Marketing events have no message id: the campaign's stands for it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
+from processor.providers.carried import reference_of
+from processor.providers.fields import (
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    required,
+    text_of,
+    time_of_epoch,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+
+_INVALID = Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN)
+
+TABLE: dict[str, Means | None] = {
+    # Accepted by Brevo; also sent for what is then blocked.
+    "request": Means(Status.TAKEN_INTO_ACCOUNT),
+    # The API's name for the same.
+    "sent": Means(Status.TAKEN_INTO_ACCOUNT),
+    # The recipient's server accepted it.
+    "delivered": Means(Status.SENT),
+    # The recipient's server refused it for now; Brevo keeps trying.
+    "deferred": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # Temporarily refused, and Brevo has given up.
+    "soft_bounce": Means(Status.FAILED, Permanence.GAVE_UP),
+    # Permanently refused.
+    "hard_bounce": Means(Status.FAILED, Permanence.PERMANENT),
+    # The address is not valid, as Brevo or the recipient's provider found.
+    "invalid_email": _INVALID,
+    "invalid": _INVALID,
+    # Never attempted: the recipient is on the blocklist, for a bounce, an unsubscription or a complaint.
+    "blocked": Means(Status.IGNORED),
+    # An error on the way from the sender to the recipient.
+    "error": Means(Status.FAILED, Permanence.GAVE_UP),
+    # The recipient marked it as spam.
+    "spam": None,
+    "complaint": None,
+    "unsubscribe": None,
+    "unsubscribed": None,
+    # Engagement; "proxy": opened by the mail provider, "unique": for the first time.
+    "open": None,
+    "opened": None,
+    "unique_opened": None,
+    "proxy_open": None,
+    "unique_proxy_open": None,
+    "click": None,
+    # Marketing: about contacts, not about messages.
+    "list_addition": None,
+    "contact_updated": None,
+    "contact_deleted": None,
+    "unique_coupon_sent": None,
+    # Inbound mail came in.
+    "inbound_email_processed": None,
+}
+
+#: Kind of reason by Brevo's own words, where no code says it; the first that occurs.
+#: Seen in payloads: "Unable to find MX of domain …", "blocked : due to blacklist user".
+WORDS: tuple[tuple[str, Category], ...] = (
+    ("unable to find mx", Category.INVALID_DOMAIN),
+    ("domain not found", Category.INVALID_DOMAIN),
+    ("no such domain", Category.INVALID_DOMAIN),
+    ("user unknown", Category.USER_UNKNOWN),
+    ("does not exist", Category.USER_UNKNOWN),
+    ("mailbox full", Category.MAILBOX_FULL),
+    ("over quota", Category.MAILBOX_FULL),
+    ("timeout", Category.UNREACHABLE),
+    ("timed out", Category.UNREACHABLE),
+    ("connection", Category.UNREACHABLE),
+    ("spam", Category.REFUSED),
+)
+
+#: Why nothing was sent, by Brevo's own words; the first that occurs.
+BLOCKED_WORDS: tuple[tuple[str, Category], ...] = (
+    ("unsubscri", Category.DENYLISTED),
+    ("complain", Category.DENYLISTED),
+    ("bounce", Category.QUARANTINED),
+    ("invalid", Category.QUARANTINED),
+)
+
+# Event names come in snake case, and in the settings' camel case ("hardBounce").
+_ROWS = {row.replace("_", ""): row for row in TABLE}
+_SEPARATORS = str.maketrans("", "", "_- ")
+#: Metadata of ours is read up to this length.
+_MAX_METADATA = 4000
+#: Seconds do not reach this before the year 5138; milliseconds did in 1973.
+_MILLISECONDS_FROM = 10**11
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one event."""
+    record = object_of(element)
+    native = text_of(record.get("event"))
+    if native is None:
+        if isinstance(record.get("items"), list):
+            return [NoStatus("inbound_email_processed")]
+        raise PayloadError("no event type ('event')")
+    row = native if native in TABLE else _ROWS.get(native.lower().translate(_SEPARATORS))
+    if row is None:
+        return [Unknown(native)]
+    means = TABLE[row]
+    if means is None:
+        return [NoStatus(row)]
+    native_id = required(_message_id(record), "message id ('message-id')")
+    address = identifier(record.get("email"))
+    time = _time(record.get("ts_epoch"))
+    places = (_metadata(record.get("X-Mailin-custom")), _tags(record))
+    own = own_id(context.message_id_names, *places)
+    return [
+        Event(
+            time=time or context.received,
+            message_id=message_key("brevo", native_id, own, address, shared=own is None and address is not None),
+            channel=Channel.EMAIL,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, *places),
+            provider="brevo",
+            provider_message_id=native_id,
+            recipient=address,
+            reason=_reason(row, means, text_of(record.get("reason")), None if time else text_of(record.get("date"))),
+        )
+    ]
+
+
+def _message_id(record: dict[str, Any]) -> object:
+    native_id = record.get("message-id") or record.get("messageId") or record.get("message_id")
+    if isinstance(native_id, str):
+        # A Message-ID, as a rule in angle brackets; the documentation's own samples have none.
+        return native_id.strip().strip("<>")
+    return native_id or record.get("camp_id")
+
+
+def _metadata(value: object) -> dict[str, Any]:
+    """Read what the sender put into the header X-Mailin-custom."""
+    if isinstance(value, str) and "|" in value and value[:1] != "{":
+        return reference_of(value[:_MAX_METADATA].split("|"))
+    return reference_of(value)
+
+
+def _tags(record: dict[str, Any]) -> dict[str, Any]:
+    """Read tags of the form "name:value"; `tag` has the tags as JSON in a text, or a single one."""
+    tags = record.get("tags")
+    if tags is None:
+        tags = record.get("tag")
+        if isinstance(tags, str) and tags[:1] == "[" and len(tags) <= _MAX_METADATA:
+            try:
+                tags = orjson.loads(tags)
+            except orjson.JSONDecodeError:
+                return {}
+    return reference_of(tags)
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, str) and len(value) <= 20 and value.isdecimal():
+        value = int(value)
+    if type(value) is int and value >= _MILLISECONDS_FROM:
+        # Beyond the end of time a division of integers overflows.
+        value = value / 1000 if value < 10**18 else None
+    return time_of_epoch(value)
+
+
+def _reason(row: str, means: Means, text: str | None, date: str | None) -> Reason | None:
+    code, reply = enhanced_code_in(text), reply_code_in(text)
+    if means.permanence is None and means.status is not Status.IGNORED:
+        return Reason(code=code, provider_code=reply, text=text) if text else None
+    permanence = means.permanence
+    if means.status is Status.FAILED and permanence is not None:
+        permanence = permanence_of(code, permanence)
+    if means.status is Status.IGNORED:
+        category = _by_words(text, BLOCKED_WORDS, Category.DENYLISTED)
+    else:
+        category = means.category or category_of(code, reply)
+        if category is Category.UNDEFINED:
+            category = _by_words(text, WORDS, category)
+    if date is not None:
+        # Local time of an unknown zone: for people only.
+        text = text_of(f"date {date}; {text}" if text else f"date {date}")
+    return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
+
+
+def _by_words(text: str | None, words: tuple[tuple[str, Category], ...], otherwise: Category) -> Category:
+    if text:
+        text = text.lower()
+        for word, category in words:
+            if word in text:
+                return category
+    return otherwise
+
+
+ADAPTER = Adapter("brevo", Channel.EMAIL, TABLE, read)

@@ -1,0 +1,87 @@
+"""Read Firetext delivery receipts: a form body a message (`status`, and `code` where it failed).
+
+Source: Firetext API documentation, "Delivery receipts" (status and codes); GOV.UK Notify tells how final each code is
+(alphagov/notifications-api, app/clients/sms/firetext.py, MIT), 2026-08.
+
+At Firetext: a receipt address (`receipt`) with each message, and an id of ours as its `reference`, which comes back
+and names the message here. Where it is our message id itself, `reference` belongs to the configured names of it.
+
+Traps: Firetext gives no id of its own. Status 1 alone says that it failed, and `code` how finally; many
+receipts have none. `time` is British time without a zone: it goes into the reason's text.
+"""
+
+from __future__ import annotations
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
+from processor.providers.carried import fields_of
+from processor.providers.fields import identifier, message_key, own_id, required, text_of
+
+TABLE: dict[str, Means | None] = {
+    # Delivered to the handset.
+    "0": Means(Status.RECEIVED_ON_MOBILE),
+    # Declined: not delivered.
+    "1": Means(Status.FAILED, Permanence.PERMANENT),
+    # Pending: the network has it and keeps trying.
+    "2": Means(Status.PENDING),
+}
+
+_P = Permanence.PERMANENT
+_G = Permanence.GAVE_UP
+_C = Category
+
+#: How final and of what kind, by code.
+CODES: dict[str, tuple[Permanence, Category]] = {
+    "000": (_G, _C.UNDEFINED),  # no error reported
+    "101": (_P, _C.USER_UNKNOWN),  # unknown subscriber
+    "102": (_G, _C.NOT_CONNECTED),  # absent subscriber
+    "103": (_G, _C.UNREACHABLE),  # subscriber busy
+    "104": (_G, _C.MAILBOX_FULL),  # no subscriber memory
+    "201": (_P, _C.USER_UNKNOWN),  # invalid number
+    "301": (_P, _C.REFUSED),  # SMS not supported
+    "302": (_G, _C.REFUSED),  # SMS not supported, for now
+    "401": (_P, _C.REFUSED),  # message rejected
+    "900": (_G, _C.UNREACHABLE),  # routing error
+}
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one receipt."""
+    fields = fields_of(element)
+    native = text_of(fields.get("status"))
+    if native is None:
+        raise PayloadError("no status ('status')")
+    means = TABLE.get(native)
+    if means is None:
+        return [Unknown(native)]
+    native_id = required(fields.get("reference"), "message id ('reference')")
+    own = own_id(context.message_id_names, fields)
+    return [
+        Event(
+            time=context.received,
+            message_id=message_key("firetext", native_id, own, None, shared=False),
+            channel=Channel.SMS,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, fields),
+            provider="firetext",
+            provider_message_id=native_id,
+            recipient=identifier(fields.get("mobile")),
+            reason=_reason(native, means, text_of(fields.get("code")), text_of(fields.get("time"))),
+        )
+    ]
+
+
+def _reason(native: str, means: Means, code: str | None, time: str | None) -> Reason | None:
+    if means.permanence is None and (code is None or means.status is not Status.PENDING):
+        return None
+    # Codes have three digits; a number in JSON has lost its zeros.
+    permanence, category = CODES.get((code or "").zfill(3) if code else "", (means.permanence, Category.UNDEFINED))
+    if means.status is Status.PENDING:
+        permanence = Permanence.TRANSIENT
+    text = f"time {time}" if time is not None else None
+    return Reason(permanence=permanence, category=category, code=native, provider_code=code, text=text_of(text))
+
+
+ADAPTER = Adapter("firetext", Channel.SMS, TABLE, read)

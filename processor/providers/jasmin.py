@@ -1,0 +1,101 @@
+"""Read Jasmin SMS Gateway delivery receipts: what its DLRThrower sends to a `dlr-url`, by GET, POST or as JSON.
+
+Level 1 is the answer of the SMS centre to the submission (`message_status` is an SMPP command_status, "ESME_…"),
+level 2 the receipt of the terminal (an SMPP state); who asks for level 3 gets both. Which of the two a callback is
+shows in `message_status`.
+
+Source: Jasmin documentation, "HTTP API", "Receiving DLR"; jasmin/managers/dlr.py and jasmin/routing/throwers.py of its
+source code (0.10, 0.11); SMPP 3.4, 5.1.3 and appendix B.
+
+In its configuration: `dlr=yes`, `dlr-level=3` and a `dlr-url` with each message, whose query may hold our own ids. The
+receiver answers 200 with the body `ACK/Jasmin`, else the receipt comes again.
+
+Traps: receipts get lost when the SMS centre is quicker than Jasmin's store, or its `stat` is not in the list. No
+callback names the recipient. `subdate` and `donedate` have no zone: they go into the reason's text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
+from processor.providers.carried import fields_of
+from processor.providers.fields import identifier, message_key, own_id, required, text_of
+from processor.providers.reasons import COMMAND_STATUS
+
+TABLE: dict[str, Means | None] = {
+    # Level 1: the SMS centre took it.
+    "ESME_ROK": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Level 1: it refused, for a reason that SMPP does not name. The named ones follow below.
+    "ESME_*": Means(Status.FAILED, Permanence.PERMANENT, Category.UNDEFINED),
+    # Level 2: the SMS centre holds it until its date.
+    "SCHEDULED": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Level 2: the SMS centre is trying.
+    "ENROUTE": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Level 2: accepted. Jasmin counts it as a success.
+    "ACCEPTD": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Level 2: delivered to the handset.
+    "DELIVRD": Means(Status.RECEIVED_ON_MOBILE),
+    # Level 2: its validity period ran out.
+    "EXPIRED": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+    # Level 2: deleted in the SMS centre.
+    "DELETED": Means(Status.FAILED, Permanence.PERMANENT),
+    # Level 2: undeliverable.
+    "UNDELIV": Means(Status.FAILED, Permanence.PERMANENT, Category.UNREACHABLE),
+    # Level 2: rejected.
+    "REJECTD": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # Level 2: not sent, deliberately.
+    "SKIPPED": Means(Status.FAILED, Permanence.PERMANENT),
+}
+#: Level 1, by the name of the command_status.
+TABLE |= {name: Means(Status.FAILED, permanence, kind) for name, permanence, kind in COMMAND_STATUS.values()}
+
+#: How Python's SMPP library writes an enumeration, in some versions.
+_PREFIX = "CommandStatus."
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one receipt."""
+    fields = fields_of(element)
+    native = text_of(fields.get("message_status"))
+    if native is None:
+        raise PayloadError("no status ('message_status')")
+    native = native.removeprefix(_PREFIX).upper()
+    means = TABLE.get(native) or (TABLE["ESME_*"] if native.startswith("ESME_") else None)
+    if means is None:
+        return [Unknown(native)]
+    native_id = required(fields.get("id"), "message id ('id')")
+    return [
+        Event(
+            time=context.received,
+            message_id=message_key("jasmin", native_id, own_id(context.message_id_names, fields), None, shared=False),
+            channel=Channel.SMS,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, fields),
+            provider="jasmin",
+            provider_message_id=native_id,
+            recipient=identifier(fields.get("to")),
+            reason=_reason(native, means, fields),
+        )
+    ]
+
+
+def _reason(native: str, means: Means, fields: dict[str, Any]) -> Reason | None:
+    if native == "ESME_ROK":
+        return None
+    # `err` has no standard meaning (1 to 4 alphanumerics of the operator's): kept, never interpreted.
+    told = (("done date", "donedate"), ("id at the SMS centre", "id_smsc"))
+    words = [f"{label} {value}" for label, name in told if (value := text_of(fields.get(name))) is not None]
+    return Reason(
+        permanence=means.permanence,
+        category=means.category,
+        code=native,
+        provider_code=text_of(fields.get("err")),
+        text=text_of(", ".join(words)),
+    )
+
+
+ADAPTER = Adapter("jasmin", Channel.SMS, TABLE, read)

@@ -1,0 +1,174 @@
+"""Read Kannel delivery reports: the query or form that its `dlr-url` makes, or the same names as a JSON object.
+
+The names are whatever the dlr-url says, so those in common use are understood: the kind of report (%d) as `type`,
+`dlr`, `status` or `d`; the answer of the SMS centre (%A) as `answer` or `reply`; its id (%F), or one of our own, as
+`id` or `smsid`; the time (%T, seconds) as `time` or `timestamp`; the numbers (%p, %P) as `to` and `from`.
+
+Source: Kannel User's Guide 1.4.5, "Delivery reports" and "Parameters (escape codes)"; gw/dlr.h (the values),
+gw/bb_smscconn_cb.c (NACK) and gw/smsc/smsc_smpp.c (how SMPP states become values) of its source code.
+
+In its configuration: `dlr-mask=31` and a `dlr-url` such as
+`https://…/kannel?message_id=m-1&type=%d&id=%F&smscid=%i&to=%p&time=%T&answer=%A` with each message.
+
+Traps: the values are bits, yet one report has one of them (two in 34 and 66). Kannel writes 2 for SMPP's UNKNOWN: the
+receipt inside `answer` tells it apart. It retries a callback only as its HTTP client does, so reports get lost. `%t` is
+a time without a zone, and is never event time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote_plus
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers import smpp
+from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
+from processor.providers.carried import fields_of
+from processor.providers.fields import identifier, message_key, own_id, required, text_of, time_of_epoch
+from processor.providers.reasons import COMMAND_STATUS, qualify
+
+TABLE: dict[str, Means | None] = {
+    # Delivered to the phone.
+    "1": Means(Status.RECEIVED_ON_MOBILE),
+    # Not delivered to the phone: expired, deleted, undeliverable, rejected, or of unknown fate.
+    "2": Means(Status.FAILED, Permanence.PERMANENT, Category.UNREACHABLE),
+    # Queued in the SMS centre: SMPP's ENROUTE, ACCEPTED, SCHEDULED.
+    "4": Means(Status.TAKEN_INTO_ACCOUNT),
+    # The SMS centre took it.
+    "8": Means(Status.TAKEN_INTO_ACCOUNT),
+    # The SMS centre refused it, or all tries to hand it over failed.
+    "16": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # 0x22, not delivered and expired.
+    "34": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+}
+
+#: Names of parameters in use, most telling first; single letters are the escape codes themselves.
+_KIND = ("type", "dlr", "status", "dlr-type", "dlr_type", "dlrtype", "dlr-value", "dlr_status", "dlrvalue", "report", "d")
+_ID = ("id", "msgid", "msg_id", "mid", "dlrid", "dlr_id", "smsid", "sms_id", "foreign_id", "foreignid", "fid", "uuid", "F")
+_ANSWER = ("answer", "reply", "smsc_reply", "smscreply", "reason", "receipt", "text", "msg", "message", "A", "a")
+_TIME = ("time", "timestamp", "epoch", "T")
+_PHONE = ("recipient", "msisdn", "mobile", "phone", "destination", "dest", "to", "receiver", "p", "from", "sender", "P")
+
+# A subscriber: 7 to 15 digits (E.164). What is shorter, or has letters, is the sender's short code or name.
+_SUBSCRIBER = re.compile(r"\+?\d{7,15}")
+# What a refusal says: a command_status in hex or decimal, and words ("NACK/0x0000000b/Invalid Destination Address").
+_NACK = re.compile(r"NACK/(?:(0x[0-9a-fA-F]{1,8}|\d{1,10})(?:/|$))?(.*)", re.DOTALL)
+#: Where there was no command_status: the words of Kannel itself, in lower case.
+_WORDS: dict[str, tuple[Permanence, Category]] = {
+    "retries exceeded": (Permanence.GAVE_UP, Category.UNREACHABLE),
+    "malformed": (Permanence.PERMANENT, Category.REFUSED),
+    "discarded": (Permanence.GAVE_UP, Category.UNREACHABLE),
+    "rejected": (Permanence.PERMANENT, Category.REFUSED),
+}
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one report."""
+    fields = fields_of(element)
+    value = _first(fields, _KIND)
+    native = _number(value)
+    if native is None:
+        raise PayloadError("no kind of report (%d, as 'type', 'dlr', 'status' or 'd')")
+    means = TABLE.get(native)
+    answer = text_of(_first(fields, _ANSWER))
+    receipt = _receipt(answer, context) if answer is not None and means is not None else None
+    if means is None or isinstance(receipt, Unknown):
+        return [Unknown(f"{native} ({receipt.native})" if receipt else native)]
+    own = own_id(context.message_id_names, fields)
+    native_id = identifier(_first(fields, _ID)) or (receipt.provider_message_id if receipt else None)
+    # A dlr-url need not ask for Kannel's ids; then our own is all there is.
+    native_id = required(native_id or own, "message id ('id', or an id of our own)")
+    return [
+        Event(
+            time=_time(_first(fields, _TIME)) or context.received,
+            message_id=message_key("kannel", native_id, own, None, shared=False),
+            channel=Channel.SMS,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, fields),
+            provider="kannel",
+            provider_message_id=native_id,
+            recipient=_recipient(fields),
+            reason=_reason(native, means, answer, receipt),
+        )
+    ]
+
+
+def _first(fields: dict[str, Any], names: tuple[str, ...]) -> object:
+    for name in names:
+        value = fields.get(name)
+        if value is not None and value != "":
+            return value
+    by_lower_case = {name.lower(): value for name, value in fields.items() if len(name) > 1}
+    for name in names:
+        value = by_lower_case.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _number(value: object) -> str | None:
+    """Write the kind of report in decimal, whatever the notation; words stay as they are."""
+    text = text_of(value)
+    if text is None:
+        return None
+    try:
+        return str(int(text, 16 if text[:2].lower() == "0x" else 10)) if len(text) <= 10 else text
+    except ValueError:
+        return text
+
+
+def _receipt(answer: str, context: Context) -> Event | Unknown | None:
+    """Read the SMPP receipt inside an answer; None when there is none."""
+    # Some templates encode %A, which is encoded already.
+    text = unquote_plus(answer) if "stat%3A" in answer or "stat%3a" in answer else answer
+    if "stat:" not in text:
+        return None
+    try:
+        (found,) = smpp.read(text, context)
+    except PayloadError:
+        return None
+    return found if isinstance(found, Event | Unknown) else None
+
+
+def _time(value: object) -> Any:
+    if isinstance(value, str) and len(value) == 10 and value.isascii() and value.isdecimal():
+        value = int(value)
+    return time_of_epoch(value)
+
+
+def _recipient(fields: dict[str, Any]) -> str | None:
+    """Find the subscriber: which of the two numbers is which depends on who wrote the dlr-url."""
+    for name in _PHONE:
+        value = identifier(fields.get(name))
+        if value is not None and _SUBSCRIBER.fullmatch(value):
+            return value
+    return identifier(fields.get("to"))
+
+
+def _reason(native: str, means: Means, answer: str | None, receipt: Event | None) -> Reason | None:
+    said = receipt.reason if receipt is not None else None
+    if means.permanence is None:
+        return said or (Reason(code=native, text=answer) if answer else None)
+    if said is not None and said.permanence is not None:
+        # The receipt inside says more than the value that Kannel made of it.
+        return said
+    match = _NACK.match(answer) if answer else None
+    status = match[1] if match else None
+    row = None
+    if status is not None:
+        found = COMMAND_STATUS.get(int(status, 16 if status[:2].lower() == "0x" else 10))
+        row = found[1:] if found else None
+    elif match:
+        row = _WORDS.get(match[2].strip().lower())
+    if row is None:
+        permanence, category = qualify(means.permanence, text=answer)
+        category = category if category is not Category.UNDEFINED else means.category or category
+    else:
+        permanence, category = qualify(means.permanence, row=row, text=answer)
+    return Reason(permanence=permanence, category=category, code=native, provider_code=status, text=answer)
+
+
+ADAPTER = Adapter("kannel", Channel.SMS, TABLE, read)

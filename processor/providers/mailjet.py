@@ -1,0 +1,202 @@
+"""Read Mailjet events: one object, or an array where grouping is switched on (version 2 of the Event API).
+
+Source: Mailjet developer documentation, "Event API: real-time notifications" and "Possible values for errors", and the
+states of the /message resource, 2026-08.
+
+MessageID is an integer greater than 2^53: a float is no id, unless it is exact; `mj_message_id` is the same as a text.
+Our own ids travel in the JSON of `Payload` (sent as EventPayload) or of `CustomID`. A CustomID that is a bare value is
+not taken for a message's id, as many senders put the same into all their messages; whoever does better configures
+"CustomID" as a name to look for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
+from processor.providers.carried import reference_of
+from processor.providers.fields import (
+    MAX_TEXT,
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    required,
+    text_of,
+    time_of_epoch,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+
+_C = Category
+
+#: By event; a bounce by how hard it is, a block by its error where that means that nothing was to be sent.
+TABLE: dict[str, Means | None] = {
+    # The recipient's server accepted it.
+    "sent": Means(Status.SENT),
+    # "hard_bounce": true.
+    "bounce hard": Means(Status.FAILED, Permanence.PERMANENT),
+    # "hard_bounce": false, and Mailjet has given up.
+    "bounce soft": Means(Status.FAILED, Permanence.GAVE_UP),
+    # Refused for now by a server that does not know the sender; Mailjet tries again.
+    "bounce greylisted": Means(Status.PENDING, Permanence.TRANSIENT, _C.UNREACHABLE),
+    # Not sent by Mailjet; the error says why.
+    "blocked": Means(Status.FAILED, Permanence.PERMANENT),
+    # Never attempted: the address bounced recently or repeatedly.
+    "blocked preblocked": Means(Status.IGNORED, category=_C.QUARANTINED),
+    # Never attempted: the address is on a list of the sender's, or unsubscribed.
+    "blocked blacklisted": Means(Status.IGNORED, category=_C.DENYLISTED),
+    # Never attempted: the recipient marked an earlier message as spam.
+    "blocked spam reporter": Means(Status.IGNORED, category=_C.DENYLISTED),
+    # Never attempted: the recipient already had this campaign (X-Mailjet-DeduplicateCampaign).
+    "blocked duplicate in campaign": Means(Status.IGNORED, category=_C.DUPLICATE),
+    # Never attempted: a known misspelling of a domain.
+    "blocked typofix": Means(Status.IGNORED, category=_C.INVALID_DOMAIN),
+    "open": None,
+    "click": None,
+    # The recipient marked it as spam.
+    "spam": None,
+    "unsub": None,
+}
+
+_P = Permanence.PERMANENT
+_G = Permanence.GAVE_UP
+
+#: How final and of what kind, by `error`. How final counts where `hard_bounce` does not say it.
+#: Mailjet, "Possible values for errors", and StateID of the /message resource.
+ERRORS: dict[str, tuple[Permanence, Category]] = {
+    # Of the recipient.
+    "user unknown": (_P, _C.USER_UNKNOWN),
+    "mailbox inactive": (_P, _C.ACCOUNT_DISABLED),  # inactive for too long
+    "quota exceeded": (_G, _C.MAILBOX_FULL),
+    "blacklisted": (_P, _C.DENYLISTED),
+    "spam reporter": (_P, _C.DENYLISTED),
+    # Of the domain.
+    "invalid domain": (_P, _C.INVALID_DOMAIN),
+    "no mail host": (_G, _C.UNREACHABLE),  # nobody answers
+    "relay/access denied": (_G, _C.REFUSED),
+    "greylisted": (_G, _C.UNREACHABLE),
+    "typofix": (_P, _C.INVALID_DOMAIN),
+    # Of the content.
+    "bad or empty template": (_P, _C.PERSONALIZATION),
+    "error in template language": (_P, _C.PERSONALIZATION),
+    # Held for spam.
+    "sender blocked": (_G, _C.REFUSED),
+    "content blocked": (_G, _C.REFUSED),
+    "policy issue": (_G, _C.REFUSED),
+    # Of Mailjet's own servers; "never permanent".
+    "system issue": (_G, _C.UNREACHABLE),
+    "protocol issue": (_G, _C.UNREACHABLE),
+    "connection issue": (_G, _C.UNREACHABLE),
+    # Mailjet's own rules.
+    "preblocked": (_P, _C.QUARANTINED),
+    "spam preblocked": (_P, _C.REFUSED),  # Mailjet holds the message for spam
+    "duplicate in campaign": (_P, _C.DUPLICATE),
+}
+
+#: Kind of reason by `error_related_to` alone, where neither the error nor a code says more.
+RELATED_TO: dict[str, Category] = {
+    "domain": _C.INVALID_DOMAIN,
+    "content": _C.REFUSED,
+    "spam": _C.REFUSED,
+    "system": _C.UNREACHABLE,
+}
+
+#: Beyond, a float does not hold every integer.
+_MAX_EXACT = 2**53
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one event."""
+    record = object_of(element)
+    kind = text_of(record.get("event"))
+    if kind is None:
+        raise PayloadError("no event type ('event')")
+    kind = kind.lower()
+    error = _error(record)
+    row = _row(kind, error, record)
+    if row not in TABLE:
+        return [Unknown(row[:MAX_TEXT])]
+    means = TABLE[row]
+    if means is None:
+        return [NoStatus(row)]
+    native_id = required(_message_id(record), "message id ('MessageID')")
+    # The record itself comes last, for who configures "CustomID" or "customcampaign" as a name.
+    places = (reference_of(record.get("Payload")), reference_of(record.get("CustomID")), record)
+    own = own_id(context.message_id_names, *places)
+    return [
+        Event(
+            time=_time(record.get("time")) or context.received,
+            message_id=message_key("mailjet", native_id, own, None, shared=False),
+            channel=Channel.EMAIL,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, *places),
+            provider="mailjet",
+            provider_message_id=native_id,
+            recipient=identifier(record.get("email")),
+            reason=_reason(record, row, means, error),
+        )
+    ]
+
+
+def _error(record: dict[str, Any]) -> str:
+    """Give the error; Mailjet sometimes writes it where the error's group belongs."""
+    error = text_of(record.get("error"))
+    if error is None:
+        error = text_of(record.get("error_related_to")) or ""
+    return error.lower()
+
+
+def _row(kind: str, error: str, record: dict[str, Any]) -> str:
+    if kind == "bounce":
+        hard = record.get("hard_bounce")
+        if isinstance(hard, str) and hard:
+            hard = hard.lower() in ("true", "1")
+        if error == "greylisted" and not hard:
+            return "bounce greylisted"
+        if hard is None or hard == "":
+            hard = ERRORS.get(error, (_G, None))[0] is _P
+        return "bounce hard" if hard else "bounce soft"
+    if kind == "blocked" and f"blocked {error}" in TABLE:
+        return f"blocked {error}"
+    return kind
+
+
+def _message_id(record: dict[str, Any]) -> object:
+    native_id = record.get("MessageID")
+    if isinstance(native_id, float):
+        native_id = int(native_id) if native_id.is_integer() and 0 < native_id < _MAX_EXACT else None
+    return native_id or record.get("mj_message_id") or record.get("Message_GUID")
+
+
+def _time(value: object) -> datetime | None:
+    """Read seconds since 1970; a gateway may have made a text of them."""
+    if isinstance(value, str) and len(value) <= 20 and value.isdecimal():
+        value = int(value)
+    return time_of_epoch(value)
+
+
+def _reason(record: dict[str, Any], row: str, means: Means, error: str) -> Reason | None:
+    text = text_of(record.get("smtp_reply")) or text_of(record.get("comment"))
+    code, reply = enhanced_code_in(text), reply_code_in(text)
+    if means.status is Status.SENT:
+        # The answer to a success is kept as evidence ("250 2.0.0 OK").
+        return Reason(code=code, provider_code=reply, text=text) if text else None
+    of_error = ERRORS.get(error)
+    permanence = means.permanence
+    if means.status is Status.FAILED and permanence is not None:
+        if row == "blocked" and of_error is not None:
+            permanence = of_error[0]
+        permanence = permanence_of(code, permanence)
+    category = means.category or (of_error[1] if of_error is not None else category_of(code, reply))
+    if category is Category.UNDEFINED:
+        category = RELATED_TO.get((text_of(record.get("error_related_to")) or "").lower(), category)
+    return Reason(
+        permanence=permanence, category=category, code=code or row, provider_code=reply, text=text or error or None
+    )
+
+
+ADAPTER = Adapter("mailjet", Channel.EMAIL, TABLE, read)

@@ -1,0 +1,592 @@
+"""One partition, with a broker that is an object: what it takes, what it commits, and what it does when that fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NotLeaderForPartitionError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
+
+from processor.engine import clients, partition
+from processor.engine.chunks import Chunk
+from processor.engine.partition import FencedError, Parked, Partition, State
+from processor.engine.stage import Outbox, Partitioning, Stage
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.topics import EVENTS, MESSAGES
+
+INPUT = TopicPartition("t.events.v1", 3)
+CHANGELOG = TopicPartition("t.messages.v1", 3)
+
+PASSING = (KafkaConnectionError, NotLeaderForPartitionError, KafkaTimeoutError, OSError, asyncio.TimeoutError)
+GRAVE = (TopicAuthorizationFailedError, InvalidProducerEpoch, ValueError)
+
+
+class Broker:
+    """Holds the changelog (None: a transaction's marker) and the committed offset, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.changelog: list[tuple[bytes, bytes | None] | None] = []
+        self.committed: int | None = None
+        self.oldest = 0
+        #: What each next call of a kind raises: {"commit": [error, error]}.
+        self.failures: dict[str, list[BaseException]] = {}
+        #: Changelog records that readers were given.
+        self.recovered: list[tuple[bytes, bytes | None]] = []
+        self.producers: list[Producer] = []
+        #: Closed: transactions wait where they would be committed.
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = asyncio.Event()
+
+    def maybe_fail(self, call: str) -> None:
+        if self.failures.get(call):
+            raise self.failures[call].pop(0)
+
+
+class Batch:
+    """Two records fit in."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes | None]] = []
+
+    def append(self, *, timestamp: int, key: bytes, value: bytes | None, headers: list[Any]) -> object | None:
+        assert isinstance(headers, list)
+        if len(self.records) == 2:
+            return None
+        self.records.append((key, value))
+        return self
+
+    def record_count(self) -> int:
+        return len(self.records)
+
+
+class Producer:
+    """A transactional producer: all of a transaction is true at once, or none of it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._written: list[tuple[bytes, bytes | None]] = []
+        self._offset: int | None = None
+        self.calls: list[str] = []
+        self.client = SimpleNamespace(close=self.stop)
+
+    async def start(self) -> None:
+        self.calls.append("start")
+        self._broker.maybe_fail("start")
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+
+    async def begin_transaction(self) -> None:
+        self.calls.append("begin")
+        self._broker.maybe_fail("begin")
+        self._written, self._offset = [], None
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[Any]":
+        self._broker.maybe_fail("send")
+        assert (topic, partition) == CHANGELOG
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_result(SimpleNamespace(offset=len(self._broker.changelog) + len(self._written)))
+        self._written.extend(batch.records)
+        return future
+
+    async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, Any], group: str) -> None:
+        self.calls.append("offsets")
+        self._broker.maybe_fail("offsets")
+        assert group == "app"
+        [(tp, offset)] = offsets.items()
+        assert tp == INPUT
+        self._offset = offset.offset
+
+    async def commit_transaction(self) -> None:
+        self._broker.waiting.set()
+        await self._broker.gate.wait()
+        self._broker.maybe_fail("commit")
+        self.calls.append("commit")
+        self._broker.changelog.extend([*self._written, None])
+        self._broker.committed = self._offset
+
+
+class Reader:
+    """Reads committed changelog records, two at a time, and steps over markers."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._position = 0
+
+    async def start(self) -> None:
+        self._broker.maybe_fail("read")
+
+    async def stop(self) -> None:
+        pass
+
+    def assign(self, tps: Sequence[TopicPartition]) -> None:
+        assert list(tps) == [CHANGELOG]
+
+    def seek(self, _tp: TopicPartition, offset: int) -> None:
+        self._position = offset
+
+    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        fetched = self._broker.changelog[self._position : self._position + 2]
+        self._position += len(fetched)
+        records = [record for record in fetched if record is not None]
+        self._broker.recovered.extend(records)
+        return {CHANGELOG: [SimpleNamespace(key=key, value=value) for key, value in records]}
+
+    async def position(self, _tp: TopicPartition) -> int:
+        return self._position
+
+
+class Host:
+    """The worker, as a partition sees it."""
+
+    partition_counts: ClassVar = {INPUT.topic: 4, CHANGELOG.topic: 4}
+
+    def __init__(self, broker: Broker) -> None:
+        self.settings = Settings(app_id="app", topic_prefix="t.", chunk_records=4)
+        self.metrics = Metrics(["fold"])
+        self.seeks: list[int] = []
+        self.wakes = 0
+        self._broker = broker
+
+    async def committed_offset(self, tp: TopicPartition) -> int | None:
+        assert tp == INPUT
+        self._broker.maybe_fail("committed_offset")
+        return self._broker.committed
+
+    async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        return (0, len(self._broker.changelog)) if tp == CHANGELOG else (self._broker.oldest, 1_000)
+
+    async def seek(self, tp: TopicPartition, offset: int) -> None:
+        assert tp == INPUT
+        self.seeks.append(offset)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+
+class Work:
+    """Writes each record's value under its key, and shows the number of rows as a gauge would."""
+
+    def __init__(self, partitioning: Partitioning) -> None:
+        assert partitioning == (INPUT.topic, INPUT.partition, Host.partition_counts)
+        self.rows: dict[bytes, bytes | None] = {}
+        self._staged: dict[bytes, bytes | None] = {}
+        self.shown = 0
+        self.processed: list[list[int]] = []
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        self.rows[key] = value
+
+    def restored(self) -> None:
+        self.shown = len(self.rows)
+
+    def regained(self) -> None:
+        assert self.shown == 0
+
+    def released(self) -> None:
+        self.shown = 0
+
+    def process(self, records: Sequence[Any], outbox: Outbox) -> None:
+        assert self._staged == {}
+        self.processed.append([record.offset for record in records])
+        for record in records:
+            self._staged[record.key] = record.value
+            outbox.add(*CHANGELOG, 0, record.key, record.value)
+
+    def committed(self) -> None:
+        self.rows.update(self._staged)
+        self._staged.clear()
+        self.shown = len(self.rows)
+
+    def audit(self) -> int:
+        return 0
+
+
+class Stand:
+    """One partition between its fakes."""
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+        self.host = Host(self.broker)
+        self.works: list[Work] = []
+
+    def partition(self) -> Partition:
+        stage = Stage("fold", (EVENTS,), MESSAGES, (MESSAGES,), self._start)
+        return Partition(stage, INPUT, CHANGELOG, self.host)
+
+    def _start(self, partitioning: Partitioning) -> Work:
+        self.works.append(Work(partitioning))
+        return self.works[-1]
+
+    def transactional_producer(self, settings: Settings, transactional_id: str) -> Producer:
+        assert transactional_id == "app-t.events.v1-3"
+        self.broker.producers.append(Producer(self.broker))
+        return self.broker.producers[-1]
+
+    @asynccontextmanager
+    async def running(self, parked: Parked | None = None) -> AsyncIterator[Partition]:
+        """Run a partition, and close it in good order at the end of the block."""
+        running = self.partition()
+        task = asyncio.ensure_future(running.run(parked))
+        try:
+            await until(lambda: running.state is State.RUNNING or task.done())
+            assert not task.done(), task
+            yield running
+        finally:
+            running.close()
+            await asyncio.wait({task})
+        self.parked = task.result()
+
+    async def outcome(self, running: Partition) -> Parked | None:
+        return await asyncio.wait_for(running.run(), 30)
+
+    def reopened(self) -> float:
+        return self.host.metrics.reopened.labels("fold")._value.get()
+
+    def offsets_of_the_last_work(self) -> list[int]:
+        return [offset for chunk in self.works[-1].processed for offset in chunk]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110 - what is looked at tells nobody
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(wait(), 30)
+
+
+def chunk(start: int, end: int, *, without: Sequence[int] = ()) -> Chunk:
+    """Give the records from `start` on, before `end`."""
+    offsets = [offset for offset in range(start, end) if offset not in without]
+    records = [SimpleNamespace(offset=offset, key=b"k%d" % offset, value=b"v%d" % offset) for offset in offsets]
+    return Chunk(start, end, records)
+
+
+def rows(*offsets: int) -> dict[bytes, bytes]:
+    return {b"k%d" % offset: b"v%d" % offset for offset in offsets}
+
+
+@pytest.fixture
+def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+    stand = Stand()
+    monkeypatch.setattr(clients, "transactional_producer", stand.transactional_producer)
+    monkeypatch.setattr(clients, "reader", lambda _settings: Reader(stand.broker))
+    monkeypatch.setattr(partition, "_RETRY_SECONDS", (0.001, 0.002))
+    monkeypatch.setattr(partition, "_IDLE_COMMIT_SECONDS", 0.01)
+    return stand
+
+
+class TestChunks:
+    async def test_a_chunk_is_one_transaction_with_its_records_and_the_offset_after_it(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 3))
+            await until(lambda: running.committed == 3)
+        assert stand.broker.changelog == [*rows(0, 1, 2).items(), None]
+        assert stand.broker.committed == 3
+        assert stand.works[0].rows == rows(0, 1, 2)
+        assert stand.broker.producers[0].calls == ["start", "begin", "offsets", "commit", "stop"]
+
+    async def test_what_waits_is_merged_into_one_transaction_of_bounded_size(self, stand):
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 1))
+            await until(stand.broker.waiting.is_set)
+            for start in range(1, 7):
+                await running.accept(chunk(start, start + 1))
+            stand.broker.gate.set()
+            await until(lambda: running.committed == 7)
+        assert stand.works[0].processed == [[0], [1, 2, 3, 4], [5, 6]]
+
+    async def test_a_chunk_that_leaves_a_hole_is_not_taken_and_the_hole_is_read_again(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            wakes = stand.host.wakes
+            await running.accept(chunk(4, 6))
+            assert stand.host.seeks == [0, 2]
+            assert running.arrived == 2
+            assert stand.host.wakes > wakes
+            assert running.has_room()
+            await running.accept(chunk(2, 6))
+            await until(lambda: running.committed == 6)
+        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4, 5]
+
+    async def test_an_overlap_is_skipped(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 3))
+            await running.accept(chunk(1, 3))
+            await running.accept(chunk(0, 5))
+            await until(lambda: running.committed == 5)
+        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4]
+        assert stand.host.seeks == [0]
+
+    async def test_offsets_that_hold_no_record_are_no_hole(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 4, without=[0, 3]))
+            await running.accept(chunk(4, 6))
+            await until(lambda: running.committed == 6)
+        assert stand.offsets_of_the_last_work() == [1, 2, 4, 5]
+
+    async def test_a_chunk_without_records_moves_the_offset_when_nothing_else_comes(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 1))
+            await running.accept(Chunk(1, 5, []))
+            await until(lambda: running.committed == 5)
+            await running.accept(Chunk(5, 7, []))
+            await until(lambda: running.committed == 7)
+        assert stand.broker.committed == 7
+        assert stand.offsets_of_the_last_work() == [0]
+
+    async def test_nothing_is_taken_before_it_runs_and_while_it_seeks(self, stand):
+        running = stand.partition()
+        await running.accept(chunk(0, 1))
+        assert (running.arrived, running.has_room()) == (0, False)
+
+
+class TestRoom:
+    async def test_the_queue_is_bounded_and_there_is_room_again_when_some_is_done(self, stand):
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 1))
+            await until(stand.broker.waiting.is_set)
+            assert running.has_room()
+            await running.accept(chunk(1, 9))
+            assert not running.has_room()
+            wakes = stand.host.wakes
+            stand.broker.gate.set()
+            await until(running.has_room)
+            assert stand.host.wakes > wakes
+            await until(lambda: running.committed == 9)
+
+    async def test_many_small_fetches_fill_it_too(self, stand):
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 1))
+            await until(stand.broker.waiting.is_set)
+            for start in range(1, 101):
+                if not running.has_room():
+                    break
+                await running.accept(Chunk(start, start + 1, []))
+            assert not running.has_room()
+            assert start < 100
+            wakes = stand.host.wakes
+            stand.broker.gate.set()
+            await until(running.has_room)
+            assert stand.host.wakes > wakes
+
+    async def test_more_than_its_bound_is_never_refused_once_fetched(self, stand):
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 50))
+            await running.accept(chunk(50, 100))
+            stand.broker.gate.set()
+            await until(lambda: running.committed == 100)
+        assert stand.offsets_of_the_last_work() == list(range(100))
+
+
+class TestClosing:
+    async def test_the_transaction_in_hand_is_finished_and_the_rest_is_left_to_the_next_owner(self, stand):
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(stand.broker.waiting.is_set)
+            await running.accept(chunk(2, 9))
+            running.close()
+            await running.accept(chunk(9, 10))
+            assert not running.has_room()
+            stand.broker.gate.set()
+        assert stand.broker.committed == 2
+        assert stand.works[0].rows == rows(0, 1)
+        assert stand.parked == Parked(stand.works[0], 2)
+        assert stand.broker.producers[-1].calls[-1] == "stop"
+
+    async def test_closed_while_it_waits_to_try_again_it_ends_without_work(self, stand, monkeypatch):
+        monkeypatch.setattr(partition, "_RETRY_SECONDS", (3_600,))
+        stand.broker.failures["start"] = [KafkaConnectionError()]
+        running = stand.partition()
+        task = asyncio.ensure_future(running.run())
+        await until(lambda: stand.reopened() == 1)
+        running.close()
+        assert await asyncio.wait_for(task, 30) is None
+
+    async def test_closed_before_it_ran_it_opens_nothing(self, stand):
+        running = stand.partition()
+        running.close()
+        assert await stand.outcome(running) is None
+        assert stand.broker.producers == []
+
+    async def test_closed_while_it_recovers_what_it_has_read_is_not_lost(self, stand):
+        stand.broker.changelog = [*rows(*range(10)).items()]
+        running = stand.partition()
+        task = asyncio.ensure_future(running.run())
+        await until(lambda: running.recovered > 0)
+        running.close()
+        parked = await task
+        assert parked.position == len(parked.work.rows) < 10
+        parked.work.released()
+        async with stand.running(parked):
+            assert parked.work.rows == rows(*range(10))
+        assert len(stand.broker.recovered) == 10
+
+
+class TestOpening:
+    async def test_state_is_what_the_changelog_holds_and_reading_goes_on_at_the_committed_offset(self, stand):
+        stand.broker.changelog = [*rows(0, 1).items(), None, (b"k0", None), None]
+        stand.broker.committed = 7
+        async with stand.running() as running:
+            assert stand.works[0].rows == {b"k0": None, b"k1": b"v1"}
+            assert (running.committed, running.arrived) == (7, 7)
+            assert stand.host.seeks == [7]
+            assert running.recovered == running.to_recover == 5
+
+    async def test_without_a_committed_offset_it_reads_from_the_oldest_record(self, stand):
+        stand.broker.oldest = 40
+        async with stand.running() as running:
+            assert (running.committed, stand.host.seeks) == (40, [40])
+
+    async def test_records_that_expired_unread_are_passed_over(self, stand):
+        stand.broker.oldest, stand.broker.committed = 40, 7
+        async with stand.running() as running:
+            assert running.committed == 40
+
+    async def test_it_fences_before_it_reads_where_it_stands(self, stand):
+        seen = []
+        committed_offset = stand.host.committed_offset
+
+        async def spy(tp: TopicPartition) -> int | None:
+            seen.extend(stand.broker.producers[0].calls)
+            return await committed_offset(tp)
+
+        stand.host.committed_offset = spy
+        async with stand.running():
+            assert seen == ["start"]
+
+    async def test_parked_work_taken_up_again_only_reads_what_others_wrote(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 3))
+            await until(lambda: running.committed == 3)
+        parked = stand.parked
+        parked.work.released()
+        assert stand.broker.recovered == []
+        # Another owner folded three more.
+        stand.broker.changelog += [*rows(3, 4, 5).items(), None]
+        stand.broker.committed = 6
+        async with stand.running(parked) as running:
+            assert stand.works == [parked.work]
+            assert parked.work.rows == rows(0, 1, 2, 3, 4, 5)
+            assert parked.work.shown == 6
+            assert running.committed == 6
+        assert stand.broker.recovered == [*rows(3, 4, 5).items()]
+
+
+class TestFailures:
+    @pytest.mark.parametrize("call", ["start", "begin", "commit", "offsets"])
+    async def test_one_that_is_fenced_ends_with_an_error(self, stand, call):
+        stand.broker.failures[call] = [ProducerFenced()]
+        running = stand.partition()
+        task = asyncio.ensure_future(running.run())
+        if call != "start":
+            await until(lambda: running.state is State.RUNNING)
+            await running.accept(chunk(0, 2))
+        with pytest.raises(FencedError, match=r"t\.events\.v1\[3\]"):
+            await asyncio.wait_for(task, 30)
+        assert stand.broker.committed is None
+        assert stand.broker.changelog == []
+        assert len(stand.broker.producers) == 1, "it must not fence the true owner"
+
+    @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])
+    @pytest.mark.parametrize("error", PASSING, ids=lambda error: error.__name__)
+    async def test_when_the_broker_is_away_its_state_is_dropped_and_recovered(self, stand, call, error):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+            stand.broker.failures[call] = [error()]
+            await running.accept(chunk(2, 4))
+            await until(lambda: len(stand.works) == 2 and running.state is State.RUNNING)
+            assert stand.reopened() == 1
+            assert stand.works[0].shown == 0, "what was dropped is out of the gauges"
+            assert stand.works[1].rows == rows(0, 1)
+            assert stand.works[1].shown == 2
+            assert stand.host.seeks == [0, 2]
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        assert stand.works[1].rows == rows(0, 1, 2, 3)
+        assert stand.broker.changelog == [*rows(0, 1).items(), None, *rows(2, 3).items(), None]
+        assert stand.parked == Parked(stand.works[1], 5)
+
+    @pytest.mark.parametrize("call", ["start", "read", "committed_offset"])
+    async def test_a_broker_that_is_away_when_it_opens_is_waited_for(self, stand, call):
+        stand.broker.changelog = [*rows(0).items(), None]
+        stand.broker.committed = 1
+        stand.broker.failures[call] = [KafkaConnectionError(), KafkaConnectionError(), OSError()]
+        async with stand.running() as running:
+            assert stand.reopened() == 3
+            assert stand.works[-1].rows == rows(0)
+            assert running.committed == 1
+        assert [work.shown for work in stand.works[:-1]] == [0] * (len(stand.works) - 1)
+        assert all(producer.calls[-1] == "stop" for producer in stand.broker.producers)
+
+    async def test_chunks_that_waited_when_it_failed_are_forgotten_and_read_again(self, stand):
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 1))
+            await until(stand.broker.waiting.is_set)
+            await running.accept(chunk(1, 9))
+            stand.broker.failures["commit"] = [KafkaConnectionError()]
+            stand.broker.gate.set()
+            await until(lambda: len(stand.works) == 2 and running.state is State.RUNNING)
+            assert stand.reopened() == 1
+            assert running.has_room()
+            assert (running.arrived, stand.host.seeks) == (0, [0, 0])
+            await running.accept(chunk(0, 9))
+            await until(lambda: running.committed == 9)
+        assert stand.works[-1].rows == rows(*range(9))
+
+    async def test_parked_work_is_not_taken_up_again_after_a_failure(self, stand):
+        stand.broker.changelog = [*rows(0).items(), None]
+        parked = Parked(Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts)), 0)
+        stand.broker.failures["committed_offset"] = [KafkaConnectionError()]
+        async with stand.running(parked):
+            assert stand.works[-1] is not parked.work
+            assert stand.works[-1].rows == rows(0)
+            assert parked.work.shown == 0
+
+    @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])
+    @pytest.mark.parametrize("error", GRAVE, ids=lambda error: error.__name__)
+    async def test_any_other_error_ends_it_without_another_try(self, stand, call, error):
+        running = stand.partition()
+        task = asyncio.ensure_future(running.run())
+        await until(lambda: running.state is State.RUNNING)
+        stand.broker.failures[call] = [error()]
+        await running.accept(chunk(0, 2))
+        with pytest.raises(error):
+            await asyncio.wait_for(task, 30)
+        assert len(stand.broker.producers) == 1
+        assert stand.broker.producers[0].calls[-1] == "stop"
+        assert stand.broker.committed is None
+
+    async def test_a_transaction_that_takes_too_long_is_given_up_and_done_again(self, stand, monkeypatch):
+        monkeypatch.setattr(stand.host, "settings", Settings(app_id="app", topic_prefix="t.", commit_timeout=1.0))
+        stand.broker.gate.clear()
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: stand.reopened() == 1)
+            stand.broker.gate.set()
+            await until(lambda: running.state is State.RUNNING)
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        assert stand.broker.changelog == [*rows(0, 1).items(), None]

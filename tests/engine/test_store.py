@@ -1,0 +1,133 @@
+"""One contract for every store; and what only a store on disk can get wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from processor.engine.store import Change, Store, StoreName
+from processor.engine.store.memory import MemoryStore
+from processor.engine.store.rocksdb import RocksStore
+
+NAME = StoreName("cluster-1", "delivery.messages.v1", 3)
+DAY = 24 * 60 * 60
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, clock: Clock) -> Callable[..., RocksStore]:
+    return lambda name=NAME: RocksStore(tmp_path / "store", name, 16, clock)
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def store(request: pytest.FixtureRequest) -> Store:
+    return MemoryStore() if request.param == "memory" else request.getfixturevalue("on_disk")()
+
+
+def change(rows: dict[bytes, bytes | None], position: int, growth: int = 0, **ledger: bytes) -> Change:
+    return Change(rows, growth, {key.encode(): entry for key, entry in ledger.items()}, position)
+
+
+class TestEveryStore:
+    def test_is_empty_at_first(self, store):
+        assert (len(store), store.position, list(store.get_many([b"a"])), dict(store.ledger())) == (0, 0, [None], {})
+
+    def test_gives_rows_in_the_order_of_the_keys(self, store):
+        store.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2))
+        assert list(store.get_many([b"b", b"x", b"a"])) == [b"2", None, b"1"]
+        assert len(store) == 2
+
+    def test_reflects_the_position_of_its_last_change(self, store):
+        store.write(change({b"a": b"1"}, 7, growth=1))
+        store.write(change({b"a": b"2"}, 9))
+        assert (store.position, list(store.get_many([b"a"])), len(store)) == (9, [b"2"], 1)
+
+    def test_forgets_a_row_that_is_gone(self, store):
+        store.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2))
+        store.write(change({b"a": None, b"never-there": None}, 8, growth=-1))
+        assert (list(store.get_many([b"a", b"b"])), len(store)) == ([None, b"2"], 1)
+
+    def test_tells_a_key_from_the_start_of_another(self, store):
+        store.write(change({b"": b"empty", b"a": b"1", b"ab": b"2", b"l": b"3"}, 1, growth=4, l=b"ledger"))
+        assert list(store.get_many([b"ab", b"a", b"", b"l"])) == [b"2", b"1", b"empty", b"3"]
+
+    def test_cleared_it_is_as_at_first(self, store):
+        store.write(change({b"a": b"1"}, 7, growth=1, x=b"y"))
+        store.clear()
+        assert (len(store), store.position, list(store.get_many([b"a"])), dict(store.ledger())) == (0, 0, [None], {})
+
+
+class TestAStoreOnDisk:
+    def test_opened_again_holds_rows_ledger_and_position(self, on_disk):
+        first = on_disk()
+        first.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2, x=b"one", z=b"two"))
+        first.write(change({b"b": None}, 9, growth=-1, x=b"three"))
+        first.close()
+        again = on_disk()
+        assert (again.position, len(again), list(again.get_many([b"a", b"b"]))) == (9, 1, [b"1", None])
+        assert again.ledger() == {b"x": b"three", b"z": b"two"}
+
+    def test_that_was_not_closed_holds_the_state_at_a_position(self, on_disk, tmp_path):
+        import subprocess
+        import sys
+
+        # A process that ends as a power cut ends it: no destructor runs.
+        script = (
+            "import os, sys; from pathlib import Path; from processor.engine.store import *\n"
+            "from processor.engine.store.rocksdb import RocksStore\n"
+            f"store = RocksStore(Path(sys.argv[1]), StoreName{tuple(NAME)!r}, 16, lambda: 1_800_000_000.0)\n"
+            "for n in range(100): store.write(Change({b'%d' % n: b'x'}, 1, {}, n + 1))\n"
+            "os._exit(9)\n"
+        )
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / "store")], check=False)
+        store = on_disk()
+        assert store.position == len(store) > 0
+        rows = store.get_many([b"%d" % number for number in range(100)])
+        assert [row is not None for row in rows] == [number < store.position for number in range(100)]
+
+    @pytest.mark.parametrize(
+        "other",
+        [NAME._replace(cluster="cluster-2"), NAME._replace(changelog="other"), NAME._replace(partition=4)],
+        ids=["cluster", "topic", "partition"],
+    )
+    def test_of_another_is_never_trusted(self, on_disk, other):
+        first = on_disk()
+        first.write(change({b"a": b"1"}, 7, growth=1, x=b"y"))
+        first.close()
+        store = on_disk(other)
+        assert (store.position, len(store), list(store.get_many([b"a"])), store.ledger()) == (0, 0, [None], {})
+
+    def test_that_is_damaged_is_built_anew(self, on_disk, tmp_path):
+        first = on_disk()
+        first.write(change({b"a": b"1"}, 7, growth=1))
+        first.close()
+        for file in (tmp_path / "store").glob("MANIFEST*"):
+            file.write_bytes(b"garbage")
+        store = on_disk()
+        assert (store.position, len(store), list(store.get_many([b"a"]))) == (0, 0, [None])
+
+    def test_left_alone_for_longer_than_tombstones_live_is_built_anew(self, on_disk, clock):
+        first = on_disk()
+        first.write(change({b"a": b"1"}, 7, growth=1))
+        first.close()
+        clock.now += DAY
+        assert on_disk().position == 0
+
+    def test_in_use_by_another_is_not_touched(self, on_disk):
+        first = on_disk()
+        first.write(change({b"a": b"1"}, 7, growth=1))
+        with pytest.raises(OSError, match="in use"):
+            on_disk()
+        assert list(first.get_many([b"a"])) == [b"1"]

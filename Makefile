@@ -53,8 +53,8 @@ environment: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "delivery-status needs Python 3.10 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || :)." >&2; \
-	  echo "Name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	  echo "delivery-status needs Python 3.10 or newer, and '$(PYTHON)' is older or missing." >&2; \
+	  echo "Name one that is there: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "making $(VENV) (a minute or two, first time only)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# The pip that comes with older Pythons knows neither dependency groups nor constraints of a build.

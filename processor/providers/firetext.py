@@ -77,7 +77,7 @@ def _reason(native: str, means: Means, code: str | None, time: str | None) -> Re
     if means.permanence is None and (code is None or means.status is not Status.PENDING):
         return None
     # Codes have three digits; a number in JSON has lost its zeros.
-    permanence, category = CODES.get((code or "").zfill(3) if code else "", (means.permanence, Category.UNDEFINED))
+    permanence, category = CODES.get(code.zfill(3) if code else "", (means.permanence, Category.UNDEFINED))
     if means.status is Status.PENDING:
         permanence = Permanence.TRANSIENT
     text = f"time {time}" if time is not None else None

@@ -123,7 +123,7 @@ TABLE: dict[str, Means | None] = {
 _SAYS_NOTHING = ("EXPIRED_DLR_UNKNOWN",)
 
 #: "REJECTED_DESTINATION" was the name of "REJECTED_DESTINATION_BLOCKLISTED", whose id is 14.
-_BLOCKLISTED_ID = 14
+_BLOCKLISTED_ID = (14, "14")
 
 _P = Permanence.PERMANENT
 _G = Permanence.GAVE_UP
@@ -228,7 +228,7 @@ def read(element: object, context: Context) -> list[Finding]:
     row = _row(name, status)
     if row is None:
         return [Unknown(name)]
-    means = _IGNORED if row == "REJECTED_DESTINATION" and status.get("id") == _BLOCKLISTED_ID else TABLE[row]
+    means = _IGNORED if row == "REJECTED_DESTINATION" and status.get("id") in _BLOCKLISTED_ID else TABLE[row]
     if means is None:
         return [NoStatus(name)]
     native_id = required(report.get("messageId"), "message id ('messageId')")
@@ -277,29 +277,27 @@ def _row(name: str, status: dict[str, Any]) -> str | None:
 
 
 def _reason(name: str, means: Means, status: dict[str, Any], error: dict[str, Any]) -> Reason | None:
+    if means.status not in (Status.FAILED, Status.IGNORED):
+        return None
     code = text_of(error.get("name"))
     if code is not None and code.upper() in _NO_ERROR:
         code = None
-    if means.status not in (Status.FAILED, Status.IGNORED):
-        return None
     text = (text_of(error.get("description")) if code else None) or text_of(status.get("description"))
-    permanence, category = means.permanence, means.category
+    permanence, category = means.permanence, means.category or Category.UNDEFINED
     found = ERRORS.get(code.upper().removeprefix("EC_")) if code else None
-    if found is not None and means.status is Status.FAILED:
-        permanence, kind = found
-        category = category if kind is Category.UNDEFINED else kind
     enhanced = enhanced_code_in(text)
-    if code is not None and means.status is Status.FAILED and isinstance(error.get("permanent"), bool):
-        permanence = Permanence.PERMANENT if error["permanent"] else Permanence.GAVE_UP
-    if found is None and enhanced is not None:
+    if found is not None:
+        category = category if found[1] is Category.UNDEFINED else found[1]
+    elif enhanced is not None:
         category = category_of(enhanced, reply_code_in(text))
-    return Reason(
-        permanence=permanence,
-        category=category or Category.UNDEFINED,
-        code=enhanced or name,
-        provider_code=code,
-        text=text,
-    )
+    # What expired was given up on, whatever the error; and "never sent" has no shades.
+    if code is not None and means.status is Status.FAILED and not name.startswith("EXPIRED"):
+        dead = error.get("permanent")
+        if isinstance(dead, bool):
+            permanence = Permanence.PERMANENT if dead else Permanence.GAVE_UP
+        elif found is not None:
+            permanence = found[0]
+    return Reason(permanence=permanence, category=category, code=enhanced or name, provider_code=code, text=text)
 
 
 ADAPTER = Adapter("infobip", Channel.SMS, TABLE, read, split)

@@ -99,7 +99,7 @@ def test_the_pinned_version_of_faust_is_the_one_that_is_installed():
 
 
 def test_the_version_of_aiokafka_is_held_to_the_one_whose_insides_we_know():
-    assert re.findall(r'"aiokafka([^"]+)"', (ROOT / "pyproject.toml").read_text()) == [">=0.14,<0.15"]
+    assert '"aiokafka>=0.14,<0.15"' in (ROOT / "pyproject.toml").read_text()
     assert version("aiokafka").startswith("0.14.")
 
 
@@ -121,10 +121,8 @@ def test_what_we_use_is_there(owner, name):
 def test_a_fetch_asks_whether_a_partition_is_wanted_and_nothing_else():
     """We give it a container that answers anew each time: membership is all that may be asked of it."""
     assert parameters(Fetcher.fetched_records)[:3] == ["self", "partitions", "timeout"]
-    source = inspect.getsource(Fetcher.fetched_records)
-    uses = re.findall(r".*\bpartitions\b.*", source.split('"""')[-1])
-    assert uses
-    assert all("not in partitions" in use for use in uses), uses
+    code = re.sub(r"#.*", "", inspect.getsource(Fetcher.fetched_records).split('"""')[-1])
+    assert re.findall(r".*\bpartitions\b.*", code) == ["                if partitions and tp not in partitions:"]
 
 
 def test_a_waiting_fetch_is_woken_by_notifying_its_waiter():
@@ -135,18 +133,17 @@ def test_faust_takes_its_consumer_and_producer_from_the_transport():
     assert issubclass(chunks.ChunkTransport, driver.Transport)
     assert driver.Transport.Consumer is driver.Consumer
     assert driver.Transport.Producer is driver.Producer
-    assert (
-        "self.Consumer(" in inspect.getsource(driver.Transport.create_consumer.__wrapped__)
-        if hasattr(driver.Transport.create_consumer, "__wrapped__")
-        else "self.Consumer(" in inspect.getsource(driver.Transport.create_consumer)
-    )
+    assert "self.Consumer(" in inspect.getsource(driver.Transport.create_consumer)
+    assert "self.Producer(" in inspect.getsource(driver.Transport.create_producer)
 
 
 def test_faust_drops_messages_below_what_it_has_read_unless_that_is_none():
     """A chunk's offset is where it ends; `_read_offset` is set to None so that Faust lets every chunk through."""
     source = inspect.getsource(faust_consumer.Consumer._drain_messages)
-    assert "self.getmany(timeout=" in source
-    assert "r_offset is None or offset > r_offset" in source
+    assert "getmany(timeout=" in source
+    assert "get_read_offset = self._read_offset.__getitem__" in source
+    assert "if r_offset is None or offset >= r_offset:" in source
+    assert "if gap > 1 and r_offset:" in source
 
 
 def test_faust_gives_a_crash_to_whoever_waits_for_it():
@@ -156,7 +153,7 @@ def test_faust_gives_a_crash_to_whoever_waits_for_it():
 
 
 def test_a_message_takes_the_parameters_that_a_chunk_is_wrapped_with():
-    assert parameters(ConsumerMessage) == [
+    assert [name for name in parameters(ConsumerMessage) if not name.startswith("time_")] == [
         "topic",
         "partition",
         "offset",
@@ -169,10 +166,6 @@ def test_a_message_takes_the_parameters_that_a_chunk_is_wrapped_with():
         "serialized_key_size",
         "serialized_value_size",
         "tp",
-        "time_in",
-        "time_out",
-        "time_total",
-        "stream_meta",
         "generation_id",
     ]
 

@@ -1,0 +1,250 @@
+"""Read SendGrid's Event Webhook: a JSON array of events; also one event alone, JSON Lines, and the old form body.
+
+Source: Twilio SendGrid docs, "Event Webhook Reference", "Bounces and blocks", "Bounce classification", 2026-08.
+
+A bounce is final whatever its code. Its `type` says what SendGrid made of it: "bounce" puts the address on the
+suppression list, "blocked" does not, for the server refused the message and not the address. A drop was never
+attempted: for an address on one of SendGrid's lists it is no failure, but a message that was never to be sent.
+
+`sg_message_id` is the id that the API gave (`X-Message-Id`), a dot, and a part of SendGrid's own that differs from event
+to event; one id covers all recipients of a request. So the first part and the recipient name the message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import (
+    Adapter,
+    Context,
+    Finding,
+    Means,
+    NoStatus,
+    PayloadError,
+    Unknown,
+    elements_of,
+)
+from processor.providers.fields import (
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    part_of,
+    required,
+    text_of,
+    time_of,
+    time_of_epoch,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+
+_UNSUBSCRIBED = Means(Status.IGNORED, category=Category.DENYLISTED)
+
+#: By event; a bounce by "bounce/type", a drop by "dropped/reason", both in lower case. The row without the second word
+#: is for a second word that has no row of its own.
+TABLE: dict[str, Means | None] = {
+    # Received, and ready to be delivered.
+    "processed": Means(Status.TAKEN_INTO_ACCOUNT),
+    # The receiving server temporarily rejected it; SendGrid tries for up to 72 hours.
+    "deferred": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # Delivered to the receiving server.
+    "delivered": Means(Status.SENT),
+    # The receiving server could not or would not accept it, for good: the address is suppressed from now on.
+    "bounce": Means(Status.FAILED, Permanence.PERMANENT),
+    "bounce/bounce": Means(Status.FAILED, Permanence.PERMANENT),
+    # The receiving server would not accept the message for a time; the address is not suppressed.
+    "bounce/blocked": Means(Status.FAILED, Permanence.GAVE_UP, Category.REFUSED),
+    # Deferred for 72 hours.
+    "bounce/expired": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+    # Dropped: SendGrid did not try to deliver it. Reasons beyond these are SendGrid's own refusals.
+    "dropped": Means(Status.FAILED, Permanence.PERMANENT),
+    # The address bounced before.
+    "dropped/bounced address": Means(Status.IGNORED, category=Category.QUARANTINED),
+    # The recipient unsubscribed, globally or from the group.
+    "dropped/unsubscribed address": _UNSUBSCRIBED,
+    "dropped/group unsubscribe": _UNSUBSCRIBED,
+    # The recipient reported spam before.
+    "dropped/spam reporting address": _UNSUBSCRIBED,
+    # The address is malformed.
+    "dropped/invalid": Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN),
+    # The header X-SMTPAPI is not JSON.
+    "dropped/invalid smtpapi header": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # SendGrid's own spam checker.
+    "dropped/spam content": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # The account has no credits left.
+    "dropped/recipient list over package quota": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # Its time ran out before it could be tried.
+    "dropped/expired": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+    # Engagement.
+    "open": None,
+    "click": None,
+    "spamreport": None,
+    "unsubscribe": None,
+    "group_unsubscribe": None,
+    "group_resubscribe": None,
+    # The account was suspended, banned or released: no message.
+    "account_status_change": None,
+}
+
+#: How a drop's reason begins -> its row; the documentation and the traffic add details to some.
+_DROPS: tuple[tuple[str, str], ...] = tuple(
+    sorted(
+        ((row.partition("/")[2], row) for row in TABLE if row.startswith("dropped/")),
+        key=lambda pair: -len(pair[0]),
+    )
+)
+
+#: Kind of reason by `bounce_classification`, as the webhook and the statistics API spell it; None: the codes speak.
+CLASSIFICATIONS: dict[str, Category | None] = {
+    "invalid address": Category.USER_UNKNOWN,
+    "technical": Category.UNREACHABLE,
+    "technical failure": Category.UNREACHABLE,
+    "content": Category.REFUSED,
+    "reputation": Category.REFUSED,
+    "frequency/volume": Category.REFUSED,
+    "frequency or volume too high": Category.REFUSED,
+    "mailbox unavailable": None,  # full, disabled, or busy
+    "unclassified": None,
+}
+
+#: Where the API's id ends in `sg_message_id`: the old ids have dots of their own.
+_SUFFIX = re.compile(r"\.(?:filter|recvd|ismtpd|geopod)")
+#: What the host of a Message-ID of SendGrid's own making has in its name.
+_OWN_HOST = "ismtpd"
+#: An event has some twenty fields and our own; a body with more is an attack on memory.
+_MAX_FIELDS = 500
+#: Seconds since 1970 are below this until the year 5138; what is above are milliseconds.
+_MILLISECONDS = 100_000_000_000
+
+
+def split(payload: object) -> Iterable[object]:
+    """Split an array, or a text with one JSON object a line, as the second version of the webhook wrote them."""
+    if isinstance(payload, str) and payload.lstrip().startswith("{"):
+        return (line for line in payload.split("\n") if line.strip())
+    return elements_of(payload)
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one event."""
+    record = _record(element)
+    native = text_of(record.get("event"))
+    if native is None:
+        raise PayloadError("no event name ('event')")
+    native = native.lower()
+    if native not in TABLE or "/" in native:
+        return [Unknown(native)]
+    row = _row(native, record)
+    means = TABLE[row]
+    if means is None:
+        return [NoStatus(native)]
+
+    smtp_id = _bare(identifier(record.get("smtp-id")))
+    native_id = identifier(record.get("sg_message_id")) or smtp_id
+    if native_id is None:
+        # The earliest drops have nothing else; such an event stands alone.
+        native_id = required(record.get("sg_event_id"), "message id ('sg_message_id' or 'smtp-id')")
+    recipient = identifier(record.get("email"))
+    # Custom arguments are merged into the event; gateways may keep them apart.
+    places = record, part_of(record, "unique_args"), part_of(record, "custom_args")
+    own = own_id(context.message_id_names, *places)
+    return [
+        Event(
+            time=_time(record.get("timestamp")) or context.received,
+            message_id=message_key("sendgrid", _request_id(native_id), own, recipient, shared=own is None),
+            channel=Channel.EMAIL,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, *places),
+            provider="sendgrid",
+            provider_message_id=native_id,
+            recipient=recipient,
+            reason=_reason(row, means, record),
+        )
+    ]
+
+
+def _record(element: object) -> dict[str, Any]:
+    if isinstance(element, str):
+        if element.lstrip().startswith("{"):
+            try:
+                return object_of(orjson.loads(element))
+            except orjson.JSONDecodeError as error:
+                raise PayloadError(f"broken JSON: {error}") from None
+        if "event=" in element:
+            return dict(parse_qsl(element, max_num_fields=_MAX_FIELDS))
+    return object_of(element)
+
+
+def _row(native: str, record: dict[str, Any]) -> str:
+    if native == "bounce":
+        kind = text_of(record.get("type"))
+        row = f"bounce/{kind.lower()}" if kind else native
+        return row if row in TABLE else native
+    if native == "dropped":
+        # The cause is the reason; some old events have it in `type`.
+        for name in ("reason", "type"):
+            cause = (text_of(record.get(name)) or "").lower()
+            for words, row in _DROPS:
+                if cause.startswith(words):
+                    return row
+    return native
+
+
+def _bare(smtp_id: str | None) -> str | None:
+    return smtp_id.strip("<>") or None if smtp_id else None
+
+
+def _request_id(native_id: str) -> str:
+    """Give the part of an id that all events of a request share."""
+    local, _, host = native_id.partition("@")
+    if host:
+        return local if _OWN_HOST in host or host == "sendgrid.com" else native_id
+    suffix = _SUFFIX.search(native_id)
+    return native_id[: suffix.start()] if suffix else native_id.partition(".")[0] or native_id
+
+
+def _time(value: object) -> Any:
+    if isinstance(value, str) and len(value) <= 40:
+        try:
+            value = float(value)
+        except ValueError:
+            return time_of(value)
+    if isinstance(value, int | float) and value > _MILLISECONDS:
+        value /= 1000
+    return time_of_epoch(value)
+
+
+def _reason(row: str, means: Means, record: dict[str, Any]) -> Reason | None:
+    if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
+        return None
+    text = text_of(record.get("response")) or text_of(record.get("reason"))
+    in_text = enhanced_code_in(text)
+    code = enhanced_code_in(text_of(record.get("status")))
+    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
+        # "5.0.0" says nothing but the class; the server's own words may say more.
+        code = in_text
+    reply = reply_code_in(text)
+    if means.status is Status.SENT:
+        # The answer to a success is kept as evidence ("250 OK id=...").
+        return Reason(code=code, provider_code=reply, text=text) if text else None
+    if means.status is Status.IGNORED:
+        return Reason(category=means.category, code=code or row, text=text)
+    permanence = means.permanence
+    if means.status is Status.FAILED and permanence is not None:
+        permanence = permanence_of(None if row.endswith("/expired") else code, permanence)
+    label = text_of(record.get("bounce_classification"))
+    category = CLASSIFICATIONS.get(label.lower()) if label else None
+    if category is None:
+        category = category_of(code, reply)
+    if category is Category.UNDEFINED and means.category is not None:
+        category = means.category
+    return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
+
+
+ADAPTER = Adapter("sendgrid", Channel.EMAIL, TABLE, read, split)

@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Iterable
 from importlib import import_module
 
+import msgspec
 import orjson
 
 from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Permanence, Status
 from processor.providers.adapter import (
     Adapter,
     Context,
@@ -22,18 +25,36 @@ from processor.providers.adapter import (
     Unknown,
     Unreadable,
 )
+from processor.providers.phrases import category_of_text
 
 #: The files beside this one; a file's name is the provider's name on the wire.
 PROVIDERS = (
+    "aws_eum_sms",
+    "aws_sns_sms",
+    "bandwidth",
     "brevo",
+    "firetext",
+    "infobip",
+    "jasmin",
+    "kannel",
     "kumomta",
+    "mailgun",
     "mailjet",
+    "messagebird",
+    "mmg",
+    "plivo",
+    "postfix",
     "postmark",
+    "powermta",
     "resend",
+    "sendgrid",
     "ses",
+    "sinch",
     "smpp",
     "sparkpost",
+    "telnyx",
     "twilio",
+    "vonage",
 )
 
 ADAPTERS: dict[str, Adapter] = {name: import_module(f"{__name__}.{name}").ADAPTER for name in PROVIDERS}
@@ -73,12 +94,26 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
     try:
         for element in adapter.split(payload):
             try:
-                findings += adapter.read(element, context)
+                findings += map(qualified, adapter.read(element, context))
             except Exception as error:
                 findings.append(Unreadable(_explain(adapter, error), _quotable(element, payload)))
     except Exception as error:
         findings.append(Unreadable(_explain(adapter, error)))
     return findings or [Unreadable(f"not what {adapter.name} sends: an empty array")]
+
+
+def qualified(finding: Finding) -> Finding:
+    """Give the kind of reason of a failure that its adapter found none for: what its text tells, else UNDEFINED."""
+    if not isinstance(finding, Event):
+        return finding
+    reason = finding.reason
+    if reason is None:
+        if finding.status is Status.FAILED:
+            finding.reason = Reason(category=Category.UNDEFINED)
+    elif reason.category is None or reason.category is Category.UNDEFINED:
+        if finding.status is Status.FAILED or reason.permanence is Permanence.TRANSIENT:
+            finding.reason = msgspec.structs.replace(reason, category=category_of_text(reason.text))
+    return finding
 
 
 def _explain(adapter: Adapter, error: Exception) -> str:

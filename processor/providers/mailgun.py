@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 
@@ -32,12 +31,12 @@ from processor.providers.adapter import (
     Unknown,
     elements_of,
 )
+from processor.providers.carried import fields_of
 from processor.providers.fields import (
     MAX_TEXT,
     bare_address,
     identifier,
     message_key,
-    object_of,
     own_id,
     part_of,
     required,
@@ -116,8 +115,8 @@ _ALIASES = {"permanent_fail": ("failed", "permanent"), "temporary_fail": ("faile
 _SEVERITY_OF_LEVEL = {"warn": "temporary", "error": "permanent"}
 #: Where legacy webhooks have the Message-ID: as a field in either case, or among the headers.
 _LEGACY_IDS = ("Message-Id", "message-id", "Message-ID")
-#: A legacy webhook has some thirty fields and our own; a body with more is an attack on memory.
-_MAX_FIELDS = 500
+#: Event names; the other rows are told apart by more than the name.
+_NATIVE = frozenset(row for row in TABLE if " " not in row and "/" not in row)
 
 
 def split(payload: object) -> Iterable[object]:
@@ -129,9 +128,7 @@ def split(payload: object) -> Iterable[object]:
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one event."""
-    if isinstance(element, str) and "event=" in element:
-        element = dict(parse_qsl(element, max_num_fields=_MAX_FIELDS))
-    record = object_of(element)
+    record = fields_of(element)
     data = record["event-data"] if isinstance(record.get("event-data"), dict) else record
     native = text_of(data.get("event"))
     if native is None:
@@ -169,10 +166,10 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _row(native: str, data: dict[str, Any], status: dict[str, Any]) -> str:
-    """Name the row of an event; what is in no table is named as it came."""
+    """Name the row of an event, or something that is no row."""
     native, severity = _ALIASES.get(native, (native, None))
     if native not in ("failed", "dropped"):
-        return native if " " not in native and "/" not in native else f"{native}?"
+        return native if native in _NATIVE else f"event {native}"
     code = text_of(status.get("code")) or text_of(data.get("code"))
     general = native
     if native == "failed":

@@ -195,7 +195,11 @@ def _reason(record: dict[str, Any], row: str, means: Means, error: str) -> Reaso
     if category is Category.UNDEFINED:
         category = RELATED_TO.get((text_of(record.get("error_related_to")) or "").lower(), category)
     return Reason(
-        permanence=permanence, category=category, code=code or row, provider_code=reply, text=text or error or None
+        permanence=permanence,
+        category=category,
+        code=code or error or row,
+        provider_code=reply,
+        text=text or error or None,
     )
 
 

@@ -9,6 +9,7 @@ import re
 
 from processor.domain.reason import Category
 from processor.domain.status import Permanence
+from processor.providers.phrases import category_of_text, correction_of
 
 _C = Category
 
@@ -20,6 +21,7 @@ ENHANCED: dict[str, Category] = {
     "1.2": _C.INVALID_DOMAIN,  # bad destination system address
     "1.3": _C.USER_UNKNOWN,  # bad destination mailbox address syntax
     "1.4": _C.USER_UNKNOWN,  # destination mailbox address ambiguous
+    "1.5": _C.UNDEFINED,  # destination address valid: a success
     "1.6": _C.USER_UNKNOWN,  # destination mailbox has moved, no forwarding address
     "1.7": _C.REFUSED,  # bad sender's mailbox address syntax
     "1.8": _C.REFUSED,  # bad sender's system address
@@ -36,6 +38,7 @@ ENHANCED: dict[str, Category] = {
     "3.3": _C.REFUSED,  # system not capable of selected features
     "3.4": _C.REFUSED,  # message too big for system
     "3.5": _C.UNREACHABLE,  # system incorrectly configured
+    "3.6": _C.UNDEFINED,  # requested priority was changed: a success (RFC 6710)
     "4.0": _C.UNREACHABLE,  # other or undefined network or routing status
     "4.1": _C.UNREACHABLE,  # no answer from host
     "4.2": _C.UNREACHABLE,  # bad connection
@@ -44,9 +47,55 @@ ENHANCED: dict[str, Category] = {
     "4.5": _C.UNREACHABLE,  # mail system congestion
     "4.6": _C.UNREACHABLE,  # routing loop detected
     "4.7": _C.UNREACHABLE,  # delivery time expired
+    "5.0": _C.REFUSED,  # other or undefined protocol status
+    "5.1": _C.REFUSED,  # invalid command
+    "5.2": _C.REFUSED,  # syntax error
+    "5.3": _C.REFUSED,  # too many recipients
+    "5.4": _C.REFUSED,  # invalid command arguments
+    "5.5": _C.REFUSED,  # wrong protocol version
+    "5.6": _C.REFUSED,  # authentication exchange line is too long (RFC 4954)
+    "6.0": _C.REFUSED,  # other or undefined media error
+    "6.1": _C.REFUSED,  # media not supported
+    "6.2": _C.REFUSED,  # conversion required and prohibited
+    "6.3": _C.REFUSED,  # conversion required but not supported
+    "6.4": _C.REFUSED,  # conversion with loss performed
+    "6.5": _C.REFUSED,  # conversion failed
+    "6.6": _C.REFUSED,  # message content not available (RFC 4468)
+    "6.7": _C.REFUSED,  # non-ASCII addresses not permitted for that sender or recipient (RFC 6531)
+    "6.8": _C.REFUSED,  # UTF-8 string reply is required, but not permitted (RFC 6531)
+    "6.9": _C.REFUSED,  # UTF-8 header message cannot be transferred (RFC 6531)
+    "6.10": _C.REFUSED,  # the same as 6.8 (RFC 6531)
+    "7.0": _C.REFUSED,  # other or undefined security status
+    "7.1": _C.REFUSED,  # delivery not authorized, message refused
+    "7.2": _C.REFUSED,  # mailing list expansion prohibited
+    "7.3": _C.REFUSED,  # security conversion required but not possible
+    "7.4": _C.REFUSED,  # security features not supported
+    "7.5": _C.REFUSED,  # cryptographic failure
+    "7.6": _C.REFUSED,  # cryptographic algorithm not supported
+    "7.7": _C.REFUSED,  # message integrity failure
+    "7.8": _C.REFUSED,  # authentication credentials invalid (RFC 4954)
+    "7.9": _C.REFUSED,  # authentication mechanism is too weak (RFC 4954)
+    "7.10": _C.REFUSED,  # encryption needed (RFC 5248)
+    "7.11": _C.REFUSED,  # encryption required for requested authentication mechanism (RFC 4954)
+    "7.12": _C.REFUSED,  # a password transition is needed (RFC 4954)
     "7.13": _C.ACCOUNT_DISABLED,  # user account disabled (RFC 5248)
+    "7.14": _C.REFUSED,  # trust relationship required (RFC 5248)
+    "7.15": _C.REFUSED,  # priority level is too low (RFC 6710)
+    "7.16": _C.REFUSED,  # message is too big for the specified priority (RFC 6710)
     "7.17": _C.USER_UNKNOWN,  # mailbox owner has changed (RFC 7293)
     "7.18": _C.INVALID_DOMAIN,  # domain owner has changed (RFC 7293)
+    "7.19": _C.REFUSED,  # RRVS test cannot be completed (RFC 7293)
+    "7.20": _C.REFUSED,  # no passing DKIM signature found (RFC 7372)
+    "7.21": _C.REFUSED,  # no acceptable DKIM signature found (RFC 7372)
+    "7.22": _C.REFUSED,  # no valid author-matched DKIM signature found (RFC 7372)
+    "7.23": _C.REFUSED,  # SPF validation failed (RFC 7372)
+    "7.24": _C.REFUSED,  # SPF validation error (RFC 7372)
+    "7.25": _C.REFUSED,  # reverse DNS validation failed (RFC 7372)
+    "7.26": _C.REFUSED,  # multiple authentication checks failed (RFC 7372)
+    "7.27": _C.REFUSED,  # sender address has null MX (RFC 7505)
+    "7.28": _C.REFUSED,  # mail flood detected
+    "7.29": _C.REFUSED,  # ARC validation failure (RFC 8617)
+    "7.30": _C.REFUSED,  # REQUIRETLS support required (RFC 8689)
 }
 
 #: Kind of reason by subject alone, for details that the table above does not know.
@@ -179,6 +228,14 @@ COMMAND_STATUS: dict[int, tuple[str, Permanence, Category]] = {
     0xC2: ("ESME_RINVPARLEN", _PERMANENT, _C.REFUSED),  # invalid parameter length
     0xC3: ("ESME_RMISSINGOPTPARAM", _PERMANENT, _C.REFUSED),  # expected optional parameter missing
     0xC4: ("ESME_RINVOPTPARAMVAL", _PERMANENT, _C.REFUSED),  # invalid optional parameter value
+    # SMPP 5.0 section 4.7.6 adds the following, and some for broadcasting, which is not what is done here.
+    0x100: ("ESME_RSERTYPUNAUTH", _PERMANENT, _C.REFUSED),  # not authorised to use the service type
+    0x101: ("ESME_RPROHIBITED", _PERMANENT, _C.REFUSED),  # prohibited from using the operation
+    0x102: ("ESME_RSERTYPUNAVAIL", _GAVE_UP, _C.UNREACHABLE),  # service type is unavailable
+    0x103: ("ESME_RSERTYPDENIED", _PERMANENT, _C.REFUSED),  # service type is denied
+    0x104: ("ESME_RINVDCS", _PERMANENT, _C.REFUSED),  # invalid data coding scheme
+    0x105: ("ESME_RINVSRCADDRSUBUNIT", _PERMANENT, _C.REFUSED),  # source address sub unit is invalid
+    0x106: ("ESME_RINVDSTADDRSUBUNIT", _PERMANENT, _C.USER_UNKNOWN),  # destination address sub unit is invalid
     0xFE: ("ESME_RDELIVERYFAILURE", _PERMANENT, _C.UNREACHABLE),  # delivery failure
     0xFF: ("ESME_RUNKNOWNERR", _GAVE_UP, _C.UNDEFINED),  # unknown error
 }
@@ -202,13 +259,26 @@ def reply_code_in(text: str | None) -> str | None:
     return match[1] if match else None
 
 
-def category_of(enhanced_code: str | None, reply_code: str | None) -> Category:
-    """Give the kind of reason that codes stand for: the enhanced code first, then the reply code, else UNDEFINED."""
+#: Reply codes that name a group of reasons, or are used for all of them: words that are known say which it is.
+_VAGUE = frozenset({"421", "450", "451", "452", "550", "551", "552", "553", "554"})
+
+
+def category_of(enhanced_code: str | None, reply_code: str | None, text: str | None = None) -> Category:
+    """Give the kind of reason that codes and text stand for, else UNDEFINED.
+
+    The enhanced code comes first, unless the text is known to belong to another sense of it; then the reply code, or
+    where that is vague the text; then the text. Without a text the codes alone decide.
+    """
     if enhanced_code is not None:
-        found = ENHANCED.get(enhanced_code[2:]) or ENHANCED_SUBJECT.get(enhanced_code[2:3])
+        found = correction_of(enhanced_code, text) if text else None
+        found = found or ENHANCED.get(enhanced_code[2:]) or ENHANCED_SUBJECT.get(enhanced_code[2:3])
         if found is not None and found is not Category.UNDEFINED:
             return found
-    return REPLY.get(reply_code or "", Category.UNDEFINED)
+    found = REPLY.get(reply_code or "", Category.UNDEFINED)
+    if found is Category.UNDEFINED or reply_code in _VAGUE:
+        told = category_of_text(text)
+        return found if told is Category.UNDEFINED else told
+    return found
 
 
 def permanence_of(enhanced_code: str | None, label: Permanence) -> Permanence:
@@ -223,3 +293,33 @@ def permanence_of(enhanced_code: str | None, label: Permanence) -> Permanence:
     if enhanced_code.startswith("4") or enhanced_code.endswith(".4.7"):
         return Permanence.GAVE_UP
     return Permanence.PERMANENT if enhanced_code.startswith("5") else label
+
+
+def qualify(  # noqa: PLR0913 - each is a place where a provider may say it
+    label: Permanence,
+    *,
+    own: Category | None = None,
+    enhanced_code: str | None = None,
+    reply_code: str | None = None,
+    row: tuple[Permanence, Category] | None = None,
+    text: str | None = None,
+) -> tuple[Permanence, Category]:
+    """Say how final a failure is and of what kind, from all that a provider said. What no rule covers is UNDEFINED.
+
+    Args:
+        label: what the native status says; TRANSIENT stays, for only the status knows whether it is still trying.
+        own: the provider's own classification. It comes first.
+        enhanced_code: then this, and it wins over the label (`permanence_of`).
+        reply_code: then this.
+        row: then the row of a table of codes: SMPP, GSM/MAP, or the provider's own numbers.
+        text: then what the text tells in known words (`phrases`).
+    """
+    permanence = label
+    if label is not Permanence.TRANSIENT:
+        permanence = permanence_of(enhanced_code, row[0] if row is not None else label)
+    if own is not None and own is not Category.UNDEFINED:
+        return permanence, own
+    category = category_of(enhanced_code, reply_code, text if row is None else None)
+    if category is Category.UNDEFINED and row is not None:
+        category = row[1] if row[1] is not Category.UNDEFINED else category_of_text(text)
+    return permanence, category

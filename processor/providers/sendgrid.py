@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 
@@ -32,10 +31,10 @@ from processor.providers.adapter import (
     Unknown,
     elements_of,
 )
+from processor.providers.carried import fields_of
 from processor.providers.fields import (
     identifier,
     message_key,
-    object_of,
     own_id,
     part_of,
     required,
@@ -118,8 +117,6 @@ CLASSIFICATIONS: dict[str, Category | None] = {
 _SUFFIX = re.compile(r"\.(?:filter|recvd|ismtpd|geopod)")
 #: What the host of a Message-ID of SendGrid's own making has in its name.
 _OWN_HOST = "ismtpd"
-#: An event has some twenty fields and our own; a body with more is an attack on memory.
-_MAX_FIELDS = 500
 #: Seconds since 1970 are below this until the year 5138; what is above are milliseconds.
 _MILLISECONDS = 100_000_000_000
 
@@ -170,15 +167,12 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _record(element: object) -> dict[str, Any]:
-    if isinstance(element, str):
-        if element.lstrip().startswith("{"):
-            try:
-                return object_of(orjson.loads(element))
-            except orjson.JSONDecodeError as error:
-                raise PayloadError(f"broken JSON: {error}") from None
-        if "event=" in element:
-            return dict(parse_qsl(element, max_num_fields=_MAX_FIELDS))
-    return object_of(element)
+    if isinstance(element, str) and element.lstrip().startswith("{"):
+        try:
+            element = orjson.loads(element)
+        except orjson.JSONDecodeError as error:
+            raise PayloadError(f"broken JSON: {error}") from None
+    return fields_of(element)
 
 
 def _row(native: str, record: dict[str, Any]) -> str:

@@ -228,7 +228,7 @@ def _batch_finding(subject: Subject, status: Any, recipient: object) -> Finding:
         about = object_of(status)
         return _finding(subject, text_of(about.get("status")), identifier(recipient), text_of(about.get("code")), None)
     except PayloadError as error:
-        return Unreadable(f"one of several statuses: {error}", [status, recipient])
+        return Unreadable(f"one recipient of a batch: {error}")
 
 
 def _conversation(envelope: dict[str, Any], report: dict[str, Any], context: Context) -> list[Finding]:

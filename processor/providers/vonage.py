@@ -75,8 +75,6 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "13": (_P, _C.REFUSED),  # subscriber age restriction
     "14": (_P, _C.REFUSED),  # number blocked by the carrier: no SMS on the plan
     "15": (_G, _C.REFUSED),  # prepaid: insufficient funds of the recipient
-    "39": (_P, _C.REFUSED),  # illegal sender address, in North America
-    "41": (_P, _C.REFUSED),  # sender not registered or verified (10DLC, toll-free)
     "50": (_P, _C.REFUSED),  # entity filter: entity-id incorrect or missing (India)
     "51": (_P, _C.REFUSED),  # header filter: header id incorrect or missing (India)
     "52": (_P, _C.REFUSED),  # content filter: content-id incorrect or missing (India)

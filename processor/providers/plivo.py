@@ -1,0 +1,120 @@
+"""Read Plivo message status callbacks: a form body, or the same fields as JSON.
+
+A long message has one callback for each part; `ParentMessageUUID` is the id that the API gave to the whole of it.
+
+Source: Plivo docs, "Message status callbacks" (parameters and states) and "Messaging error codes", 2026-08.
+
+All times are without a zone, so the record's is taken; that of the report goes into the reason's text. Our own ids
+travel in the callback address's query, which Plivo hands back among the parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
+from processor.providers.carried import fields_of
+from processor.providers.fields import identifier, message_key, own_id, required, text_of
+
+TABLE: dict[str, Means | None] = {
+    # Accepted by the API, and queued.
+    "queued": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Handed to the carrier; it may stay so, where a carrier sends no reports.
+    "sent": Means(Status.SENT),
+    # The carrier reports that it was delivered.
+    "delivered": Means(Status.RECEIVED_ON_MOBILE),
+    # The carrier reports that it was not.
+    "undelivered": Means(Status.FAILED, Permanence.PERMANENT),
+    # It could not be handed to the carrier.
+    "failed": Means(Status.FAILED, Permanence.PERMANENT),
+    # Plivo refused it: an invalid number, or the account's credit.
+    "rejected": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
+    # WhatsApp: the recipient opened it. Engagement, not delivery.
+    "read": None,
+    # Inbound.
+    "received": None,
+}
+
+_P = Permanence.PERMANENT
+_G = Permanence.GAVE_UP
+_C = Category
+
+#: How final and of what kind, by ErrorCode. A code without a row has its status's own permanence, and is UNDEFINED.
+ERRORS: dict[str, tuple[Permanence, Category]] = {
+    "10": (_P, _C.REFUSED),  # invalid message, says the carrier
+    "20": (_G, _C.UNREACHABLE),  # network error of the carrier
+    "30": (_P, _C.REFUSED),  # spam detected
+    "40": (_P, _C.REFUSED),  # invalid source number
+    "50": (_P, _C.USER_UNKNOWN),  # invalid destination number
+    "60": (_P, _C.REFUSED),  # loop detected
+    "70": (_P, _C.USER_UNKNOWN),  # destination permanently unavailable
+    "80": (_G, _C.NOT_CONNECTED),  # destination temporarily unavailable: off, or out of coverage
+    "90": (_G, _C.UNREACHABLE),  # no route available
+    "100": (_P, _C.REFUSED),  # prohibited by the carrier: no SMS in that network
+    "110": (_P, _C.REFUSED),  # message too long
+    "200": (_P, _C.DENYLISTED),  # blocked by STOP from the destination number
+    "201": (_P, _C.REFUSED),  # US toll-free numbers may not send to Canada
+    "300": (_G, _C.UNREACHABLE),  # failed to dispatch
+    "420": (_G, _C.UNREACHABLE),  # message expired in the queue
+    "450": (_P, _C.REFUSED),  # destination country barred
+    "900": (_G, _C.REFUSED),  # insufficient credit of the account
+    "910": (_P, _C.REFUSED),  # account disabled
+    "1000": (_G, _C.UNDEFINED),  # unknown error
+}
+
+_NO_ERROR = ("0", "000")
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one callback."""
+    fields = fields_of(element)
+    # The message resource of the API has the same in snake case.
+    native = text_of(fields.get("Status")) or text_of(fields.get("status")) or text_of(fields.get("message_state"))
+    if native is None:
+        if "Text" in fields or "Media0" in fields or "Body" in fields:
+            return [NoStatus("inbound message")]
+        raise PayloadError("no status ('Status')")
+    native = native.lower()
+    if native not in TABLE:
+        return [Unknown(native)]
+    means = TABLE[native]
+    if means is None:
+        return [NoStatus(native)]
+    native_id = required(
+        fields.get("ParentMessageUUID") or fields.get("MessageUUID") or fields.get("message_uuid"),
+        "message id ('MessageUUID')",
+    )
+    own = own_id(context.message_id_names, fields)
+    return [
+        Event(
+            time=context.received,
+            message_id=message_key("plivo", native_id, own, None, shared=False),
+            channel=Channel.SMS,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, fields),
+            provider="plivo",
+            provider_message_id=native_id,
+            recipient=identifier(fields.get("To") or fields.get("to_number")),
+            reason=_reason(means, fields),
+        )
+    ]
+
+
+def _reason(means: Means, fields: dict[str, Any]) -> Reason | None:
+    if means.permanence is None:
+        return None
+    code = text_of(fields.get("ErrorCode")) or text_of(fields.get("error_code"))
+    code = None if code in _NO_ERROR else code
+    permanence, category = ERRORS.get(code or "", (means.permanence, means.category or Category.UNDEFINED))
+    told = [text_of(fields.get("ErrorMessage"))]
+    part, reported = text_of(fields.get("PartInfo")), text_of(fields.get("DeliveryReportTime"))
+    told.append(f"part {part}" if part else None)
+    told.append(f"carrier's report of {reported}" if reported else None)
+    text = "; ".join(words for words in told if words)
+    return Reason(permanence=permanence, category=category, provider_code=code, text=text_of(text))
+
+
+ADAPTER = Adapter("plivo", Channel.SMS, TABLE, read)

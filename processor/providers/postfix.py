@@ -1,0 +1,353 @@
+"""Read Postfix's log: lines of syslog (RFC 3164, RFC 5424, RFC 3339 times), bare lines, and log shippers' JSON objects.
+
+Source: Postfix's source code (bounce, defer, sent, verify and log_adhoc in src/global; qmgr_active.c) and its
+FILTER_README, ADDRESS_VERIFICATION_README and postconf(5), 3.11.
+
+Only the delivery agents' lines (`to=<…>, …, status=…`) are reports on a message. A line "host … said: 4xx" without `to=`
+is one server of several; a rejection (NOQUEUE, milter-reject) is of mail that never was a message here.
+
+A queue id covers all recipients of a message, so a message is named by its id and its recipient: the address that we
+sent to (`orig_to`), not what an alias made of it. The id is our own where headers are logged (header_checks with INFO),
+else the Message-ID, as the cleanup line tells it for its queue id; else the queue id. Lines of one message are in one
+payload, or close to each other in one partition; the memory that joins them is best effort (`adapter.Memory`), so who
+needs stable names publishes each host's log to one partition. Short queue ids are used again after `removed`, and then
+their memory is gone.
+
+How final a failure is comes from the status, and its shade from `dsn=`: "bounced" is permanent unless it says 4.x.x.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import (
+    Adapter,
+    Context,
+    Finding,
+    Means,
+    Memory,
+    NoStatus,
+    PayloadError,
+    Unknown,
+    elements_of,
+)
+from processor.providers.fields import (
+    MAX_ID,
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    text_of,
+    time_of,
+    time_of_epoch,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of
+
+TABLE: dict[str, Means | None] = {
+    # The next server accepted it, or it was put into a mailbox here.
+    "sent": Means(Status.SENT),
+    # A content filter took it, and hands it back under another queue id: it has not left yet.
+    "sent (content filter)": Means(Status.TAKEN_INTO_ACCOUNT),
+    # An alias or .forward made a new message of it, which has not left yet.
+    "sent (forwarded)": Means(Status.TAKEN_INTO_ACCOUNT),
+    # One attempt failed; it stays in the queue.
+    "deferred": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # soft_bounce=yes: it would have bounced, but stays in the queue.
+    "SOFTBOUNCE": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # Refused for good; the sender is told.
+    "bounced": Means(Status.FAILED, Permanence.PERMANENT),
+    # It exceeded its lifetime in the queue: for all recipients that were still deferred.
+    "expired": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
+    # An operator expired it (postsuper -e). Since 3.5.
+    "force-expired": Means(Status.CANCELED),
+    # An operator deleted it (postsuper -d): for all recipients that were still deferred.
+    "removed by postsuper": Means(Status.CANCELED),
+    # Probes of an address: there is no message. ("undeliverable-but-not-cached" is not documented, so it is unknown.)
+    "deliverable": None,
+    "undeliverable": None,
+}
+
+# What a bare line begins with: a queue id, what stands in its place, or words of the daemons about no message.
+_BARE = re.compile(
+    r"(?:[0-9A-Za-z]{5,25}|proxy-(?:accept|reject)): |connect (?:to|from) |disconnect from |daemon started "
+    r"|(?:lost connection|timeout|improper command pipelining) after |\w{1,20} TLS connection established "
+)
+# RFC 5424: "<22>1 time host program pid msgid structured-data line". Structured data is bounded.
+_RFC5424 = re.compile(
+    r"<\d{1,3}>1 (\S{1,50}) (\S{1,255}) (\S{1,100}) \S{1,100} \S{1,100} (?:-|(?:\[[^\]]{0,500}\]){1,9}) ?\ufeff?"
+)
+# All others: a time of any form, a host, then "program[pid]: "; Solaris adds its message id.
+_TAG = re.compile(
+    r"(?:^|\s)(?:([\w./@+-]{1,100})\[\d{1,10}\]|(postfix[\w./-]{0,90})): (?:\[ID \d{1,10} [\w.]{1,30}\] )?"
+)
+_RFC3164 = re.compile(r"(?:<\d{1,3}>)?([A-Z][a-z]{2} [ \d]\d (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d{1,9})?) (\S{1,255})")
+_RFC3339 = re.compile(r"(?:<\d{1,3}>)?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S{0,20}) (\S{1,255})")
+# Where syslog's own part of a line ends, at the latest; what follows may be anybody's text.
+_HEAD = 400
+#: Longer than what syslog carries (rsyslog: 8 KiB); the rest is cut off.
+_MAX_LINE = 10_000
+
+_QUEUED = re.compile(r"([0-9A-Za-z]{5,25}): ")
+_ADDRESS = r"(?:<([^>]{0,600})>|([^\s,<]{1,320}))"
+_DELIVERY = re.compile(
+    rf"to={_ADDRESS}, (?:orig_to={_ADDRESS}, )?(.{{0,800}}?)\bstatus=([\w-]{{1,60}})(?: \((.*))?", re.DOTALL
+)
+_RELAY = re.compile(r"\brelay=([^,]{1,300})")
+_DSN = re.compile(r"\bdsn=(\d\.\d{1,3}\.\d{1,3})")
+_EXPIRED = re.compile(r"from=<[^>]{0,600}>, status=((?:force-)?expired)\b(.{0,100})")
+_MESSAGE_ID = re.compile(r"message-id=<?([^\s<>]{1,500})")
+_LOGGED_HEADER = re.compile(r"(?:info|warning|prepend|replace): header ([!-9;-~]{1,80}): (.{1,400}?) from ")
+# The reply of a server within what Postfix says of it: numbers elsewhere are ports and addresses.
+_REPLY = re.compile(r"(?:^|said: |to talk to me: )([245]\d\d)(?=[ -])")
+# Postfix's own words for a domain that cannot have mail: they come with 5.4.4 or 5.1.0, which say less.
+_NO_DOMAIN = re.compile(r"type=(?:A|AAAA|MX): Host not found(?!, try again)|nullMX|[Dd]omain not found")
+# Ports that FILTER_README and amavis use between Postfix and a content filter, and services named after one.
+_FILTER_RELAY = re.compile(r":100[23]\d$|^[^\[]*(?:spam|filter|amavis|clam|virus|dkim)[^\[]*$", re.IGNORECASE)
+# amavis: "250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as …".
+_FILTER_TEXT = " from MTA("
+
+#: Of one queue id's deferred recipients, so many are remembered: a queue file has no more by default.
+_MAX_RECIPIENTS = 1000
+#: Of one queue id's logged headers, so many.
+_MAX_HEADERS = 20
+#: Names of the parts of a JSON object: filebeat, fluentd, journald, rsyslog, vector.
+_LINE_NAMES = ("message", "MESSAGE", "msg", "log", "line")
+_HOST_NAMES = ("host", "hostname", "_HOSTNAME")
+_PROGRAM_NAMES = ("SYSLOG_IDENTIFIER", "ident", "program", "programname", "appname", "app_name", "syslogtag")
+_TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported")
+
+
+class Line(NamedTuple):
+    """One line of the log, without what syslog put before it."""
+
+    #: "postfix/smtp"; empty in a bare line.
+    program: str
+    host: str
+    text: str
+    time: datetime | None
+    #: The time as it stands there, where it has no zone.
+    naive: str | None
+
+
+def split(payload: object) -> Iterable[object]:
+    """Split a text into its lines, and a JSON array into its items."""
+    if isinstance(payload, str) and "\n" in payload:
+        return [line for line in payload.split("\n") if not line.isspace() and line]
+    return elements_of(payload)
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one line."""
+    line = _line(element) if isinstance(element, str) else _line_in(object_of(element))
+    found = _QUEUED.match(line.text)
+    if found is None:
+        return [NoStatus(line.program)]
+    queue_id, text = found[1], line.text[found.end() :]
+    if text.startswith("to="):
+        return [_delivery(queue_id, text, line, context)]
+    memory = context.memory or Memory()
+    key = f"{line.host} {queue_id}"
+    if text.startswith("from="):
+        expired = _EXPIRED.match(text)
+        if expired is not None:
+            return _ended(expired[1], f"{expired[1]}{expired[2]}", queue_id, line, context)
+    elif text.startswith(("message-id=", "info: ", "warning: ", "prepend: ", "replace: ")):
+        _remember_ids(text, key, memory)
+    elif text == "removed":
+        if line.program.endswith("postsuper"):
+            findings = _ended("removed by postsuper", text, queue_id, line, context) if _deferred(key, memory) else []
+            _forget(key, memory)
+            return findings or [NoStatus(line.program)]
+        _forget(key, memory)
+    elif text.startswith(("client=", "uid=")):
+        # A new message under a queue id that may have been used before.
+        _forget(key, memory)
+    return [NoStatus(line.program or "a line about no delivery")]
+
+
+def _line(text: str) -> Line:
+    text = text[:_MAX_LINE].strip()
+    if _BARE.match(text):
+        return Line("", "", text, None, None)
+    found = _RFC5424.match(text)
+    if found is not None:
+        time = time_of(found[1])
+        return Line(found[3], found[2], text[found.end() :], time, None)
+    tag = _TAG.search(text, 0, _HEAD)
+    if tag is None:
+        raise PayloadError("no line of a mail log (neither a queue id nor 'program[pid]: ')")
+    program, rest = tag[1] or tag[2], text[tag.end() :]
+    head = _RFC3339.match(text)
+    if head is not None:
+        time = time_of(head[1])
+        return Line(program, head[2], rest, time, head[1] if time is None else None)
+    head = _RFC3164.match(text)
+    return Line(program, head[2] if head else "", rest, None, head[1] if head else None)
+
+
+def _line_in(record: dict[str, Any]) -> Line:
+    """Take the line out of a log shipper's object, with what the object says of it."""
+    text = _first(record, _LINE_NAMES)
+    if text is None:
+        raise PayloadError("no log line ('message')")
+    program = (_first(record, _PROGRAM_NAMES) or "")[:100].partition("[")[0]
+    # The program in a field of its own stands for the tag; else the line has one, or is bare.
+    if program and _TAG.search(text, 0, _HEAD) is None:
+        line = Line(program, "", text[:_MAX_LINE].strip(), None, None)
+    else:
+        line = _line(text)
+    host = line.host or (_first(record, _HOST_NAMES) or "")[:255]
+    return line._replace(host=host, time=line.time or _time_in(record), program=line.program or program)
+
+
+def _time_in(record: dict[str, Any]) -> datetime | None:
+    for name in _TIME_NAMES:
+        value = record.get(name)
+        time = time_of(value) or time_of_epoch(value)
+        if time is not None:
+            return time
+    microseconds = record.get("__REALTIME_TIMESTAMP")
+    if isinstance(microseconds, str) and len(microseconds) <= 20 and microseconds.isdecimal():
+        return time_of_epoch(int(microseconds) / 1_000_000)
+    return None
+
+
+def _first(record: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = record.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _delivery(queue_id: str, text: str, line: Line, context: Context) -> Finding:
+    found = _DELIVERY.match(text)
+    if found is None:
+        raise PayloadError("a delivery without 'status=' (is the line cut off?)")
+    to, bare_to, orig_to, bare_orig_to, attributes, status, words = found.groups()
+    relay = _RELAY.search(attributes)
+    row = _row(status, relay[1] if relay else "", words or "")
+    if row not in TABLE:
+        return Unknown(row)
+    means = TABLE[row]
+    if means is None:
+        return NoStatus(row)
+    recipient = identifier(orig_to or bare_orig_to or to or bare_to)
+    if recipient is None:
+        raise PayloadError("a delivery without a recipient")
+    if context.memory is not None:
+        _remember_recipient(f"{line.host} {queue_id}", recipient, context.memory, means)
+    dsn = _DSN.search(attributes)
+    return _event(queue_id, recipient, means, _reason(means, dsn[1] if dsn else None, words, line.naive), line, context)
+
+
+def _row(status: str, relay: str, words: str) -> str:
+    if status == "sent":
+        if _FILTER_RELAY.search(relay) or _FILTER_TEXT in words:
+            return "sent (content filter)"
+        if words.startswith("forwarded as "):
+            return "sent (forwarded)"
+    return "SOFTBOUNCE" if status == "softbounce" else status
+
+
+def _ended(row: str, words: str, queue_id: str, line: Line, context: Context) -> list[Finding]:
+    """Tell the end of all recipients that were still deferred; nothing remembered is one event without a recipient."""
+    means = TABLE[row]
+    assert means is not None  # noqa: S101 - rows that end a message have a meaning
+    recipients = _deferred(f"{line.host} {queue_id}", context.memory)
+    text = _with_time(words.strip(), line.naive)
+    code = "4.4.7" if means.permanence is Permanence.GAVE_UP else None
+    reason = Reason(permanence=means.permanence, category=means.category, code=code, text=text)
+    return [_event(queue_id, recipient, means, reason, line, context) for recipient in recipients or (None,)]
+
+
+def _event(  # noqa: PLR0913, PLR0917 - what an event is made of
+    queue_id: str, recipient: str | None, means: Means, reason: Reason | None, line: Line, context: Context
+) -> Event:
+    own, delivery = _own_ids(f"{line.host} {queue_id}", context)
+    return Event(
+        time=line.time or context.received,
+        message_id=message_key("postfix", queue_id, own, recipient, shared=recipient is not None),
+        channel=Channel.EMAIL,
+        status=means.status,
+        delivery_id=delivery,
+        provider="postfix",
+        provider_message_id=queue_id,
+        recipient=recipient,
+        reason=reason,
+    )
+
+
+def _reason(means: Means, code: str | None, words: str | None, naive: str | None) -> Reason | None:
+    if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
+        return None
+    text = text_of(words[:-1] if words and words.endswith(")") else words)
+    in_text = enhanced_code_in(text)
+    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
+        # "5.0.0" says nothing but the class; the server's own words may say more.
+        code = in_text
+    found = _REPLY.search(text) if text else None
+    reply = found[1] if found else None
+    shown = _with_time(text, naive)
+    if means.permanence is None:
+        # The answer to a success is kept as evidence ("250 2.0.0 Ok: queued as …").
+        return Reason(code=code, provider_code=reply, text=shown) if text else None
+    permanence = means.permanence
+    if permanence is Permanence.PERMANENT:
+        permanence = permanence_of(code, permanence)
+    category = Category.INVALID_DOMAIN if text and _NO_DOMAIN.search(text) else category_of(code, reply)
+    return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=shown)
+
+
+def _with_time(text: str | None, naive: str | None) -> str | None:
+    # A time without a year or a zone is evidence, and no more.
+    return text_of(f"{text[:450]} (logged {naive})") if text and naive else text
+
+
+def _own_ids(key: str, context: Context) -> tuple[str | None, str | None]:
+    known = context.memory.recall(f"{key} ids") if context.memory is not None else ()
+    if not known:
+        return None, None
+    place = dict(zip(known[::2], known[1::2], strict=True))
+    own = own_id(context.message_id_names, place) or place.get("message-id")
+    return own, own_id(context.delivery_id_names, place)
+
+
+def _remember_ids(text: str, key: str, memory: Memory) -> None:
+    found = _MESSAGE_ID.match(text)
+    name, value = ("message-id", found[1]) if found else ("", "")
+    header = _LOGGED_HEADER.match(text) if found is None else None
+    if header is not None:
+        name, value = header[1], header[2].strip().strip("<>")
+    if not value or len(value) > MAX_ID or value.startswith("="):  # "=?utf-8?…": an encoded word is no id
+        return
+    known = memory.recall(f"{key} ids")
+    if value not in known and len(known) < 2 * _MAX_HEADERS:
+        memory.keep(f"{key} ids", (*known, name, value))
+
+
+def _remember_recipient(key: str, recipient: str, memory: Memory, means: Means) -> None:
+    known = _deferred(key, memory)
+    if means.permanence is Permanence.TRANSIENT:
+        if recipient not in known and len(known) < _MAX_RECIPIENTS:
+            memory.keep(f"{key} deferred", (*known, recipient))
+    elif recipient in known:
+        memory.keep(f"{key} deferred", tuple(other for other in known if other != recipient))
+
+
+def _deferred(key: str, memory: Memory | None) -> tuple[str, ...]:
+    return memory.recall(f"{key} deferred") if memory is not None else ()
+
+
+def _forget(key: str, memory: Memory) -> None:
+    memory.forget(f"{key} ids")
+    memory.forget(f"{key} deferred")
+
+
+ADAPTER = Adapter("postfix", Channel.EMAIL, TABLE, read, split, remembers=True)

@@ -1,0 +1,265 @@
+"""Read PowerMTA accounting records: CSV with its header line, or JSON objects of the same fields.
+
+Source: PowerMTA User's Guide 5.x, "Accounting records", "Accounting file format" and "Bounce categories"; the JSON is
+what fluentd and the known webhook bridges make of it, 2026-08. The CSV is that of RFC 4180; columns are the operator's
+choice, in any order, and the union over the types of record in a file.
+
+How final a bounce is comes from the category `message-expired`, else from the class digit of the enhanced status code,
+else from the category.
+
+PowerMTA writes no message id by itself. A record is named by the first of these that its columns have, and by its
+recipient: our own id in a logged header (`header_*`), the Message-ID header, `envId`, `jobId`. Without any of them it
+is named by its sender and the second in which it was queued, which is as near to an id as such a file has.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from processor.domain.event import Event
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+from processor.providers.adapter import (
+    Adapter,
+    Context,
+    Finding,
+    Means,
+    NoStatus,
+    PayloadError,
+    Unknown,
+    elements_of,
+)
+from processor.providers.fields import (
+    identifier,
+    message_key,
+    object_of,
+    own_id,
+    required,
+    text_of,
+    time_of,
+    time_of_epoch,
+)
+from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+
+#: By record type; a remote status by "rs dsnAction".
+TABLE: dict[str, Means | None] = {
+    # Received by SMTP, API or pickup.
+    "r": Means(Status.TAKEN_INTO_ACCOUNT),
+    # Delivered: the next server took it (dsnAction "relayed"), or it was the last one ("delivered").
+    "d": Means(Status.SENT),
+    # One attempt failed; it stays in the queue.
+    "t": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
+    # A transient error of a whole queue: about no message.
+    "tq": None,
+    # Bounced: refused for good, or given up.
+    "b": Means(Status.FAILED, Permanence.PERMANENT),
+    # A remote bounce: a report came in that a server further on could not deliver it.
+    "rb": Means(Status.FAILED, Permanence.PERMANENT),
+    # A remote status: a report came in, by its dsnAction (RFC 3464).
+    "rs delivered": Means(Status.SENT),
+    # Passed on to a server that sends no reports.
+    "rs relayed": Means(Status.SENT),
+    # Delivered to a list, which sends it on.
+    "rs expanded": Means(Status.SENT),
+    # A server further on keeps trying.
+    "rs delayed": Means(Status.PENDING, Permanence.TRANSIENT),
+    "rs failed": Means(Status.FAILED, Permanence.PERMANENT),
+    # A feedback loop's report: a complaint says nothing of delivery.
+    "f": None,
+}
+
+#: The long names that the configuration uses for the types, and that some versions write.
+_LONG_NAMES = {
+    "received": "r",
+    "delivery": "d",
+    "delivered": "d",
+    "transient": "t",
+    "transient-queue": "tq",
+    "bounce": "b",
+    "bounced": "b",
+    "remote-bounce": "rb",
+    "remote-status": "rs",
+    "feedback": "f",
+    "feedback-loop": "f",
+}
+
+_P = Permanence.PERMANENT
+_G = Permanence.GAVE_UP
+_C = Category
+
+#: How final and of what kind, by bounceCat (User's Guide, "Bounce categories"); None: the codes speak.
+BOUNCE_CATEGORIES: dict[str, tuple[Permanence, Category | None]] = {
+    "bad-mailbox": (_P, _C.USER_UNKNOWN),  # bad, invalid or non-existent address
+    "inactive-mailbox": (_P, _C.ACCOUNT_DISABLED),  # expired, inactive or disabled
+    "bad-domain": (_P, _C.INVALID_DOMAIN),  # invalid or non-existent domain
+    "routing-errors": (_P, _C.UNREACHABLE),  # mail routing of the recipient's domain
+    "bad-connection": (_G, _C.UNREACHABLE),  # the connection to the remote host
+    "no-answer-from-host": (_G, _C.UNREACHABLE),  # no response after connecting
+    "quota-issues": (_G, _C.MAILBOX_FULL),
+    "message-expired": (_G, _C.UNREACHABLE),  # not delivered before bounce-after
+    "spam-related": (_P, _C.REFUSED),
+    "content-related": (_P, _C.REFUSED),
+    "policy-related": (_P, _C.REFUSED),
+    "virus-related": (_P, _C.REFUSED),
+    "protocol-errors": (_P, _C.REFUSED),  # SMTP syntax or sequence
+    "relaying-issues": (_P, _C.REFUSED),  # the remote server does not relay
+    "bad-configuration": (_P, _C.UNREACHABLE),  # of the remote host
+    "invalid-sender": (_P, _C.REFUSED),  # DNS or MX of the sending domain
+    "other": (_P, None),
+    "success": (_P, None),  # seen on deliveries
+}
+
+_EXPIRED = "message-expired"
+_HEADER = re.compile(r'\ufeff?"?type"?,', re.IGNORECASE)
+#: Before a column that repeats a header of the message.
+_HEADER_COLUMN = "header_"
+#: The columns that are read here, by their names in lower case without underscores, as some bridges rewrite them.
+_COLUMNS = {
+    name.lower(): name
+    for name in (
+        "type",
+        "timeLogged",
+        "timeQueued",
+        "orig",
+        "rcpt",
+        "dsnAction",
+        "dsnStatus",
+        "dsnDiag",
+        "bounceCat",
+        "jobId",
+        "envId",
+    )
+}
+
+
+def is_header(line: str) -> bool:
+    """Say whether a line is a header: the first column is always the type."""
+    return _HEADER.match(line) is not None
+
+
+def split(payload: object) -> Iterable[object]:
+    """Split CSV text into its rows, and a JSON array into its items."""
+    if isinstance(payload, str) and not payload.lstrip().startswith(("{", "[")):
+        return _rows(payload)
+    return elements_of(payload)
+
+
+def _rows(text: str) -> Iterator[object]:
+    """Give each row as an object; a row that does not fit under the header stays a list."""
+    header: list[str] | None = None
+    empty = True
+    for row in csv.reader(io.StringIO(text.lstrip("\ufeff\r\n"), newline="")):
+        if not row:
+            continue
+        if row[0].lower() == "type":
+            # Files that were joined have several headers.
+            header = row
+            continue
+        if header is None:
+            raise PayloadError("CSV without its header line ('type,timeLogged,...')")
+        empty = False
+        yield dict(zip(header, row, strict=True)) if len(row) == len(header) else row
+    if empty:
+        raise PayloadError("CSV without a line of data")
+
+
+def read(element: object, context: Context) -> list[Finding]:
+    """Read one record."""
+    if isinstance(element, list) and all(isinstance(value, str) for value in element):
+        raise PayloadError(f"a row of {len(element)} columns, which are not as many as the header's")
+    record = object_of(element)
+    if "timeLogged" not in record or "type" not in record:
+        record = {_COLUMNS.get(name.lower().replace("_", ""), name): value for name, value in record.items()}
+    kind = text_of(record.get("type"))
+    if kind is None:
+        raise PayloadError("no record type ('type')")
+    kind = kind.lower()
+    row = _LONG_NAMES.get(kind, kind)
+    if row == "rs":
+        row = f"rs {(text_of(record.get('dsnAction')) or 'without dsnAction').lower()}"
+    if row not in TABLE:
+        return [Unknown(row)]
+    means = TABLE[row]
+    if means is None:
+        return [NoStatus(row)]
+
+    recipient = required(record.get("rcpt"), "recipient ('rcpt')")
+    headers = {name[len(_HEADER_COLUMN) :]: record[name] for name in record if name[:7].lower() == _HEADER_COLUMN}
+    native_id = _native_id(record, headers)
+    own = own_id(context.message_id_names, record, headers)
+    logged = record.get("timeLogged")
+    time = _time(logged)
+    return [
+        Event(
+            time=time or context.received,
+            message_id=message_key("powermta", native_id, own, recipient, shared=own is None),
+            channel=Channel.EMAIL,
+            status=means.status,
+            delivery_id=own_id(context.delivery_id_names, record, headers),
+            provider="powermta",
+            provider_message_id=native_id,
+            recipient=recipient,
+            reason=_reason(means, record, text_of(logged) if time is None else None),
+        )
+    ]
+
+
+def _native_id(record: dict[str, Any], headers: dict[str, Any]) -> str:
+    message_id = own_id(("message-id",), headers) if headers else None
+    found = (message_id or "").strip("<>") or identifier(record.get("envId")) or identifier(record.get("jobId"))
+    if found:
+        return found
+    queued = identifier(record.get("timeQueued")) or identifier(record.get("timeLogged"))
+    parts = [part for part in (identifier(record.get("orig")), queued) if part]
+    if not parts:
+        raise PayloadError("no message id: none of header_Message-Id, envId, jobId, orig, timeQueued")
+    return "/".join(parts)
+
+
+def _time(value: object) -> datetime | None:
+    """Read `YYYY-MM-DD HH:MM:SS+HHMM`, or time_t, which CSV has as text."""
+    if isinstance(value, str):
+        value = value.strip()
+        if len(value) <= 20 and value.replace(".", "", 1).isdecimal():
+            return time_of_epoch(float(value))
+        return time_of(value)
+    return time_of_epoch(value)
+
+
+def _reason(means: Means, record: dict[str, Any], logged: str | None) -> Reason | None:
+    if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
+        return None
+    status = text_of(record.get("dsnStatus"))
+    text = text_of(record.get("dsnDiag")) or status
+    in_text = enhanced_code_in(text)
+    code = enhanced_code_in(status)
+    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
+        # "5.0.0 (undefined status)" says nothing but the class; the server's own words may say more.
+        code = in_text
+    reply = reply_code_in(text)
+    if text is not None and logged is not None:
+        text = text_of(f"{text[:400]} (logged {logged[:40]})")
+    if means.permanence is None:
+        # The answer to a success is kept as evidence ("smtp;250 OK id=...").
+        return Reason(code=code, provider_code=reply, text=text) if text else None
+    label = (text_of(record.get("bounceCat")) or "").lower()
+    permanence, category = BOUNCE_CATEGORIES.get(label, (_P, None))
+    if means.permanence is Permanence.TRANSIENT:
+        permanence = Permanence.TRANSIENT
+    elif label != _EXPIRED:
+        permanence = permanence_of(code, permanence)
+    return Reason(
+        permanence=permanence,
+        category=category or category_of(code, reply),
+        code=code or label or None,
+        provider_code=reply,
+        text=text,
+    )
+
+
+ADAPTER = Adapter("powermta", Channel.EMAIL, TABLE, read, split, is_header=is_header)

@@ -20,6 +20,7 @@ FOREIGN_NAMES = frozenset({"DELIVERY_TEST_SEED"})
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+STORES = ("memory", "rocksdb")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "json", "console")
 
@@ -55,6 +56,9 @@ class Settings:
     tls_key_file: Path | None = None
     tls_key_password: str = field(default="", repr=False)
     tls_check_hostname: bool = True
+    store: str = "memory"
+    store_path: str = "delivery-store"
+    store_cache_mib: int = 256
     chunk_records: int = 4_000
     max_record_bytes: int = 1_000_000
     session_timeout: float = 10.0
@@ -199,6 +203,11 @@ FIELDS: dict[str, Field] = {
     "tls_key_file": Field(_file, "The private key (PEM) of our certificate, where it is not in the same file."),
     "tls_key_password": Field(_optional_text, "Password of our private key.", is_secret=True),
     "tls_check_hostname": Field(_yes_no, "Whether a broker's certificate must be for its host."),
+    "store": Field(
+        _one_of(*STORES), "Where rows are kept beside Kafka: `memory`, or `rocksdb` when there are too many."
+    ),
+    "store_path": Field(_text, "Folder of the rocksdb store; each partition has one of its own in it."),
+    "store_cache_mib": Field(_whole(8, 1_048_576), "Bound of the rocksdb store's memory in this process, in MiB."),
     "chunk_records": Field(_whole(1, 100_000), "Most records that one transaction takes."),
     "max_record_bytes": Field(_whole(1_000, 3_500_000), "A larger record becomes a dead letter."),
     "session_timeout": Field(

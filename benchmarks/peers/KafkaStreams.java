@@ -919,7 +919,9 @@ final class Json {
 
     /** Step over a comma, or out of an object or array; say whether there are more members. */
     boolean goOn(char close) {
-        return peek() == close ? at++ < 0 : at++ >= 0;
+        boolean more = peek() != close;
+        at++;
+        return more;
     }
 
     String name() {
@@ -1073,8 +1075,27 @@ final class Out {
         if (text == null) {
             return raw("null");
         }
+        byte[] encoded = text.getBytes(StandardCharsets.UTF_8);
         put('"');
-        for (byte value : text.getBytes(StandardCharsets.UTF_8)) {
+        if (isPlain(encoded)) {
+            append(encoded);
+        } else {
+            escape(encoded);
+        }
+        return put('"');
+    }
+
+    private static boolean isPlain(byte[] encoded) {
+        for (byte value : encoded) {
+            if (value == '"' || value == '\\' || value >= 0 && value < ' ') {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private void escape(byte[] encoded) {
+        for (byte value : encoded) {
             if (value == '"' || value == '\\') {
                 put('\\').put(value);
             } else if (value >= 0 && value < ' ') {
@@ -1083,7 +1104,6 @@ final class Out {
                 put(value);
             }
         }
-        return put('"');
     }
 
     Out number(long value) {

@@ -40,6 +40,10 @@ class Counts:
         counts[index] += change
         self.channels[row.channel][index] += change
 
+    def by_channel(self, channel: Channel) -> dict[Status, int]:
+        """Give the counts of one channel, every status a key."""
+        return dict(zip(Status, self.channels[channel], strict=True))
+
     def by_status(self, delivery_id: str) -> dict[Status, int]:
         """Give the counts of one delivery, every status a key."""
         counts = self.deliveries.get(delivery_id) or [0] * len(Status)

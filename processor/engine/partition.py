@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
@@ -63,13 +63,6 @@ class FencedError(Exception):
     """Another worker has opened this partition: what we hold is no longer true."""
 
 
-class Parked(NamedTuple):
-    """The work of a partition that was closed in good order, and the changelog position that it reflects."""
-
-    work: Work
-    position: int
-
-
 class Host(Protocol):
     """What a partition asks of its worker."""
 
@@ -88,9 +81,9 @@ class Host(Protocol):
     def wake(self) -> None:
         """Make the fetch look again at which partitions have room."""
 
-    @property
-    def partition_counts(self) -> dict[str, int]:
-        """Partitions of each topic."""
+    #: Partitions of each topic, and the cluster's id.
+    partition_counts: dict[str, int]
+    cluster: str
 
 
 class Partition:
@@ -114,7 +107,6 @@ class Partition:
         self._queue: deque[Chunk] = deque()
         self._queued = 0
         self._arrival = asyncio.Event()
-        self._changelog_position = 0
         self._seeking = False
 
     def has_room(self) -> bool:
@@ -151,8 +143,11 @@ class Partition:
             self._seeking = False
         self._host.wake()
 
-    async def run(self, parked: Parked | None = None) -> Parked | None:
+    async def run(self, parked: Work | None = None) -> Work | None:
         """Open the partition and fold its chunks until `close`.
+
+        Args:
+            parked: what an earlier run gave back; then only what others wrote since is read from the changelog.
 
         Returns:
             The work, when it was closed in good order and may be taken up again.
@@ -168,7 +163,7 @@ class Partition:
                 await self._open(producer, parked)
                 attempt = 0
                 await self._fold_chunks(producer)
-                return None if self.work is None else Parked(self.work, self._changelog_position)
+                return self.work
             except ProducerFenced as error:
                 raise FencedError(f"{self.tp.topic}[{self.tp.partition}]: {error}") from error
             except (KafkaError, OSError, asyncio.TimeoutError) as error:
@@ -213,6 +208,7 @@ class Partition:
         """Forget everything that came from memory: the changelog is the truth."""
         if self.work is not None:
             self.work.released()
+            self.work.close()
         self.work = None
         self._queue.clear()
         self._queued = 0
@@ -226,15 +222,12 @@ class Partition:
         except (KafkaError, OSError, asyncio.TimeoutError):
             await producer.client.close()
 
-    async def _open(self, producer: AIOKafkaProducer, parked: Parked | None) -> None:
+    async def _open(self, producer: AIOKafkaProducer, parked: Work | None) -> None:
         await self._within(producer.start())
-        if parked is None:
-            counts = self._host.partition_counts
-            self.work = self.stage.start(Partitioning(self.tp.topic, self.tp.partition, counts))
-            self._changelog_position = 0
-        else:
-            self.work, self._changelog_position = parked
-            self.work.regained()
+        host = self._host
+        self.work = parked or self.stage.start(
+            Partitioning(self.tp.topic, self.tp.partition, host.partition_counts, host.cluster)
+        )
         if self.changelog is not None:
             await self._recover(self.changelog, self.work)
         self.work.restored()
@@ -244,6 +237,13 @@ class Partition:
         if self.state is State.RECOVERING:
             self.state = State.RUNNING
         self._host.wake()
+        log.info(
+            "partition_running",
+            topic=self.tp.topic,
+            partition=self.tp.partition,
+            offset=self.arrived,
+            recovered=self.recovered,
+        )
 
     async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
         return await asyncio.wait_for(awaitable, self._settings.commit_timeout)
@@ -270,7 +270,9 @@ class Partition:
         The end is asked for after the fencing, so nobody writes behind it. `position` steps over markers.
         """
         begin, end = await self._within(self._host.bounds(changelog))
-        position = max(self._changelog_position, begin)
+        if work.position > end:
+            work.forget()
+        position = max(work.position, begin)
         self.recovered, self.to_recover = 0, end - position
         if position >= end:
             return
@@ -281,12 +283,10 @@ class Partition:
             reader.seek(changelog, position)
             while self.state is not State.CLOSING and position < end:
                 fetched = await self._within(reader.getmany(timeout_ms=200))
-                for record in fetched.get(changelog, ()):
-                    work.restore(record.key, record.value)
                 position = await self._within(reader.position(changelog))
+                work.restore(fetched.get(changelog, ()), position)
                 self.recovered = self.to_recover - max(0, end - position)
                 await asyncio.sleep(0)
-            self._changelog_position = position
         finally:
             await reader.stop()
 
@@ -330,9 +330,8 @@ class Partition:
             work.process(records, outbox)
         written = await self._within(self._transact(producer, outbox, end))
         self.committed = end
-        self._changelog_position = max(self._changelog_position, written)
         self.last_commit = time.monotonic()
-        work.committed()
+        work.committed(written)
         if records:
             metrics = self._host.metrics
             metrics.commit_seconds.labels(self.stage.name).observe(time.perf_counter() - started)

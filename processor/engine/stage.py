@@ -54,12 +54,22 @@ class Outbox:
 class Work(Protocol):
     """One partition's share of a stage: its state and what it does with a chunk.
 
-    The engine calls `restore` for what its changelog holds, then `process` and `committed` in turn. It never calls
-    `process` again before `committed`: when a transaction fails it drops the whole object and makes a new one.
+    The engine calls `restore` for what its changelog holds beyond `position`, then `process` and `committed` in turn.
+    It never calls `process` again before `committed`: when a transaction fails it closes the object and makes a new one.
     """
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
-        """Take one committed record of the changelog; a null value is a tombstone."""
+    #: Whether the state outlives the process: then it is closed with its partition, and else kept for its return.
+    is_durable: bool
+
+    @property
+    def position(self) -> int:
+        """The changelog position that the state reflects."""
+
+    def restore(self, records: Sequence[Record], position: int) -> None:
+        """Take committed records of the changelog, up to a position; a null value is a tombstone."""
+
+    def forget(self) -> None:
+        """Forget the state: the changelog does not reach its position, so it cannot be what came of it."""
 
     def restored(self) -> None:
         """Learn that the changelog has been read to its end."""
@@ -67,8 +77,12 @@ class Work(Protocol):
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Turn a chunk into what is to be written. Must not raise for anything that a record may hold."""
 
-    def committed(self) -> None:
-        """Learn that all of the last chunk is true now: update the store, the views and the metrics."""
+    def committed(self, position: int) -> None:
+        """Learn that all of the last chunk is true now: update the store, the views and the metrics.
+
+        Args:
+            position: the changelog position after what the chunk wrote there; 0 when it wrote nothing.
+        """
 
     def released(self) -> None:
         """Learn that this partition is no longer ours: take back what it added to gauges."""
@@ -76,8 +90,8 @@ class Work(Protocol):
     def audit(self) -> int:
         """Check what must always hold, at any moment; give by how much it does not: 0 when all is well."""
 
-    def regained(self) -> None:
-        """Learn that the partition is ours again, and that `restore` will now be called for what others wrote."""
+    def close(self) -> None:
+        """Let go of files and memory: the object is not used again."""
 
 
 class Partitioning(NamedTuple):
@@ -87,6 +101,8 @@ class Partitioning(NamedTuple):
     number: int
     #: Partitions of each topic, by its full name.
     counts: Mapping[str, int]
+    #: The cluster's id: what is kept on disk belongs to it.
+    cluster: str
 
 
 class Stage(NamedTuple):

@@ -21,8 +21,8 @@ from faust.types import TP
 from processor.engine import clients
 from processor.engine.admin import partition_counts
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
-from processor.engine.partition import Parked, Partition, State
-from processor.engine.stage import Stage
+from processor.engine.partition import Partition, State
+from processor.engine.stage import Stage, Work
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES, Metrics
 from processor.settings import Settings
@@ -105,8 +105,9 @@ class Worker:
         self.stages = tuple(stages)
         self.partitions: dict[TopicPartition, Partition] = {}
         self.partition_counts: dict[str, int] = {}
-        self._tasks: dict[TopicPartition, asyncio.Task[Parked | None]] = {}
-        self._parked: dict[TopicPartition, Parked] = {}
+        self.cluster = ""
+        self._tasks: dict[TopicPartition, asyncio.Task[Work | None]] = {}
+        self._parked: dict[TopicPartition, Work] = {}
         self._stage_of = {settings.topic_prefix + topic.name: stage for stage in self.stages for topic in stage.inputs}
         self._failure: asyncio.Future[None] | None = None
         self._is_assigned = False
@@ -156,6 +157,7 @@ class Worker:
     async def _start(self) -> _App:
         self.partition_counts = await partition_counts(self.settings, self.stages)
         self._admin = await self._connected(clients.admin)
+        self.cluster = (await self._admin.describe_cluster())["cluster_id"]
         self._reader = await self._connected(clients.reader)
         app = self._app = _App(self.settings, _Wanted(self.partitions))
         for stage in self.stages:
@@ -200,7 +202,7 @@ class Worker:
     async def _stop(self) -> None:
         self._is_stopping = True
         await self._close(list(self.partitions))
-        self._parked.clear()
+        self._drop_parked(set(self._parked))
         if self._app is not None:
             await self._app.stop()
         for client in (self._reader, self._admin):
@@ -224,8 +226,7 @@ class Worker:
         self.metrics.rebalances.inc()
         tps = [TopicPartition(*tp) for tp in sorted(assigned)]
         log.info("partitions_assigned", partitions=len(tps))
-        for tp in set(self._parked) - set(tps):
-            del self._parked[tp]
+        self._drop_parked(set(self._parked) - set(tps))
         for tp in tps:
             self._open(tp)
         self._is_assigned = True
@@ -239,7 +240,11 @@ class Worker:
         task = self._tasks[tp] = asyncio.ensure_future(partition.run(self._parked.pop(tp, None)))
         task.add_done_callback(self._on_task_done)
 
-    def _on_task_done(self, task: asyncio.Task[Parked | None]) -> None:
+    def _drop_parked(self, tps: Iterable[TopicPartition]) -> None:
+        for tp in tps:
+            self._parked.pop(tp).close()
+
+    def _on_task_done(self, task: asyncio.Task[Work | None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
@@ -255,10 +260,13 @@ class Worker:
             del self.partitions[tp]
             if task.cancelled() or task.exception() is not None:
                 continue
-            parked = task.result()
-            if parked is not None:
-                parked.work.released()
-                self._parked[tp] = parked
+            work = task.result()
+            if work is not None:
+                work.released()
+                if work.is_durable:
+                    work.close()
+                else:
+                    self._parked[tp] = work
 
     # What partitions ask for
 

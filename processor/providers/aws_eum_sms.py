@@ -158,7 +158,8 @@ def _read_pinpoint(event: dict[str, Any], context: Context) -> Finding:
         "time": event.get("event_timestamp"),
         "text": None,
         "status": status,
-        "ids": attributes,
+        # Not the attributes: `message_id` is Pinpoint's there.
+        "ids": part_of(part_of(event, "client_context"), "custom"),
         "final": None,
     }
     return _finding(f"TEXT_{status.upper()}", fields, Carried(event, None), context)

@@ -46,8 +46,34 @@ TABLE: dict[str, Means | None] = {
 }
 
 #: Names of parameters in use, most telling first; single letters are the escape codes themselves.
-_KIND = ("type", "dlr", "status", "dlr-type", "dlr_type", "dlrtype", "dlr-value", "dlr_status", "dlrvalue", "report", "d")
-_ID = ("id", "msgid", "msg_id", "mid", "dlrid", "dlr_id", "smsid", "sms_id", "foreign_id", "foreignid", "fid", "uuid", "F")
+_KIND = (
+    "type",
+    "dlr",
+    "status",
+    "dlr-type",
+    "dlr_type",
+    "dlrtype",
+    "dlr-value",
+    "dlr_status",
+    "dlrvalue",
+    "report",
+    "d",
+)
+_ID = (
+    "id",
+    "msgid",
+    "msg_id",
+    "mid",
+    "dlrid",
+    "dlr_id",
+    "smsid",
+    "sms_id",
+    "foreign_id",
+    "foreignid",
+    "fid",
+    "uuid",
+    "F",
+)
 _ANSWER = ("answer", "reply", "smsc_reply", "smscreply", "reason", "receipt", "text", "msg", "message", "A", "a")
 _TIME = ("time", "timestamp", "epoch", "T")
 _PHONE = ("recipient", "msisdn", "mobile", "phone", "destination", "dest", "to", "receiver", "p", "from", "sender", "P")

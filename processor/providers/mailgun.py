@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from email.utils import parseaddr
 from typing import Any
 
 import orjson
@@ -34,7 +35,6 @@ from processor.providers.adapter import (
 from processor.providers.carried import fields_of
 from processor.providers.fields import (
     MAX_TEXT,
-    bare_address,
     identifier,
     message_key,
     own_id,
@@ -213,7 +213,7 @@ def _recipient(data: dict[str, Any], headers: dict[str, Any]) -> str | None:
         return recipient
     # A rejection has no recipient but the header's; of several nobody knows which.
     to = identifier(headers.get("to"))
-    return bare_address(to) if to and to.count("@") == 1 else None
+    return parseaddr(to)[1] or None if to and to.count("@") == 1 else None
 
 
 def _variables(data: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _reason(status: str, substatus: str | None, means: Means, delivered: str | None) -> Reason | None:
-    if means.permanence is None:
+    if means.permanence is None and substatus is None:
         return None
     text = f"delivery time {delivered}" if delivered is not None else None
     return Reason(

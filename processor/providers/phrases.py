@@ -35,7 +35,9 @@ class Words(NamedTuple):
 #: said of the recipient in passing, and what is special before what is general.
 PHRASES: tuple[Words, ...] = (
     # The recipient does not want it.
-    Words("everybody", _C.DENYLISTED, ("opted out", "has unsubscribed", "recipient unsubscribed", "on suppression list")),
+    Words(
+        "everybody", _C.DENYLISTED, ("opted out", "has unsubscribed", "recipient unsubscribed", "on suppression list")
+    ),
     Words("SMS", _C.DENYLISTED, ("do-not-disturb", "do not disturb", "dnd active", "dnd list", "ncpr", "stop keyword")),
     # The mailbox is full.
     Words(
@@ -44,7 +46,11 @@ PHRASES: tuple[Words, ...] = (
         ("inbox is out of storage space", "is over quota", "out of storage space", "exceeded their disk space"),
     ),
     Words("Orange, La Poste", _C.MAILBOX_FULL, ("recipient overquota", "boite du destinataire pleine", "boîte pleine")),
-    Words("Web.de, GMX", _C.MAILBOX_FULL, ("speichervolumen", "exhausted allowed storage", "speicherplatz", "postfach voll")),
+    Words(
+        "Web.de, GMX",
+        _C.MAILBOX_FULL,
+        ("speichervolumen", "exhausted allowed storage", "speicherplatz", "postfach voll"),
+    ),
     Words(
         "everybody",
         _C.MAILBOX_FULL,
@@ -81,7 +87,9 @@ PHRASES: tuple[Words, ...] = (
             "casella piena",
         ),
     ),
-    Words("SMS", _C.MAILBOX_FULL, ("memory capacity exceeded", "memory full", "no subscriber memory", "memory exceeded")),
+    Words(
+        "SMS", _C.MAILBOX_FULL, ("memory capacity exceeded", "memory full", "no subscriber memory", "memory exceeded")
+    ),
     # It was never connected, or is not now.
     Words(
         "SMS",
@@ -206,7 +214,9 @@ PHRASES: tuple[Words, ...] = (
             "con:b1",
         ),
     ),
-    Words("Apple iCloud", _C.REFUSED, ("ht204137", "rejected due to local policy", "[cs01]", "[hm", "proofpoint rejected")),
+    Words(
+        "Apple iCloud", _C.REFUSED, ("ht204137", "rejected due to local policy", "[cs01]", "[hm", "proofpoint rejected")
+    ),
     Words(
         "GMX, Web.de, T-Online",
         _C.REFUSED,
@@ -338,7 +348,11 @@ PHRASES: tuple[Words, ...] = (
     # The account is closed.
     Words("Gmail", _C.ACCOUNT_DISABLED, ("you tried to reach is disabled", "you tried to reach is inactive", "p=disableduser")),
     Words("Yahoo", _C.ACCOUNT_DISABLED, ("mailbox is disabled", "been disabled or discontinued", "(554.30)")),
-    Words("Mail.ru", _C.ACCOUNT_DISABLED, ("user is terminated", "account is disabled", "non-local recipient verification")),
+    Words(
+        "Mail.ru",
+        _C.ACCOUNT_DISABLED,
+        ("user is terminated", "account is disabled", "non-local recipient verification"),
+    ),
     Words(
         "everybody",
         _C.ACCOUNT_DISABLED,
@@ -378,7 +392,9 @@ PHRASES: tuple[Words, ...] = (
             "has been deactivated",
         ),
     ),
-    Words("SMS", _C.ACCOUNT_DISABLED, ("illegal subscriber", "illegal equipment", "subscriber suspended", "deactivated")),
+    Words(
+        "SMS", _C.ACCOUNT_DISABLED, ("illegal subscriber", "illegal equipment", "subscriber suspended", "deactivated")
+    ),
     # The domain is wrong.
     Words(
         "everybody",
@@ -422,10 +438,17 @@ PHRASES: tuple[Words, ...] = (
     Words(
         "Outlook.com, Exchange Online",
         _C.USER_UNKNOWN,
-        ("recipient address rejected: access denied", "recipnotfound", "recipientnotfound", "requested action not taken: mailbox"),
+        (
+            "recipient address rejected: access denied",
+            "recipnotfound",
+            "recipientnotfound",
+            "requested action not taken: mailbox",
+        ),
     ),
     Words("Yahoo, AOL", _C.USER_UNKNOWN, ("user doesn't have a", "mailbox not found")),
-    Words("Orange, La Poste", _C.USER_UNKNOWN, ("adresse d au moins un destinataire invalide", "destinataire invalide")),
+    Words(
+        "Orange, La Poste", _C.USER_UNKNOWN, ("adresse d au moins un destinataire invalide", "destinataire invalide")
+    ),
     Words("Mail.ru, Yandex", _C.USER_UNKNOWN, ("invalid mailbox", "no such user")),
     Words("Comcast", _C.USER_UNKNOWN, ("not our customer",)),
     Words(

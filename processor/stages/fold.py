@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from processor.codec import (
     decode_event,
@@ -29,12 +29,13 @@ from processor.domain.row import Row
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, Node
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
-from processor.engine.store import Change, Store
-from processor.engine.store.memory import MemoryStore
+from processor.engine.store import Change, Store, StoreName
+from processor.engine.store.opening import open_store
 from processor.metrics import NEW, REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
+from processor.stages.ledger import ledger_of, load_counts
 from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
 
 
@@ -42,10 +43,15 @@ def stage(settings: Settings, metrics: Metrics) -> Stage:
     """Declare the stage."""
 
     def start(partitioning: Partitioning) -> Work:
-        return Fold(settings, metrics, partitioning, MemoryStore())
+        name = StoreName(partitioning.cluster, settings.topic_prefix + MESSAGES.name, partitioning.number)
+        return Fold(settings, metrics, partitioning, open_store(settings, name))
 
     # Events that came to the wrong partition go back to EVENTS.
     return Stage("fold", (EVENTS,), MESSAGES, (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS), start)
+
+
+#: A record that holds a good event: the record, its key, the event, the node that it reports, its time.
+_Report = tuple[Record, bytes, Event, Node, int]
 
 
 class Fold:
@@ -55,15 +61,20 @@ class Fold:
         self._metrics = metrics
         self._partition = partitioning.number
         self._store = store
-        self._counts = Counts()
+        self.is_durable = store.is_durable
+        self._counts = load_counts(store.ledger())
         self._max_bytes = settings.max_record_bytes
         prefix = settings.topic_prefix
         self._events_topic, self._messages_topic = prefix + EVENTS.name, prefix + MESSAGES.name
         self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
         self._partitions = partitioning.counts[self._events_topic]
         self._dead = DeadLetters(prefix + DEAD.name, partitioning.counts[prefix + DEAD.name], metrics)
-        #: Rows of the chunk in hand: the store learns of them when they are committed.
-        self._staged: dict[bytes, Row] = {}
+        #: The rows that the chunk in hand speaks of, as its events so far leave them; None: not known.
+        self._rows: dict[bytes, Row | None] = {}
+        #: What the chunk in hand changed: the store learns of it when it is committed.
+        self._changed: set[bytes] = set()
+        self._deliveries: set[str] = set()
+        self._growth = 0
         self._facts = _Facts()
         self._rerouted: Counter[tuple[str, ...]] = Counter()
         #: What this partition has added to the gauge of messages.
@@ -71,86 +82,114 @@ class Fold:
 
     # State
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
-        """Take one committed row."""
-        [packed] = self._store.get_many([key])
-        before = unpack_row(packed) if packed is not None else None
-        row = None if value is None else to_row(decode_row_record(value))
-        growth = (row is not None) - (before is not None)
-        self._store.write(Change({key: None if row is None else pack_row(row)}, growth, {}, 0))
-        self._counts.move(before, row)
+    @property
+    def position(self) -> int:
+        """The changelog position that the rows reflect."""
+        return self._store.position
+
+    def restore(self, records: Sequence[Record], position: int) -> None:
+        """Take committed rows; of each message only the last one counts."""
+        latest = {record.key: record.value for record in records if record.key is not None}
+        rows: dict[bytes, bytes | None] = {}
+        for (key, value), packed in zip(latest.items(), self._store.get_many(list(latest)), strict=True):
+            before = None if packed is None else unpack_row(packed)
+            row = None if value is None else to_row(decode_row_record(value))
+            rows[key] = None if row is None else pack_row(row)
+            self._count(before, row)
+        self._write(rows, position)
 
     def restored(self) -> None:
         """Show what was recovered."""
         self._show()
 
+    def forget(self) -> None:
+        """Forget all rows."""
+        self._store.clear()
+        self._counts = Counts()
+
     def released(self) -> None:
         """Take this partition's messages out of the gauge."""
         self._hide()
 
-    def regained(self) -> None:
-        """Wait for `restored` to show them again."""
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
+
+    def _write(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        ledger = ledger_of(self._counts, self._deliveries) if self.is_durable else {}
+        self._store.write(Change(rows, self._growth, ledger, max(position, self._store.position)))
+        self._deliveries.clear()
+        self._growth = 0
 
     # Work
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Fold a chunk of events."""
-        touched: set[str] = set()
-        for record in records:
+        reports = list(self._decode(records, outbox))
+        keys = list({report[1] for report in reports})
+        for key, packed in zip(keys, self._store.get_many(keys), strict=True):
+            self._rows[key] = None if packed is None else unpack_row(packed)
+        for report in reports:
             try:
-                self._fold(record, outbox, touched)
+                self._fold(report, outbox)
             except Exception as error:
-                self._dead.add(record, outbox, error)
+                self._dead.add(report[0], outbox, error)
         timestamp = int(time.time() * 1000)
-        for delivery in touched:
+        for delivery in self._deliveries:
             key, value = encode_counts(delivery, self._partition, self._counts.by_status(delivery))
             outbox.add(self._counts_topic, self._partition, timestamp, key, value)
 
-    def _fold(self, record: Record, outbox: Outbox, touched: set[str]) -> None:
-        value = record.value
-        if value is None:
-            raise RefusedError(DeadReason.NULL_VALUE, "the record has no value")
-        if len(value) > self._max_bytes:
-            detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
-            raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
-        event, node, time = decode_event(value, record.timestamp)
-        key = event.message_id.encode()
-        before = self._row(key)
+    def _decode(self, records: Sequence[Record], outbox: Outbox) -> Iterator[_Report]:
+        """Decode the good events; the others are dead letters."""
+        for record in records:
+            value = record.value
+            try:
+                if value is not None and len(value) > self._max_bytes:
+                    detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
+                    raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
+                event, node, moment = decode_event(value, record.timestamp)
+                yield record, event.message_id.encode(), event, node, moment
+            except Exception as error:
+                self._dead.add(record, outbox, error)
+
+    def _fold(self, report: _Report, outbox: Outbox) -> None:
+        record, key, event, node, moment = report
+        before = self._rows[key]
         if before is None and (home := partition_of(key, self._partitions)) != self._partition:
-            outbox.add(self._events_topic, home, record.timestamp, key, value, tuple(record.headers))
+            outbox.add(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
             self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
             return
-        row, verdict = fold(before, event, node, time)
+        row, verdict = fold(before, event, node, moment)
         if verdict is not Verdict.DUPLICATE:
             encoded = encode_row(event.message_id, row, before)
             if verdict is Verdict.REJECTED:
-                evidence = encode_rejected(value, row, node)
+                evidence = encode_rejected(record.value or b"null", row, node)
                 outbox.add(self._rejected_topic, self._partition, record.timestamp, key, evidence)
             # What could fail has been done: an event's effect is whole, or it is a dead letter.
             outbox.add(self._messages_topic, self._partition, record.timestamp, key, encoded)
-            self._staged[key] = row
-            self._count(before, row, touched)
-        self._facts.note(event, time, node, before, row, verdict)
+            self._rows[key] = row
+            self._changed.add(key)
+            self._count(before, row)
+        self._facts.note(event, moment, node, before, row, verdict)
 
-    def _row(self, key: bytes) -> Row | None:
-        row = self._staged.get(key)
-        if row is not None:
-            return row
-        [packed] = self._store.get_many([key])
-        return None if packed is None else unpack_row(packed)
-
-    def _count(self, before: Row | None, row: Row, touched: set[str]) -> None:
-        if before is not None:
-            if before.node is row.node and before.delivery == row.delivery and before.channel is row.channel:
+    def _count(self, before: Row | None, row: Row | None) -> None:
+        """Bring the counts up to date with one row's change."""
+        if before is not None and row is not None and before.node is row.node and before.delivery == row.delivery:
+            if before.channel is row.channel:
                 return
-            touched.add(before.delivery)
-        touched.add(row.delivery)
+        elif before is None or row is None:
+            self._growth += (row is not None) - (before is not None)
+        for each in (before, row):
+            if each is not None:
+                self._deliveries.add(each.delivery)
         self._counts.move(before, row)
 
-    def committed(self) -> None:
+    def committed(self, position: int) -> None:
         """Make the chunk true for the store and the metrics."""
-        self._store.write(Change({key: pack_row(row) for key, row in self._staged.items()}, 0, {}, 0))
-        self._staged.clear()
+        rows = {key: pack_row(row) for key in self._changed if (row := self._rows[key]) is not None}
+        self._write(rows, position)
+        self._rows.clear()
+        self._changed.clear()
         self._facts.publish(self._metrics)
         self._facts = _Facts()
         count(self._metrics.events, self._rerouted)
@@ -177,8 +216,7 @@ class Fold:
 
     def audit(self) -> int:
         """Give by how many messages the counts differ from the rows, those of the chunk in hand among them."""
-        new = sum(1 for row in self._store.get_many(list(self._staged)) if row is None)
-        return self._counts.conservation_error(len(self._store) + new)
+        return self._counts.conservation_error(len(self._store) + self._growth)
 
 
 #: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,

@@ -36,6 +36,9 @@ def stage(settings: Settings, metrics: Metrics) -> Stage:
 class Normalise:
     """One partition of raw records."""
 
+    is_durable = False
+    position = 0
+
     def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -112,7 +115,7 @@ class Normalise:
         # The raw record's timestamp goes on: the rule about times ahead is about when the report came in.
         outbox.add(self._events_topic, partition, record.timestamp, key, encode_event(event))
 
-    def committed(self) -> None:
+    def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
         """Count what the last chunk held."""
         count(self._metrics.normalized, self._outcomes)
         count(self._metrics.unknown_native_status, self._unknown)
@@ -120,8 +123,11 @@ class Normalise:
         self._unknown.clear()
         self._dead.committed()
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
+    def restore(self, records: Sequence[Record], position: int) -> None:
         """Keep nothing: there is no changelog."""
+
+    def forget(self) -> None:
+        """Forget nothing: there is no state."""
 
     def restored(self) -> None:
         """Need nothing: there is no state."""
@@ -129,8 +135,8 @@ class Normalise:
     def released(self) -> None:
         """Give nothing back: there are no gauges."""
 
-    def regained(self) -> None:
-        """Take nothing up: there is no state."""
+    def close(self) -> None:
+        """Let go of nothing: there is no state."""
 
     def audit(self) -> int:
         """Find nothing wrong: there are no books to keep."""

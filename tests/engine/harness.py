@@ -287,6 +287,9 @@ class Trial:
         """Give every committed record of a topic, partition by partition in order."""
         return [record async for record in read_to_end(self.settings, self.topic(topic))]
 
+    async def records_of_messages(self) -> list[Any]:
+        return await self.records(MESSAGES)
+
     async def events(self) -> list[bytes]:
         return [record.value for record in await self.records(EVENTS)]
 

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 
 from processor.engine import clients, partition
 from processor.engine.chunks import Chunk
-from processor.engine.partition import FencedError, Parked, Partition, State
+from processor.engine.partition import FencedError, Partition, State
 from processor.engine.stage import Outbox, Partitioning, Stage
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -155,6 +155,7 @@ class Host:
     """The worker, as a partition sees it."""
 
     partition_counts: ClassVar = {INPUT.topic: 4, CHANGELOG.topic: 4}
+    cluster: ClassVar = "cluster"
 
     def __init__(self, broker: Broker) -> None:
         self.settings = Settings(app_id="app", topic_prefix="t.", chunk_records=4)
@@ -183,20 +184,29 @@ class Work:
     """Writes each record's value under its key, and shows the number of rows as a gauge would."""
 
     def __init__(self, partitioning: Partitioning) -> None:
-        assert partitioning == (INPUT.topic, INPUT.partition, Host.partition_counts)
+        assert partitioning == (INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster)
+        self.is_durable = False
+        self.position = 0
+        self.closed = False
         self.rows: dict[bytes, bytes | None] = {}
         self._staged: dict[bytes, bytes | None] = {}
         self.shown = 0
         self.processed: list[list[int]] = []
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
-        self.rows[key] = value
+    def restore(self, records: Sequence[Any], position: int) -> None:
+        self.rows.update({record.key: record.value for record in records})
+        self.position = position
+
+    def forget(self) -> None:
+        self.rows.clear()
+        self.position = 0
 
     def restored(self) -> None:
         self.shown = len(self.rows)
 
-    def regained(self) -> None:
+    def close(self) -> None:
         assert self.shown == 0
+        self.closed = True
 
     def released(self) -> None:
         self.shown = 0
@@ -208,7 +218,8 @@ class Work:
             self._staged[record.key] = record.value
             outbox.add(*CHANGELOG, 0, record.key, record.value)
 
-    def committed(self) -> None:
+    def committed(self, position: int) -> None:
+        self.position = max(self.position, position)
         self.rows.update(self._staged)
         self._staged.clear()
         self.shown = len(self.rows)
@@ -239,7 +250,7 @@ class Stand:
         return self.broker.producers[-1]
 
     @asynccontextmanager
-    async def running(self, parked: Parked | None = None) -> AsyncIterator[Partition]:
+    async def running(self, parked: Work | None = None) -> AsyncIterator[Partition]:
         """Run a partition, and close it in good order at the end of the block."""
         running = self.partition()
         task = asyncio.ensure_future(running.run(parked))
@@ -252,7 +263,7 @@ class Stand:
             await asyncio.wait({task})
         self.parked = task.result()
 
-    async def outcome(self, running: Partition) -> Parked | None:
+    async def outcome(self, running: Partition) -> Work | None:
         return await asyncio.wait_for(running.run(), 30)
 
     def reopened(self) -> float:
@@ -411,7 +422,8 @@ class TestClosing:
             stand.broker.gate.set()
         assert stand.broker.committed == 2
         assert stand.works[0].rows == rows(0, 1)
-        assert stand.parked == Parked(stand.works[0], 2)
+        assert stand.parked is stand.works[0]
+        assert stand.parked.position == 2
         assert stand.broker.producers[-1].calls[-1] == "stop"
 
     async def test_closed_while_it_waits_to_try_again_it_ends_without_work(self, stand, monkeypatch):
@@ -436,10 +448,10 @@ class TestClosing:
         await until(lambda: running.recovered > 0)
         running.close()
         parked = await task
-        assert parked.position == len(parked.work.rows) < 10
-        parked.work.released()
+        assert parked.position == len(parked.rows) < 10
+        parked.released()
         async with stand.running(parked):
-            assert parked.work.rows == rows(*range(10))
+            assert parked.rows == rows(*range(10))
         assert len(stand.broker.recovered) == 10
 
 
@@ -480,15 +492,15 @@ class TestOpening:
             await running.accept(chunk(0, 3))
             await until(lambda: running.committed == 3)
         parked = stand.parked
-        parked.work.released()
+        parked.released()
         assert stand.broker.recovered == []
         # Another owner folded three more.
         stand.broker.changelog += [*rows(3, 4, 5).items(), None]
         stand.broker.committed = 6
         async with stand.running(parked) as running:
-            assert stand.works == [parked.work]
-            assert parked.work.rows == rows(0, 1, 2, 3, 4, 5)
-            assert parked.work.shown == 6
+            assert stand.works == [parked]
+            assert parked.rows == rows(0, 1, 2, 3, 4, 5)
+            assert parked.shown == 6
             assert running.committed == 6
         assert stand.broker.recovered == [*rows(3, 4, 5).items()]
 
@@ -519,6 +531,7 @@ class TestFailures:
             await until(lambda: len(stand.works) == 2 and running.state is State.RUNNING)
             assert stand.reopened() == 1
             assert stand.works[0].shown == 0, "what was dropped is out of the gauges"
+            assert stand.works[0].closed
             assert stand.works[1].rows == rows(0, 1)
             assert stand.works[1].shown == 2
             assert stand.host.seeks == [0, 2]
@@ -526,7 +539,8 @@ class TestFailures:
             await until(lambda: running.committed == 4)
         assert stand.works[1].rows == rows(0, 1, 2, 3)
         assert stand.broker.changelog == [*rows(0, 1).items(), None, *rows(2, 3).items(), None]
-        assert stand.parked == Parked(stand.works[1], 5)
+        assert stand.parked is stand.works[1]
+        assert stand.parked.position == 5
 
     @pytest.mark.parametrize("call", ["start", "read", "committed_offset"])
     async def test_a_broker_that_is_away_when_it_opens_is_waited_for(self, stand, call):
@@ -558,12 +572,12 @@ class TestFailures:
 
     async def test_parked_work_is_not_taken_up_again_after_a_failure(self, stand):
         stand.broker.changelog = [*rows(0).items(), None]
-        parked = Parked(Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts)), 0)
+        parked = Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster))
         stand.broker.failures["committed_offset"] = [KafkaConnectionError()]
         async with stand.running(parked):
-            assert stand.works[-1] is not parked.work
+            assert stand.works[-1] is not parked
             assert stand.works[-1].rows == rows(0)
-            assert parked.work.shown == 0
+            assert parked.shown == 0
 
     @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])
     @pytest.mark.parametrize("error", GRAVE, ids=lambda error: error.__name__)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import rocksdict
@@ -127,8 +128,7 @@ class RocksStore:
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Give rows, None for those that are not known, in the order of the keys."""
-        found: Sequence[bytes | None] = self._db.get([_ROW + key for key in keys])
-        return found
+        return cast("Sequence[bytes | None]", self._db.get([_ROW + key for key in keys]))
 
     def write(self, change: Change) -> None:
         """Take over one chunk's changes: all of them, or none.
@@ -157,7 +157,7 @@ class RocksStore:
         return dict(self._ledger())
 
     def _ledger(self) -> Iterator[tuple[bytes, bytes]]:
-        for key, entry in self._db.items(from_key=_LEDGER):
+        for key, entry in cast("Iterator[tuple[bytes, bytes]]", self._db.items(from_key=_LEDGER)):
             if key[:1] != _LEDGER:
                 return
             yield key[1:], entry

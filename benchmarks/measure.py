@@ -1,0 +1,144 @@
+"""What is measured of a process from outside: CPU seconds, resident memory, the offsets that its group committed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+
+from processor.engine import clients
+from processor.settings import Settings
+
+_SAMPLE_SECONDS = 0.05
+_STOP_SECONDS = 20
+
+
+class PeerError(Exception):
+    """A process ended, or did nothing, while it was measured."""
+
+
+class Sample(NamedTuple):
+    """Where a process was at one moment."""
+
+    seconds: float
+    events: int
+    cpu_seconds: float
+    rss_mib: float
+
+
+class Process:
+    """A process that is measured; what it says goes to a file, whose end is shown when it fails."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.started = time.monotonic()
+        self._output = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=self._output, stderr=subprocess.STDOUT
+        )
+        self.pid = self._process.pid
+
+    def check(self) -> None:
+        """Raise when the process has ended."""
+        if self._process.poll() is not None:
+            raise PeerError(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """Give the end of what the process said."""
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")[-2_000:]
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time of all threads so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mib(self) -> float:
+        """Give the resident memory of now."""
+        return self._status("VmRSS")
+
+    def peak_rss_mib(self) -> float:
+        """Give the most resident memory so far."""
+        return self._status("VmHWM")
+
+    def _status(self, field: str) -> float:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+    async def stop(self) -> None:
+        """Ask the process to end; end it when it does not."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+
+class Group:
+    """The committed offsets of a consumer group on one topic."""
+
+    def __init__(self, settings: Settings, group: str, topic: str) -> None:
+        self._admin = clients.admin(settings)
+        self._group = group
+        self._tps = [TopicPartition(topic, number) for number in range(settings.partitions)]
+
+    async def __aenter__(self) -> Group:
+        await self._admin.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._admin.close()
+
+    async def committed(self) -> int:
+        """Give how many records the group has committed."""
+        try:
+            offsets = await self._admin.list_consumer_group_offsets(self._group, partitions=self._tps)
+        except clients.KafkaError:
+            # The group's coordinator is not there yet.
+            return 0
+        return sum(max(0, found.offset) for found in offsets.values())
+
+
+async def watch(process: Process, group: Group, events: int, limit: float, patience: float = 60.0) -> list[Sample]:
+    """Sample a process from its first commit until it has committed all events, or for `limit` seconds."""
+    samples: list[Sample] = []
+    while True:
+        process.check()
+        done = await group.committed()
+        now = time.monotonic()
+        if done and (not samples or done > samples[-1].events):
+            samples.append(Sample(now, done, process.cpu_seconds(), process.rss_mib()))
+        if not samples and now - process.started > patience:
+            raise PeerError(f"{process.name} committed nothing in {patience:.0f} s:\n{process.tail()}")
+        if samples and (done >= events or now - samples[0].seconds > limit):
+            return samples
+        await asyncio.sleep(_SAMPLE_SECONDS)
+
+
+def rates(samples: Sequence[Sample]) -> tuple[float, float]:
+    """Give events a second and events a CPU-second between the first and the last sample."""
+    first, last = samples[0], samples[-1]
+    events = last.events - first.events
+    seconds, cpu = last.seconds - first.seconds, last.cpu_seconds - first.cpu_seconds
+    return events / seconds if seconds else 0.0, events / cpu if cpu else 0.0
+
+
+def between(samples: Sequence[Sample], low: float, high: float) -> list[Sample]:
+    """Give the samples with that many events committed."""
+    return [sample for sample in samples if low <= sample.events <= high]
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Give the value below which that share of the ordered values lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

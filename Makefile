@@ -35,6 +35,10 @@ check: $(READY) ## Lint, formatting, types and import direction
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: chaos
+chaos: $(READY) ## Kill, pause and scale workers and brokers for 15 minutes; CHAOS_SECONDS, CHAOS_SEED, CHAOS_STORE
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-900} $(BIN)/python -m pytest tests/chaos -s
+
 .PHONY: docs
 docs: $(READY) ## Renew the docs that follow from the code
 	$(BIN)/python docs/generate.py
@@ -59,5 +63,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@# The pip that comes with older Pythons knows neither dependency groups nor constraints of a build.
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
-	@$(BIN)/pip install --quiet --editable '.[embedded]' --group dev -c constraints.txt --build-constraint constraints.txt
+	@$(BIN)/pip install --quiet --editable '.[embedded,rocksdb]' --group dev -c constraints.txt --build-constraint constraints.txt
 	@touch $@

@@ -1,6 +1,7 @@
 """Plain Faust, as its documentation shows it: an agent over a topic, a table, the same fold. At least once.
 
-It writes the row to its table (and so to the table's changelog); it leaves out counts and the evidence of rejections.
+It writes the packed row to its table (and so to the table's changelog); it leaves out the JSON row with the former
+status, counts and the evidence of rejections.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import faust
 
 from processor.codec import decode_event, pack_row, unpack_row
-from processor.domain.fold import fold
+from processor.domain.fold import Verdict, fold
 
 app = faust.App(
     os.environ["BENCH_GROUP"],
@@ -35,8 +36,9 @@ async def fold_events(stream):
         event, node, time = decode_event(value, None)
         key = event.message_id.encode()
         packed = rows.get(key)
-        row, _ = fold(None if packed is None else unpack_row(packed), event, node, time)
-        rows[key] = pack_row(row)
+        row, verdict = fold(None if packed is None else unpack_row(packed), event, node, time)
+        if verdict is not Verdict.DUPLICATE:
+            rows[key] = pack_row(row)
 
 
 if __name__ == "__main__":

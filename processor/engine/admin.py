@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -157,8 +157,16 @@ def _differs(option: str, wanted: str, found: str | None) -> bool:
     return int(found) < int(wanted)
 
 
-async def partition_counts(settings: Settings, stages: Iterable[Stage]) -> dict[str, int]:
-    """Give the number of partitions of every topic; a broker that is away is waited for.
+class Cluster(NamedTuple):
+    """What a worker must know of the cluster before it starts."""
+
+    id: str
+    #: Partitions of every topic.
+    partitions: dict[str, int]
+
+
+async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluster:
+    """Ask for the cluster's id and its topics; a broker that is away is waited for.
 
     Raises:
         TopicsError: a topic that the stages need does not exist or has another number of partitions.
@@ -169,6 +177,7 @@ async def partition_counts(settings: Settings, stages: Iterable[Stage]) -> dict[
         try:
             await admin.start()
             counts = await _counts(admin)
+            described = await admin.describe_cluster()
             break
         except (KafkaConnectionError, KafkaError, OSError) as error:
             log.warning("broker_away", brokers=settings.brokers, error=repr(error))
@@ -178,4 +187,4 @@ async def partition_counts(settings: Settings, stages: Iterable[Stage]) -> dict[
     problems = _shape_problems(settings, needed, counts)
     if problems:
         raise TopicsError(problems)
-    return counts
+    return Cluster(described["cluster_id"], counts)

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from processor.engine import clients
-from processor.engine.admin import partition_counts
+from processor.engine.admin import look_at_cluster
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
 from processor.engine.partition import Partition, State
 from processor.engine.stage import Stage, Work
@@ -155,9 +155,8 @@ class Worker:
             crash.cancel()
 
     async def _start(self) -> _App:
-        self.partition_counts = await partition_counts(self.settings, self.stages)
+        self.cluster, self.partition_counts = await look_at_cluster(self.settings, self.stages)
         self._admin = await self._connected(clients.admin)
-        self.cluster = (await self._admin.describe_cluster())["cluster_id"]
         self._reader = await self._connected(clients.reader)
         app = self._app = _App(self.settings, _Wanted(self.partitions))
         for stage in self.stages:

@@ -106,14 +106,14 @@ def qualified(finding: Finding) -> Finding:
     """Give the kind of reason of a failure that its adapter found none for: what its text tells, else UNDEFINED."""
     if not isinstance(finding, Event):
         return finding
-    reason = finding.reason
-    if reason is None:
-        if finding.status is Status.FAILED:
-            finding.reason = Reason(category=Category.UNDEFINED)
-    elif reason.category is None or reason.category is Category.UNDEFINED:
-        if finding.status is Status.FAILED or reason.permanence is Permanence.TRANSIENT:
-            finding.reason = msgspec.structs.replace(reason, category=category_of_text(reason.text))
+    reason = finding.reason or _NO_REASON
+    failed = finding.status is Status.FAILED or reason.permanence is Permanence.TRANSIENT
+    if failed and (reason.category is None or reason.category is Category.UNDEFINED):
+        finding.reason = msgspec.structs.replace(reason, category=category_of_text(reason.text))
     return finding
+
+
+_NO_REASON = Reason()
 
 
 def _explain(adapter: Adapter, error: Exception) -> str:

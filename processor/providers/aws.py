@@ -39,9 +39,9 @@ class Carried(NamedTuple):
 
 
 def split(payload: object) -> Iterable[object]:
-    """Split a batch: an array, a Lambda event's `Records`, a Firehose delivery's `records`, `logEvents` of a log."""
+    """Split a batch: an array, a Lambda event's `Records`, a Firehose delivery's `records`."""
     if isinstance(payload, dict):
-        for name in ("Records", "records", "logEvents"):
+        for name in ("Records", "records"):
             if isinstance(payload.get(name), list):
                 return elements_of(payload[name])
     return elements_of(payload)

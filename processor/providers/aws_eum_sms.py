@@ -10,9 +10,9 @@ In the console: a configuration set with an event destination for the types TEXT
 of that configuration set in each call that sends. Our own ids travel in the call's `Context`, which events repeat.
 
 Traps: TEXT_SUCCESSFUL and TEXT_DELIVERED are used interchangeably, by country: only the second says that the phone has
-it. A temporary failure with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`, which counts. TEXT_UNKNOWN is what AWS sends after 72 hours without
-an answer of the carrier: it says nothing, and has no row. `eventTimestamp` is in milliseconds; some senders write
-seconds.
+it. A temporary failure with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`, which
+counts. TEXT_UNKNOWN is what AWS sends after 72 hours without an answer of the carrier: it says nothing, and has no row.
+`eventTimestamp` is in milliseconds; some senders write seconds.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from processor.providers.fields import (
     text_of,
     time_of_epoch,
 )
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _INVALID = Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN)
 
@@ -75,21 +75,8 @@ TABLE: dict[str, Means | None] = {
     "inbound_email_processed": None,
 }
 
-#: Kind of reason by Brevo's own words, where no code says it; the first that occurs.
-#: Seen in payloads: "Unable to find MX of domain …", "blocked : due to blacklist user".
-WORDS: tuple[tuple[str, Category], ...] = (
-    ("unable to find mx", Category.INVALID_DOMAIN),
-    ("domain not found", Category.INVALID_DOMAIN),
-    ("no such domain", Category.INVALID_DOMAIN),
-    ("user unknown", Category.USER_UNKNOWN),
-    ("does not exist", Category.USER_UNKNOWN),
-    ("mailbox full", Category.MAILBOX_FULL),
-    ("over quota", Category.MAILBOX_FULL),
-    ("timeout", Category.UNREACHABLE),
-    ("timed out", Category.UNREACHABLE),
-    ("connection", Category.UNREACHABLE),
-    ("spam", Category.REFUSED),
-)
+#: What Brevo itself says of a domain without mail servers.
+_NO_MX = "unable to find mx"
 
 #: Why nothing was sent, by Brevo's own words; the first that occurs.
 BLOCKED_WORDS: tuple[tuple[str, Category], ...] = (
@@ -181,30 +168,24 @@ def _time(value: object) -> datetime | None:
 
 def _reason(row: str, means: Means, text: str | None, date: str | None) -> Reason | None:
     code, reply = enhanced_code_in(text), reply_code_in(text)
-    if means.permanence is None and means.status is not Status.IGNORED:
-        return Reason(code=code, provider_code=reply, text=text) if text else None
-    permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        permanence = permanence_of(code, permanence)
-    if means.status is Status.IGNORED:
-        category = _by_words(text, BLOCKED_WORDS, Category.DENYLISTED)
+    if means.permanence is not None:
+        own = means.category
+        if text is not None and _NO_MX in text.lower():
+            own = Category.INVALID_DOMAIN
+        permanence, category = qualify(means.permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
+    elif means.status is Status.IGNORED:
+        permanence, category = None, _why_blocked(text)
     else:
-        category = means.category or category_of(code, reply)
-        if category is Category.UNDEFINED:
-            category = _by_words(text, WORDS, category)
+        return Reason(code=code, provider_code=reply, text=text) if text else None
     if date is not None:
         # Local time of an unknown zone: for people only.
         text = text_of(f"date {date}; {text}" if text else f"date {date}")
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
 
 
-def _by_words(text: str | None, words: tuple[tuple[str, Category], ...], otherwise: Category) -> Category:
-    if text:
-        text = text.lower()
-        for word, category in words:
-            if word in text:
-                return category
-    return otherwise
+def _why_blocked(text: str | None) -> Category:
+    said = (text or "").lower()
+    return next((category for words, category in BLOCKED_WORDS if words in said), Category.DENYLISTED)
 
 
 ADAPTER = Adapter("brevo", Channel.EMAIL, TABLE, read)

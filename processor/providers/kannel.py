@@ -101,8 +101,10 @@ def read(element: object, context: Context) -> list[Finding]:
     means = TABLE.get(native)
     answer = text_of(_first(fields, _ANSWER))
     receipt = _receipt(answer, context) if answer is not None and means is not None else None
-    if means is None or isinstance(receipt, Unknown):
-        return [Unknown(f"{native} ({receipt.native})" if receipt else native)]
+    if isinstance(receipt, Unknown):
+        return [Unknown(f"{native} ({receipt.native})")]
+    if means is None:
+        return [Unknown(native)]
     own = own_id(context.message_id_names, fields)
     native_id = identifier(_first(fields, _ID)) or (receipt.provider_message_id if receipt else None)
     # A dlr-url need not ask for Kannel's ids; then our own is all there is.

@@ -29,7 +29,7 @@ from processor.providers.fields import (
     text_of,
     time_of_epoch,
 )
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _C = Category
 
@@ -185,15 +185,13 @@ def _reason(record: dict[str, Any], row: str, means: Means, error: str) -> Reaso
     if means.status is Status.SENT:
         # The answer to a success is kept as evidence ("250 2.0.0 OK").
         return Reason(code=code, provider_code=reply, text=text) if text else None
-    of_error = ERRORS.get(error)
-    permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        if row == "blocked" and of_error is not None:
-            permanence = of_error[0]
-        permanence = permanence_of(code, permanence)
-    category = means.category or (of_error[1] if of_error is not None else category_of(code, reply))
-    if category is Category.UNDEFINED:
-        category = RELATED_TO.get((text_of(record.get("error_related_to")) or "").lower(), category)
+    permanence, category = means.permanence, means.category
+    if permanence is not None:
+        how_final, own = ERRORS.get(error, (permanence, category))
+        label = how_final if row == "blocked" else permanence
+        permanence, category = qualify(label, own=own, enhanced_code=code, reply_code=reply, text=text)
+        if category is Category.UNDEFINED:
+            category = RELATED_TO.get((text_of(record.get("error_related_to")) or "").lower(), category)
     return Reason(
         permanence=permanence,
         category=category,

@@ -346,7 +346,11 @@ PHRASES: tuple[Words, ...] = (
         ),
     ),
     # The account is closed.
-    Words("Gmail", _C.ACCOUNT_DISABLED, ("you tried to reach is disabled", "you tried to reach is inactive", "p=disableduser")),
+    Words(
+        "Gmail",
+        _C.ACCOUNT_DISABLED,
+        ("you tried to reach is disabled", "you tried to reach is inactive", "p=disableduser"),
+    ),
     Words("Yahoo", _C.ACCOUNT_DISABLED, ("mailbox is disabled", "been disabled or discontinued", "(554.30)")),
     Words(
         "Mail.ru",

@@ -29,7 +29,7 @@ from processor.providers.fields import (
     text_of,
     time_of,
 )
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 #: By RecordType; a bounce by "Bounce Type". "Bounce Unknown" has no row: Postmark could not classify what came back.
 TABLE: dict[str, Means | None] = {
@@ -194,18 +194,18 @@ def _reason(record: dict[str, Any], row: str, means: Means) -> Reason | None:
     if means.status is Status.SENT:
         # The answer to a success is kept as evidence ("smtp;250 2.0.0 OK").
         return Reason(code=code, provider_code=reply, text=text) if text else None
-    permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        permanence = permanence_of(code, permanence)
-    category = category_of(code, reply) if row in _EXPLAINED_BY_CODES else Category.UNDEFINED
-    if category is Category.UNDEFINED:
-        category = means.category or category
+    permanence, category = means.permanence, means.category
+    if permanence is not None:
+        own = None if row in _EXPLAINED_BY_CODES else category
+        permanence, found = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
+        category = found if found is not Category.UNDEFINED else category or found
     return Reason(
         permanence=permanence,
         category=category,
         code=code or row.partition(" ")[2],
         provider_code=text_of(record.get("TypeCode")) or reply,
-        text=text or text_of(record.get("Description")),
+        # `Description` only lists examples of what may have happened.
+        text=text or text_of(record.get("Name")),
     )
 
 

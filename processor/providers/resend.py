@@ -30,7 +30,7 @@ from processor.providers.fields import (
     text_of,
     time_of,
 )
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _NEVER_SENT = Means(Status.IGNORED, category=Category.QUARANTINED)
 _GAVE_UP = Means(Status.FAILED, Permanence.GAVE_UP)
@@ -103,6 +103,9 @@ MESSAGES: tuple[tuple[str, str], ...] = (
     ("general bounce", "Transient/General"),
     ("enough information", "Undetermined/Undetermined"),
 )
+
+#: Resend advises to remove such an address, so without a better reason it is held for unknown.
+_HARD = {"email.bounced Permanent", "email.bounced Permanent/General"}
 
 #: Other words for the type of a bounce, in lower case.
 _TYPES = {
@@ -210,10 +213,12 @@ def _reason(row: str, means: Means, part: dict[str, Any]) -> Reason | None:
         return None
     text = _text(part)
     code, reply = enhanced_code_in(text), reply_code_in(text)
-    permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        permanence = permanence_of(code, permanence)
-    category = means.category or category_of(code, reply)
+    permanence, category = means.permanence, means.category
+    if permanence is not None:
+        # Resend's own sentences speak of reputation and spam in passing: only a server's words tell a kind.
+        diagnosis = text if code or reply else None
+        permanence, found = qualify(permanence, own=category, enhanced_code=code, reply_code=reply, text=diagnosis)
+        category = found if found is not Category.UNDEFINED or row not in _HARD else Category.USER_UNKNOWN
     if row == "email.suppressed" and text is not None and "complain" in text.lower():
         category = Category.DENYLISTED
     native = row.partition(" ")[2]

@@ -39,7 +39,7 @@ from processor.providers.fields import (
     time_of,
     time_of_epoch,
 )
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _HARD = Means(Status.FAILED, Permanence.PERMANENT)
 _SOFT = Means(Status.FAILED, Permanence.GAVE_UP)
@@ -196,12 +196,12 @@ def _time(value: object) -> datetime | None:
 def _reason(event: dict[str, Any], row: str, by_class: Means | None, means: Means, text: str | None) -> Reason | None:
     code = enhanced_code_in(text)
     reply = text_of(event.get("error_code")) or reply_code_in(text)
-    if means.permanence is None and means.status is not Status.IGNORED:
+    if means.status is Status.IGNORED:
+        return Reason(category=means.category, code=code or row, provider_code=reply, text=text)
+    if means.permanence is None:
         return Reason(code=code, provider_code=reply, text=text) if text else None
-    permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        permanence = permanence_of(code, permanence)
-    category = means.category or (by_class.category if by_class is not None else None) or category_of(code, reply)
+    own = means.category or (by_class.category if by_class is not None else None)
+    permanence, category = qualify(means.permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
 
 

@@ -1,7 +1,7 @@
 """Whatever happens to workers and broker while load runs, every event has its effect exactly once.
 
-CHAOS_SECONDS says how long faults are injected (`make chaos`: 15 minutes), CHAOS_SEED which ones. What each fault cost
-is printed: the seconds until the group committed anew.
+CHAOS_SECONDS says how long faults are injected (`make chaos`: 15 minutes), CHAOS_SEED which ones, CHAOS_STORE where
+rows are kept. What each fault cost is printed: the seconds until the group committed anew.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
+STORE = os.environ.get("CHAOS_STORE", "memory")
 
 #: Events a second. The load is there so that something is always in flight, not to measure anything.
 RATE = 1_500
@@ -151,7 +152,16 @@ async def chaos(tmp_path: Path) -> AsyncIterator[Chaos]:
     broker = EmbeddedKafka()
     await asyncio.to_thread(broker.start)
     try:
-        settings = settings_for_a_trial(broker.bootstrap_servers, partitions=8, chunk_records=500, commit_timeout=15.0)
+        settings = settings_for_a_trial(
+            broker.bootstrap_servers,
+            partitions=8,
+            chunk_records=500,
+            commit_timeout=15.0,
+            store=STORE,
+            # All workers share the folder, as those of one machine do.
+            store_path=str(tmp_path / "store"),
+            store_cache_mib=16,
+        )
         async with Trial(settings, tmp_path) as trial:
             yield Chaos(trial, broker, SEED)
     finally:

@@ -1,0 +1,93 @@
+"""Compare what a contender published with the fold, run offline over the same events."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+
+from contenders import Contender
+from processor.codec import decode_event, decode_row_record, encode_row, to_row, unpack_row
+from processor.domain.fold import Verdict, fold
+from processor.domain.row import Row
+from processor.engine import clients
+from processor.settings import Settings
+
+#: Events of partition 0 that are folded offline.
+_EVENTS = 10_000
+
+
+class Checked(NamedTuple):
+    """How many published rows were compared, and how many were wrong."""
+
+    rows: int
+    wrong: int
+
+
+async def check(settings: Settings, contender: Contender) -> Checked:
+    """Compare the first rows of partition 0, message by message in their order, with the fold.
+
+    A contender that was stopped early has published the start of what is expected: that much is compared.
+    """
+    events = await _records(settings, settings.topic_prefix + "events.v1", _EVENTS)
+    expected = _expected(contender, (record.value for record in events))
+    published: dict[bytes, list[Any]] = defaultdict(list)
+    wanted = sum(map(len, expected.values()))
+    # Some of these belong to messages whose events come later.
+    for record in await _records(settings, contender.feed_topic(settings.topic_prefix), wanted):
+        if record.key in expected:
+            published[record.key].append(_decoded(contender, record.value))
+    rows = wrong = 0
+    for key, found in published.items():
+        for row, right in zip(found, expected[key], strict=False):
+            rows += 1
+            wrong += row != right
+    return Checked(rows, wrong)
+
+
+def _expected(contender: Contender, values: Iterable[bytes]) -> dict[bytes, list[Any]]:
+    rows: dict[str, Row] = {}
+    expected: dict[bytes, list[Any]] = defaultdict(list)
+    for value in values:
+        event, node, time = decode_event(value, None)
+        before = rows.get(event.message_id)
+        row, verdict = fold(before, event, node, time)
+        rows[event.message_id] = row
+        if verdict is not Verdict.DUPLICATE:
+            published = encode_row(event.message_id, row, before)
+            right = row if contender.row_format == "packed" else decode_row_record(published)
+            expected[event.message_id.encode()].append(right)
+    return expected
+
+
+def _decoded(contender: Contender, value: bytes) -> Any:
+    """Give the row with its former status, or the bare row."""
+    if contender.row_format == "packed":
+        return unpack_row(value)
+    record = decode_row_record(value)
+    to_row(record)
+    return record
+
+
+async def _records(settings: Settings, topic: str, limit: int) -> list[Any]:
+    """Read the first committed records of partition 0."""
+    partition = TopicPartition(topic, 0)
+    reader = clients.reader(settings)
+    await reader.start()
+    try:
+        reader.assign([partition])
+        [begin] = (await reader.beginning_offsets([partition])).values()
+        [end] = (await reader.end_offsets([partition])).values()
+        reader.seek(partition, begin)
+        records: list[Any] = []
+        while len(records) < limit and await reader.position(partition) < end:
+            fetched = await reader.getmany(timeout_ms=500)
+            if not fetched and records:
+                # What is left are records of a transaction that nobody ended.
+                break
+            records.extend(fetched.get(partition, ()))
+        return records[:limit]
+    finally:
+        await reader.stop()

@@ -1,0 +1,206 @@
+"""Who is measured: each a row of data - how it is started, what it promises, where it publishes, what it leaves out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from processor.broker import KAFKA_VERSION
+from processor.settings import FIELDS, Settings
+
+HERE = Path(__file__).parent
+_ROOT = HERE.parent
+_VENVS = HERE / ".venvs"
+_CLASSES = HERE / ".classes"
+_STREAMS = f"org.apache.kafka:kafka-streams:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
+
+EXACTLY_ONCE = "exactly once"
+AT_LEAST_ONCE = "at least once"
+
+
+class UnavailableError(Exception):
+    """A peer cannot be run here; says what is missing."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One process to measure."""
+
+    name: str
+    #: What it is started by: `ours`, a Python file of peers/ (with the packages it needs), or Kafka Streams.
+    program: str
+    guarantee: str
+    #: Where its rows are published, `{group}` and `{prefix}` to be filled in; empty: nowhere.
+    feed: str
+    leaves_out: str
+    #: How rows are written there: `json` as ours, or `packed` as the store of ours.
+    row_format: str = "json"
+    packages: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    #: Whether it belongs to the usual run.
+    is_usual: bool = True
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is delivery-status itself."""
+        return self.program == "ours"
+
+    @property
+    def group(self) -> str:
+        """The consumer group, which names changelogs too."""
+        return f"bench-{self.name}"
+
+    def feed_topic(self, prefix: str) -> str:
+        """Give the topic with the rows."""
+        return self.feed.format(group=self.group, prefix=prefix)
+
+
+_STREAMS_LEFT_OUT = "evidence of rejections, dead letters, events at the wrong partition, metrics of the domain"
+
+
+def _streams(name: str, feed: str, *, is_usual: bool = True, **options: str) -> Contender:
+    return Contender(
+        name,
+        "KafkaStreams",
+        EXACTLY_ONCE,
+        "{group}.messages.v1" if feed == "topic" else "{group}-rows-changelog",
+        _STREAMS_LEFT_OUT,
+        options={"BENCH_FEED": feed, **options},
+        is_usual=is_usual,
+    )
+
+
+def _store_variants() -> tuple[Contender, ...]:
+    """Give delivery-status with its store on disk, where it has one."""
+    if "store" not in FIELDS:
+        return ()
+    return (
+        Contender("ours-rocksdb", "ours", EXACTLY_ONCE, "{prefix}messages.v1", "", options={"DELIVERY_STORE": "rocksdb"}),
+    )
+
+
+CONTENDERS: tuple[Contender, ...] = (
+    Contender("ours", "ours", EXACTLY_ONCE, "{prefix}messages.v1", ""),
+    *_store_variants(),
+    # Two records an event, as Kafka Streams is usually written: a binary row for the store, a JSON row for readers.
+    _streams("streams-rocksdb-1", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="1"),
+    _streams("streams-memory-1", "topic", BENCH_STORE="memory", BENCH_THREADS="1"),
+    _streams("streams-rocksdb-2", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="2"),
+    _streams("streams-memory-2", "topic", BENCH_STORE="memory", BENCH_THREADS="2", is_usual=False),
+    # One record an event, as ours: the store's changelog is the feed.
+    _streams("streams-rocksdb-1-lean", "changelog", BENCH_STORE="rocksdb", BENCH_THREADS="1"),
+    _streams("streams-memory-1-lean", "changelog", BENCH_STORE="memory", BENCH_THREADS="1"),
+    Contender(
+        "quix",
+        "quix.py",
+        EXACTLY_ONCE,
+        "{group}.messages.v1",
+        "counts, evidence of rejections, dead letters",
+        packages=("quixstreams==3.28.1", "msgspec>=0.19"),
+    ),
+    Contender(
+        "bytewax",
+        "bytewax_flow.py",
+        "none: no transactions, state lost with the process",
+        "{group}.messages.v1",
+        "changelog (it has none), counts, evidence of rejections, dead letters",
+        packages=("bytewax[kafka]==0.21.1", "msgspec>=0.19"),
+    ),
+    Contender(
+        "plain-faust",
+        "plain_faust.py",
+        AT_LEAST_ONCE,
+        "{group}-rows-changelog",
+        "JSON rows with the former status (its changelog holds packed rows), counts, evidence of rejections, dead letters",
+        row_format="packed",
+    ),
+)
+
+NAMES: tuple[str, ...] = tuple(each.name for each in CONTENDERS)
+
+
+def command_of(contender: Contender) -> list[str]:
+    """Give the command that starts a contender, after making what it needs.
+
+    Raises:
+        UnavailableError: what it needs cannot be had.
+    """
+    if contender.is_ours:
+        return [sys.executable, "-m", "processor", "worker"]
+    if contender.program == "KafkaStreams":
+        return _java_command()
+    script = str(HERE / "peers" / contender.program)
+    python = _python_of(contender) if contender.packages else sys.executable
+    return [str(python), script]
+
+
+def environment_of(contender: Contender, settings: Settings, data: Path, http_port: int = 0) -> dict[str, str]:
+    """Give the environment that tells a contender where to work."""
+    if contender.is_ours:
+        return {
+            "DELIVERY_BROKERS": settings.brokers,
+            "DELIVERY_TOPIC_PREFIX": settings.topic_prefix,
+            "DELIVERY_APP_ID": contender.group,
+            "DELIVERY_HTTP_PORT": str(http_port),
+            "DELIVERY_LOG_LEVEL": "ERROR",
+            **{name: value.format(data=data) for name, value in contender.options.items()},
+        }
+    return {
+        "BENCH_BROKERS": settings.brokers,
+        "BENCH_TOPIC": settings.topic_prefix + "events.v1",
+        "BENCH_GROUP": contender.group,
+        "BENCH_MESSAGES": contender.feed_topic(settings.topic_prefix),
+        "BENCH_PARTITIONS": str(settings.partitions),
+        "BENCH_DATA": str(data),
+        "PYTHONPATH": str(_ROOT),
+        **contender.options,
+    }
+
+
+def _python_of(contender: Contender) -> Path:
+    """Make the environment of a peer once, and give its Python."""
+    home = _VENVS / contender.name
+    python = home / "bin" / "python"
+    ready = home / ".ready"
+    if ready.exists() and ready.read_text() == "\n".join(contender.packages):
+        return python
+    print(f"making the environment of {contender.name} (first time only)", file=sys.stderr)
+    venv.create(home, clear=True, with_pip=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *contender.packages]
+    if subprocess.run(install, check=False).returncode:
+        raise UnavailableError(f"pip cannot install {', '.join(contender.packages)}")
+    ready.write_text("\n".join(contender.packages))
+    return python
+
+
+#: Enough heap for a million rows in memory; the collector with the best throughput on few cores.
+_JVM_OPTIONS = ("-Xmx2g", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+
+
+def _java_command() -> list[str]:
+    """Compile the source file, so that the compiler's memory is not the peer's, and give the command."""
+    java, javac = shutil.which("java"), shutil.which("javac")
+    if java is None or javac is None:
+        raise UnavailableError("Kafka Streams needs a JDK (17 or newer) on PATH")
+    classpath = os.pathsep.join([str(_CLASSES), *map(str, _streams_jars())])
+    source = HERE / "peers" / "KafkaStreams.java"
+    _CLASSES.mkdir(exist_ok=True)
+    compiled = subprocess.run([javac, "-nowarn", "-d", str(_CLASSES), "-cp", classpath, str(source)], check=False)
+    if compiled.returncode:
+        raise UnavailableError(f"{source.name} cannot be compiled")
+    return [java, *_JVM_OPTIONS, "-cp", classpath, "KafkaStreams"]
+
+
+def _streams_jars() -> list[Path]:
+    import jgo  # noqa: PLC0415 - an extra, and only this peer needs it
+
+    try:
+        return [artifact.resolve() for artifact in jgo.resolve(_STREAMS)]
+    except Exception as error:
+        raise UnavailableError(f"Kafka Streams {KAFKA_VERSION} cannot be resolved: {error}") from error

@@ -1,0 +1,127 @@
+"""Measure delivery-status beside its peers: one command, one run, one broker, the same events and the same fold.
+
+Results are printed as Markdown and written to benchmarks/results/ as Markdown, JSON and SVG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+import report
+from contenders import CONTENDERS, NAMES
+from processor.broker import KAFKA_VERSION, EmbeddedKafka
+from processor.settings import Settings
+from scenarios import SCENARIOS, Bench, Size, say
+
+RESULTS = Path(__file__).parent / "results"
+PARTITIONS = 8
+
+SIZES = {
+    "quick": Size(
+        messages=40_000,
+        seconds=6,
+        rate=20_000,
+        latency_seconds=10,
+        warm_up_seconds=4,
+        rows=(10_000, 100_000),
+        growth=(20_000, 100_000),
+    ),
+    "standard": Size(
+        messages=300_000,
+        seconds=20,
+        rate=20_000,
+        latency_seconds=30,
+        warm_up_seconds=10,
+        rows=(50_000, 500_000),
+        growth=(100_000, 1_000_000),
+    ),
+    "full": Size(
+        messages=1_000_000,
+        seconds=60,
+        rate=20_000,
+        latency_seconds=60,
+        warm_up_seconds=15,
+        rows=(100_000, 1_000_000, 5_000_000),
+        growth=(100_000, 1_000_000, 10_000_000),
+    ),
+}
+
+
+def main() -> None:
+    options = _options()
+    size = SIZES["quick" if options.quick else "full" if options.full else "standard"]
+    given = {"seconds": options.seconds, "messages": options.messages, "rate": options.rate}
+    size = replace(size, **{name: value for name, value in given.items() if value is not None})
+    contenders = tuple(each for each in CONTENDERS if each.name in (options.peers or _usual()))
+    results = asyncio.run(_run(size, contenders, options.scenarios))
+    markdown = report.markdown(results)
+    report.write(RESULTS, results, markdown)
+    print(markdown)
+
+
+def _usual() -> list[str]:
+    return [each.name for each in CONTENDERS if each.is_usual]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="a small run, to see that all of it works")
+    sizes.add_argument("--full", action="store_true", help="up to 10 million rows: half an hour and 40 GB of disk")
+    parser.add_argument("--peers", type=_names(NAMES), help=f"some of {','.join(NAMES)}")
+    parser.add_argument(
+        "--scenarios", type=_names(tuple(SCENARIOS)), default=list(SCENARIOS), help=f"some of {','.join(SCENARIOS)}"
+    )
+    parser.add_argument("--seconds", type=float, help="how long a slow peer is watched")
+    parser.add_argument("--messages", type=int, help="messages of the throughput scenario")
+    parser.add_argument("--rate", type=int, help="events a second of the latency scenario")
+    return parser.parse_args()
+
+
+def _names(known: tuple[str, ...]):
+    def parse(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",")]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: choose from {', '.join(known)}")
+        return names
+
+    return parse
+
+
+async def _run(size: Size, contenders, scenarios: list[str]) -> report.Results:
+    started = time.monotonic()
+    tables = {}
+    with EmbeddedKafka() as kafka, tempfile.TemporaryDirectory(prefix="delivery-status-bench-") as data:
+        settings = Settings(brokers=kafka.bootstrap_servers, partitions=PARTITIONS)
+        bench = Bench(settings, Path(data), size, contenders)
+        for name in scenarios:
+            say(f"== {name}")
+            tables[name] = await SCENARIOS[name](bench)
+    about = {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "kafka": KAFKA_VERSION,
+        "partitions": PARTITIONS,
+        "load_average_at_the_end": round(os.getloadavg()[0], 1),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "size": asdict(size),
+    }
+    return {"about": about, "tables": tables}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,355 @@
+"""The scenarios: what is run, on which topics, and which figures come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+
+from check import check
+from contenders import HERE, Contender, UnavailableError, command_of, environment_of
+from load import fill_events, fill_rows
+from measure import Group, PeerError, Process, Sample, between, percentile, rates, watch
+from processor.engine import clients
+from processor.engine.admin import create_topics
+from processor.settings import Settings
+from processor.topics import MESSAGES, TOPICS
+
+#: One line of a table of results.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a run is."""
+
+    #: Messages of the throughput scenario; each makes 3.5 events.
+    messages: int
+    #: Seconds that a slow contender is watched.
+    seconds: float
+    rate: int
+    latency_seconds: float
+    #: Seconds at the start that do not count: compilers and caches warm up.
+    warm_up_seconds: float
+    #: Rows to recover, least first; memory is measured between the first and the last.
+    rows: tuple[int, ...]
+    #: Rows that the store grows to.
+    growth: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every scenario works with."""
+
+    settings: Settings
+    data: Path
+    size: Size
+    contenders: tuple[Contender, ...]
+
+    @property
+    def ours(self) -> tuple[Contender, ...]:
+        """The variants of delivery-status among the contenders."""
+        return tuple(each for each in self.contenders if each.is_ours)
+
+    def on(self, prefix: str, partitions: int | None = None) -> Settings:
+        """Give settings with topics of their own."""
+        return replace(
+            self.settings, topic_prefix=prefix, partitions=partitions or self.settings.partitions, http_port=0
+        )
+
+    def process(self, contender: Contender, settings: Settings, http_port: int = 0) -> Process:
+        """Start a contender."""
+        data = self.data / f"{settings.topic_prefix}{contender.name}"
+        data.mkdir(parents=True, exist_ok=True)
+        environment = environment_of(contender, settings, data, http_port)
+        return Process(contender.name, command_of(contender), environment)
+
+    def group(self, contender: Contender, settings: Settings) -> Group:
+        """Give the committed offsets of a contender."""
+        return Group(settings, contender.group, settings.topic_prefix + "events.v1")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@asynccontextmanager
+async def _running(process: Process) -> AsyncIterator[Process]:
+    try:
+        yield process
+    finally:
+        await process.stop()
+
+
+async def _prepare(settings: Settings, contender: Contender) -> None:
+    """Make the topics that a contender writes; what another one wrote to the same ones is removed first."""
+    admin = clients.admin(settings)
+    await admin.start()
+    try:
+        if contender.is_ours:
+            outputs = [topic.name for topic in TOPICS if topic.name not in {"events.v1", "mta.v1", "sms.v1"}]
+            existing = set(await admin.list_topics())
+            await admin.delete_topics([name for each in outputs if (name := settings.topic_prefix + each) in existing])
+            while not existing.isdisjoint(settings.topic_prefix + each for each in outputs):
+                await asyncio.sleep(0.2)
+                existing = set(await admin.list_topics())
+        elif contender.feed_topic("").endswith(".messages.v1"):
+            feed = NewTopic(contender.feed_topic(""), settings.partitions, 1, topic_configs=dict(MESSAGES.config))
+            await admin.create_topics([feed])
+    finally:
+        await admin.close()
+    await create_topics(settings)
+
+
+# Throughput
+
+
+async def throughput(bench: Bench) -> list[Row]:
+    """Let each contender fold the same topic, one after the other."""
+    settings = bench.on("bench.")
+    await create_topics(settings)
+    events = await fill_events(settings, bench.size.messages)
+    say(f"{events:,} events of {bench.size.messages:,} messages in {settings.partitions} partitions")
+    rows = []
+    for contender in bench.contenders:
+        row: Row = {"contender": contender.name, "guarantee": contender.guarantee, "leaves_out": contender.leaves_out}
+        try:
+            row |= await _fold_all(bench, settings, contender, events)
+        except (PeerError, UnavailableError) as error:
+            row["failure"] = str(error)
+        say(json.dumps(row))
+        rows.append(row)
+    return rows
+
+
+async def _fold_all(bench: Bench, settings: Settings, contender: Contender, events: int) -> Row:
+    await _prepare(settings, contender)
+    async with bench.group(contender, settings) as group, _running(bench.process(contender, settings)) as process:
+        samples = await watch(process, group, events, bench.size.seconds)
+        peak = process.peak_rss_mib()
+    checked = await check(settings, contender)
+    per_second, per_cpu_second = rates(samples)
+    middle = (samples[0].events + samples[-1].events) / 2
+    late_per_second, late_per_cpu_second = rates(between(samples, middle, samples[-1].events))
+    return {
+        "events": samples[-1].events - samples[0].events,
+        "events_per_second": round(per_second),
+        "second_half_per_second": round(late_per_second),
+        "events_per_cpu_second": round(per_cpu_second),
+        "second_half_per_cpu_second": round(late_per_cpu_second),
+        "peak_rss_mib": round(peak),
+        "rows_checked": checked.rows,
+        "rows_wrong": checked.wrong,
+    }
+
+
+# Latency
+
+
+async def latency(bench: Bench) -> list[Row]:
+    """Publish events at a fixed rate, and see when their rows can be read."""
+    rows = []
+    for contender in bench.contenders:
+        if contender.feed and contender.row_format == "json" and contender.guarantee == "exactly once":
+            row: Row = {"contender": contender.name, "rate": bench.size.rate}
+            try:
+                row |= await _delay(bench, contender)
+            except (PeerError, UnavailableError) as error:
+                row["failure"] = str(error)
+            say(json.dumps(row))
+            rows.append(row)
+    return rows
+
+
+async def _delay(bench: Bench, contender: Contender) -> Row:
+    settings = bench.on(f"latency-{contender.name}.")
+    contender = replace(contender, name=f"latency-{contender.name}")
+    await _prepare(settings, contender)
+    events = await fill_events(settings, 1_000)
+    async with bench.group(contender, settings) as group, _running(bench.process(contender, settings)) as process:
+        await watch(process, group, events, bench.size.seconds)
+        delays = await _delays(bench, settings, contender.feed_topic(settings.topic_prefix))
+        process.check()
+    delays.sort()
+    if not delays:
+        raise PeerError(f"{contender.name} published no row")
+    return {
+        "rows": len(delays),
+        "p50_ms": percentile(delays, 0.5),
+        "p99_ms": percentile(delays, 0.99),
+        "max_ms": delays[-1],
+    }
+
+
+async def _delays(bench: Bench, settings: Settings, feed: str) -> list[int]:
+    """Give the milliseconds from each event's due moment to its row at a reader of committed records."""
+    size = bench.size
+    tps = [TopicPartition(feed, number) for number in range(settings.partitions)]
+    reader = clients.reader(settings, fetch_max_wait_ms=50)
+    await reader.start()
+    try:
+        reader.assign(tps)
+        await reader.seek_to_end(*tps)
+        generator = await _start_generator(settings, size)
+        begin = int((time.time() + size.warm_up_seconds) * 1000)
+        end = time.monotonic() + size.latency_seconds + 10
+        delays: list[int] = []
+        quiet = 0
+        while time.monotonic() < end and not (generator.returncode is not None and quiet > 10):
+            fetched = await reader.getmany(timeout_ms=100)
+            now = int(time.time() * 1000)
+            quiet = 0 if fetched else quiet + 1
+            for records in fetched.values():
+                delays.extend(now - record.timestamp for record in records if record.timestamp >= begin)
+        await generator.wait()
+        return delays
+    finally:
+        await reader.stop()
+
+
+async def _start_generator(settings: Settings, size: Size) -> asyncio.subprocess.Process:
+    """Start the load in a process of its own."""
+    options = {
+        "--brokers": settings.brokers,
+        "--prefix": settings.topic_prefix,
+        "--partitions": str(settings.partitions),
+        "--rate": str(size.rate),
+        "--seconds": str(size.latency_seconds),
+    }
+    arguments = [part for option in options.items() for part in option]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(HERE / "load.py"),
+        *arguments,
+        stdout=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+    )
+
+
+# Recovery and memory
+
+
+async def recovery(bench: Bench) -> list[Row]:
+    """Start a worker on changelogs of different sizes; where it keeps its rows on disk, start it once more."""
+    rows = []
+    for contender in bench.ours:
+        for count in bench.size.rows:
+            settings = bench.on(f"recovery-{contender.name}-{count}.")
+            await create_topics(settings)
+            await fill_rows(settings, count)
+            rows.append({"contender": contender.name, "rows": count} | await _recover(bench, settings, contender))
+            if contender.options:
+                again = {"contender": f"{contender.name}, its folder kept", "rows": count}
+                rows.append(again | await _recover(bench, settings, contender))
+            say(json.dumps(rows[-1]))
+    return rows
+
+
+async def _recover(bench: Bench, settings: Settings, contender: Contender) -> Row:
+    """Start a worker that has events to fold; time it until it is ready and until its first commit."""
+    port = _free_port()
+    async with bench.group(contender, settings) as group:
+        before = await group.committed()
+        await fill_events(settings, 1_000)
+        async with _running(bench.process(contender, settings, port)) as process:
+            begun, ready = await _ready(process, port)
+            while await group.committed() == before:
+                process.check()
+                await asyncio.sleep(0.02)
+            first_commit = time.monotonic() - process.started
+            # What recovery took on its way is given back by now.
+            await asyncio.sleep(3)
+            return {
+                "seconds_to_recover": round(ready - begun, 2),
+                "seconds_to_first_commit": round(first_commit, 2),
+                "rss_mib": round(process.rss_mib(), 1),
+                "peak_rss_mib": round(process.peak_rss_mib(), 1),
+            }
+
+
+async def _ready(process: Process, port: int) -> tuple[float, float]:
+    """Give when the worker had its partitions, and when all of them had recovered."""
+    begun = 0.0
+    while True:
+        process.check()
+        body = await asyncio.to_thread(_health, port)
+        if body and sum(body["partitions"].values()) and not begun:
+            begun = time.monotonic()
+        if body and body["status"] == "ready":
+            return begun, time.monotonic()
+        await asyncio.sleep(0.01)
+
+
+def _health(port: int) -> Row | None:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as response:
+            body: Row = json.load(response)
+    except urllib.error.HTTPError as error:
+        body = json.load(error)
+    except OSError:
+        return None
+    return body
+
+
+def _free_port() -> int:
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+# Growth
+
+
+async def growth(bench: Bench) -> list[Row]:
+    """Let the rows grow, and look at the speed on the way; then the same with more partitions."""
+    rows = []
+    for contender in bench.ours:
+        most = bench.size.growth[-1]
+        samples, events = await _grow(bench, contender, bench.settings.partitions, most)
+        for count in bench.size.growth:
+            reached = between(samples, events * count / most / 2, events * count / most)
+            rows.append(_growth_row(contender, bench.settings.partitions, count, reached))
+        samples, _ = await _grow(bench, contender, 64, bench.size.messages)
+        rows.append(_growth_row(contender, 64, bench.size.messages, samples))
+    for row in rows:
+        say(json.dumps(row))
+    return rows
+
+
+def _growth_row(contender: Contender, partitions: int, count: int, samples: Sequence[Sample]) -> Row:
+    per_second, per_cpu_second = rates(samples) if len(samples) > 1 else (0.0, 0.0)
+    return {
+        "contender": contender.name,
+        "partitions": partitions,
+        "rows": count,
+        "events_per_second": round(per_second),
+        "events_per_cpu_second": round(per_cpu_second),
+        "rss_mib": round(samples[-1].rss_mib) if samples else None,
+    }
+
+
+async def _grow(bench: Bench, contender: Contender, partitions: int, messages: int) -> tuple[list[Sample], int]:
+    settings = bench.on(f"growth-{contender.name}-{partitions}.", partitions)
+    await create_topics(settings)
+    events = await fill_events(settings, messages)
+    async with bench.group(contender, settings) as group, _running(bench.process(contender, settings)) as process:
+        # No limit: a run that stops half-way has no figure for its last size.
+        return await watch(process, group, events, limit=3_600), events
+
+
+SCENARIOS = {"throughput": throughput, "latency": latency, "recovery": recovery, "growth": growth}

@@ -23,13 +23,8 @@ class Record(Protocol):
     headers: Headers
 
 
-class Written(NamedTuple):
-    """One record to write."""
-
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+#: One record to write: timestamp in milliseconds, key, value, headers. A plain tuple: one is made for every event.
+Written = tuple[int, "bytes | None", "bytes | None", Headers]
 
 
 class Outbox:
@@ -48,14 +43,14 @@ class Outbox:
         headers: Headers = (),
     ) -> None:
         """Add one record; the timestamp is in milliseconds."""
-        self.records[topic, partition].append(Written(timestamp, key, value, headers))
+        self.records[topic, partition].append((timestamp, key, value, headers))
 
 
 class Work(Protocol):
     """One partition's share of a stage: its state and what it does with a chunk.
 
     The engine calls `restore` for what its changelog holds beyond `position`, then `process` and `committed` in turn.
-    It never calls `process` again before `committed`: when a transaction fails it closes the object and makes a new one.
+    It never calls `process` again before `committed`: when a transaction fails, it closes the object and makes another.
     """
 
     #: Whether the state outlives the process: then it is closed with its partition, and else kept for its return.

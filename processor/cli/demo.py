@@ -48,8 +48,8 @@ def demo(seconds: float, rate: float, seed: int, as_json: bool) -> None:
     logs.configure("CRITICAL", settings.log_format)
     try:
         with _kafka(settings) as settings:
-            show = _Show(settings, seconds, as_json)
-            run_async(settings, lambda: _run(settings, show, rate, seed))
+            show = _Show(settings, as_json)
+            run_async(settings, lambda: _run(settings, show, seconds, rate, seed))
     except BrokerError as error:
         raise Failure(str(error)) from None
 
@@ -64,30 +64,35 @@ def _kafka(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, brokers=kafka.bootstrap_servers)
 
 
-async def _run(settings: Settings, show: _Show, rate: float, seed: int) -> None:
+async def _run(settings: Settings, show: _Show, seconds: float, rate: float, seed: int) -> None:
     await create_topics(settings)
-    stop, finished = asyncio.Event(), asyncio.Event()
+    stop, enough = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, finished.set)
+        asyncio.get_running_loop().add_signal_handler(number, enough.set)
     metrics = Metrics(STAGE_NAMES)
     worker = Worker(settings, stages(settings, metrics), metrics)
     async with _served(settings, metrics, worker) as address:
         working = asyncio.ensure_future(worker.run(stop))
         publishing = asyncio.ensure_future(_publish(settings, rate, seed))
-        showing = asyncio.ensure_future(show.live(address, metrics, finished))
+        waiting = asyncio.ensure_future(_wait(enough, seconds))
         try:
-            await asyncio.wait({working, publishing, showing}, return_when=asyncio.FIRST_COMPLETED)
-            publishing.cancel()
-            with suppress(asyncio.CancelledError):
-                await publishing
-            finished.set()
-            await showing
-            if not working.done():
-                await _catch_up(worker)
+            async with show.live(address, metrics):
+                await asyncio.wait({working, publishing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                publishing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await publishing
+                if not working.done():
+                    await _catch_up(worker)
             show.final(metrics)
         finally:
+            waiting.cancel()
             stop.set()
             await working
+
+
+async def _wait(enough: asyncio.Event, seconds: float) -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(enough.wait(), seconds or None)
 
 
 @asynccontextmanager
@@ -113,28 +118,28 @@ async def _publish(settings: Settings, rate: float, seed: int) -> None:
 
 async def _catch_up(worker: Worker) -> None:
     deadline = time.monotonic() + _CATCH_UP_SECONDS
-    while await worker.lag() and time.monotonic() < deadline:  # noqa: ASYNC110 - the broker is asked, not told
+    while time.monotonic() < deadline and not (worker.is_ready and await worker.lag() == 0):
         await asyncio.sleep(0.2)
 
 
 class _Show:
     """What a person sees of the demo; with --json, only the final figures."""
 
-    def __init__(self, settings: Settings, seconds: float, as_json: bool) -> None:
+    def __init__(self, settings: Settings, as_json: bool) -> None:
         self._settings = settings
-        self._seconds = seconds
         self._as_json = as_json
 
-    async def live(self, address: str, metrics: Metrics, finished: asyncio.Event) -> None:
-        """Show until time is up or somebody stops it."""
+    @asynccontextmanager
+    async def live(self, address: str, metrics: Metrics) -> AsyncIterator[None]:
+        """Show what happens while the block runs."""
         self._tell(f"Kafka    {self._settings.brokers}")
         self._tell(f"metrics  {address}/metrics   health  {address}/readyz")
         with self._table(metrics) as update:
-            ends = time.monotonic() + self._seconds if self._seconds else None
-            while not finished.is_set() and (ends is None or time.monotonic() < ends):
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(finished.wait(), 0.5)
-                update()
+            drawing = asyncio.ensure_future(_draw(update))
+            try:
+                yield
+            finally:
+                drawing.cancel()
 
     def final(self, metrics: Metrics) -> None:
         """Show the last figures."""
@@ -159,6 +164,12 @@ class _Show:
             return
         with Live(_render(metrics), console=console, auto_refresh=False, transient=True) as live:
             yield lambda: live.update(_render(metrics), refresh=True)
+
+
+async def _draw(update: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(0.5)
+        update()
 
 
 def _figures(metrics: Metrics) -> dict[str, Any]:

@@ -121,9 +121,7 @@ _NATIVE = frozenset(row for row in TABLE if " " not in row and "/" not in row)
 
 def split(payload: object) -> Iterable[object]:
     """Split an array, or a page of the Events API."""
-    if isinstance(payload, dict) and isinstance(payload.get("items"), list):
-        return payload["items"]
-    return elements_of(payload)
+    return elements_of(payload["items"] if isinstance(payload, dict) and "items" in payload else payload)
 
 
 def read(element: object, context: Context) -> list[Finding]:
@@ -258,7 +256,7 @@ def _reason(row: str, means: Means, data: dict[str, Any], status: dict[str, Any]
         if status.get("bounce-type") == "soft":
             permanence = Permanence.GAVE_UP
         permanence = permanence_of(code, permanence)
-    category = CODE_CATEGORIES.get(reply or "") or category_of(code, reply)
+    category = CODE_CATEGORIES.get(reply or "") or category_of(code, reply, text)
     if category is Category.UNDEFINED or row.endswith("/espblock"):
         category = means.category or category
     return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)

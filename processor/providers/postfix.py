@@ -3,8 +3,8 @@
 Source: Postfix's source code (bounce, defer, sent, verify and log_adhoc in src/global; qmgr_active.c) and its
 FILTER_README, ADDRESS_VERIFICATION_README and postconf(5), 3.11.
 
-Only the delivery agents' lines (`to=<…>, …, status=…`) are reports on a message. A line "host … said: 4xx" without `to=`
-is one server of several; a rejection (NOQUEUE, milter-reject) is of mail that never was a message here.
+Only the delivery agents' lines (`to=<…>, …, status=…`) are reports on a message. A line "host … said: 4xx" without
+`to=` is one server of several; a rejection (NOQUEUE, milter-reject) is of mail that never was a message here.
 
 A queue id covers all recipients of a message, so a message is named by its id and its recipient: the address that we
 sent to (`orig_to`), not what an alias made of it. The id is our own where headers are logged (header_checks with INFO),
@@ -161,9 +161,9 @@ def read(element: object, context: Context) -> list[Finding]:
         _remember_ids(text, key, memory)
     elif text == "removed":
         if line.program.endswith("postsuper"):
-            findings = _ended("removed by postsuper", text, queue_id, line, context) if _deferred(key, memory) else []
+            findings = _ended("removed by postsuper", text, queue_id, line, context)
             _forget(key, memory)
-            return findings or [NoStatus(line.program)]
+            return findings
         _forget(key, memory)
     elif text.startswith(("client=", "uid=")):
         # A new message under a queue id that may have been used before.
@@ -301,7 +301,7 @@ def _reason(means: Means, code: str | None, words: str | None, naive: str | None
     permanence = means.permanence
     if permanence is Permanence.PERMANENT:
         permanence = permanence_of(code, permanence)
-    category = Category.INVALID_DOMAIN if text and _NO_DOMAIN.search(text) else category_of(code, reply)
+    category = Category.INVALID_DOMAIN if text and _NO_DOMAIN.search(text) else category_of(code, reply, text)
     return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=shown)
 
 

@@ -255,7 +255,7 @@ def _reason(means: Means, record: dict[str, Any], logged: str | None) -> Reason 
         permanence = permanence_of(code, permanence)
     return Reason(
         permanence=permanence,
-        category=category or category_of(code, reply),
+        category=category or category_of(code, reply, text),
         code=code or label or None,
         provider_code=reply,
         text=text,

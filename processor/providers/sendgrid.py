@@ -6,8 +6,8 @@ A bounce is final whatever its code. Its `type` says what SendGrid made of it: "
 suppression list, "blocked" does not, for the server refused the message and not the address. A drop was never
 attempted: for an address on one of SendGrid's lists it is no failure, but a message that was never to be sent.
 
-`sg_message_id` is the id that the API gave (`X-Message-Id`), a dot, and a part of SendGrid's own that differs from event
-to event; one id covers all recipients of a request. So the first part and the recipient name the message.
+`sg_message_id` is the id that the API gave (`X-Message-Id`), a dot, and a part of SendGrid's own that differs from
+event to event; one id covers all recipients of a request. So the first part and the recipient name the message.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def _reason(row: str, means: Means, record: dict[str, Any]) -> Reason | None:
     label = text_of(record.get("bounce_classification"))
     category = CLASSIFICATIONS.get(label.lower()) if label else None
     if category is None:
-        category = category_of(code, reply)
+        category = category_of(code, reply, text)
     if category is Category.UNDEFINED and means.category is not None:
         category = means.category
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)

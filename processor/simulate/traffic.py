@@ -9,15 +9,64 @@ from itertools import count, islice
 from random import Random
 from typing import NamedTuple
 
+from processor.simulate.aws_eum_sms import AWS_EUM_SMS
+from processor.simulate.aws_sns_sms import AWS_SNS_SMS
+from processor.simulate.bandwidth import BANDWIDTH
+from processor.simulate.brevo import BREVO
 from processor.simulate.disorder import USUAL, Disorder, Kind, Origin, Record, delay, extras, further_reports
+from processor.simulate.firetext import FIRETEXT
+from processor.simulate.infobip import INFOBIP
+from processor.simulate.jasmin import JASMIN
+from processor.simulate.kannel import KANNEL
 from processor.simulate.kumomta import KUMOMTA
 from processor.simulate.lives import Campaign, Message, Provider, Report, live
+from processor.simulate.mailgun import MAILGUN
+from processor.simulate.mailjet import MAILJET
+from processor.simulate.messagebird import MESSAGEBIRD
+from processor.simulate.mmg import MMG
+from processor.simulate.plivo import PLIVO
+from processor.simulate.postfix import POSTFIX
+from processor.simulate.postmark import POSTMARK
+from processor.simulate.powermta import POWERMTA
+from processor.simulate.resend import RESEND
+from processor.simulate.sendgrid import SENDGRID
 from processor.simulate.ses import SES
+from processor.simulate.sinch import SINCH
 from processor.simulate.smpp import SMPP
+from processor.simulate.sparkpost import SPARKPOST
+from processor.simulate.telnyx import TELNYX
 from processor.simulate.twilio import TWILIO
+from processor.simulate.vonage import VONAGE
 
 #: Every provider that can be simulated.
-PROVIDERS: tuple[Provider, ...] = (KUMOMTA, SES, TWILIO, SMPP)
+PROVIDERS: tuple[Provider, ...] = (
+    KUMOMTA,
+    SES,
+    TWILIO,
+    SMPP,
+    MAILGUN,
+    POSTFIX,
+    POWERMTA,
+    SENDGRID,
+    BREVO,
+    MAILJET,
+    POSTMARK,
+    RESEND,
+    SPARKPOST,
+    BANDWIDTH,
+    INFOBIP,
+    MESSAGEBIRD,
+    PLIVO,
+    SINCH,
+    TELNYX,
+    VONAGE,
+    AWS_SNS_SMS,
+    AWS_EUM_SMS,
+    KANNEL,
+    JASMIN,
+    MMG,
+    FIRETEXT,
+)
 
 _LABELS = (
     "Winter sale",

@@ -138,6 +138,11 @@ async def test_workers_that_come_and_go_while_events_come_leave_the_right_rows(t
             finished.set()
             await publishing
         await trial.settled()
+
+        async def has_everything() -> bool:
+            return stays.runs(INPUTS * trial.settings.partitions)
+
+        await trial.eventually(has_everything, "it has all partitions again")
         assert stays.metrics.reopened.labels("fold")._value.get() == 0
         assert stays.shown() == len(await trial.rows())
     await trial.assert_rows_are_those_of_the_offline_fold()

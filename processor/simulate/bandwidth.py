@@ -1,0 +1,105 @@
+"""Bandwidth as it calls back: an array with one callback for each recipient of a message."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from random import Random
+from urllib.parse import urlencode
+
+import orjson
+
+from processor.domain.moment import to_microseconds
+from processor.simulate.lives import Life, Message, Provider, Report, Step
+from processor.simulate.mobiles import number as subscriber
+
+_MINUTE = 60.0
+
+_SENDING = Step("message-sending", (0.2, 2.0))
+_DELIVERED = Step("message-delivered", (1.0, 20.0))
+
+#: The cause is the errorCode.
+LIVES: tuple[Life, ...] = (
+    Life(60.0, (_DELIVERED,)),
+    # MMS tells that it is under way.
+    Life(37.0, (_SENDING, _DELIVERED)),
+    Life(1.2, (_SENDING, Step("message-failed", (1.0, 30.0), "4720"))),
+    Life(0.6, (Step("message-failed", (0.5, 10.0), "4770"),)),
+    Life(0.6, (Step("message-failed", (0.5, _MINUTE), "5600"),)),
+    Life(0.4, (Step("message-failed", (0.2, 2.0), "4775"),)),
+)
+
+#: What Bandwidth says beside the code; without one, beside the event.
+DESCRIPTIONS = {
+    "message-sending": "Message is sending to carrier",
+    "message-delivered": "ok",
+    "4720": "invalid-destination-address",
+    "4770": "destination-spam-detected",
+    "4775": "destination-rejected-due-to-user-opt-out",
+    "5600": "destination-carrier-queue-full",
+}
+
+
+def identify(rng: Random, created: datetime, _number: int) -> str:
+    """Make a message id: milliseconds and sixteen letters."""
+    letters = "".join(rng.choices("0123456789abcdefghijklmnopqrstuvwxyz", k=16))
+    return f"{to_microseconds(created) // 1000}{letters}"
+
+
+def write(_rng: Random, message: Message, report: Report) -> bytes:
+    """Write one delivery of the web hook; our own ids travel in the tag."""
+    # Of a toll-free sender, "delivered" is the receipt of the recipient's device.
+    sender = "+18447242263" if message.campaign.variant else "+447700900999"
+    # A message to several is one to a group, and its tag is the group's.
+    tags = message.tags if len(message.recipients) == 1 else {"delivery_id": message.campaign.id}
+    about = {
+        "id": message.provider_message_id,
+        "owner": sender,
+        "applicationId": "cfd4fb83-7531-4acc-b471-42d0bb76a65c",
+        "time": _milliseconds(message.created),
+        "segmentCount": 1,
+        "direction": "out",
+        "to": list(message.recipients),
+        "from": sender,
+        "text": "",
+        "tag": urlencode(tags) if message.campaign.tagged else message.campaign.label,
+    }
+    return orjson.dumps([_callback(report, recipient, about) for recipient in report.recipients])
+
+
+def _callback(report: Report, recipient: str, about: dict[str, object]) -> dict[str, object]:
+    callback: dict[str, object] = {
+        "time": _milliseconds(report.time),
+        "type": report.native,
+        "to": recipient,
+        "description": DESCRIPTIONS.get(report.cause or report.native, "news"),
+        "message": about,
+    }
+    if report.cause:
+        callback["errorCode"] = int(report.cause)
+    return callback
+
+
+def _milliseconds(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+BANDWIDTH = Provider(
+    name="bandwidth",
+    topic="sms",
+    campaigns=1,
+    lives=LIVES,
+    engagement={"message-delivered": (Step("message-read", (5.0, 60 * _MINUTE)),)},
+    contradictions={
+        ("message-failed", "4720"): _DELIVERED,
+        ("message-failed", "4770"): _DELIVERED,
+    },
+    unknown="message-rerouted",
+    carries_ids=True,
+    tells_time=True,
+    keyed=False,
+    batched=0.04,
+    parted=0.5,
+    identify=identify,
+    address=subscriber,
+    write=write,
+)

@@ -4,7 +4,7 @@ Source: Brevo developer documentation, "Transactional webhooks", "Marketing webh
 "Get the content of a transactional email", 2026-08.
 
 Only `ts_epoch` is a time to be believed: milliseconds, in older payloads seconds. `ts` and `ts_event` are seconds of
-the account's local time, and `date` is that in words. Our own ids travel in `X-Mailin-custom` (JSON, or
+the account's local time, and `date` is that in words, in reports of the API with a zone. Our own ids travel in `X-Mailin-custom` (JSON, or
 "name:value|name:value") or in tags ("name:value"). One message id covers all recipients of a message, so without an id
 of our own the recipient is a part of the identity. Marketing events have no message id: the campaign's stands for it.
 """
@@ -28,6 +28,7 @@ from processor.providers.fields import (
     own_id,
     required,
     text_of,
+    time_of,
     time_of_epoch,
 )
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
@@ -65,6 +66,7 @@ TABLE: dict[str, Means | None] = {
     "unique_opened": None,
     "proxy_open": None,
     "unique_proxy_open": None,
+    "loaded_by_proxy": None,
     "click": None,
     # Marketing: about contacts, not about messages.
     "list_addition": None,
@@ -111,7 +113,7 @@ def read(element: object, context: Context) -> list[Finding]:
         return [NoStatus(row)]
     native_id = required(_message_id(record), "message id ('message-id')")
     address = identifier(record.get("email"))
-    time = _time(record.get("ts_epoch"))
+    time = _time(record.get("ts_epoch")) or time_of(record.get("date"))
     places = (_metadata(record.get("X-Mailin-custom")), _tags(record))
     own = own_id(context.message_id_names, *places)
     return [

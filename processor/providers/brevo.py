@@ -4,9 +4,10 @@ Source: Brevo developer documentation, "Transactional webhooks", "Marketing webh
 "Get the content of a transactional email", 2026-08.
 
 Only `ts_epoch` is a time to be believed: milliseconds, in older payloads seconds. `ts` and `ts_event` are seconds of
-the account's local time, and `date` is that in words, in reports of the API with a zone. Our own ids travel in `X-Mailin-custom` (JSON, or
-"name:value|name:value") or in tags ("name:value"). One message id covers all recipients of a message, so without an id
-of our own the recipient is a part of the identity. Marketing events have no message id: the campaign's stands for it.
+the account's local time, and `date` is that in words; only a date with a zone, as the API gives it, is a time as well.
+Our own ids travel in `X-Mailin-custom` (JSON, or "name:value|name:value") or in tags ("name:value"). One message id
+covers all recipients of a message, so without an id of our own the recipient is a part of the identity. Marketing
+events have no message id: the campaign's stands for it.
 """
 
 from __future__ import annotations

@@ -45,38 +45,54 @@ TABLE: dict[str, Means | None] = {
     "34": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
 }
 
-#: Names of parameters in use, most telling first; single letters are the escape codes themselves.
-_KIND = (
-    "type",
-    "dlr",
-    "status",
-    "dlr-type",
-    "dlr_type",
-    "dlrtype",
-    "dlr-value",
-    "dlr_status",
-    "dlrvalue",
-    "report",
-    "d",
-)
-_ID = (
-    "id",
-    "msgid",
-    "msg_id",
-    "mid",
-    "dlrid",
-    "dlr_id",
-    "smsid",
-    "sms_id",
-    "foreign_id",
-    "foreignid",
-    "fid",
-    "uuid",
-    "F",
-)
-_ANSWER = ("answer", "reply", "smsc_reply", "smscreply", "reason", "receipt", "text", "msg", "message", "A", "a")
-_TIME = ("time", "timestamp", "epoch", "T")
-_PHONE = ("recipient", "msisdn", "mobile", "phone", "destination", "dest", "to", "receiver", "p", "from", "sender", "P")
+#: Names of parameters in use by what they hold, most telling first; single letters are the escape codes themselves.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "kind": (
+        "type",
+        "dlr",
+        "status",
+        "dlr-type",
+        "dlr_type",
+        "dlrtype",
+        "dlr-value",
+        "dlr_status",
+        "dlrvalue",
+        "report",
+        "d",
+    ),
+    "id": (
+        "id",
+        "msgid",
+        "msg_id",
+        "mid",
+        "dlrid",
+        "dlr_id",
+        "smsid",
+        "sms_id",
+        "foreign_id",
+        "foreignid",
+        "fid",
+        "uuid",
+        "F",
+    ),
+    "answer": ("answer", "reply", "smsc_reply", "smscreply", "reason", "receipt", "text", "msg", "message", "A", "a"),
+    "time": ("time", "timestamp", "epoch", "T"),
+    "phone": (
+        "recipient",
+        "msisdn",
+        "mobile",
+        "phone",
+        "destination",
+        "dest",
+        "to",
+        "receiver",
+        "p",
+        "from",
+        "sender",
+        "P",
+    ),
+}
+_ROLES = {name: (role, rank) for role, names in _NAMES.items() for rank, name in enumerate(names)}
 
 # A subscriber: 7 to 15 digits (E.164). What is shorter, or has letters, is the sender's short code or name.
 _SUBSCRIBER = re.compile(r"\+?\d{7,15}")
@@ -94,47 +110,52 @@ _WORDS: dict[str, tuple[Permanence, Category]] = {
 def read(element: object, context: Context) -> list[Finding]:
     """Read one report."""
     fields = fields_of(element)
-    value = _first(fields, _KIND)
-    native = _number(value)
+    told = _told(fields)
+    native = _number(told.get("kind"))
     if native is None:
         raise PayloadError("no kind of report (%d, as 'type', 'dlr', 'status' or 'd')")
     means = TABLE.get(native)
-    answer = text_of(_first(fields, _ANSWER))
+    answer = text_of(told.get("answer"))
     receipt = _receipt(answer, context) if answer is not None and means is not None else None
     if isinstance(receipt, Unknown):
         return [Unknown(f"{native} ({receipt.native})")]
     if means is None:
         return [Unknown(native)]
     own = own_id(context.message_id_names, fields)
-    native_id = identifier(_first(fields, _ID)) or (receipt.provider_message_id if receipt else None)
+    native_id = identifier(told.get("id")) or (receipt.provider_message_id if receipt else None)
     # A dlr-url need not ask for Kannel's ids; then our own is all there is.
     native_id = required(native_id or own, "message id ('id', or an id of our own)")
     return [
         Event(
-            time=_time(_first(fields, _TIME)) or context.received,
+            time=_time(told.get("time")) or context.received,
             message_id=message_key("kannel", native_id, own, None, shared=False),
             channel=Channel.SMS,
             status=means.status,
             delivery_id=own_id(context.delivery_id_names, fields),
             provider="kannel",
             provider_message_id=native_id,
-            recipient=_recipient(fields),
+            recipient=identifier(told.get("phone")),
             reason=_reason(native, means, answer, receipt),
         )
     ]
 
 
-def _first(fields: dict[str, Any], names: tuple[str, ...]) -> object:
-    for name in names:
-        value = fields.get(name)
-        if value is not None and value != "":
-            return value
-    by_lower_case = {name.lower(): value for name, value in fields.items() if len(name) > 1}
-    for name in names:
-        value = by_lower_case.get(name)
-        if value is not None and value != "":
-            return value
-    return None
+def _told(fields: dict[str, Any]) -> dict[str, object]:
+    """Sort what is told by what it is: of several names for the same, the most telling counts.
+
+    Of the two numbers the subscriber's does: which is which depends on who wrote the dlr-url.
+    """
+    told: dict[str, object] = {}
+    ranks: dict[str, int] = {}
+    for name, value in fields.items():
+        role, rank = _ROLES.get(name if len(name) == 1 else name.lower(), ("", 0))
+        if not role or value is None or value == "":
+            continue
+        if role == "phone" and not (isinstance(value, str) and _SUBSCRIBER.fullmatch(value)):
+            rank += len(_ROLES)
+        if rank < ranks.get(role, rank + 1):
+            told[role], ranks[role] = value, rank
+    return told
 
 
 def _number(value: object) -> str | None:
@@ -165,15 +186,6 @@ def _time(value: object) -> Any:
     if isinstance(value, str) and len(value) == 10 and value.isascii() and value.isdecimal():
         value = int(value)
     return time_of_epoch(value)
-
-
-def _recipient(fields: dict[str, Any]) -> str | None:
-    """Find the subscriber: which of the two numbers is which depends on who wrote the dlr-url."""
-    for name in _PHONE:
-        value = identifier(fields.get(name))
-        if value is not None and _SUBSCRIBER.fullmatch(value):
-            return value
-    return identifier(fields.get("to"))
 
 
 def _reason(native: str, means: Means, answer: str | None, receipt: Event | None) -> Reason | None:

@@ -38,6 +38,9 @@ DESCRIPTIONS = {
     "5600": "destination-carrier-queue-full",
 }
 
+#: A toll-free number: of these, "delivered" is the receipt of the recipient's device.
+_SENDER = "+18447242263"
+
 
 def identify(rng: Random, created: datetime, _number: int) -> str:
     """Make a message id: milliseconds and sixteen letters."""
@@ -47,19 +50,17 @@ def identify(rng: Random, created: datetime, _number: int) -> str:
 
 def write(_rng: Random, message: Message, report: Report) -> bytes:
     """Write one delivery of the web hook; our own ids travel in the tag."""
-    # Of a toll-free sender, "delivered" is the receipt of the recipient's device.
-    sender = "+18447242263" if message.campaign.variant else "+447700900999"
     # A message to several is one to a group, and its tag is the group's.
     tags = message.tags if len(message.recipients) == 1 else {"delivery_id": message.campaign.id}
     about = {
         "id": message.provider_message_id,
-        "owner": sender,
+        "owner": _SENDER,
         "applicationId": "cfd4fb83-7531-4acc-b471-42d0bb76a65c",
         "time": _milliseconds(message.created),
         "segmentCount": 1,
         "direction": "out",
         "to": list(message.recipients),
-        "from": sender,
+        "from": _SENDER,
         "text": "",
         "tag": urlencode(tags) if message.campaign.tagged else message.campaign.label,
     }
@@ -90,8 +91,8 @@ BANDWIDTH = Provider(
     lives=LIVES,
     engagement={"message-delivered": (Step("message-read", (5.0, 60 * _MINUTE)),)},
     contradictions={
+        ("message-delivered", ""): Step("message-failed", (1.0, 30.0), "4720"),
         ("message-failed", "4720"): _DELIVERED,
-        ("message-failed", "4770"): _DELIVERED,
     },
     unknown="message-rerouted",
     carries_ids=True,

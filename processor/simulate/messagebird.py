@@ -16,15 +16,14 @@ _MINUTE = 60.0
 _HOUR = 60 * _MINUTE
 
 _SENT = Step("sent", (0.3, 2.0))
+_BUFFERED = Step("buffered", (2.0, 10.0), "unavailable subscriber")
 _DELIVERED = Step("delivered", (1.0, 20.0))
 
 #: The cause is the status's reason.
 LIVES: tuple[Life, ...] = (
     Life(92.0, (_SENT, _DELIVERED)),
     Life(1.0, (Step("scheduled", (0.0, 0.3)), Step("sent", (_MINUTE, _HOUR)), _DELIVERED)),
-    Life(
-        2.0, (_SENT, Step("buffered", (2.0, 10.0), "unavailable subscriber"), Step("delivered", (_MINUTE, 3 * _HOUR)))
-    ),
+    Life(2.0, (_SENT, _BUFFERED, Step("delivered", (_MINUTE, 3 * _HOUR)))),
     # Not every network confirms.
     Life(1.5, (_SENT,)),
     Life(1.0, (_SENT, Step("expired", (4 * _HOUR, 5 * _HOUR), "unavailable subscriber"))),

@@ -129,10 +129,10 @@ POWERMTA = Provider(
     lives=LIVES,
     engagement={"d": (Step("f", (10 * _MINUTE, 5 * _HOUR)),)},
     contradictions={
-        # A bounce that a rule of the operator called too early.
-        ("b", "user_unknown"): Step("d", (5.0, 60.0), "accepted"),
-        ("b", "refused"): Step("d", (5.0, 60.0), "accepted"),
-        ("b", "disabled"): Step("d", (5.0, 60.0), "accepted"),
+        # A bounce that a rule of the operator called too early. Minutes, for the times are whole seconds.
+        ("b", "user_unknown"): Step("d", (2 * _MINUTE, 9 * _MINUTE), "accepted"),
+        ("b", "refused"): Step("d", (2 * _MINUTE, 9 * _MINUTE), "accepted"),
+        ("b", "disabled"): Step("d", (2 * _MINUTE, 9 * _MINUTE), "accepted"),
     },
     unknown="zz",
     carries_ids=True,

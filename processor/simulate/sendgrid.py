@@ -113,10 +113,10 @@ SENDGRID = Provider(
     lives=LIVES,
     engagement={"delivered": (Step("open", (30.0, 6 * _HOUR)), Step("click", (40.0, 6 * _HOUR)))},
     contradictions={
-        # Both delivered and never tried.
-        ("delivered", "accepted"): Step("dropped", (1.0, 30.0), "bounced_before"),
-        ("dropped", "bounced_before"): Step("delivered", (1.0, 30.0), "accepted"),
-        ("bounce", "user_unknown"): Step("delivered", (1.0, 60.0), "accepted"),
+        # Both delivered and never tried. Minutes apart, for the times are whole seconds, also where life runs faster.
+        ("delivered", "accepted"): Step("dropped", (2 * _MINUTE, 9 * _MINUTE), "bounced_before"),
+        ("dropped", "bounced_before"): Step("delivered", (2 * _MINUTE, 9 * _MINUTE), "accepted"),
+        ("bounce", "user_unknown"): Step("delivered", (2 * _MINUTE, 9 * _MINUTE), "accepted"),
     },
     unknown="rerouted",
     carries_ids=True,

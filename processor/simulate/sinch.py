@@ -1,4 +1,4 @@
-"""Sinch as it calls back: a report for each recipient of a batch, or for the whole batch, or by the Conversation API."""
+"""Sinch as it calls back: a report on each recipient of a batch, on a whole batch, or by the Conversation API."""
 
 from __future__ import annotations
 

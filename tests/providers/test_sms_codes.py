@@ -1,0 +1,91 @@
+"""Every code of the SMS providers' tables of errors is read as its table says."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+from processor.domain.event import Event
+from processor.domain.reason import Category
+from processor.domain.status import Permanence
+from processor.providers import bandwidth, infobip, messagebird, plivo, read, sinch, telnyx, vonage
+
+
+def _vonage(code):
+    if len(code) > 2:
+        return {"message_uuid": "a1", "status": "rejected", "to": "46701740605", "error": {"title": int(code)}}
+    return urlencode({"messageId": "a1", "status": "failed", "err-code": code})
+
+
+def _infobip(code):
+    status = {"groupName": "UNDELIVERABLE", "name": "UNDELIVERABLE_FROM_2027"}
+    return {"results": [{"messageId": "a1", "to": "46", "status": status, "error": {"name": f"EC_{code}"}}]}
+
+
+def _sinch(code):
+    if not code.isdecimal():
+        return {"message_delivery_report": {"message_id": "a1", "status": "FAILED", "reason": {"code": code}}}
+    report = {"type": "recipient_delivery_report_sms", "batch_id": "a1", "recipient": "46", "status": "Failed"}
+    return {**report, "code": int(code)}
+
+
+def _messagebird(code):
+    return urlencode({"id": "a1", "recipient": "46", "status": "delivery_failed", "statusErrorCode": code})
+
+
+def _messagebird_reason(phrase):
+    return {"id": "a1", "recipient": "46", "status": "delivery_failed", "statusReason": phrase}
+
+
+def _plivo(code):
+    return urlencode({"MessageUUID": "a1", "To": "46", "Status": "undelivered", "ErrorCode": code})
+
+
+def _telnyx(code):
+    to = [{"phone_number": "+46", "status": "delivery_failed"}]
+    return {"data": {"event_type": "message.finalized", "payload": {"id": "a1", "to": to, "errors": [{"code": code}]}}}
+
+
+def _bandwidth(code):
+    return [{"type": "message-failed", "to": "+46", "errorCode": int(code), "message": {"id": "a1", "to": ["+46"]}}]
+
+
+TABLES = [
+    ("vonage", vonage.ERRORS, _vonage),
+    ("infobip", infobip.ERRORS, _infobip),
+    ("sinch", sinch.ERRORS, _sinch),
+    ("messagebird", messagebird.ERRORS, _messagebird),
+    ("messagebird", {phrase: row for phrase, row in messagebird.REASONS.items() if row}, _messagebird_reason),
+    ("plivo", plivo.ERRORS, _plivo),
+    ("telnyx", telnyx.ERRORS, _telnyx),
+    ("bandwidth", bandwidth.ERRORS, _bandwidth),
+]
+CODES = [
+    pytest.param(provider, payload(code), row, id=f"{provider}:{code}")
+    for provider, table, payload in TABLES
+    for code, row in table.items()
+]
+
+
+@pytest.mark.parametrize(("provider", "payload", "row"), CODES)
+def test_an_error_code(provider, payload, row, context):
+    (event,) = read(provider, payload, context)
+    assert isinstance(event, Event)
+    assert event.status.value == "failed"
+    assert event.reason is not None
+    assert (event.reason.permanence, event.reason.category) == row
+
+
+@pytest.mark.parametrize(("provider", "table"), [(provider, table) for provider, table, _ in TABLES])
+def test_a_table_of_errors_is_well_formed(provider, table):
+    assert len(table) >= 10, provider
+    assert {permanence for permanence, _ in table.values()} == {Permanence.PERMANENT, Permanence.GAVE_UP}
+    assert all(isinstance(category, Category) for _, category in table.values())
+
+
+def test_vonage_has_every_documented_err_code():
+    assert set(map(str, [*range(1, 16), *range(50, 55), 99])) <= set(vonage.ERRORS)
+
+
+def test_sinch_has_every_documented_code_of_a_failure():
+    documented = {402, 403, 404, 405, 406, 407, 408, 410, 411, 412, 413, 414, 415, 416, 417, 418}
+    assert set(map(str, documented)) <= set(sinch.ERRORS)

@@ -142,15 +142,17 @@ class Fold:
     def _decode(self, records: Sequence[Record], outbox: Outbox) -> Iterator[_Report]:
         """Decode the good events; the others are dead letters."""
         for record in records:
-            value = record.value
             try:
-                if value is not None and len(value) > self._max_bytes:
-                    detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
-                    raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
-                event, node, moment = decode_event(value, record.timestamp)
+                self._check_size(record.value)
+                event, node, moment = decode_event(record.value, record.timestamp)
                 yield record, event.message_id.encode(), event, node, moment
             except Exception as error:
                 self._dead.add(record, outbox, error)
+
+    def _check_size(self, value: bytes | None) -> None:
+        if value is not None and len(value) > self._max_bytes:
+            detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
+            raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
 
     def _fold(self, report: _Report, outbox: Outbox) -> None:
         record, key, event, node, moment = report

@@ -126,6 +126,12 @@ class Metrics:
         self.unknown_native_status = Counter(
             "delivery_unknown_native_status", "Native statuses that are in no table of ours.", ["provider"], registry=r
         )
+        self.unqualified_reasons = Counter(
+            "delivery_unqualified_reasons",
+            "Reasons of failures, and of failed attempts, that no rule of ours covers.",
+            ["provider"],
+            registry=r,
+        )
         self.normalized = Counter(
             "delivery_normalized_records",
             "Raw records by what their provider's adapter found.",
@@ -212,6 +218,7 @@ class Metrics:
                     self.failures.labels(channel.value, category.value, permanence.value)
         for provider in PROVIDERS:
             self.unknown_native_status.labels(provider)
+            self.unqualified_reasons.labels(provider)
             self.last_event.labels(provider)
             for outcome in ("events", "no_status", "unknown", "dead"):
                 self.normalized.labels(provider, outcome)

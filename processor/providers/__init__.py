@@ -13,8 +13,7 @@ import msgspec
 import orjson
 
 from processor.domain.event import Event
-from processor.domain.reason import Category, Reason
-from processor.domain.status import Permanence, Status
+from processor.domain.reason import Reason
 from processor.providers.adapter import (
     Adapter,
     Context,
@@ -26,6 +25,7 @@ from processor.providers.adapter import (
     Unreadable,
 )
 from processor.providers.phrases import category_of_text
+from processor.providers.reason_text import is_unqualified
 
 #: The files beside this one; a file's name is the provider's name on the wire.
 PROVIDERS = (
@@ -104,11 +104,8 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
 
 def qualified(finding: Finding) -> Finding:
     """Give the kind of reason of a failure that its adapter found none for: what its text tells, else UNDEFINED."""
-    if not isinstance(finding, Event):
-        return finding
-    reason = finding.reason or _NO_REASON
-    failed = finding.status is Status.FAILED or reason.permanence is Permanence.TRANSIENT
-    if failed and (reason.category is None or reason.category is Category.UNDEFINED):
+    if isinstance(finding, Event) and is_unqualified(finding):
+        reason = finding.reason or _NO_REASON
         finding.reason = msgspec.structs.replace(reason, category=category_of_text(reason.text))
     return finding
 

@@ -64,8 +64,9 @@ TABLE: dict[str, Means | None] = {
     "UNDELIVERABLE_NOT_DELIVERED": Means(Status.FAILED, Permanence.PERMANENT, _C.UNREACHABLE),  # nothing more said
     "UNDELIVERABLE_NOT_SENT": _GAVE_UP,  # it could not be sent
     "UNDELIVERABLE_REJECTED_PLATFORM": _REFUSED,  # an invalid or malformed request
-    # Group DELIVERED. The first is intermediate: the operator has it, the handset may follow.
-    "DELIVERED_TO_OPERATOR": Means(Status.SENT),
+    # Group DELIVERED: without a name no more is known than that the operator has it.
+    "DELIVERED": Means(Status.SENT),
+    "DELIVERED_TO_OPERATOR": Means(Status.SENT),  # intermediate: the handset may follow
     "DELIVERED_TO_HANDSET": Means(Status.RECEIVED_ON_MOBILE),
     "MO_DELIVERED": None,  # an inbound message was forwarded to us
     # Group EXPIRED: the validity period, 48 hours by default, ran out.
@@ -269,11 +270,12 @@ def _without_status(report: dict[str, Any]) -> NoStatus:
 
 
 def _row(name: str, status: dict[str, Any]) -> str | None:
-    """Find the row of the table: the name's own, else that of its group; None when there is neither."""
+    """Find the row of the table: the name's own, else that of its group; None when neither says anything."""
     if name in TABLE:
         return name
     group = (text_of(status.get("groupName")) or "").upper()
-    return group if group in TABLE and name not in _SAYS_NOTHING else None
+    # A name of group DELIVERED may mean the operator or the handset.
+    return group if group in TABLE and group != "DELIVERED" and name not in _SAYS_NOTHING else None
 
 
 def _reason(name: str, means: Means, status: dict[str, Any], error: dict[str, Any]) -> Reason | None:

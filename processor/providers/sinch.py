@@ -208,11 +208,13 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
     told = [(status, recipient) for status in statuses for recipient in _recipients(status)]
     if len(told) > _MAX_RECIPIENTS:
         raise PayloadError(f"a report on {len(told)} recipients")
-    subject = subject._replace(shared=own is None or len(told) > 1)
-    return [_batch_finding(subject, status, recipient) for status, recipient in told] or [
-        # A summary counts its recipients and does not name them.
-        NoStatus("delivery report without recipients")
-    ]
+    if told:
+        subject = subject._replace(shared=own is None or len(told) > 1)
+        return [_batch_finding(subject, status, recipient) for status, recipient in told]
+    # A summary counts its recipients and does not name them: it tells what became of one only where there is one.
+    if len(statuses) == 1 and statuses[0].get("count") == 1 and report.get("total_message_count", 1) == 1:
+        return [_batch_finding(subject._replace(shared=False), statuses[0], None)]
+    return [NoStatus("delivery report without recipients")]
 
 
 def _recipients(status: object) -> list[Any]:

@@ -16,6 +16,7 @@ from processor.metrics import Metrics, count, provider_label
 from processor.partitioner import partition_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import Adapter, Context, Memory, Unknown, Unreadable
+from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
 from processor.topics import DEAD, EVENTS, MTA, SMS
@@ -51,6 +52,7 @@ class Normalise:
         self._memory = Memory()
         self._outcomes: Counter[tuple[str, ...]] = Counter()
         self._unknown: Counter[tuple[str, ...]] = Counter()
+        self._unqualified: Counter[tuple[str, ...]] = Counter()
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Read every payload; each element that cannot be used is a dead letter, the others live."""
@@ -82,6 +84,8 @@ class Normalise:
         self._outcomes[adapter.name, outcome(findings)[0]] += 1
         for finding in findings:
             if isinstance(finding, Event):
+                if is_unqualified(finding):
+                    self._unqualified[(adapter.name,)] += 1
                 self._write(finding, record, outbox)
             elif isinstance(finding, Unknown):
                 self._unknown[(adapter.name,)] += 1
@@ -119,8 +123,10 @@ class Normalise:
         """Count what the last chunk held."""
         count(self._metrics.normalized, self._outcomes)
         count(self._metrics.unknown_native_status, self._unknown)
+        count(self._metrics.unqualified_reasons, self._unqualified)
         self._outcomes.clear()
         self._unknown.clear()
+        self._unqualified.clear()
         self._dead.committed()
 
     def restore(self, records: Sequence[Record], position: int) -> None:

@@ -79,8 +79,8 @@ def test_a_queue_id_that_is_used_again_is_another_message(again, context):
 
 def test_reading_a_payload_again_gives_the_same_events(context):
     remembering = context._replace(memory=Memory())
-    once = events(remembering, "\n".join((CLEANUP, DEFERRED, DEFERRED, EXPIRED)))
-    assert events(remembering, "\n".join((CLEANUP, DEFERRED, DEFERRED, EXPIRED))) == once
+    once = events(remembering, f"{CLEANUP}\n{DEFERRED}\n{DEFERRED}\n{EXPIRED}")
+    assert events(remembering, f"{CLEANUP}\n{DEFERRED}\n{DEFERRED}\n{EXPIRED}") == once
 
 
 def test_any_number_of_recipients_is_bounded(context):

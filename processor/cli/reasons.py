@@ -1,0 +1,130 @@
+"""The command `reasons`: what providers say of failures, most frequent first: the queue that a person works through."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import click
+
+from processor.cli.common import echo_json, echo_table, json_option, run_async, settings_from_environment
+from processor.codec import decode_event
+from processor.deadletter import RefusedError
+from processor.domain.event import Event
+from processor.domain.status import Permanence, Status
+from processor.engine.streams import read_to_end
+from processor.providers.reason_text import is_unqualified, normalise_text
+from processor.settings import Settings
+from processor.topics import EVENTS
+
+#: How many of each partition's newest events are looked at, where no file is given.
+_NEWEST = 20_000
+#: How many reasons are told apart; a text that varies in a way of its own must not take all memory.
+_MOST = 50_000
+
+
+class Said(NamedTuple):
+    """What counts as the same reason."""
+
+    provider: str
+    category: str
+    code: str
+    provider_code: str
+    text: str
+
+
+class Reasons:
+    """Reasons by how often they were given, with the first text of each as it came."""
+
+    def __init__(self, *, unqualified: bool) -> None:
+        self._unqualified = unqualified
+        self._counted: Counter[Said] = Counter()
+        self._examples: dict[Said, str] = {}
+        self.refused = 0
+        self.left_out = 0
+
+    def take(self, value: bytes | None, timestamp: int | None = None) -> None:
+        """Count one canonical event, if it is of a failure; what is none is counted as refused."""
+        try:
+            event, _, _ = decode_event(value, timestamp)
+        except RefusedError:
+            self.refused += 1
+            return
+        if not (is_unqualified(event) if self._unqualified else _is_of_failure(event)):
+            return
+        said, example = _said(event)
+        if said not in self._counted and len(self._counted) >= _MOST:
+            self.left_out += 1
+            return
+        self._counted[said] += 1
+        self._examples.setdefault(said, example)
+
+    def most_common(self, limit: int) -> Iterator[dict[str, Any]]:
+        """Give the reasons as lines, most frequent first."""
+        ordered = sorted(self._counted.items(), key=lambda counted: (-counted[1], counted[0]))
+        for said, number in ordered[:limit]:
+            yield {"events": number, **said._asdict(), "example": self._examples[said]}
+
+
+def _is_of_failure(event: Event) -> bool:
+    transient = event.reason is not None and event.reason.permanence is Permanence.TRANSIENT
+    return transient or event.status is Status.FAILED
+
+
+def _said(event: Event) -> tuple[Said, str]:
+    reason, provider = event.reason, event.provider or ""
+    if reason is None:
+        return Said(provider, "", "", "", ""), ""
+    category = reason.category.value if reason.category is not None else ""
+    text = reason.text or ""
+    said = Said(provider, category, reason.code or "", reason.provider_code or "", normalise_text(text))
+    return said, text
+
+
+@click.command()
+@click.option(
+    "--unqualified", is_flag=True, help="Only those whose category is undefined: no rule of ours covers them."
+)
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many reasons to write.")
+@click.argument("files", nargs=-1, type=click.File("rb"))
+@json_option
+def reasons(unqualified: bool, limit: int, files: tuple[BinaryIO, ...], as_json: bool) -> None:
+    """List what providers said of failures, most frequent first, with numbers, addresses and ids left out.
+
+    It reads canonical events (JSON Lines) from FILES, or, without any, the newest part of the topic of events.
+    """
+    found = Reasons(unqualified=unqualified)
+    if files:
+        _take_lines(found, (line for file in files for line in file))
+    else:
+        settings = settings_from_environment()
+        run_async(settings, lambda: _take_newest(found, settings))
+    lines = list(found.most_common(limit))
+    if as_json:
+        for line in lines:
+            echo_json(line)
+    elif lines:
+        columns = [name for name in lines[0] if not unqualified or name != "category"]
+        echo_table([name.replace("_", " ") for name in columns], ([line[name] for name in columns] for line in lines))
+    else:
+        click.echo("none" if unqualified else "no failures")
+    if found.refused:
+        click.echo(f"{found.refused} lines or records are no events", err=True)
+    if found.left_out:
+        click.echo(f"{found.left_out} events are left out: more than {_MOST} different reasons", err=True)
+
+
+def _take_lines(found: Reasons, lines: Iterable[bytes]) -> None:
+    for line in lines:
+        stripped = line.strip()
+        if stripped:
+            found.take(stripped)
+
+
+async def _take_newest(found: Reasons, settings: Settings) -> None:
+    async for record in read_to_end(settings, settings.topic_prefix + EVENTS.name, newest=_NEWEST):
+        found.take(record.value, record.timestamp)
+
+
+COMMANDS = (reasons,)

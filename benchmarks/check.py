@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
-
 from contenders import Contender
+
 from processor.codec import decode_event, decode_row_record, encode_row, to_row, unpack_row
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row

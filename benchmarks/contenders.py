@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from processor.broker import KAFKA_VERSION
-from processor.settings import FIELDS, Settings
+from processor.settings import Settings
 
 HERE = Path(__file__).parent
 _ROOT = HERE.parent
@@ -43,13 +43,19 @@ class Contender:
     row_format: str = "json"
     packages: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
-    #: Whether it belongs to the usual run.
+    #: Whether it belongs to the usual run, and whether its latency is measured there.
     is_usual: bool = True
+    is_timed: bool = False
 
     @property
     def is_ours(self) -> bool:
         """Whether this is delivery-status itself."""
         return self.program == "ours"
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether ours finds its rows again in its folder when it is started anew."""
+        return "DELIVERY_STORE_PATH" in self.options
 
     @property
     def group(self) -> str:
@@ -64,7 +70,11 @@ class Contender:
 _STREAMS_LEFT_OUT = "evidence of rejections, dead letters, events at the wrong partition, metrics of the domain"
 
 
-def _streams(name: str, feed: str, *, is_usual: bool = True, **options: str) -> Contender:
+def _ours(name: str, **options: str) -> Contender:
+    return Contender(name, "ours", EXACTLY_ONCE, "{prefix}messages.v1", "", options=options, is_timed=True)
+
+
+def _streams(name: str, feed: str, *, is_usual: bool = True, is_timed: bool = False, **options: str) -> Contender:
     return Contender(
         name,
         "KafkaStreams",
@@ -73,23 +83,15 @@ def _streams(name: str, feed: str, *, is_usual: bool = True, **options: str) -> 
         _STREAMS_LEFT_OUT,
         options={"BENCH_FEED": feed, **options},
         is_usual=is_usual,
-    )
-
-
-def _store_variants() -> tuple[Contender, ...]:
-    """Give delivery-status with its store on disk, where it has one."""
-    if "store" not in FIELDS:
-        return ()
-    return (
-        Contender("ours-rocksdb", "ours", EXACTLY_ONCE, "{prefix}messages.v1", "", options={"DELIVERY_STORE": "rocksdb"}),
+        is_timed=is_timed,
     )
 
 
 CONTENDERS: tuple[Contender, ...] = (
-    Contender("ours", "ours", EXACTLY_ONCE, "{prefix}messages.v1", ""),
-    *_store_variants(),
+    _ours("ours"),
+    _ours("ours-rocksdb", DELIVERY_STORE="rocksdb", DELIVERY_STORE_PATH="{data}"),
     # Two records an event, as Kafka Streams is usually written: a binary row for the store, a JSON row for readers.
-    _streams("streams-rocksdb-1", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="1"),
+    _streams("streams-rocksdb-1", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="1", is_timed=True),
     _streams("streams-memory-1", "topic", BENCH_STORE="memory", BENCH_THREADS="1"),
     _streams("streams-rocksdb-2", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="2"),
     _streams("streams-memory-2", "topic", BENCH_STORE="memory", BENCH_THREADS="2", is_usual=False),
@@ -117,7 +119,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "plain_faust.py",
         AT_LEAST_ONCE,
         "{group}-rows-changelog",
-        "JSON rows with the former status (its changelog holds packed rows), counts, evidence of rejections, dead letters",
+        "JSON rows with the former status (its rows are packed), counts, evidence of rejections, dead letters",
         row_format="packed",
     ),
 )

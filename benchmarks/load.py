@@ -24,8 +24,12 @@ from processor.simulate import canonical_events
 #: Key and value of each record, by partition.
 Pending = dict[int, list[tuple[bytes, bytes]]]
 
+#: The moment in milliseconds at which a record is to be sent, its key and its value.
+Due = tuple[int, bytes, bytes]
+
 _FLUSH_RECORDS = 50_000
 _TICK_SECONDS = 0.005
+_LINGER_SECONDS = 0.010
 
 
 def events_of(messages: int, seed: int = 1) -> Iterator[bytes]:
@@ -69,7 +73,7 @@ async def _fill(settings: Settings, topic: str, records: Iterable[tuple[bytes, b
     async with _producer(settings) as producer:
         while share := list(islice(remaining, _FLUSH_RECORDS)):
             count += len(share)
-            await _send(producer, topic, _by_partition(share, settings.partitions), None)
+            await _send(producer, topic, _by_partition(share, settings.partitions))
     return count
 
 
@@ -90,15 +94,15 @@ async def _producer(settings: Settings) -> AsyncIterator:
         await producer.stop()
 
 
-async def _send(producer, topic: str, pending: Pending, timestamp: int | None) -> None:
+async def _send(producer, topic: str, pending: Pending) -> None:
     async def send(partition: int, records: list[tuple[bytes, bytes]]) -> None:
         sent = []
         batch = producer.create_batch()
         for key, value in records:
-            if batch.append(timestamp=timestamp, key=key, value=value) is None:
+            if batch.append(timestamp=None, key=key, value=value) is None:
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
-                batch.append(timestamp=timestamp, key=key, value=value)
+                batch.append(timestamp=None, key=key, value=value)
         sent.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*sent)
 
@@ -113,22 +117,35 @@ async def publish_steadily(settings: Settings, rate: int, seconds: float) -> Non
     """
     topic = settings.topic_prefix + "events.v1"
     events = events_of(int(rate * seconds), seed=2)
+    waiting: dict[int, list[Due]] = {number: [] for number in range(settings.partitions)}
     async with _producer(settings) as producer:
         begun, published = time.time(), 0
-        sending: set[asyncio.Task[None]] = set()
-        while (elapsed := time.time() - begun) < seconds:
-            due = int(elapsed * rate) - published
-            records = [(_key_of(value), value) for value in islice(events, due)]
-            timestamp = int((begun + (published + due / 2) / rate) * 1000)
+        is_over = asyncio.Event()
+        senders = [asyncio.ensure_future(_send_due(producer, topic, is_over, *queue)) for queue in waiting.items()]
+        while published < rate * seconds:
+            due = int(min(time.time() - begun, seconds) * rate) - published
+            for number, value in enumerate(islice(events, due), start=published):
+                key = _key_of(value)
+                moment = int((begun + number / rate) * 1000)
+                waiting[partition_of(key, settings.partitions)].append((moment, key, value))
             published += due
-            task = asyncio.ensure_future(
-                _send(producer, topic, _by_partition(records, settings.partitions), timestamp)
-            )
-            sending.add(task)
-            task.add_done_callback(sending.discard)
             await asyncio.sleep(_TICK_SECONDS)
-        await asyncio.gather(*sending)
-    print(published)
+        is_over.set()
+        await asyncio.gather(*senders)
+
+
+async def _send_due(producer, topic: str, is_over: asyncio.Event, partition: int, waiting: list[Due]) -> None:
+    """Send what waits for one partition, a batch at a time: a slow broker gets larger batches, not more of them."""
+    while waiting or not is_over.is_set():
+        await asyncio.sleep(_LINGER_SECONDS)
+        batch, taken = producer.create_batch(), 0
+        for moment, key, value in waiting:
+            if batch.append(timestamp=moment, key=key, value=value) is None:
+                break
+            taken += 1
+        if taken:
+            await (await producer.send_batch(batch, topic, partition=partition))
+            del waiting[:taken]
 
 
 def main() -> None:

@@ -21,6 +21,22 @@ _SAMPLE_SECONDS = 0.05
 _STOP_SECONDS = 20
 
 
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine_cpu_seconds() -> float:
+    """Give the seconds that all cores were busy, or taken by other guests of the same host."""
+    user, nice, system, _idle, _waiting, *interrupts_and_steal = map(int, _first_line("/proc/stat").split()[1:9])
+    return (user + nice + system + sum(interrupts_and_steal)) / os.sysconf("SC_CLK_TCK")
+
+
+def _first_line(path: str) -> str:
+    with Path(path).open(encoding="ascii") as lines:
+        return lines.readline()
+
+
 class PeerError(Exception):
     """A process ended, or did nothing, while it was measured."""
 
@@ -32,15 +48,18 @@ class Sample(NamedTuple):
     events: int
     cpu_seconds: float
     rss_mib: float
+    #: CPU seconds of all that is neither the process, nor its broker, nor this script.
+    others_cpu_seconds: float
 
 
 class Process:
     """A process that is measured; what it says goes to a file, whose end is shown when it fails."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], broker_pid: int) -> None:
         self.name = name
+        self._broker_pid = broker_pid
         self.started = time.monotonic()
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
         self._process = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=self._output, stderr=subprocess.STDOUT
         )
@@ -58,8 +77,13 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """Give the CPU time of all threads so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(self.pid)
+
+    def sample(self, events: int) -> Sample:
+        """Give where the process is now."""
+        cpu = self.cpu_seconds()
+        others = _machine_cpu_seconds() - cpu - _cpu_seconds(self._broker_pid) - time.process_time()
+        return Sample(time.monotonic(), events, cpu, self.rss_mib(), others)
 
     def rss_mib(self) -> float:
         """Give the resident memory of now."""
@@ -93,7 +117,7 @@ class Group:
         self._group = group
         self._tps = [TopicPartition(topic, number) for number in range(settings.partitions)]
 
-    async def __aenter__(self) -> Group:
+    async def __aenter__(self) -> Group:  # noqa: PYI034 - Self is not in Python 3.10
         await self._admin.start()
         return self
 
@@ -118,7 +142,7 @@ async def watch(process: Process, group: Group, events: int, limit: float, patie
         done = await group.committed()
         now = time.monotonic()
         if done and (not samples or done > samples[-1].events):
-            samples.append(Sample(now, done, process.cpu_seconds(), process.rss_mib()))
+            samples.append(process.sample(done))
         if not samples and now - process.started > patience:
             raise PeerError(f"{process.name} committed nothing in {patience:.0f} s:\n{process.tail()}")
         if samples and (done >= events or now - samples[0].seconds > limit):
@@ -126,12 +150,21 @@ async def watch(process: Process, group: Group, events: int, limit: float, patie
         await asyncio.sleep(_SAMPLE_SECONDS)
 
 
-def rates(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Give events a second and events a CPU-second between the first and the last sample."""
+def rates(samples: Sequence[Sample]) -> tuple[int | None, int | None]:
+    """Give events a second and events a CPU-second between the first and the last sample, where there are two."""
+    if len(samples) < 2:
+        return None, None
     first, last = samples[0], samples[-1]
     events = last.events - first.events
     seconds, cpu = last.seconds - first.seconds, last.cpu_seconds - first.cpu_seconds
-    return events / seconds if seconds else 0.0, events / cpu if cpu else 0.0
+    return round(events / seconds), round(events / cpu) if cpu else None
+
+
+def others_share(samples: Sequence[Sample]) -> float:
+    """Give which share of the machine's cores others had between the first and the last sample."""
+    first, last = samples[0], samples[-1]
+    seconds = (last.seconds - first.seconds) * (os.cpu_count() or 1)
+    return (last.others_cpu_seconds - first.others_cpu_seconds) / seconds if seconds else 0.0
 
 
 def between(samples: Sequence[Sample], low: float, high: float) -> list[Sample]:

@@ -32,6 +32,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "peak_rss_mib": "peak RSS, MiB",
         "rows_checked": "rows checked",
         "rows_wrong": "wrong",
+        "others_percent": "others' share of the cores, %",
     },
     "latency": {
         "contender": "contender",
@@ -40,9 +41,12 @@ COLUMNS: dict[str, dict[str, str]] = {
         "p50_ms": "p50, ms",
         "p99_ms": "p99, ms",
         "max_ms": "most, ms",
+        "keeps_up": "keeps up",
+        "others_percent": "others' share of the cores, %",
     },
     "recovery": {
         "contender": "contender",
+        "source": "rows come",
         "rows": "rows",
         "seconds_to_recover": "recovery, s",
         "rows_per_second": "rows/s",
@@ -58,6 +62,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "events_per_second": "events/s",
         "events_per_cpu_second": "events per CPU-second",
         "rss_mib": "RSS, MiB",
+        "others_percent": "others' share of the cores, %",
     },
 }
 
@@ -75,9 +80,10 @@ def markdown(results: Results) -> str:
     lines = [
         "# Benchmark",
         "",
-        f"{about['date']}, {about['cores']} cores, {about['system']}, Python {about['python']}, Kafka {about['kafka']}, "
-        f"{about['partitions']} partitions, {about['minutes']} minutes, load average {about['load_average_at_the_end']}.",
-        "Broker, peer and load share the machine: compare figures of one run, not of two.",
+        f"{about['date']}: {about['cores']} cores ({about['system']}), Python {about['python']}, Kafka {about['kafka']},",
+        f"{about['partitions']} partitions; the run took {about['minutes']} minutes.",
+        "Broker, contender and load share the machine: compare figures of one run, not of two, and none of a run in",
+        "which others had much of its cores.",
     ]
     for name, rows in results["tables"].items():
         lines += ["", f"## {TITLES[name]}", "", *_table(COLUMNS[name], _derived(name, rows))]
@@ -107,8 +113,10 @@ def _add_ratios(rows: list[Row]) -> None:
 
 def _add_slopes(rows: list[Row]) -> None:
     for row in rows:
-        row["rows_per_second"] = round(row["rows"] / max(row["seconds_to_recover"], 0.01))
-        least = next(other for other in rows if other["contender"] == row["contender"])
+        if row["source"] == "from the changelog":
+            row["rows_per_second"] = round(row["rows"] / max(row["seconds_to_recover"], 0.01))
+        like = [other for other in rows if all(other[name] == row[name] for name in ("contender", "source"))]
+        least = min(like, key=lambda other: other["rows"])
         if row["rows"] > least["rows"]:
             more = (row["rss_mib"] - least["rss_mib"]) * 1024 * 1024
             row["bytes_per_row"] = round(more / (row["rows"] - least["rows"]))
@@ -123,6 +131,8 @@ def _table(columns: dict[str, str], rows: Sequence[Row]) -> list[str]:
 def _shown(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
@@ -150,8 +160,7 @@ def svg(rows: Sequence[Row]) -> str:
     step = 2 * _BAR + _GAP
     width, height = _NAMES_WIDTH + _BARS_WIDTH + _FIGURES_WIDTH, 40 + step * len(rows)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
         "<title>Events a second and a CPU-second of each contender</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]

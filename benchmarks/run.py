@@ -9,20 +9,18 @@ import argparse
 import asyncio
 import os
 import platform
-import sys
 import tempfile
 import time
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-
 import report
 from contenders import CONTENDERS, NAMES
+from scenarios import SCENARIOS, Bench, Size, say
+
 from processor.broker import KAFKA_VERSION, EmbeddedKafka
 from processor.settings import Settings
-from scenarios import SCENARIOS, Bench, Size, say
 
 RESULTS = Path(__file__).parent / "results"
 PARTITIONS = 8
@@ -105,7 +103,7 @@ async def _run(size: Size, contenders, scenarios: list[str]) -> report.Results:
     tables = {}
     with EmbeddedKafka() as kafka, tempfile.TemporaryDirectory(prefix="delivery-status-bench-") as data:
         settings = Settings(brokers=kafka.bootstrap_servers, partitions=PARTITIONS)
-        bench = Bench(settings, Path(data), size, contenders)
+        bench = Bench(settings, Path(data), size, contenders, kafka.pid)
         for name in scenarios:
             say(f"== {name}")
             tables[name] = await SCENARIOS[name](bench)
@@ -116,7 +114,6 @@ async def _run(size: Size, contenders, scenarios: list[str]) -> report.Results:
         "cores": os.cpu_count(),
         "kafka": KAFKA_VERSION,
         "partitions": PARTITIONS,
-        "load_average_at_the_end": round(os.getloadavg()[0], 1),
         "minutes": round((time.monotonic() - started) / 60, 1),
         "size": asdict(size),
     }

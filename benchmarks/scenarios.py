@@ -17,11 +17,11 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
-
 from check import check
 from contenders import HERE, Contender, UnavailableError, command_of, environment_of
 from load import fill_events, fill_rows
-from measure import Group, PeerError, Process, Sample, between, percentile, rates, watch
+from measure import Group, PeerError, Process, Sample, between, others_share, percentile, rates, watch
+
 from processor.engine import clients
 from processor.engine.admin import create_topics
 from processor.settings import Settings
@@ -57,6 +57,7 @@ class Bench:
     data: Path
     size: Size
     contenders: tuple[Contender, ...]
+    broker_pid: int
 
     @property
     def ours(self) -> tuple[Contender, ...]:
@@ -74,7 +75,7 @@ class Bench:
         data = self.data / f"{settings.topic_prefix}{contender.name}"
         data.mkdir(parents=True, exist_ok=True)
         environment = environment_of(contender, settings, data, http_port)
-        return Process(contender.name, command_of(contender), environment)
+        return Process(contender.name, command_of(contender), environment, self.broker_pid)
 
     def group(self, contender: Contender, settings: Settings) -> Group:
         """Give the committed offsets of a contender."""
@@ -141,47 +142,57 @@ async def _fold_all(bench: Bench, settings: Settings, contender: Contender, even
         peak = process.peak_rss_mib()
     checked = await check(settings, contender)
     per_second, per_cpu_second = rates(samples)
+    if per_second is None:
+        raise PeerError(f"{contender.name} committed once only in {bench.size.seconds:g} s")
     middle = (samples[0].events + samples[-1].events) / 2
     late_per_second, late_per_cpu_second = rates(between(samples, middle, samples[-1].events))
     return {
         "events": samples[-1].events - samples[0].events,
-        "events_per_second": round(per_second),
-        "second_half_per_second": round(late_per_second),
-        "events_per_cpu_second": round(per_cpu_second),
-        "second_half_per_cpu_second": round(late_per_cpu_second),
+        "events_per_second": per_second,
+        "second_half_per_second": late_per_second,
+        "events_per_cpu_second": per_cpu_second,
+        "second_half_per_cpu_second": late_per_cpu_second,
         "peak_rss_mib": round(peak),
         "rows_checked": checked.rows,
         "rows_wrong": checked.wrong,
+        "others_percent": round(100 * others_share(samples)),
     }
 
 
 # Latency
 
+#: A median above this means that the load was more than the contender can take.
+_BEHIND_MS = 1_000
+
 
 async def latency(bench: Bench) -> list[Row]:
-    """Publish events at a fixed rate, and see when their rows can be read."""
+    """Publish events at a fixed rate, and see when their rows can be read; at half the rate where it is too much."""
     rows = []
     for contender in bench.contenders:
-        if contender.feed and contender.row_format == "json" and contender.guarantee == "exactly once":
-            row: Row = {"contender": contender.name, "rate": bench.size.rate}
+        for rate in (bench.size.rate, bench.size.rate // 2) if contender.is_timed else ():
+            row: Row = {"contender": contender.name, "rate": rate}
             try:
-                row |= await _delay(bench, contender)
+                row |= await _delay(bench, contender, rate)
             except (PeerError, UnavailableError) as error:
                 row["failure"] = str(error)
             say(json.dumps(row))
             rows.append(row)
+            if row.get("keeps_up", True):
+                break
     return rows
 
 
-async def _delay(bench: Bench, contender: Contender) -> Row:
-    settings = bench.on(f"latency-{contender.name}.")
-    contender = replace(contender, name=f"latency-{contender.name}")
+async def _delay(bench: Bench, contender: Contender, rate: int) -> Row:
+    settings = bench.on(f"latency-{contender.name}-{rate}.")
+    contender = replace(contender, name=f"latency-{contender.name}-{rate}")
     await _prepare(settings, contender)
     events = await fill_events(settings, 1_000)
     async with bench.group(contender, settings) as group, _running(bench.process(contender, settings)) as process:
         await watch(process, group, events, bench.size.seconds)
-        delays = await _delays(bench, settings, contender.feed_topic(settings.topic_prefix))
+        begin = process.sample(0)
+        delays = await _delays(bench.size, rate, settings, contender.feed_topic(settings.topic_prefix))
         process.check()
+        samples = [begin, process.sample(len(delays))]
     delays.sort()
     if not delays:
         raise PeerError(f"{contender.name} published no row")
@@ -190,19 +201,21 @@ async def _delay(bench: Bench, contender: Contender) -> Row:
         "p50_ms": percentile(delays, 0.5),
         "p99_ms": percentile(delays, 0.99),
         "max_ms": delays[-1],
+        # Who does not falls behind for as long as the load lasts.
+        "keeps_up": percentile(delays, 0.5) < _BEHIND_MS,
+        "others_percent": round(100 * others_share(samples)),
     }
 
 
-async def _delays(bench: Bench, settings: Settings, feed: str) -> list[int]:
+async def _delays(size: Size, rate: int, settings: Settings, feed: str) -> list[int]:
     """Give the milliseconds from each event's due moment to its row at a reader of committed records."""
-    size = bench.size
     tps = [TopicPartition(feed, number) for number in range(settings.partitions)]
     reader = clients.reader(settings, fetch_max_wait_ms=50)
     await reader.start()
     try:
         reader.assign(tps)
         await reader.seek_to_end(*tps)
-        generator = await _start_generator(settings, size)
+        generator = await _start_generator(settings, rate, size.latency_seconds)
         begin = int((time.time() + size.warm_up_seconds) * 1000)
         end = time.monotonic() + size.latency_seconds + 10
         delays: list[int] = []
@@ -219,14 +232,14 @@ async def _delays(bench: Bench, settings: Settings, feed: str) -> list[int]:
         await reader.stop()
 
 
-async def _start_generator(settings: Settings, size: Size) -> asyncio.subprocess.Process:
+async def _start_generator(settings: Settings, rate: int, seconds: float) -> asyncio.subprocess.Process:
     """Start the load in a process of its own."""
     options = {
         "--brokers": settings.brokers,
         "--prefix": settings.topic_prefix,
         "--partitions": str(settings.partitions),
-        "--rate": str(size.rate),
-        "--seconds": str(size.latency_seconds),
+        "--rate": str(rate),
+        "--seconds": str(seconds),
     }
     arguments = [part for option in options.items() for part in option]
     return await asyncio.create_subprocess_exec(
@@ -244,17 +257,16 @@ async def _start_generator(settings: Settings, size: Size) -> asyncio.subprocess
 async def recovery(bench: Bench) -> list[Row]:
     """Start a worker on changelogs of different sizes; where it keeps its rows on disk, start it once more."""
     rows = []
-    for contender in bench.ours:
-        for count in bench.size.rows:
-            settings = bench.on(f"recovery-{contender.name}-{count}.")
-            await create_topics(settings)
-            await fill_rows(settings, count)
-            rows.append({"contender": contender.name, "rows": count} | await _recover(bench, settings, contender))
-            if contender.options:
-                again = {"contender": f"{contender.name}, its folder kept", "rows": count}
-                rows.append(again | await _recover(bench, settings, contender))
-            say(json.dumps(rows[-1]))
-    return rows
+    for count in bench.size.rows:
+        settings = bench.on(f"recovery-{count}.")
+        await create_topics(settings)
+        await fill_rows(settings, count)
+        for contender in bench.ours:
+            for names in ("from the changelog", "from its folder") if contender.keeps_rows else ("from the changelog",):
+                row: Row = {"contender": contender.name, "rows": count, "source": names}
+                rows.append(row | await _recover(bench, settings, contender))
+                say(json.dumps(rows[-1]))
+    return sorted(rows, key=lambda row: (row["contender"], row["source"], row["rows"]))
 
 
 async def _recover(bench: Bench, settings: Settings, contender: Contender) -> Row:
@@ -314,42 +326,44 @@ def _free_port() -> int:
 
 # Growth
 
+_MANY_PARTITIONS = 64
+
 
 async def growth(bench: Bench) -> list[Row]:
     """Let the rows grow, and look at the speed on the way; then the same with more partitions."""
     rows = []
-    for contender in bench.ours:
-        most = bench.size.growth[-1]
-        samples, events = await _grow(bench, contender, bench.settings.partitions, most)
-        for count in bench.size.growth:
-            reached = between(samples, events * count / most / 2, events * count / most)
-            rows.append(_growth_row(contender, bench.settings.partitions, count, reached))
-        samples, _ = await _grow(bench, contender, 64, bench.size.messages)
-        rows.append(_growth_row(contender, 64, bench.size.messages, samples))
-    for row in rows:
-        say(json.dumps(row))
-    return rows
+    most = bench.size.growth[-1]
+    for partitions, messages in ((bench.settings.partitions, most), (_MANY_PARTITIONS, bench.size.messages)):
+        settings = bench.on(f"growth-{partitions}.", partitions)
+        await create_topics(settings)
+        events = await fill_events(settings, messages)
+        for contender in bench.ours:
+            samples = await _grow(bench, settings, contender, events)
+            for count in bench.size.growth if messages == most else (messages,):
+                reached = between(samples, events * count / messages / 2, events * count / messages)
+                rows.append(_growth_row(contender, partitions, count, reached))
+                say(json.dumps(rows[-1]))
+    return sorted(rows, key=lambda row: (row["contender"], row["partitions"], row["rows"]))
 
 
 def _growth_row(contender: Contender, partitions: int, count: int, samples: Sequence[Sample]) -> Row:
-    per_second, per_cpu_second = rates(samples) if len(samples) > 1 else (0.0, 0.0)
+    per_second, per_cpu_second = rates(samples)
     return {
         "contender": contender.name,
         "partitions": partitions,
         "rows": count,
-        "events_per_second": round(per_second),
-        "events_per_cpu_second": round(per_cpu_second),
+        "events_per_second": per_second,
+        "events_per_cpu_second": per_cpu_second,
         "rss_mib": round(samples[-1].rss_mib) if samples else None,
+        "others_percent": round(100 * others_share(samples)) if samples else None,
     }
 
 
-async def _grow(bench: Bench, contender: Contender, partitions: int, messages: int) -> tuple[list[Sample], int]:
-    settings = bench.on(f"growth-{contender.name}-{partitions}.", partitions)
-    await create_topics(settings)
-    events = await fill_events(settings, messages)
+async def _grow(bench: Bench, settings: Settings, contender: Contender, events: int) -> list[Sample]:
+    await _prepare(settings, contender)
     async with bench.group(contender, settings) as group, _running(bench.process(contender, settings)) as process:
         # No limit: a run that stops half-way has no figure for its last size.
-        return await watch(process, group, events, limit=3_600), events
+        return await watch(process, group, events, limit=3_600)
 
 
 SCENARIOS = {"throughput": throughput, "latency": latency, "recovery": recovery, "growth": growth}

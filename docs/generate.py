@@ -14,12 +14,16 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 # What is described is the code beside this file, whether or not another version is installed.
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import provider_pages  # noqa: E402
+from provider_pages import table  # noqa: E402
 
 from processor import settings  # noqa: E402
 from processor.deadletter import DeadReason  # noqa: E402
@@ -28,6 +32,7 @@ from processor.domain.reason import ADOBE_CODES, Category  # noqa: E402
 from processor.domain.status import DEFINITIONS, Channel, Permanence  # noqa: E402
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node  # noqa: E402
 from processor.metrics import Metrics  # noqa: E402
+from processor.providers import PROVIDERS  # noqa: E402
 from processor.stages import STAGE_NAMES  # noqa: E402
 
 MADE_BY = "<!-- Made by docs/generate.py from the code: change that, not this. -->"
@@ -44,13 +49,6 @@ class Page(NamedTuple):
 
 
 # Pieces
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Give a table in Markdown."""
-    names = tuple(head)
-    lines = [names, ("---",) * len(names), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
 
 
 def code(names: Iterable[str]) -> str:
@@ -276,6 +274,8 @@ def dead_letters() -> str:
 PAGES = (
     Page("docs/statuses.md", statuses),
     Page("docs/metrics.md", metrics),
+    Page("docs/providers/README.md", partial(provider_pages.matrix, MADE_BY)),
+    *(Page(f"docs/providers/{name}.md", partial(provider_pages.page, name, MADE_BY)) for name in PROVIDERS),
     Page("docs/events.md", dead_letters, section="dead letters"),
     Page("README.md", settings.markdown_table, section="settings"),
 )
@@ -308,6 +308,7 @@ def main(arguments: list[str]) -> int:
             lines = present.splitlines(keepends=True), due.splitlines(keepends=True)
             sys.stdout.writelines(difflib.unified_diff(*lines, page.path, f"{page.path} (from the code)"))
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(due, encoding="utf-8")
             sys.stdout.write(f"wrote {page.path}\n")
     return 1 if outdated and "--check" in arguments else 0

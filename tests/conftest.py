@@ -7,6 +7,9 @@ import pytest
 
 from processor.broker import EmbeddedKafka
 
+# Asserts of the harness speak as those of tests do; it must be said before anything imports it.
+pytest.register_assert_rewrite("tests.engine.harness")
+
 
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[EmbeddedKafka]:

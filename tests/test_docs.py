@@ -65,7 +65,8 @@ def test_what_was_written_is_up_to_date(copy, capsys):
     assert generate.main(["--check"]) == 1
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
-    assert {path.name for path in (copy / "docs").iterdir()} == {Path(page.path).name for page in WHOLE_PAGES}
+    written = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert written == {page.path for page in WHOLE_PAGES}
 
 
 @pytest.mark.parametrize("end", ["<!-- settings -->", "<!-- /settings -->"])

@@ -26,8 +26,14 @@ app = faust.App(
     stream_wait_empty=False,
     broker_max_poll_records=4000,
 )
-events = app.topic(os.environ["BENCH_TOPIC"], key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes)
-rows = app.Table("rows", partitions=int(os.environ["BENCH_PARTITIONS"]), schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
+events = app.topic(
+    os.environ["BENCH_TOPIC"], key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes
+)
+rows = app.Table(
+    "rows",
+    partitions=int(os.environ["BENCH_PARTITIONS"]),
+    schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+)
 
 
 @app.agent(events)

@@ -101,6 +101,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             if state is not None and state.has_valid_position
         }
 
+    def position(self, tp: TP) -> int | None:
+        """Tell which offset is handed out next; None when the partition is not assigned. Any thread may ask."""
+        subscription = None if self._consumer is None else self._consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(TopicPartition(tp.topic, tp.partition))
+        position: int | None = None if state is None or not state.has_valid_position else state._position
+        return position
+
     def wake(self) -> None:
         """Make a fetch that waits look again at which partitions are wanted. May be called from any thread."""
         consumer = self._consumer
@@ -139,8 +147,10 @@ class ChunkConsumer(driver.Consumer):
             await self.wait(self.can_resume_flow)
         if self.should_stop:
             return
-        generation = self.app.consumer_generation_id
         chunks = await self._thread.fetch_chunks(self.transport.wanted, timeout)
+        # Asked for after the fetch, which may have waited while partitions changed hands: Faust drops what is of an
+        # older generation, and a partition judges for itself whether a chunk is what it waits for.
+        generation = self.app.consumer_generation_id
         for tp, chunk in chunks.items():
             if not self.flow_active or self.app.consumer_generation_id != generation or self.should_stop:
                 return
@@ -156,6 +166,10 @@ class ChunkConsumer(driver.Consumer):
     async def seek_to(self, tp: TP, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""
         await self._thread.seek_to(tp, offset)
+
+    def position(self, tp: TP) -> int | None:
+        """Tell which offset of a partition is handed out next, without waiting."""
+        return self._thread.position(tp)
 
     def wake(self) -> None:
         """Make a fetch that waits look again at which partitions are wanted."""

@@ -78,6 +78,9 @@ class Host(Protocol):
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make `offset` the next that is fetched."""
 
+    def position(self, tp: TopicPartition) -> int | None:
+        """Tell which offset the fetch hands out next, without waiting; None when the partition is not assigned."""
+
     def wake(self) -> None:
         """Make the fetch look again at which partitions have room."""
 
@@ -108,6 +111,8 @@ class Partition:
         self._queued = 0
         self._arrival = asyncio.Event()
         self._seeking = False
+        #: Where the last chunk ended when more had been fetched than had arrived.
+        self._suspected: int | None = None
 
     def has_room(self) -> bool:
         """Say whether more may be fetched. Safe to ask from another thread."""
@@ -123,7 +128,7 @@ class Partition:
         if self.state is not State.RUNNING or self._seeking:
             return
         if chunk.start > self.arrived:
-            await self._reread(chunk)
+            await self._reread(chunk.start)
             return
         if chunk.end <= self.arrived:
             return
@@ -134,8 +139,8 @@ class Partition:
         self._queued += len(chunk.records)
         self._arrival.set()
 
-    async def _reread(self, chunk: Chunk) -> None:
-        log.info("chunk_reread", topic=self.tp.topic, partition=self.tp.partition, start=chunk.start, at=self.arrived)
+    async def _reread(self, position: int) -> None:
+        log.info("chunk_reread", topic=self.tp.topic, partition=self.tp.partition, start=position, at=self.arrived)
         self._seeking = True
         try:
             await self._host.seek(self.tp, self.arrived)
@@ -294,11 +299,27 @@ class Partition:
         while self.state is State.RUNNING:
             if not self._queue:
                 await self._pause(_IDLE_COMMIT_SECONDS)
+                await self._look_for_loss()
                 continue
             records, end = self._take()
             if not records and not await self._stays_idle():
                 continue
             await self._commit(producer, records, end)
+
+    async def _look_for_loss(self) -> None:
+        """Read again what was fetched and never came, while nothing else comes.
+
+        A hole shows when the next chunk comes; without this, what was dropped last would wait for that. What is still
+        on its way from the fetch looks the same, so a suspicion must outlast one look; reading twice does no harm.
+        """
+        position = None if self._queue or self._seeking else self._host.position(self.tp)
+        if position is None or position <= self.arrived:
+            self._suspected = None
+        elif self._suspected != self.arrived:
+            self._suspected = self.arrived
+        else:
+            self._suspected = None
+            await self._reread(position)
 
     def _take(self) -> tuple[list[Record], int]:
         """Take what waits, up to one transaction's worth: the cost of a transaction is paid once."""

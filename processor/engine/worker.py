@@ -285,6 +285,10 @@ class Worker:
         """Make `offset` the next that is fetched from a partition."""
         await self._consumer.seek_to(TP(*tp), offset)
 
+    def position(self, tp: TopicPartition) -> int | None:
+        """Tell which offset the fetch hands out next, without waiting; None when the partition is not assigned."""
+        return self._consumer.position(TP(*tp))
+
     def wake(self) -> None:
         """Make the fetch look again at which partitions have room."""
         self._consumer.wake()

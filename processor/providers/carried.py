@@ -31,8 +31,9 @@ def _form(text: str) -> dict[str, Any]:
     # the same name the last one counts.
     form: dict[str, Any] = {}
     for field in text.split("&"):
-        name, _, value = field.partition("=")
-        form[_decoded(name)] = _decoded(value)
+        if field:
+            name, _, value = field.partition("=")
+            form[_decoded(name)] = _decoded(value)
     return form
 
 

@@ -345,6 +345,8 @@ PHRASES: tuple[Words, ...] = (
             "protect configuration",
         ),
     ),
+    # It is to come again.
+    Words("everybody", _C.UNREACHABLE, ("greylist", "graylist", "grey list")),
     # The account is closed.
     Words(
         "Gmail",
@@ -453,7 +455,7 @@ PHRASES: tuple[Words, ...] = (
     Words(
         "Orange, La Poste", _C.USER_UNKNOWN, ("adresse d au moins un destinataire invalide", "destinataire invalide")
     ),
-    Words("Mail.ru, Yandex", _C.USER_UNKNOWN, ("invalid mailbox", "no such user")),
+    Words("Mail.ru, Yandex", _C.USER_UNKNOWN, ("no such user",)),
     Words("Comcast", _C.USER_UNKNOWN, ("not our customer",)),
     Words(
         "everybody",
@@ -516,10 +518,6 @@ PHRASES: tuple[Words, ...] = (
             "benutzer nicht bekannt",
             "usuario desconocido",
             "utente sconosciuto",
-            "address rejected",
-            "recipient rejected",
-            "mailbox unavailable",
-            "mailbox not available",
             "not listed in domino directory",
         ),
     ),
@@ -576,9 +574,6 @@ PHRASES: tuple[Words, ...] = (
             "try later",
             "retry later",
             "resend later",
-            "greylist",
-            "graylist",
-            "grey list",
             "temporarily deferred",
             "temporary failure",
             "temporary error",
@@ -632,7 +627,12 @@ PHRASES: tuple[Words, ...] = (
             "congestion",
         ),
     ),
-    # It was refused, in general terms.
+    # It was refused, in general terms: the recipient, or anything.
+    Words(
+        "everybody",
+        _C.USER_UNKNOWN,
+        ("address rejected", "recipient rejected", "mailbox unavailable", "mailbox not available"),
+    ),
     Words(
         "everybody",
         _C.REFUSED,
@@ -705,6 +705,7 @@ MISLEADING: tuple[Misleading, ...] = (
     Misleading("1.0", "throttled", _C.REFUSED),  # Comcast: 421 4.1.0
     Misleading("1.1", "over quota", _C.MAILBOX_FULL),
     Misleading("1.1", "mailbox full", _C.MAILBOX_FULL),
+    Misleading("1.1", "overquota", _C.MAILBOX_FULL),  # Orange: 552 5.1.1
     # Postfix and others: the domain has no mail server. (5.4.4 is "unable to route".)
     Misleading("4.4", "host not found", _C.INVALID_DOMAIN),
     Misleading("4.4", "domain name not found", _C.INVALID_DOMAIN),

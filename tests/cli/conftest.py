@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-pytest.register_assert_rewrite("tests.engine.harness")
-
 Found = TypeVar("Found")
 
 

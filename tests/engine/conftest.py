@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.engine.harness")
-
-from tests.engine.harness import Trial, settings_for_a_trial  # noqa: E402 - rewritten before it is imported
+from tests.engine.harness import Trial, settings_for_a_trial
 
 
 @pytest.fixture

@@ -162,6 +162,8 @@ class Host:
         self.metrics = Metrics(["fold"])
         self.seeks: list[int] = []
         self.wakes = 0
+        #: What the fetch hands out next.
+        self.fetched: int | None = None
         self._broker = broker
 
     async def committed_offset(self, tp: TopicPartition) -> int | None:
@@ -175,6 +177,10 @@ class Host:
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         assert tp == INPUT
         self.seeks.append(offset)
+
+    def position(self, tp: TopicPartition) -> int | None:
+        assert tp == INPUT
+        return self.fetched
 
     def wake(self) -> None:
         self.wakes += 1
@@ -335,6 +341,46 @@ class TestChunks:
             await running.accept(chunk(2, 6))
             await until(lambda: running.committed == 6)
         assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4, 5]
+
+    async def test_what_was_dropped_on_its_way_is_read_again_although_nothing_else_comes(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            stand.host.fetched = 6
+            await until(lambda: stand.host.seeks == [0, 2])
+            stand.host.fetched = 2
+            await running.accept(chunk(2, 6))
+            stand.host.fetched = 6
+            await until(lambda: running.committed == 6)
+        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4, 5]
+        assert stand.host.seeks == [0, 2]
+
+    @pytest.mark.parametrize("fetched", [None, 1, 2])
+    async def test_where_all_that_was_fetched_has_come_nothing_is_read_again(self, stand, fetched):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            looks = 0
+
+            def position(_tp: TopicPartition) -> int | None:
+                nonlocal looks
+                looks += 1
+                return fetched
+
+            stand.host.position = position
+            await until(lambda: looks > 4)
+        assert stand.host.seeks == [0]
+
+    async def test_what_is_still_on_its_way_at_one_look_is_not_read_again(self, stand):
+        async with stand.running() as running:
+            looks = 0
+
+            def position(_tp: TopicPartition) -> int | None:
+                nonlocal looks
+                looks += 1
+                return running.arrived + looks % 2
+
+            stand.host.position = position
+            await until(lambda: looks > 6)
+        assert stand.host.seeks == [0]
 
     async def test_an_overlap_is_skipped(self, stand):
         async with stand.running() as running:

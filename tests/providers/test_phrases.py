@@ -11,12 +11,13 @@ from processor.domain.status import Permanence
 from processor.providers.phrases import MISLEADING, PHRASES, category_of_text
 from processor.providers.reasons import category_of, enhanced_code_in, qualify, reply_code_in
 
+# ruff: noqa: E501 - answers stay in one piece
+
 #: What servers answer, as it travels in diagnostic texts; the codes in it are read as adapters read them.
 ANSWERS = [
     # Gmail
     (
-        "smtp; 550-5.1.1 The email account that you tried to reach does not exist. Please try 550-5.1.1 double-checking "
-        "the recipient's email address - gsmtp",
+        "smtp; 550-5.1.1 The email account that you tried to reach does not exist. Please try 550-5.1.1 double-checking the recipient's email address - gsmtp",
         "user_unknown",
     ),
     (

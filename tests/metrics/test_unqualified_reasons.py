@@ -1,0 +1,42 @@
+"""What no rule of ours covers is counted, by provider, once its chunk is committed."""
+
+from types import SimpleNamespace
+
+from processor.engine.stage import Outbox, Partitioning
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.stages import normalise
+
+
+def record(value):
+    return SimpleNamespace(
+        topic="delivery.sms.v1",
+        partition=0,
+        offset=0,
+        timestamp=1_767_225_600_000,
+        key=None,
+        value=value,
+        headers=(("provider", b"firetext"),),
+    )
+
+
+def test_it_is_counted_when_the_chunk_is_committed():
+    metrics = Metrics()
+    counts = {"delivery.events.v1": 4, "delivery.dead.v1": 1}
+    work = normalise.stage(Settings(), metrics).start(Partitioning("delivery.sms.v1", 0, counts, "cluster"))
+
+    def counted():
+        return metrics.registry.get_sample_value("delivery_unqualified_reasons_total", {"provider": "firetext"})
+
+    assert counted() == 0
+    work.process(
+        [
+            record(b"mobile=447700900001&status=1&code=777&reference=r1"),
+            record(b"mobile=447700900001&status=1&code=101&reference=r2"),
+            record(b"mobile=447700900001&status=0&code=000&reference=r3"),
+        ],
+        Outbox(),
+    )
+    assert counted() == 0
+    work.committed(0)
+    assert counted() == 1

@@ -26,7 +26,7 @@ demo: $(READY) ## Run it all on simulated traffic until Ctrl-C, or for DEMO_SECO
 .PHONY: test
 test: check ## Check everything and run all tests; ARGS='-k fold' runs some
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Lint, formatting, types and import direction

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 import provider_pages  # noqa: E402
-from provider_pages import table  # noqa: E402
+from provider_pages import CHANNEL_NAMES, table  # noqa: E402
 
 from processor import settings  # noqa: E402
 from processor.deadletter import DeadReason  # noqa: E402
@@ -36,8 +36,6 @@ from processor.providers import PROVIDERS  # noqa: E402
 from processor.stages import STAGE_NAMES  # noqa: E402
 
 MADE_BY = "<!-- Made by docs/generate.py from the code: change that, not this. -->"
-
-CHANNEL_NAMES = {Channel.EMAIL: "E-mail", Channel.SMS: "SMS"}
 
 
 class Page(NamedTuple):

@@ -19,8 +19,10 @@ from typing import NamedTuple
 from processor.domain.event import Event
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers import ADAPTERS, read
+from processor.providers import ADAPTERS, read, reasons
 from processor.providers.adapter import Adapter, Context, Means, elements_of
+
+CHANNEL_NAMES = {Channel.EMAIL: "E-mail", Channel.SMS: "SMS"}
 
 SAMPLES = Path(__file__).resolve().parent.parent / "tests" / "providers" / "samples"
 
@@ -184,15 +186,15 @@ def page(name: str, made_by: str) -> str:
     adapter, module = ADAPTERS[name], _module(name)
     described = description_of(module)
     comments = comments_of(module)
-    parts = [f"# {name}", made_by, described.summary, f"Channel: `{adapter.channel.value}`."]
+    parts = [f"# {name}", made_by, described.summary, f"Channel: {CHANNEL_NAMES[adapter.channel]}."]
     parts += described.text
     for title in dict.fromkeys(SECTIONS.values()):
         if title in described.sections and title != "Source":
             parts += [f"## {title}", described.sections[title]]
     parts += ["## Statuses", "A native status that is in no row is `unknown`: counted, and put aside."]
+    said = {**_standard_comments(), **comments.get("TABLE", {})}
     rows = (
-        (f"`{native}`", *_meaning(means), _sentence(comments.get("TABLE", {}).get(native, "")))
-        for native, means in adapter.table.items()
+        (f"`{native}`", *_meaning(means), _sentence(said.get(native, ""))) for native, means in adapter.table.items()
     )
     parts.append(table(("native", "status", "permanence", "category", "meaning"), rows).rstrip())
     for title, codes in _codes(module):
@@ -206,6 +208,12 @@ def page(name: str, made_by: str) -> str:
     if "Source" in described.sections:
         parts += ["## Source", described.sections["Source"]]
     return "\n\n".join(parts) + "\n"
+
+
+def _standard_comments() -> dict[str, str]:
+    """Give what the standards' tables say of the rows that adapters take from them."""
+    said = comments_of(reasons)["COMMAND_STATUS"]
+    return {row[0]: said[str(code)] for code, row in reasons.COMMAND_STATUS.items()}
 
 
 def _module(name: str) -> ModuleType:
@@ -234,7 +242,7 @@ def _codes(module: ModuleType) -> Iterator[tuple[str, dict[object, _Kinds]]]:
     for name, value in vars(module).items():
         if name == "TABLE" or not name.isupper() or not isinstance(value, dict) or not value:
             continue
-        if getattr(import_module("processor.providers.reasons"), name, None) is value:
+        if getattr(reasons, name, None) is value:
             continue
         kinds = {code: _kinds(row) for code, row in value.items()}
         known = {code: kind for code, kind in kinds.items() if kind is not None}
@@ -245,7 +253,7 @@ def _codes(module: ModuleType) -> Iterator[tuple[str, dict[object, _Kinds]]]:
 def _kinds(row: object) -> _Kinds | None:
     if row is None or isinstance(row, Category):
         return None, row
-    if isinstance(row, tuple) and len(row) == 2:  # noqa: PLR2004 - a pair
+    if isinstance(row, tuple) and len(row) == 2:
         permanence, category = row
         if (permanence is None or isinstance(permanence, Permanence)) and isinstance(category, Category | None):
             return permanence, category
@@ -257,16 +265,17 @@ def matrix(made_by: str) -> str:
     parts = [
         "# Providers",
         made_by,
-        "Each has a page with its statuses, what it needs and its traps. To add one: [ADDING_A_PROVIDER.md](ADDING_A_PROVIDER.md).",
+        "Each has a page with its statuses, what it needs and its traps.",
+        "To add one: [ADDING_A_PROVIDER.md](ADDING_A_PROVIDER.md).",
     ]
     for channel in Channel:
-        parts.append(f"## {channel.value}")
+        parts.append(f"## {CHANNEL_NAMES[channel]}")
         rows = (_row(adapter) for adapter in ADAPTERS.values() if adapter.channel is channel)
         parts.append(table(("provider", *(feature.name for feature in FEATURES), "signature"), rows).rstrip())
     parts.append("## What the columns mean")
     parts.append(
-        "They follow from the samples in `tests/providers/samples`: what none of them shows is not claimed. A signature"
-        " is for whoever receives the web hook to check, before it gets to Kafka."
+        "They follow from the samples in `tests/providers/samples`: what none of them shows is not claimed.\n"
+        "A signature is for whoever receives the web hook to check, before it gets to Kafka."
     )
     parts.append("\n".join(f"- **{feature.name}**: {feature.meaning}" for feature in FEATURES))
     return "\n\n".join(parts) + "\n"

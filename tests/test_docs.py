@@ -13,6 +13,7 @@ from processor.domain.event import Event
 from processor.domain.reason import Reason
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
+from processor.providers import ADAPTERS, PROVIDERS, mmg
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = ROOT / "docs" / "events.md"
@@ -103,6 +104,26 @@ def test_every_metric_and_its_labels_are_described():
     assert described["delivery_lag_records"] == ["topic", "partition"]
     assert described["delivery_commit_seconds"] == ["stage"]
     assert described["delivery_conservation_error"] == []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_page_of_a_provider_shows_every_status_and_what_people_need(provider):
+    page = (ROOT / "docs" / "providers" / f"{provider}.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", page, re.MULTILINE)[:4] == ["What is needed", "Signature", "Traps", "Statuses"]
+    statuses = page.partition("## Statuses")[2]
+    assert all(f"| `{native}` |" in statuses for native in ADAPTERS[provider].table)
+    assert "## Source" in page
+
+
+def test_the_matrix_has_a_row_for_every_provider():
+    matrix = (ROOT / "docs" / "providers" / "README.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| \[(\w+)\]\(\1\.md\) \|", matrix, re.MULTILINE)) == list(PROVIDERS)
+
+
+def test_a_comment_is_found_beside_its_row_and_above_it():
+    said = generate.provider_pages.comments_of(mmg)["TABLE"]
+    assert said["3/2"] == "delivered to the operator"
+    assert said["4"] == "A temporary condition outlived the tries."
 
 
 @pytest.fixture

@@ -89,6 +89,8 @@ BAD = [
     *[(f"TLS_{name}_FILE", "no/such.pem", "must be a file") for name in ("CA", "CERTIFICATE", "KEY")],
     ("TLS_CA_FILE", ".", "must be a file"),
     ("TLS_CHECK_HOSTNAME", "maybe", "must be true or false"),
+    ("STORE", "disk", "must be one of memory, rocksdb"),
+    ("STORE_CACHE_MIB", "7", f"{WHOLE} 8 to 1048576"),
     ("CHUNK_RECORDS", "0", f"{WHOLE} 1 to 100000"),
     ("MAX_RECORD_BYTES", "3500001", f"{WHOLE} 1000 to 3500000"),
     *[("SESSION_TIMEOUT", value, "must be seconds, from 6 to 300") for value in ("5.9", "301", "nan", "inf", "10s")],
@@ -111,7 +113,7 @@ class TestValues:
         assert mend in problem
 
     def test_every_setting_but_free_text_has_a_bad_value(self):
-        free = {"app_id", "http_host", "sasl_username", "sasl_password", "tls_key_password"}
+        free = {"app_id", "http_host", "store_path", "sasl_username", "sasl_password", "tls_key_password"}
         assert {variable.lower() for variable, _, _ in BAD} == set(FIELDS) - free
 
     def test_all_of_tls(self, pem):

@@ -27,6 +27,7 @@ _MAX_ENVELOPES = 8
 #: What packed data may unpack to: an attack on memory ends here. CloudWatch Logs sends 1 MiB at most.
 _MAX_UNPACKED = 4 * 2**20
 _GZIP = b"\x1f\x8b"
+_LONGEST = 20
 #: A number of seconds from here on is in the year 5138: it is milliseconds.
 _MILLISECONDS_FROM = 10**11
 
@@ -95,7 +96,9 @@ def unwrap(element: object, marks: tuple[str, ...]) -> list[Carried | Finding]:
 
 
 def time_of_number(value: object) -> datetime | None:
-    """Read a number of milliseconds, or seconds, since 1970-01-01T00:00:00Z."""
+    """Read a number of milliseconds, or seconds, since 1970-01-01T00:00:00Z; bridges write it as a text."""
+    if isinstance(value, str) and len(value) < _LONGEST and value.isascii() and value.isdecimal():
+        value = int(value)
     if type(value) is int or type(value) is float:
         return time_of_epoch(value / 1000 if abs(value) >= _MILLISECONDS_FROM else value)
     return None

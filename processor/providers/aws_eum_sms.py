@@ -13,6 +13,8 @@ Traps: TEXT_SUCCESSFUL and TEXT_DELIVERED are used interchangeably, by country: 
 it. A temporary failure with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`, which
 counts. TEXT_UNKNOWN is what AWS sends after 72 hours without an answer of the carrier: it says nothing, and has no row.
 `eventTimestamp` is in milliseconds; some senders write seconds.
+
+Signature: SNS signs; Firehose sends an access key of one's own.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ else successes are not logged; subscribe the log groups `sns/<region>/<account>/
 Traps: `notification.timestamp` is when the message was published, the same in all logs of it, and without a zone: the
 time of the log line is taken, else the record's. There is one log a message, hours after the fact at worst. No id of
 ours can travel along.
+
+Signature: none: AWS delivers by permission.
 """
 
 from __future__ import annotations

@@ -5,6 +5,12 @@ A group message has one id and one callback for each of its recipients, told by 
 Source: Bandwidth docs, "Messaging webhooks" and "Messaging errors", 2026-08.
 
 Our own ids travel in `message.tag`, one text.
+
+In the console: a callback address on the application; our ids in `tag`.
+
+Signature: none: basic auth.
+
+Traps: `message-delivered` is the hand-off to the carrier unless receipts are switched on. Duplicates are documented.
 """
 
 from __future__ import annotations

@@ -8,6 +8,12 @@ the account's local time, and `date` is that in words; only a date with a zone, 
 Our own ids travel in `X-Mailin-custom` (JSON, or "name:value|name:value") or in tags ("name:value"). One message id
 covers all recipients of a message, so without an id of our own the recipient is a part of the identity. Marketing
 events have no message id: the campaign's stands for it.
+
+In the console: Transactional webhooks for all events; our ids in the header `X-Mailin-custom`.
+
+Signature: none: a bearer token or basic auth where configured.
+
+Traps: `id` is the webhook's or the account's, not the event's. Two events of the same second have no order.
 """
 
 from __future__ import annotations

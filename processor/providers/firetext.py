@@ -8,6 +8,8 @@ and names the message here. Where it is our message id itself, `reference` belon
 
 Traps: Firetext gives no id of its own. Status 1 alone says that it failed, and `code` how finally; many
 receipts have none. `time` is British time without a zone: it goes into the reason's text.
+
+Signature: none; a secret in the address.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ CODES: dict[str, tuple[Permanence, Category]] = {
     "900": (_G, _C.UNREACHABLE),  # routing error
 }
 
+_NO_ERROR = "000"
+
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one receipt."""
@@ -74,7 +78,7 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _reason(native: str, means: Means, code: str | None, time: str | None) -> Reason | None:
-    if means.permanence is None and (code is None or means.status is not Status.PENDING):
+    if means.permanence is None and (means.status is not Status.PENDING or code in (None, _NO_ERROR)):
         return None
     # Codes have three digits; a number in JSON has lost its zeros.
     permanence, category = CODES.get(code.zfill(3) if code else "", (means.permanence, Category.UNDEFINED))

@@ -8,6 +8,13 @@ Source: Infobip docs, "Response status and error codes", and the API clients' mo
 2026-08. A report to an e-mail address is about an e-mail.
 
 `error.permanent` says whether the *number* is dead, so it is the shade of a failure and never makes one.
+
+In the console: a subscription or `notifyUrl` for delivery reports; our ids in `callbackData`.
+
+Signature: by subscription: basic, OAuth or HMAC.
+
+Traps: DELIVERED_TO_OPERATOR is in group DELIVERED and not final. Ids of statuses overlap between channels. Duplicates
+inside one POST are seen.
 """
 
 from __future__ import annotations
@@ -291,7 +298,7 @@ def _reason(name: str, means: Means, status: dict[str, Any], error: dict[str, An
     if found is not None:
         category = category if found[1] is Category.UNDEFINED else found[1]
     elif enhanced is not None:
-        category = category_of(enhanced, reply_code_in(text))
+        category = category_of(enhanced, reply_code_in(text), text)
     # What expired was given up on, whatever the error; and "never sent" has no shades.
     if code is not None and means.status is Status.FAILED and not name.startswith("EXPIRED"):
         dead = error.get("permanent")

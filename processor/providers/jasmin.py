@@ -12,6 +12,8 @@ receiver answers 200 with the body `ACK/Jasmin`, else the receipt comes again.
 
 Traps: receipts get lost when the SMS centre is quicker than Jasmin's store, or its `stat` is not in the list. No
 callback names the recipient. `subdate` and `donedate` have no zone: they go into the reason's text.
+
+Signature: none; a secret in the address.
 """
 
 from __future__ import annotations

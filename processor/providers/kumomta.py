@@ -13,6 +13,14 @@ How final a failure is comes from the record type, and only its shade from the c
 
 An OOB record carries the spool id of the *incoming report*, not of the message that bounced: only our own id, in
 `meta` or `headers`, ties it to its message.
+
+In its configuration: a log hook (HTTP, Kafka, AMQP or NATS) or the log files; `headers` and `meta` list what carries
+our ids.
+
+Signature: none; who hooks by HTTP adds a token of its own.
+
+Traps: a 552, or any error while connecting, is retried, so the code alone never says that it is over. A hook delivers
+at least once. Records of the hook's own messages (`reception_protocol` LogRecord) are left out.
 """
 
 from __future__ import annotations
@@ -167,7 +175,7 @@ def _reason(record: dict[str, Any], means: Means) -> Reason | None:
         permanence = permanence_of(code, permanence)
     label = record.get("bounce_classification")
     category = BOUNCE_CLASSES.get(label) if isinstance(label, str) else None
-    category = category or means.category or category_of(code, reply)
+    category = category or means.category or category_of(code, reply, text)
     return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=text)
 
 

@@ -7,6 +7,13 @@ MessageID is an integer greater than 2^53: a float is no id, unless it is exact;
 Our own ids travel in the JSON of `Payload` (sent as EventPayload) or of `CustomID`. A CustomID that is a bare value is
 not taken for a message's id, as many senders put the same into all their messages; whoever does better configures
 "CustomID" as a name to look for.
+
+In the console: Event API for sent, bounce, blocked (version 2 groups them); our ids in `EventPayload`.
+
+Signature: none: basic auth in the address.
+
+Traps: there is no event for a message that was accepted, and no event id. `bounce` with `hard_bounce` false is final as
+well.
 """
 
 from __future__ import annotations

@@ -6,6 +6,12 @@ id names a message alone. Conversations API and Bird give each message an id of 
 
 Source: MessageBird docs, "SMS API: status reports, statuses, status reasons and error codes" and "Conversations API:
 web hooks"; Bird docs, "Message status and interactions" and "SMS platform extended error codes", 2026-08.
+
+In the console: a `reportUrl` with each message or on the account; our ids in `reference`.
+
+Signature: JWT with the hashes of address and body (`MessageBird-Signature-JWT`).
+
+Traps: `statusDatetime` needs its `+` encoded in the query: proxies break it. There is no event id.
 """
 
 from __future__ import annotations

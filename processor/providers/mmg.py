@@ -9,6 +9,8 @@ message id itself, `CID` belongs to the configured names of it.
 
 Traps: status 3 is a success in two shades, the operator has it (2) or the handset (5). `deliverytime` is British time
 without a zone: it goes into the reason's text.
+
+Signature: none; basic auth or a token.
 """
 
 from __future__ import annotations

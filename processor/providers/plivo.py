@@ -6,6 +6,12 @@ Source: Plivo docs, "Message status callbacks" (parameters and states) and "Mess
 
 All times are without a zone, so the record's is taken; that of the report goes into the reason's text. Our own ids
 travel in the callback address's query, which Plivo hands back among the parameters.
+
+In the console: a `url` with each message, whose query holds our ids.
+
+Signature: HMAC-SHA256 (`X-Plivo-Signature-V3`).
+
+Traps: `sent` may be the last that is heard. `Sequence` orders the callbacks of a message, but not against other times.
 """
 
 from __future__ import annotations

@@ -14,6 +14,14 @@ needs stable names publishes each host's log to one partition. Short queue ids a
 their memory is gone.
 
 How final a failure is comes from the status, and its shade from `dsn=`: "bounced" is permanent unless it says 4.x.x.
+
+In its configuration: the mail log, each host's to one partition; `enable_long_queue_ids = yes`; for our ids a
+`header_checks` line with INFO for the header that holds them.
+
+Signature: none: it is a log.
+
+Traps: syslog's own time has no year and no zone. A content filter logs `sent` twice: to itself first. Short queue ids
+are used again.
 """
 
 from __future__ import annotations

@@ -6,6 +6,12 @@ A bounce's `Type` says whether it is one: many types are mail that came back for
 of a message that it has accepted, and a bounce of type Transient is a delay. Webhooks of before 2018 have no
 `RecordType`. One MessageID covers all recipients of a message, so without an id of our own the recipient is a part of
 the identity.
+
+In the console: a webhook of the message stream for Delivery and Bounce; our ids as `Metadata`.
+
+Signature: none: basic auth in the address, or headers of one's own.
+
+Traps: only bounces have an id. There is no event for a message that was accepted: the API's answer is it.
 """
 
 from __future__ import annotations

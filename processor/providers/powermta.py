@@ -10,6 +10,14 @@ else from the category.
 PowerMTA writes no message id by itself. A record is named by the first of these that its columns have, and by its
 recipient: our own id in a logged header (`header_*`), the Message-ID header, `envId`, `jobId`. Without any of them it
 is named by its sender and the second in which it was queued, which is as near to an id as such a file has.
+
+In its configuration: `<acct-file>` with the record types d, b, t, rb, rs (r for what came in) and, for our ids,
+`header_*` columns of the headers that hold them; publish each file's header line with its lines.
+
+Signature: none: it is a file.
+
+Traps: columns and their order are the operator's. `tq` records are about queues and have no recipient. By default only
+d and b are written.
 """
 
 from __future__ import annotations

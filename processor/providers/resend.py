@@ -7,6 +7,12 @@ The time of the event is the outer `created_at`; `data.created_at` is when the m
 recipients of its message and not the one that it is about, so it is read as an event of each. Our own ids travel in
 `tags` (an object; in older payloads a list of name and value) or in headers of the message. Resend tells of a bounce
 only once it is final: Transient has been given up on.
+
+In the console: a webhook for all `email.*` events; our ids as `tags`.
+
+Signature: Svix: HMAC-SHA256 of id, timestamp and body (`svix-signature`).
+
+Traps: `email.sent` only says that the API took it. Delivery is at least once, in no order.
 """
 
 from __future__ import annotations

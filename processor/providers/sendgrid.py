@@ -8,6 +8,12 @@ attempted: for an address on one of SendGrid's lists it is no failure, but a mes
 
 `sg_message_id` is the id that the API gave (`X-Message-Id`), a dot, and a part of SendGrid's own that differs from
 event to event; one id covers all recipients of a request. So the first part and the recipient name the message.
+
+In the console: Mail Settings, Event Webhook, all deliverability events; our ids as `custom_args`.
+
+Signature: ECDSA P-256 over timestamp and body (`X-Twilio-Email-Event-Webhook-Signature`).
+
+Traps: duplicates are certain, and `sg_event_id` may change on a retry. Asynchronous bounces lack `smtp-id`.
 """
 
 from __future__ import annotations

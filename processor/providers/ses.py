@@ -8,6 +8,14 @@ delay types) and "Amazon SNS notification contents for Amazon SES", 2026-08.
 
 How final a bounce is: SES publishes a soft bounce only after it has stopped trying, so Transient is `gave_up` and
 Permanent is `permanent`, unless the class digit of the enhanced status code says otherwise (`permanence_of`).
+
+In the console: a configuration set with an event destination for all event types, used by each mail; our ids as message
+tags.
+
+Signature: SNS signs (`Signature`, SHA-1 or SHA-256, certificate at `SigningCertURL`).
+
+Traps: a complaint or bounce may name a forwarded address. `Send` is also told of addresses that are then suppressed.
+`Delivery` may be followed by `Bounce`. `mail.messageId` is not the Message-ID header.
 """
 
 from __future__ import annotations
@@ -263,7 +271,7 @@ def _reason(native: str, means: Means, part: dict[str, Any], about: dict[str, An
     permanence = means.permanence
     if means.status is Status.FAILED and permanence is not None:
         permanence = permanence_of(code, permanence)
-    category = means.category or category_of(code, reply)
+    category = means.category or category_of(code, reply, text)
     return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)
 
 

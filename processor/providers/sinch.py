@@ -6,6 +6,13 @@ upper case, inside an envelope of project and app; each of its messages has an i
 
 Source: Sinch docs, "Delivery reports" (statuses and codes), "10DLC error codes", "Conversation API callbacks", and the
 enums of the SDKs, 2026-08.
+
+In the console: `callback_url` on the service plan with `delivery_report` full or per_recipient; our ids in
+`client_reference`.
+
+Signature: HMAC-SHA256 of body, nonce and timestamp (`x-sinch-webhook-signature`).
+
+Traps: `Dispatched` may be skipped. Batch reports carry no time. Who answers 4xx gets no second try.
 """
 
 from __future__ import annotations

@@ -5,6 +5,14 @@ TLV keys are names or tags ("message_state", "0x0427", "1063").
 
 Source: SMPP 3.4 appendix B (receipt text), 5.2.12 (esm_class), 5.2.28 (message_state), 5.3.2 (TLVs); SMPP 5.0 adds
 the states SCHEDULED and SKIPPED.
+
+In its configuration: `registered_delivery` with each submit_sm, and a gateway that publishes each deliver_sm; it may
+put our ids beside the PDU's fields.
+
+Signature: none: it is a session.
+
+Traps: `err:` is each operator's own. Dates have no zone. One receipt comes for each part of a long message. UNDELIV
+comes with `dlvrd:001` as well.
 """
 
 from __future__ import annotations

@@ -7,6 +7,13 @@ Source: SparkPost documentation, "Webhooks: event reference", "Event definitions
 One transmission id covers all recipients of a transmission, so without an id of our own in `rcpt_meta` the recipient is
 a part of the identity; copies (cc, bcc) share the id of their recipient. Ids are texts of digits, greater than 2^53.
 An out-of-band bounce may lack the transmission id: then SparkPost's id of the single message stands in its place.
+
+In the console: a webhook for message, generation and unsubscribe events; our ids in the recipients' `metadata`.
+
+Signature: none: basic auth, OAuth or a token in `X-MessageSystems-Webhook-Token`.
+
+Traps: `[{"msys": {}}]` is a ping. Batches repeat on a retry, with the same `X-MessageSystems-Batch-ID`. `timestamp` is
+a number in a text.
 """
 
 from __future__ import annotations

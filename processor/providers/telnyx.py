@@ -6,6 +6,12 @@ with a status of "queued". The message object of the API, without its envelope, 
 Source: Telnyx docs, "Receiving webhooks", "Messaging error code reference", and the models of the API clients, 2026-08.
 
 Our own ids travel in `tags`, as "message_id=m-1" or "message_id:m-1".
+
+In the console: a webhook address on the messaging profile; our ids as `tags`.
+
+Signature: Ed25519 over timestamp and body (`telnyx-signature-ed25519`).
+
+Traps: three tries for each address, then the failover's: duplicates are normal. `delivery_unconfirmed` says nothing.
 """
 
 from __future__ import annotations

@@ -9,6 +9,14 @@ sms.yml and messages-olympus.yml (errors 1000 to 1360), 2026-08.
 
 `message-timestamp` has no zone written, but is documented as UTC: the time of the push. `scts` is the carrier's local
 minute, and goes into the reason's text.
+
+In the console: the account's or the application's address for delivery receipts (statuses), as JSON; our ids in
+`client-ref` (`client_ref`).
+
+Signature: SMS: `sig` of the sorted parameters, MD5 or HMAC. Messages: a JWT with the body's hash.
+
+Traps: some receipts are the carrier's, some are fake, says the documentation. `expired` is also sent when nothing was
+heard for 72 hours.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""A chunk says truly which offsets it stands for: a partition finds out by that what was lost on the way."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from processor.engine.chunks import Chunk, ChunkConsumer, ChunkConsumerThread
+
+ONE, OTHER = TP("events", 0), TP("events", 1)
+
+
+def records(*offsets: int) -> list[Any]:
+    return [SimpleNamespace(offset=offset) for offset in offsets]
+
+
+def chunks(before: Mapping[TP, int], after: Mapping[TP, int], fetched: Mapping[TP, list[Any]]) -> dict[TP, Chunk]:
+    """Give the chunks of a fetch, by the positions before and after it."""
+    thread = SimpleNamespace(_positions=lambda: dict(after))
+    return dict(ChunkConsumerThread._chunks(thread, before, fetched))
+
+
+class TestBounds:
+    def test_it_starts_and_ends_at_the_positions_before_and_after_the_fetch(self):
+        found = records(5, 6, 7)
+        assert chunks({ONE: 5}, {ONE: 8}, {ONE: found}) == {ONE: Chunk(5, 8, found)}
+
+    def test_offsets_that_a_reader_never_sees_are_within_it(self):
+        found = records(7, 9)
+        assert chunks({ONE: 5}, {ONE: 12}, {ONE: found}) == {ONE: Chunk(5, 12, found)}
+
+    def test_markers_alone_are_a_chunk_without_records(self):
+        assert chunks({ONE: 5}, {ONE: 6}, {}) == {ONE: Chunk(5, 6, [])}
+
+    def test_what_did_not_move_is_none(self):
+        assert chunks({ONE: 5, OTHER: 0}, {ONE: 5, OTHER: 0}, {}) == {}
+
+    def test_partitions_are_told_apart(self):
+        one, other = records(5), records(0, 1)
+        fetched = {ONE: one, OTHER: other}
+        assert chunks({ONE: 5, OTHER: 0}, {ONE: 6, OTHER: 2}, fetched) == {
+            ONE: Chunk(5, 6, one),
+            OTHER: Chunk(0, 2, other),
+        }
+
+    def test_after_a_seek_back_while_the_fetch_waited_it_starts_at_its_first_record(self):
+        found = records(2, 3)
+        assert chunks({ONE: 5}, {ONE: 4}, {ONE: found}) == {ONE: Chunk(2, 4, found)}
+
+    def test_a_seek_back_alone_is_no_chunk(self):
+        assert chunks({ONE: 5}, {ONE: 2}, {}) == {}
+
+    def test_of_a_partition_that_was_assigned_meanwhile_nothing_can_have_been_lost(self):
+        found = records(70, 71)
+        assert chunks({}, {ONE: 72}, {ONE: found}) == {ONE: Chunk(0, 72, found)}
+
+    def test_the_first_position_of_a_partition_is_no_chunk(self):
+        assert chunks({}, {ONE: 72}, {}) == {}
+
+    def test_records_of_a_partition_that_was_revoked_meanwhile_are_dropped(self):
+        assert chunks({ONE: 5}, {}, {ONE: records(5)}) == {}
+
+
+class Consumer:
+    """Faust's consumer, as far as `getmany` looks at it."""
+
+    _message = ChunkConsumer._message
+
+    def __init__(self) -> None:
+        self.app = SimpleNamespace(consumer_generation_id=1)
+        self.transport = SimpleNamespace(wanted=())
+        self.flow_active, self.should_stop = True, False
+        self.can_resume_flow = "resumed"
+        self._read_offset = {ONE: 99, OTHER: 99}
+        self._thread = self
+        self.during_the_fetch = lambda: None
+
+    async def fetch_chunks(self, _wanted: Any, _timeout: float) -> dict[TP, Chunk]:
+        self.during_the_fetch()
+        return {ONE: Chunk(5, 6, records(5)), OTHER: Chunk(0, 2, records(0, 1))}
+
+    async def wait(self, event: str) -> None:
+        assert event == "resumed"
+        self.flow_active = True
+
+    async def delivered(self, after_each: Any = lambda: None) -> list[tuple[TP, Any]]:
+        found = []
+        async for tp, message in ChunkConsumer.getmany(self, 1.0):
+            found.append((tp, message))
+            after_each()
+        return found
+
+
+@pytest.fixture
+def consumer() -> Consumer:
+    return Consumer()
+
+
+class TestDelivery:
+    async def test_each_partition_gets_one_message_whose_value_is_its_chunk(self, consumer):
+        (one, first), (other, second) = await consumer.delivered()
+        assert (one, other) == (ONE, OTHER)
+        assert (first.value.end, second.value.end) == (first.offset, second.offset) == (6, 2)
+        assert (first.tp, first.generation_id) == (ONE, 1)
+
+    async def test_faust_does_not_compare_it_with_what_it_read_before(self, consumer):
+        await consumer.delivered()
+        assert consumer._read_offset == {ONE: None, OTHER: None}
+
+    async def test_it_waits_while_the_flow_is_stopped(self, consumer):
+        consumer.flow_active = False
+        assert len(await consumer.delivered()) == 2
+
+    async def test_what_was_fetched_over_a_rebalance_is_delivered_in_the_new_generation(self, consumer):
+        """Nothing else would show that it is missing, where no more records come."""
+        consumer.during_the_fetch = lambda: setattr(consumer.app, "consumer_generation_id", 2)
+        assert [message.generation_id for _, message in await consumer.delivered()] == [2, 2]
+
+    @pytest.mark.parametrize(
+        ("owner", "name", "value"),
+        [("app", "consumer_generation_id", 2), (None, "flow_active", False), (None, "should_stop", True)],
+    )
+    async def test_the_rest_is_left_when_partitions_change_hands_in_between(self, consumer, owner, name, value):
+        target = consumer if owner is None else getattr(consumer, owner)
+        assert [tp for tp, _ in await consumer.delivered(lambda: setattr(target, name, value))] == [ONE]

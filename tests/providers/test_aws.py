@@ -1,0 +1,63 @@
+"""What AWS wraps around events comes off, within bounds."""
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from processor.domain.event import Event
+from processor.providers import read
+from processor.providers.adapter import NoStatus, Unreadable
+
+EVENT = {"eventType": "TEXT_DELIVERED", "messageId": "m1", "eventTimestamp": 1767225600000}
+
+
+def packed(value):
+    return base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()
+
+
+def test_data_that_unpacks_to_too_much_is_refused(context):
+    bomb = base64.b64encode(gzip.compress(b"[" + b" " * 50_000_000, mtime=0)).decode()
+    (found,) = read("aws_eum_sms", {"data": bomb}, context)
+    assert isinstance(found, Unreadable)
+    assert "unpacks to more than" in found.detail
+
+
+def test_envelopes_without_end_are_refused(context):
+    nested: object = EVENT
+    for _ in range(20):
+        nested = {"detail": nested}
+    (found,) = read("aws_eum_sms", nested, context)
+    assert isinstance(found, Unreadable)
+    assert "envelopes" in found.detail
+
+
+@pytest.mark.parametrize("data", ["%%%", base64.b64encode(b"\x1f\x8bnot gzip").decode(), "bm8=", 7, None])
+def test_broken_data_is_refused(data, context):
+    (found,) = read("aws_eum_sms", {"data": data}, context)
+    assert isinstance(found, Unreadable)
+
+
+def test_one_bad_line_of_a_log_costs_only_itself(context):
+    lines = [
+        {"message": json.dumps(EVENT)},
+        {"message": "START"},
+        7,
+        {"message": json.dumps({"eventType": "TEXT_SENT"})},
+    ]
+    log = {"awslogs": {"data": packed({"messageType": "DATA_MESSAGE", "logEvents": lines})}}
+    findings = read("aws_eum_sms", log, context)
+    assert [type(found) for found in findings] == [Event, Unreadable, Unreadable, Unreadable]
+    assert [found.element for found in findings[1:]] == [lines[1], 7, {"eventType": "TEXT_SENT"}]
+
+
+def test_a_log_inside_a_log_is_not_followed(context):
+    line = {"message": json.dumps({"logEvents": [{"message": json.dumps(EVENT)}]})}
+    (found,) = read("aws_eum_sms", {"logEvents": [line]}, context)
+    assert isinstance(found, Unreadable)
+
+
+@pytest.mark.parametrize("kind", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
+def test_what_sns_says_of_itself_is_no_status(kind, context):
+    assert read("aws_eum_sms", {"Type": kind, "Message": "…"}, context) == [NoStatus(f"SNS {kind}")]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from contenders import Contender
 
-from processor.codec import decode_event, decode_row_record, encode_row, to_row, unpack_row
+from processor.codec import decode_counts, decode_event, decode_row_record, encode_row, to_row, unpack_row
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
+from processor.domain.status import Status
 from processor.engine import clients
 from processor.settings import Settings
 
@@ -20,10 +22,13 @@ _EVENTS = 10_000
 
 
 class Checked(NamedTuple):
-    """How many published rows were compared, and how many were wrong."""
+    """How much of what was published was compared, and how much of it was wrong."""
 
     rows: int
     wrong: int
+    #: Counts of a delivery and a status; None where the contender publishes no counts.
+    counts: int | None = None
+    counts_wrong: int | None = None
 
 
 async def check(settings: Settings, contender: Contender) -> Checked:
@@ -44,7 +49,25 @@ async def check(settings: Settings, contender: Contender) -> Checked:
         for row, right in zip(found, expected[key], strict=False):
             rows += 1
             wrong += row != right
-    return Checked(rows, wrong)
+    return Checked(rows, wrong, *await _check_counts(settings, contender))
+
+
+async def _check_counts(settings: Settings, contender: Contender) -> tuple[int | None, int | None]:
+    """Compare the counts of partition 0 with a recount of the rows published there, wherever it was stopped."""
+    topic = contender.counts_topic(settings.topic_prefix)
+    if not topic:
+        return None, None
+    latest = {each.key: each.value for each in await _records(settings, contender.feed_topic(settings.topic_prefix))}
+    recount: Counter[tuple[str, Status]] = Counter()
+    for value in latest.values():
+        row = decode_row_record(value)
+        recount[row.delivery_id or "", row.status] += 1
+    published: Counter[tuple[str, Status]] = Counter()
+    for value in {each.key: each.value for each in await _records(settings, topic)}.values():
+        counts = decode_counts(value)
+        published.update({(counts.delivery_id, status): number for status, number in counts.statuses.items()})
+    places = recount.keys() | published.keys()
+    return len(places), sum(recount[place] != published[place] for place in places)
 
 
 def _expected(contender: Contender, values: Iterable[bytes]) -> dict[bytes, list[Any]]:
@@ -71,7 +94,7 @@ def _decoded(contender: Contender, value: bytes) -> Any:
     return record
 
 
-async def _records(settings: Settings, topic: str, limit: int) -> list[Any]:
+async def _records(settings: Settings, topic: str, limit: int = sys.maxsize) -> list[Any]:
     """Read the first committed records of partition 0."""
     partition = TopicPartition(topic, 0)
     reader = clients.reader(settings)

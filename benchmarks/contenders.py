@@ -41,6 +41,8 @@ class Contender:
     leaves_out: str
     #: How rows are written there: `json` as ours, or `packed` as the store of ours.
     row_format: str = "json"
+    #: Where its counts are published, as `feed`.
+    counts: str = ""
     packages: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     #: Whether it belongs to the usual run, and whether its latency is measured there.
@@ -66,12 +68,17 @@ class Contender:
         """Give the topic with the rows."""
         return self.feed.format(group=self.group, prefix=prefix)
 
+    def counts_topic(self, prefix: str) -> str:
+        """Give the topic with the counts; empty when there is none."""
+        return self.counts.format(group=self.group, prefix=prefix)
+
 
 _STREAMS_LEFT_OUT = "evidence of rejections, dead letters, events at the wrong partition, metrics of the domain"
 
 
 def _ours(name: str, **options: str) -> Contender:
-    return Contender(name, "ours", EXACTLY_ONCE, "{prefix}messages.v1", "", options=options, is_timed=True)
+    feed, counts = "{prefix}messages.v1", "{prefix}counts.v1"
+    return Contender(name, "ours", EXACTLY_ONCE, feed, "", counts=counts, options=options, is_timed=True)
 
 
 def _streams(name: str, feed: str, *, is_usual: bool = True, is_timed: bool = False, **options: str) -> Contender:
@@ -81,6 +88,7 @@ def _streams(name: str, feed: str, *, is_usual: bool = True, is_timed: bool = Fa
         EXACTLY_ONCE,
         "{group}.messages.v1" if feed == "topic" else "{group}-rows-changelog",
         _STREAMS_LEFT_OUT,
+        counts="{group}-counts-changelog",
         options={"BENCH_FEED": feed, **options},
         is_usual=is_usual,
         is_timed=is_timed,

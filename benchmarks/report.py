@@ -32,6 +32,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "peak_rss_mib": "peak RSS, MiB",
         "rows_checked": "rows checked",
         "rows_wrong": "wrong",
+        "counts_checked": "counts checked",
+        "counts_wrong": "wrong",
         "others_percent": "others' share of the cores, %",
     },
     "latency": {
@@ -54,6 +56,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "rss_mib": "RSS, MiB",
         "peak_rss_mib": "peak RSS, MiB",
         "bytes_per_row": "bytes a row",
+        "others_percent": "others' share of the cores, %",
     },
     "growth": {
         "contender": "contender",
@@ -80,8 +83,8 @@ def markdown(results: Results) -> str:
     lines = [
         "# Benchmark",
         "",
-        f"{about['date']}: {about['cores']} cores ({about['system']}), Python {about['python']}, Kafka {about['kafka']},",
-        f"{about['partitions']} partitions; the run took {about['minutes']} minutes.",
+        f"{about['date']}: {about['cores']} cores ({about['system']}), Python {about['python']},",
+        f"Kafka {about['kafka']}, {about['partitions']} partitions; the run took {about['minutes']} minutes.",
         "Broker, contender and load share the machine: compare figures of one run, not of two, and none of a run in",
         "which others had much of its cores.",
     ]
@@ -153,6 +156,8 @@ def write(folder: Path, results: Results, text: str) -> None:
 _BAR, _GAP, _NAMES_WIDTH, _BARS_WIDTH, _FIGURES_WIDTH = 14, 14, 170, 420, 150
 _SERIES = (("events_per_second", "events/s", "#2563a8"), ("events_per_cpu_second", "events per CPU-second", "#d98324"))
 
+_FONT = 'font-family="sans-serif" font-size="12"'
+
 
 def svg(rows: Sequence[Row]) -> str:
     """Draw two bars for each contender."""
@@ -160,7 +165,7 @@ def svg(rows: Sequence[Row]) -> str:
     step = 2 * _BAR + _GAP
     width, height = _NAMES_WIDTH + _BARS_WIDTH + _FIGURES_WIDTH, 40 + step * len(rows)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {_FONT}>',
         "<title>Events a second and a CPU-second of each contender</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]

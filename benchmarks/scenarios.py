@@ -155,6 +155,8 @@ async def _fold_all(bench: Bench, settings: Settings, contender: Contender, even
         "peak_rss_mib": round(peak),
         "rows_checked": checked.rows,
         "rows_wrong": checked.wrong,
+        "counts_checked": checked.counts,
+        "counts_wrong": checked.counts_wrong,
         "others_percent": round(100 * others_share(samples)),
     }
 
@@ -276,11 +278,13 @@ async def _recover(bench: Bench, settings: Settings, contender: Contender) -> Ro
         before = await group.committed()
         await fill_events(settings, 1_000)
         async with _running(bench.process(contender, settings, port)) as process:
+            begin = process.sample(0)
             begun, ready = await _ready(process, port)
             while await group.committed() == before:
                 process.check()
                 await asyncio.sleep(0.02)
             first_commit = time.monotonic() - process.started
+            samples = [begin, process.sample(0)]
             # What recovery took on its way is given back by now.
             await asyncio.sleep(3)
             return {
@@ -288,6 +292,7 @@ async def _recover(bench: Bench, settings: Settings, contender: Contender) -> Ro
                 "seconds_to_first_commit": round(first_commit, 2),
                 "rss_mib": round(process.rss_mib(), 1),
                 "peak_rss_mib": round(process.peak_rss_mib(), 1),
+                "others_percent": round(100 * others_share(samples)),
             }
 
 

@@ -124,7 +124,7 @@ async def test_workers_that_come_and_go_while_events_come_leave_the_right_rows(t
     async with watched(trial.settings) as stays:
         publishing = asyncio.ensure_future(publish())
         try:
-            for _ in range(3):
+            for _ in range(2):
                 joins = await trial.start_worker()
                 await joins.ready()
                 committed = await trial.committed_total()

@@ -110,8 +110,15 @@ def _add_ratios(rows: list[Row]) -> None:
     ours = next((row for row in rows if row["contender"] == "ours"), None)
     for row in rows:
         if ours is not None and row is not ours:
-            row["ratio"] = f"{ours['events_per_second'] / row['events_per_second']:.1f} x"
-            row["cpu_ratio"] = f"{ours['events_per_cpu_second'] / row['events_per_cpu_second']:.1f} x"
+            row["ratio"] = _ratio(ours, row, "per_second")
+            row["cpu_ratio"] = _ratio(ours, row, "per_cpu_second")
+
+
+def _ratio(ours: Row, row: Row, figure: str) -> str | None:
+    """Compare by the second half, when compilers are warm; by the whole where a peer committed too seldom for that."""
+    steady = f"second_half_{figure}"
+    name = steady if ours[steady] and row[steady] else f"events_{figure}"
+    return f"{ours[name] / row[name]:.1f} x" if row[name] else None
 
 
 def _add_slopes(rows: list[Row]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import report
 from contenders import CONTENDERS, NAMES
+from measure import PeerError
 from scenarios import SCENARIOS, Bench, Size, say
 
 from processor.broker import KAFKA_VERSION, EmbeddedKafka
@@ -66,6 +67,13 @@ def main() -> None:
     markdown = report.markdown(results)
     report.write(RESULTS, results, markdown)
     print(markdown)
+    failed = [row["contender"] for rows in results["tables"].values() for row in rows if _is_failure(row)]
+    if failed:
+        raise SystemExit(f"failed, or published what the fold does not give: {', '.join(failed)}")
+
+
+def _is_failure(row: report.Row) -> bool:
+    return "failure" in row or row.get("rows_checked") == 0 or bool(row.get("rows_wrong") or row.get("counts_wrong"))
 
 
 def _usual() -> list[str]:
@@ -106,7 +114,11 @@ async def _run(size: Size, contenders, scenarios: list[str]) -> report.Results:
         bench = Bench(settings, Path(data), size, contenders, kafka.pid)
         for name in scenarios:
             say(f"== {name}")
-            tables[name] = await SCENARIOS[name](bench)
+            try:
+                tables[name] = await SCENARIOS[name](bench)
+            except PeerError as error:
+                # The other scenarios' figures are worth having.
+                tables[name] = [{"contender": name, "failure": str(error)}]
     about = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "python": platform.python_version(),

@@ -42,7 +42,6 @@ public final class KafkaStreams {
     static final String GROUP = System.getenv("BENCH_GROUP");
     static final boolean IN_MEMORY = "memory".equals(System.getenv("BENCH_STORE"));
     static final boolean FEED_IS_CHANGELOG = "changelog".equals(System.getenv("BENCH_FEED"));
-    static final boolean CACHES_ROWS = "true".equals(System.getenv("BENCH_CACHE"));
 
     public static void main(String[] arguments) throws InterruptedException {
         var streams = new org.apache.kafka.streams.KafkaStreams(topology(), properties());
@@ -96,9 +95,8 @@ public final class KafkaStreams {
         KeyValueBytesStoreSupplier supplier =
             IN_MEMORY ? Stores.inMemoryKeyValueStore("rows") : Stores.persistentKeyValueStore("rows");
         var builder = Stores.keyValueStoreBuilder(supplier, Serdes.ByteArray(), Serdes.ByteArray());
-        builder.withLoggingEnabled(Map.of());
-        // Where the changelog is the feed, the cache must not swallow a change.
-        return CACHES_ROWS && !FEED_IS_CHANGELOG ? builder.withCachingEnabled() : builder.withCachingDisabled();
+        // Without the cache: rows come back too late for it, and with it this ran slower, in memory and in RocksDB.
+        return builder.withLoggingEnabled(Map.of()).withCachingDisabled();
     }
 
     static StoreBuilder<KeyValueStore<String, byte[]>> counts() {

@@ -44,8 +44,8 @@ docs: $(READY) ## Renew the docs that follow from the code
 	$(BIN)/python docs/generate.py
 
 .PHONY: benchmark
-benchmark: $(READY) ## Measure events a second, beside plain Faust, in one run
-	$(BIN)/python benchmarks/throughput.py $(ARGS)
+benchmark: $(READY) ## Measure events a second beside Kafka Streams, Quix, Bytewax and plain Faust, in one run
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the environment and all caches

@@ -8,14 +8,14 @@ from datetime import datetime, timezone
 
 import orjson
 
-from processor.codec import encode_event
+from processor.codec import decode_event, encode_event
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.event import Event
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.partitioner import partition_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
-from processor.providers.adapter import Adapter, Context, Memory, Unknown, Unreadable
+from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
 from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
@@ -83,20 +83,24 @@ class Normalise:
         findings = read(adapter, payload, Context(received, *names, self._memory))
         self._outcomes[adapter.name, outcome(findings)[0]] += 1
         for finding in findings:
-            if isinstance(finding, Event):
-                if is_unqualified(finding):
-                    self._unqualified[(adapter.name,)] += 1
-                self._write(finding, record, outbox)
-            elif isinstance(finding, Unknown):
-                self._unknown[(adapter.name,)] += 1
-                error = RefusedError(
-                    DeadReason.UNKNOWN_STATUS, f"{adapter.name} sends {finding.native!r}, not in our table"
-                )
-                self._dead.add(record, outbox, error, provider=adapter.name)
-            elif isinstance(finding, Unreadable):
-                error = RefusedError(DeadReason.UNREADABLE_PAYLOAD, finding.detail)
-                element = None if finding.element is None else orjson.dumps(finding.element)
-                self._dead.add(record, outbox, error, provider=adapter.name, value=element)
+            try:
+                self._use(finding, record, adapter, outbox)
+            except RefusedError as refusal:
+                element = finding.element if isinstance(finding, Unreadable) else None
+                value = None if element is None else orjson.dumps(element)
+                self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
+
+    def _use(self, finding: Finding, record: Record, adapter: Adapter, outbox: Outbox) -> None:
+        if isinstance(finding, Event):
+            self._write(finding, record, outbox)
+            if is_unqualified(finding):
+                self._unqualified[(adapter.name,)] += 1
+        elif isinstance(finding, Unknown):
+            self._unknown[(adapter.name,)] += 1
+            detail = f"{adapter.name} sends {finding.native!r}, not in our table"
+            raise RefusedError(DeadReason.UNKNOWN_STATUS, detail)
+        elif isinstance(finding, Unreadable):
+            raise RefusedError(DeadReason.UNREADABLE_PAYLOAD, finding.detail)
 
     def _payload(self, record: Record) -> object:
         value = record.value
@@ -114,10 +118,13 @@ class Normalise:
             raise RefusedError(DeadReason.INVALID_ENCODING, str(error)) from None
 
     def _write(self, event: Event, record: Record, outbox: Outbox) -> None:
+        value = encode_event(event)
+        # What would be refused as an event is refused here, while the provider's own bytes are at hand.
+        decode_event(value, record.timestamp)
         key = event.message_id.encode()
         partition = partition_of(key, self._events_partitions)
         # The raw record's timestamp goes on: the rule about times ahead is about when the report came in.
-        outbox.add(self._events_topic, partition, record.timestamp, key, encode_event(event))
+        outbox.add(self._events_topic, partition, record.timestamp, key, value)
 
     def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
         """Count what the last chunk held."""

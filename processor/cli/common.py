@@ -55,13 +55,19 @@ def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Resu
     try:
         return uvloop.run(guarded())
     except KafkaConnectionError as error:
-        raise Failure(
-            f"no broker answers at {settings.brokers} (DELIVERY_BROKERS): {error}", EXIT_UNREACHABLE
-        ) from None
+        raise Failure(_told_unreachable(settings, error), EXIT_UNREACHABLE) from None
     except KafkaError as error:
         raise Failure(f"Kafka says: {error!r}") from error
     except MissingTopicError as error:
         raise Failure(str(error), EXIT_NOT_FOUND) from None
+
+
+def _told_unreachable(settings: Settings, error: Exception) -> str:
+    told = f"no broker answers at {settings.brokers} (DELIVERY_BROKERS): {error}"
+    if settings.uses_sasl or settings.uses_tls:
+        # A client learns no more than that the broker hung up on it.
+        told += f"; or it refuses {settings.security_protocol}: look at DELIVERY_SASL_* and DELIVERY_TLS_*, and its log"
+    return told
 
 
 def echo_json(value: object) -> None:

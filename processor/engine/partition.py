@@ -182,10 +182,11 @@ class Partition:
                     error=repr(error),
                     try_=attempt,
                 )
+                # At once: what is about to be forgotten must not count as running, nor show in the gauges.
+                self._drop()
             finally:
                 await self._abandon(producer)
             parked = None
-            self._drop()
             await self._pause(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
             attempt += 1
         return None

@@ -93,15 +93,23 @@ class Chaos:
 
     # Faults
 
+    async def _a_worker(self) -> WorkerProcess:
+        """Choose one that runs; after a fault there may be none until the supervisor has started another."""
+
+        async def running() -> list[WorkerProcess]:
+            return [worker for worker in self.running if worker.exit_code is None]
+
+        return self.random.choice(await eventually(running, "a worker runs"))
+
     async def kill_a_worker(self) -> None:
-        await self.random.choice(self.running).kill()
+        await (await self._a_worker()).kill()
 
     async def stop_a_worker(self) -> None:
-        self.random.choice(self.running).signal(signal.SIGTERM)
+        (await self._a_worker()).signal(signal.SIGTERM)
 
     async def pause_a_worker(self) -> None:
         """Make a zombie: it wakes up after its partitions have gone to others, with a transaction in hand."""
-        worker = self.random.choice(self.running)
+        worker = await self._a_worker()
         worker.signal(signal.SIGSTOP)
         await asyncio.sleep(PAUSE)
         with suppress(ProcessLookupError):

@@ -11,7 +11,9 @@ import zstandard
 from click.testing import CliRunner
 
 from processor.cli import cli
-from processor.topics import COUNTS, EVENTS, MESSAGES, MTA, SMS, TOPICS
+from processor.deadletter import DeadReason, Origin, headers_of
+from processor.engine.streams import Outgoing, Writer
+from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, MTA, SMS, TOPICS
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -126,6 +128,25 @@ def test_check_finds_nothing_wrong(corner):
     [report] = corner.lines("check", "--json")
     assert report["ok"] is True
     assert not any(report["findings"].values())
+
+
+def test_check_tells_what_is_no_fault_of_the_topics(corner):
+    """Native statuses that nobody knows, and publishers that break the contract: notes, and all is well."""
+    topic = corner.settings.topic_prefix + DEAD.name
+    refusal = "kumomta sends 'Teleport', not in our table"
+    headers = headers_of((), Origin("raw", 0, 0), DeadReason.UNKNOWN_STATUS, refusal)
+    broken = Outgoing(corner.settings.topic_prefix + EVENTS.name, b'{"message_id": "m"}', b"m")
+
+    async def publish() -> None:
+        async with Writer(corner.settings) as writer:
+            await writer.write(Outgoing(topic, b"{}", headers=headers))
+            await writer.write(broken)
+
+    asyncio.run(publish())
+    [report] = corner.lines("check", "--json")
+    assert report["ok"] is True
+    assert f"1 of the newest dead letters: {refusal}" in report["notes"]
+    assert any("break the contract: invalid_event" in note for note in report["notes"])
 
 
 def test_topics_that_do_not_exist_are_all_named_with_the_mend(corner, delivery_status):

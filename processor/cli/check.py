@@ -1,0 +1,133 @@
+"""Commands that compare what is there with what is needed: `topics`, `check`."""
+
+from __future__ import annotations
+
+import ssl
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import click
+
+from processor.cli.common import EXIT_FAILED, Failure, echo_json, json_option, run_async, settings_from_environment
+from processor.codec import decode_event
+from processor.deadletter import DeadReason, RefusedError
+from processor.engine.admin import TopicsError, check_topics, count_partitions, create_topics
+from processor.engine.streams import read_to_end
+from processor.partitioner import partition_of
+from processor.settings import Settings, SettingsError
+from processor.stages import setting_problems
+from processor.topics import DEAD, EVENTS
+
+#: How many of each partition's newest records `check` looks at, and how many different findings it tells.
+_SAMPLED = 100
+_TOLD = 5
+
+
+@click.group()
+def topics() -> None:
+    """Create the topics, or check them against what the processor needs."""
+
+
+@topics.command("create")
+@json_option
+def topics_create(as_json: bool) -> None:
+    """Create the topics that do not exist yet."""
+    settings = settings_from_environment()
+    try:
+        created = run_async(settings, lambda: create_topics(settings))
+    except TopicsError as error:
+        raise Failure(str(error)) from None
+    if as_json:
+        echo_json({"created": created})
+    else:
+        click.echo("\n".join(f"created {name}" for name in created) or "all topics exist")
+
+
+@topics.command("check")
+@json_option
+def topics_check(as_json: bool) -> None:
+    """Compare the topics with their declaration; exit 1 when something is wrong."""
+    settings = settings_from_environment()
+    problems = run_async(settings, lambda: check_topics(settings))
+    _report({"topics": problems}, as_json)
+
+
+@click.command()
+@json_option
+def check(as_json: bool) -> None:
+    """Check settings, brokers and topics: say what is wrong and how to mend it; exit 1 when something is."""
+    try:
+        settings = settings_from_environment()
+    except SettingsError as error:
+        _report({"settings": list(error.problems)}, as_json)
+        return
+    findings: dict[str, list[str]] = {"settings": setting_problems(settings)}
+    notes: list[str] = []
+    try:
+        findings["topics"] = run_async(settings, lambda: check_topics(settings))
+        findings["brokers"] = []
+        if not findings["topics"]:
+            notes = run_async(settings, lambda: _notes(settings))
+    except Failure as error:
+        findings["brokers"] = [error.message]
+    except (OSError, ssl.SSLError) as error:
+        findings["settings"] += [f"the TLS files cannot be used: {error}"]
+    _report(findings, as_json, notes)
+
+
+async def _notes(settings: Settings) -> list[str]:
+    """Say what the newest records show of those who publish them."""
+    return [*await _look_at_events(settings), *await _look_at_unknown_statuses(settings)]
+
+
+async def _look_at_events(settings: Settings) -> list[str]:
+    """Say which of the newest events break the contract, or are in the wrong partition."""
+    topic = settings.topic_prefix + EVENTS.name
+    count = await count_partitions(settings, topic)
+    refused: Counter[str] = Counter()
+    seen = astray = 0
+    async for record in read_to_end(settings, topic, newest=_SAMPLED):
+        seen += 1
+        try:
+            event, _, _ = decode_event(record.value, record.timestamp)
+        except RefusedError as error:
+            refused[str(error)] += 1
+        else:
+            astray += partition_of(event.message_id.encode(), count) != record.partition
+    worst = refused.most_common(_TOLD)
+    notes = [f"{number} of the {seen} newest events break the contract: {error}" for error, number in worst]
+    if astray:
+        notes.append(
+            f"{astray} of the {seen} newest events are not in the partition of their message id: they are sent on, "
+            "which costs twice; key them by message id, with Kafka's own partitioner (librdkafka: murmur2_random)"
+        )
+    return notes
+
+
+async def _look_at_unknown_statuses(settings: Settings) -> list[str]:
+    """Say which native statuses among the newest dead letters are in no table of ours."""
+    unknown: Counter[str] = Counter()
+    async for record in read_to_end(settings, settings.topic_prefix + DEAD.name, newest=_SAMPLED):
+        headers = dict(record.headers)
+        if headers.get("delivery.dead.reason") == DeadReason.UNKNOWN_STATUS.value.encode():
+            unknown[headers.get("__streams.errors.message", b"").decode(errors="replace")] += 1
+    return [f"{number} of the newest dead letters: {said}" for said, number in unknown.most_common(_TOLD)]
+
+
+def _report(findings: dict[str, list[str]], as_json: bool, notes: Sequence[str] = ()) -> None:
+    """Tell findings, which are problems, and notes, which are not."""
+    problems = [problem for found in findings.values() for problem in found]
+    if as_json:
+        echo_json({"ok": not problems, "findings": findings, "notes": list(notes)})
+    else:
+        for part, found in findings.items():
+            click.echo(f"{part}: {'ok' if not found else ''}")
+            for problem in found:
+                click.echo(f"  - {problem}")
+        for note in notes:
+            click.echo(f"note: {note}")
+    if problems:
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+COMMANDS: Iterable[click.Command] = (topics, check)

@@ -27,6 +27,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from processor.domain.event import Event
@@ -176,6 +177,12 @@ def _rows(text: str) -> Iterator[object]:
         raise PayloadError("CSV without a line of data")
 
 
+@lru_cache(maxsize=8)
+def _header_columns(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Give the columns that hold a message's headers, with the headers' names; a file's rows share their columns."""
+    return tuple((name, name[len(_HEADER_COLUMN) :]) for name in columns if name[:7].lower() == _HEADER_COLUMN)
+
+
 def read(element: object, context: Context) -> list[Finding]:
     """Read one record."""
     if isinstance(element, list) and all(isinstance(value, str) for value in element):
@@ -197,7 +204,7 @@ def read(element: object, context: Context) -> list[Finding]:
         return [NoStatus(row)]
 
     recipient = required(record.get("rcpt"), "recipient ('rcpt')")
-    headers = {name[len(_HEADER_COLUMN) :]: record[name] for name in record if name[:7].lower() == _HEADER_COLUMN}
+    headers = {header: record[column] for column, header in _header_columns(tuple(record))}
     native_id = _native_id(record, headers)
     own = own_id(context.message_id_names, record, headers)
     logged = record.get("timeLogged")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from contenders import Contender
 
-from processor.codec import decode_counts, decode_event, decode_row_record, encode_row, to_row, unpack_row
+from processor.codec import decode_counts, decode_event, decode_row_record, encode_row, unpack_row
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.domain.status import Status
@@ -89,9 +89,7 @@ def _decoded(contender: Contender, value: bytes) -> Any:
     """Give the row with its former status, or the bare row."""
     if contender.row_format == "packed":
         return unpack_row(value)
-    record = decode_row_record(value)
-    to_row(record)
-    return record
+    return decode_row_record(value)
 
 
 async def _records(settings: Settings, topic: str, limit: int = sys.maxsize) -> list[Any]:

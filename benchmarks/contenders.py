@@ -73,7 +73,10 @@ class Contender:
         return self.counts.format(group=self.group, prefix=prefix)
 
 
-_STREAMS_LEFT_OUT = "evidence of rejections, dead letters, events at the wrong partition, metrics of the domain"
+_STREAMS_LEFT_OUT = (
+    "counts but those by status, evidence of rejections, dead letters, events at the wrong partition, "
+    "metrics of the domain"
+)
 
 
 def _ours(name: str, **options: str) -> Contender:

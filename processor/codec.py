@@ -5,21 +5,23 @@ The published form is schemas/*.json; tests/contract compares it with this file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 
 from processor.deadletter import DeadReason, RefusedError
-from processor.domain.event import MAX_AHEAD, Event, breach_of, node_of
+from processor.domain.counts import DeliveryCounts
+from processor.domain.event import MAX_AHEAD, Event, breach_of
 from processor.domain.fold import contradicts
-from processor.domain.moment import EPOCH, to_microseconds, to_rfc3339
+from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.reason import Reason
-from processor.domain.row import Claim, NodeReason, Observation, Row
+from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
+from processor.domain.transitions import NODE_NAMES, NODE_OF_REPORT, NODE_PERMANENCE, NODE_STATUS, Node
 
-_event_decoder = msgspec.json.Decoder(Event)
+_decode_event = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Row).decode
@@ -28,7 +30,6 @@ _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
 #: The first and the last moment that rows can be written with: the years 1 to 9999, in UTC.
 _FIRST = to_microseconds(datetime.min.replace(tzinfo=timezone.utc))
 _LAST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
-_NODE_BY_NAME = {name: Node(rank) for rank, name in enumerate(NODE_NAMES)}
 
 
 def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Node, int]:
@@ -53,7 +54,7 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
         # msgspec does not read what it skips, and an unknown field goes on to the rejected topic as it came.
         if not value.isascii():
             value.decode()
-        event = _event_decoder.decode(value)
+        event = _decode_event(value)
     except msgspec.ValidationError as error:
         raise RefusedError(DeadReason.INVALID_EVENT, str(error)) from None
     except UnicodeDecodeError as error:
@@ -62,7 +63,9 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
         raise RefusedError(DeadReason.INVALID_JSON, str(error)) from None
     except RecursionError:
         raise RefusedError(DeadReason.INVALID_JSON, "nested too deeply") from None
-    node = node_of(event)
+    reason = event.reason
+    # What `node_of` does, without the call: this runs for every event.
+    node = NODE_OF_REPORT.get((event.channel, event.status, None if reason is None else reason.permanence))
     if node is None:
         raise RefusedError(DeadReason.INVALID_STATUS, breach_of(event))
     time = to_microseconds(event.time)
@@ -113,17 +116,20 @@ class RowRecord(msgspec.Struct, frozen=True, gc=False):
     recipient: str | None
     provider: str | None
     provider_message_id: str | None
-    #: (node, attempt, first, last): microseconds since the epoch.
-    observations: tuple[tuple[str, int, int, int], ...]
-    #: When delivery_id, recipient, provider, provider_message_id were first named (microseconds); null: were not.
-    named: tuple[int | None, int | None, int | None, int | None]
-    #: (node, time, reason)
-    reasons: tuple[tuple[str, int, Reason], ...]
+    #: What the fold remembers, as it is kept: recovery reads this and nothing else.
+    memory: Row
     #: Present when this record moved the status; null when there was none before.
     previous: Previous | msgspec.UnsetType | None = msgspec.UNSET
 
 
-_row_decoder = msgspec.json.Decoder(RowRecord)
+class _Memory(msgspec.Struct, frozen=True, gc=False):
+    """The part of a RowRecord that recovery needs."""
+
+    memory: Row
+
+
+_decode_row_record = msgspec.json.Decoder(RowRecord).decode
+_decode_memory = msgspec.json.Decoder(_Memory).decode
 
 
 def encode_row(message_id: str, row: Row, before: Row | None) -> bytes:
@@ -134,34 +140,26 @@ def encode_row(message_id: str, row: Row, before: Row | None) -> bytes:
         row: the row after an event.
         before: the row before that event, or None when the message was not known.
     """
+    node, names = row.node, row.names
     if before is None:
         previous: Previous | msgspec.UnsetType | None = None
     else:
-        previous = msgspec.UNSET if before.node is row.node else _previous(before)
-    delivery_id, recipient = row.delivery_id, row.recipient
-    provider, provider_message_id = row.provider, row.provider_message_id
+        previous = msgspec.UNSET if before.node is node else _previous(before)
     return _encode(
         RowRecord(
             message_id,
-            None if delivery_id is None else delivery_id.value,
+            names.delivery_id,
             row.channel,
-            NODE_STATUS[row.node],
-            NODE_PERMANENCE[row.node],
+            NODE_STATUS[node],
+            NODE_PERMANENCE[node],
             to_rfc3339(row.since),
             row.reason if row.reasons else None,
-            tuple([NODE_NAMES[node] for node in row.rejected]) if row.rejected else (),
+            tuple([NODE_NAMES[each] for each in row.rejected]) if row.rejected else (),
             row.attempt,
-            None if recipient is None else recipient.value,
-            None if provider is None else provider.value,
-            None if provider_message_id is None else provider_message_id.value,
-            tuple([(NODE_NAMES[at.node], at.attempt, at.first, at.last) for at in row.observations]),
-            (
-                None if delivery_id is None else delivery_id.time,
-                None if recipient is None else recipient.time,
-                None if provider is None else provider.time,
-                None if provider_message_id is None else provider_message_id.time,
-            ),
-            tuple([(NODE_NAMES[given.node], given.time, given.reason) for given in row.reasons]) if row.reasons else (),
+            names.recipient,
+            names.provider,
+            names.provider_message_id,
+            row,
             previous,
         )
     )
@@ -177,37 +175,16 @@ def decode_row_record(value: bytes) -> RowRecord:
     Raises:
         msgspec.DecodeError: the value is not one of ours.
     """
-    return _row_decoder.decode(value)
+    return _decode_row_record(value)
 
 
-def to_row(record: RowRecord) -> Row:
-    """Rebuild the row that `encode_row` published."""
-    observations = tuple(
-        [Observation(attempt, _NODE_BY_NAME[name], first, last) for name, attempt, first, last in record.observations]
-    )
-    node = _NODE_BY_NAME["failed_gave_up" if record.permanence is Permanence.GAVE_UP else record.status.value]
-    return Row(
-        record.channel,
-        node,
-        from_rfc3339(record.since),
-        record.attempt,
-        tuple([_NODE_BY_NAME[name] for name in record.rejected]),
-        observations,
-        _claim(record.delivery_id, record.named[0]),
-        _claim(record.recipient, record.named[1]),
-        _claim(record.provider, record.named[2]),
-        _claim(record.provider_message_id, record.named[3]),
-        tuple([NodeReason(_NODE_BY_NAME[name], time, reason) for name, time, reason in record.reasons]),
-    )
+def decode_row(value: bytes) -> Row:
+    """Read back the row that `encode_row` published.
 
-
-def _claim(value: str | None, time: int | None) -> Claim | None:
-    return None if value is None or time is None else Claim(time, value)
-
-
-def from_rfc3339(text: str) -> int:
-    """Read a moment that `to_rfc3339` wrote, as microseconds since the epoch."""
-    return (msgspec.convert(text, datetime) - EPOCH) // timedelta(microseconds=1)
+    Raises:
+        msgspec.DecodeError: the value is not one of ours.
+    """
+    return _decode_memory(value).memory
 
 
 class FoldedRow(msgspec.Struct, frozen=True):
@@ -242,21 +219,57 @@ def encode_folded(message_id: str, row: Row) -> bytes:
 
 
 class CountsRecord(msgspec.Struct, frozen=True):
-    """One partition's absolute counts for one delivery. A delivery's total is the sum over partitions."""
+    """One partition's absolute counts for one delivery. A delivery's total is the sum over partitions.
+
+    All maps but `statuses` hold what is not zero only.
+    """
 
     delivery_id: str
     partition: int
     messages: int
+    #: Messages that retention has removed are counted, here and in what follows.
     statuses: dict[Status, int]
+    channels: dict[Channel, int] = {}
+    failed: dict[str, int] = {}
+    ignored: dict[str, int] = {}
+    providers: dict[str, int] = {}
+    first: str | None = None
+    last: str | None = None
+    canceled_at: str | None = None
+    #: Whether all messages that there were when the delivery was cancelled have been told.
+    is_cancel_done: bool = True
+    expired: int = 0
+    #: The rows that there are: without those that retention has removed.
+    live: dict[Channel, dict[Status, int]] = {}
 
 
-_counts_decoder = msgspec.json.Decoder(CountsRecord)
+_decode_counts = msgspec.json.Decoder(CountsRecord).decode
 
 
-def encode_counts(delivery_id: str, partition: int, statuses: dict[Status, int]) -> tuple[bytes, bytes]:
+def encode_counts(delivery_id: str, partition: int, counts: DeliveryCounts) -> tuple[bytes, bytes]:
     """Write key and value of one partition's counts for one delivery."""
-    record = CountsRecord(delivery_id, partition, sum(statuses.values()), statuses)
+    live = {channel: _by_status(numbers) for channel, numbers in counts.live.items()}
+    record = CountsRecord(
+        delivery_id,
+        partition,
+        counts.messages,
+        dict(zip(Status, counts.statuses, strict=True)),
+        {channel: number for channel, number in counts.channels.items() if number},
+        counts.failed,
+        counts.ignored,
+        counts.providers,
+        None if counts.first is None else to_rfc3339(counts.first),
+        None if counts.last is None else to_rfc3339(counts.last),
+        None if counts.canceled_at is None else to_rfc3339(counts.canceled_at),
+        counts.is_cancel_done,
+        counts.expired,
+        {channel: numbers for channel, numbers in live.items() if numbers},
+    )
     return f"{delivery_id}|{partition}".encode(), _encode(record)
+
+
+def _by_status(numbers: Sequence[int]) -> dict[Status, int]:
+    return {status: number for status, number in zip(Status, numbers, strict=True) if number}
 
 
 def decode_counts(value: bytes) -> CountsRecord:
@@ -265,7 +278,29 @@ def decode_counts(value: bytes) -> CountsRecord:
     Raises:
         msgspec.DecodeError: the value is not one of ours.
     """
-    return _counts_decoder.decode(value)
+    return _decode_counts(value)
+
+
+def to_counts(record: CountsRecord) -> DeliveryCounts:
+    """Rebuild the counts that `encode_counts` published."""
+    counts = DeliveryCounts()
+    counts.statuses = [record.statuses.get(status, 0) for status in Status]
+    counts.channels = {channel: record.channels.get(channel, 0) for channel in Channel}
+    for channel, numbers in record.live.items():
+        counts.live[channel] = [numbers.get(status, 0) for status in Status]
+    counts.failed, counts.ignored, counts.providers = dict(record.failed), dict(record.ignored), dict(record.providers)
+    counts.first, counts.last = _moment(record.first), _moment(record.last)
+    counts.canceled_at, counts.is_cancel_done = _moment(record.canceled_at), record.is_cancel_done
+    return counts
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else from_rfc3339(text)
+
+
+def from_rfc3339(text: str) -> int:
+    """Read a moment that `to_rfc3339` wrote, as microseconds since the epoch."""
+    return to_microseconds(msgspec.convert(text, datetime))
 
 
 def encode_rejected(event: bytes, row: Row, node: Node) -> bytes:

@@ -31,8 +31,12 @@ class DeadReason(str, Enum):
     INVALID_EVENT = "invalid_event"
     #: The status does not exist on the channel, or `failed` came with `transient`.
     INVALID_STATUS = "invalid_status"
+    #: As `invalid_event`, of a control record; or `schedule` came without a date.
+    INVALID_CONTROL = "invalid_control"
     #: The event time is more than 24 hours ahead of the record's timestamp.
     TIME_AHEAD = "time_ahead"
+    #: The event time is further back than messages are kept, and messages of that time have been removed.
+    TOO_OLD = "too_old"
     #: Neither a header nor a setting says which provider sent it.
     NO_PROVIDER = "no_provider"
     #: The header names a provider that has no adapter.

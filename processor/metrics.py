@@ -7,17 +7,21 @@ sets: no ids, recipients or texts. Gauges count active partitions only, so `sum`
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median_low
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from processor.deadletter import DeadReason
+from processor.domain.delivery import Cause
 from processor.domain.fold import Verdict
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES, TRANSITIONS, Node
+from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
+from processor.domain.waiting import STUCK_AFTER
 from processor.providers import ADAPTERS
 
 #: The label of a provider that has no adapter: upstream may name anything, a label may not.
@@ -38,6 +42,8 @@ PARTITION_STATES = ("recovering", "running", "closing")
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400, 604_800)
 _COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+#: The thresholds of domain/waiting.py among them: an hour, 72 hours, 3.5 days.
+_STAY_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400, 259_200, 302_400, 604_800)
 _RECORDS_BUCKETS = (1, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 
@@ -52,19 +58,36 @@ class BulkHistogram(Collector):
     """A histogram that takes a chunk's observations at once.
 
     `prometheus_client.Histogram.observe` costs more for each event than the fold does.
+
+    Args:
+        name: without `_bucket` and its like.
+        documentation: the help text.
+        labels: their names.
+        known: every set of their values. There will be no others: what is not among them is passed over, for a worker
+            must not end over a number.
+        buckets: upper bounds, ascending.
     """
 
     def __init__(
-        self, name: str, documentation: str, label: str, values: Iterable[str], buckets: Sequence[float]
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        known: Iterable[tuple[str, ...]],
+        buckets: Sequence[float],
     ) -> None:
-        self._name, self._documentation, self._label = name, documentation, label
+        self._name, self._documentation, self._labels = name, documentation, tuple(labels)
         self._buckets = tuple(buckets)
-        self._counts: dict[str, list[int]] = {value: [0] * (len(self._buckets) + 1) for value in values}
-        self._sums: dict[str, float] = dict.fromkeys(self._counts, 0.0)
+        self._counts: dict[tuple[str, ...], list[int]] = {values: [0] * (len(self._buckets) + 1) for values in known}
+        self._sums: dict[tuple[str, ...], float] = dict.fromkeys(self._counts, 0.0)
 
-    def observe_many(self, value: str, observations: Sequence[float]) -> None:
-        """Count observations under one value of the label."""
-        counts = self._counts[value]
+    def observe_many(self, values: str | tuple[str, ...], observations: Sequence[float]) -> None:
+        """Count observations under one set of the labels' values; where there is one label, its value will do."""
+        if isinstance(values, str):
+            values = (values,)
+        counts = self._counts.get(values)
+        if counts is None:
+            return
         ordered = sorted(observations)
         below = 0
         for index, bound in enumerate(self._buckets):
@@ -72,19 +95,45 @@ class BulkHistogram(Collector):
             counts[index] += upto - below
             below = upto
         counts[-1] += len(ordered) - below
-        self._sums[value] += sum(ordered)
+        self._sums[values] += sum(ordered)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Give the samples, as prometheus_client asks for them."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         bounds = [*map(str, map(float, self._buckets)), "+Inf"]
-        for value, counts in self._counts.items():
+        for values, counts in self._counts.items():
             total, cumulative = 0, []
             for bound, count in zip(bounds, counts, strict=True):
                 total += count
                 cumulative.append((bound, total))
-            family.add_metric([value], buckets=cumulative, sum_value=self._sums[value])
+            family.add_metric(values, buckets=cumulative, sum_value=self._sums[values])
         yield family
+
+
+class ClockSkew:
+    """By how much a provider's event times lie ahead of the timestamps of their records, in seconds.
+
+    A report is never earlier than what it tells, so the event that lies furthest ahead comes closest to the truth: its
+    report was the quickest. Positive: the clock is ahead by this much at least. Negative: it is behind, or no report
+    is quicker than that. One event with an absurd time must not decide, so it is the median over the last minutes of
+    records, each represented by its furthest.
+    """
+
+    _WINDOW = 60.0
+    _WINDOWS = 9
+
+    def __init__(self) -> None:
+        self._since = float("-inf")
+        self._furthest: deque[float] = deque(maxlen=self._WINDOWS)
+
+    def see(self, ahead: float, timestamp: float) -> float:
+        """Take note of a chunk's furthest event and of its records' latest timestamp; give the present estimate."""
+        if timestamp >= self._since + self._WINDOW:
+            self._since = timestamp
+            self._furthest.append(ahead)
+        else:
+            self._furthest[-1] = max(self._furthest[-1], ahead)
+        return median_low(self._furthest)
 
 
 class Metrics:
@@ -179,24 +228,79 @@ class Metrics:
             ["provider"],
             registry=r,
         )
+        self.clock_skew = Gauge(
+            "delivery_clock_skew_seconds",
+            "By how much event times lie ahead of their records' timestamps; below 0: behind, or reported late.",
+            ["provider"],
+            registry=r,
+        )
         self._latest: dict[str, float] = {}
+        self._skews: dict[str, ClockSkew] = {}
         self.event_age = BulkHistogram(
             "delivery_event_age_seconds",
             "Time from event to committed row.",
-            "channel",
-            [channel.value for channel in Channel],
+            ["channel"],
+            [(channel.value,) for channel in Channel],
             _AGE_BUCKETS,
         )
+        self.time_in_status = BulkHistogram(
+            "delivery_time_in_status_seconds",
+            "Time that messages spent in a status which they have left, by event time.",
+            ["channel", "status"],
+            [(channel.value, status.value) for channel, status in left_statuses()],
+            _STAY_BUCKETS,
+        )
         r.register(self.event_age)
+        r.register(self.time_in_status)
+        self._make_wrong_now(r)
         self._start_at_zero()
         for stage in stages:
             self._start_stage_at_zero(stage)
+
+    def _make_wrong_now(self, r: CollectorRegistry) -> None:
+        self.stuck_messages = Gauge(
+            "delivery_stuck_messages",
+            "Messages that have waited in a status for longer than its threshold.",
+            ["channel", "status"],
+            registry=r,
+        )
+        self.stuck_cleared = Counter(
+            "delivery_stuck_cleared",
+            "Messages that were counted as stuck and moved after all, by the status that they left.",
+            ["channel", "status"],
+            registry=r,
+        )
+        self.oldest_in_status = Gauge(
+            "delivery_oldest_in_status_seconds",
+            "How long, by event time, the message has waited that has done so for longest; take `max`, not `sum`.",
+            ["channel", "status"],
+            registry=r,
+        )
+        self.provider_silent = Gauge(
+            "delivery_provider_silent_seconds",
+            "How long a provider that is asked has not answered; 0: it does, or is not asked. Take `max`, not `sum`.",
+            ["provider"],
+            registry=r,
+        )
+        self.pending_deliveries = Gauge(
+            "delivery_pending_deliveries",
+            "Deliveries that wait, by why; every worker knows of all, so take `max`, not `sum`.",
+            ["cause"],
+            registry=r,
+        )
 
     def see_event(self, provider: str, time: float) -> None:
         """Take note of the time of an event of a provider; only a later one counts."""
         if time > self._latest.get(provider, 0.0):
             self._latest[provider] = time
             self.last_event.labels(provider).set(time)
+
+    def see_skew(self, provider: str, ahead: float, timestamp: float) -> None:
+        """Take note of a chunk's events of a provider: see ClockSkew. A record without a timestamp says nothing."""
+        if timestamp < 0:
+            return
+        skew = self._skews.setdefault(provider, ClockSkew())
+        self.clock_skew.labels(provider).set(skew.see(ahead, timestamp))
 
     def _start_at_zero(self) -> None:
         """Export every known label set from the start, so that the first increment is seen."""
@@ -225,6 +329,18 @@ class Metrics:
             for reason in DeadReason:
                 self.dead_letters.labels(reason.value, provider)
         self.recovery_progress.set(1)
+        self._start_wrong_now_at_zero()
+
+    def _start_wrong_now_at_zero(self) -> None:
+        for channel, status in STUCK_AFTER:
+            self.stuck_messages.labels(channel.value, status.value)
+            self.stuck_cleared.labels(channel.value, status.value)
+            self.oldest_in_status.labels(channel.value, status.value)
+        for provider in PROVIDERS:
+            self.clock_skew.labels(provider)
+            self.provider_silent.labels(provider)
+        for cause in Cause:
+            self.pending_deliveries.labels(cause.value)
 
     def _start_stage_at_zero(self, stage: str) -> None:
         self.commit_seconds.labels(stage)
@@ -240,6 +356,14 @@ def known_statuses() -> Iterator[tuple[Channel, Status]]:
         for channel in Channel:
             if channel in definition.channels:
                 yield channel, status
+
+
+def left_statuses() -> Iterator[tuple[Channel, Status]]:
+    """Give every status that a message may leave for another one, by channel."""
+    for channel, table in TRANSITIONS.items():
+        for before, afters in table.items():
+            if any(NODE_STATUS[after] is not NODE_STATUS[before] for after in afters):
+                yield channel, NODE_STATUS[before]
 
 
 def known_providers() -> Iterator[tuple[Channel, str]]:

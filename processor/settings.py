@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from processor.domain.status import Channel, Status
+from processor.domain.waiting import STUCK_AFTER
+
 PREFIX = "DELIVERY_"
 
 #: Names under our prefix that are not settings of the processor: those of the Makefile and of the tests.
@@ -47,6 +50,10 @@ class Settings:
     delivery_id_names: tuple[str, ...] = ("delivery_id",)
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    advertised_url: str = ""
+    read_token: str = field(default="", repr=False)
+    write_token: str = field(default="", repr=False)
+    internal_token: str = field(default="", repr=False)
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str = ""
@@ -59,11 +66,14 @@ class Settings:
     store: str = "memory"
     store_path: str = "delivery-store"
     store_cache_mib: int = 256
+    retention: float = 30 * 86_400.0
     chunk_records: int = 4_000
     max_record_bytes: int = 1_000_000
+    concurrency_limit: int = 10
     session_timeout: float = 10.0
     commit_timeout: float = 30.0
     stall_timeout: float = 120.0
+    stuck_after: Mapping[tuple[Channel, Status], float] = field(default_factory=lambda: dict(STUCK_AFTER))
     log_level: str = "INFO"
     log_format: str = "auto"
 
@@ -95,6 +105,19 @@ def _optional_text(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
+        raise ValueError("must be like 'http://10.0.0.5:8080'")
+    return value.rstrip("/")
+
+
+def _token(value: str) -> str:
+    # What an Authorization header carries as it is; shorter ones are guessed.
+    if not re.fullmatch(r"[!-~]{16,500}", value):
+        raise ValueError("must be 16 to 500 characters of ASCII without spaces")
+    return value
+
+
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
         try:
@@ -119,6 +142,16 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def _duration(value: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value)
+    if not found:
+        raise ValueError("must be a whole number with s, m, h or d, like '30d'")
+    return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -161,6 +194,38 @@ def _pairs(value: str) -> Mapping[str, str]:
     return pairs
 
 
+def _stuck_after(value: str) -> Mapping[tuple[Channel, Status], float]:
+    places = {f"{channel.value}.{status.value}": (channel, status) for channel, status in STUCK_AFTER}
+    thresholds, given, wrong = dict(STUCK_AFTER), set(), []
+    for pair in value.split(","):
+        name, _, text = (part.strip() for part in pair.partition("="))
+        if name not in places:
+            wrong.append(f"{name!r} is none of {', '.join(places)}")
+        elif name in given:
+            wrong.append(f"{name} is there twice")
+        elif text == "off":
+            del thresholds[places[name]]
+        else:
+            try:
+                thresholds[places[name]] = _threshold(text)
+            except ValueError as error:
+                wrong.append(f"{name} {error}")
+        given.add(name)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return thresholds
+
+
+def _threshold(text: str) -> float:
+    try:
+        seconds = _duration(text)
+    except ValueError:
+        seconds = 0
+    if not seconds:
+        raise ValueError("must be followed by a duration like '=90m', '=72h' or '=3d', or by '=off'")
+    return seconds
+
+
 def _brokers(value: str) -> str:
     for broker in value.split(","):
         host, colon, port = broker.strip().rpartition(":")
@@ -192,8 +257,22 @@ FIELDS: dict[str, Field] = {
     ),
     "message_id_names": Field(_names, "Names under which your message id travels in providers' metadata."),
     "delivery_id_names": Field(_names, "Names under which your delivery id travels in providers' metadata."),
-    "http_host": Field(_text, "Address that metrics and health bind to."),
-    "http_port": Field(_whole(0, 65_535), "Port of metrics and health; 0: any free one, which the log names."),
+    "http_host": Field(_text, "Address that page, API, metrics and health bind to."),
+    "http_port": Field(_whole(0, 65_535), "Their port; 0: any free one, which the log names."),
+    "advertised_url": Field(
+        _origin, "Where the other workers reach this one, `http://host:port`; empty: the address, or this host's name."
+    ),
+    "read_token": Field(
+        _token, "Token that page and API ask readers for; without one, only this machine may read.", is_secret=True
+    ),
+    "write_token": Field(
+        _token,
+        "Token to cancel and control deliveries, and to see whole recipients; without one, nobody may.",
+        is_secret=True,
+    ),
+    "internal_token": Field(
+        _token, "Token that workers know each other by, the same on all; empty: the write token.", is_secret=True
+    ),
     "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
     "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),
     "sasl_username": Field(_optional_text, "Name to log in to the brokers with."),
@@ -208,8 +287,15 @@ FIELDS: dict[str, Field] = {
     ),
     "store_path": Field(_text, "Folder of the rocksdb store; each partition has one of its own in it."),
     "store_cache_mib": Field(_whole(8, 1_048_576), "Bound of the rocksdb store's memory in this process, in MiB."),
+    "retention": Field(
+        _duration,
+        "How long after its last event a message with a final status is kept, by event time: `30d`; 0: for ever.",
+    ),
     "chunk_records": Field(_whole(1, 100_000), "Most records that one transaction takes."),
     "max_record_bytes": Field(_whole(1_000, 3_500_000), "A larger record becomes a dead letter."),
+    "concurrency_limit": Field(
+        _whole(1, 1_000_000), "Deliveries that may run at a time where yours are sent from; explains what is pending."
+    ),
     "session_timeout": Field(
         _seconds(6, 300), "Seconds without a sign of life after which a worker's partitions go to others."
     ),
@@ -218,6 +304,11 @@ FIELDS: dict[str, Field] = {
     ),
     "stall_timeout": Field(
         _seconds(1, 3_600), "Seconds with records to read and none committed after which the worker ends itself."
+    ),
+    "stuck_after": Field(
+        _stuck_after,
+        "After how long in a status a message is called stuck: `email.pending=90m,sms.sent=off`; what is not named "
+        "keeps its default.",
     ),
     "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
     "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
@@ -318,6 +409,11 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
         yield _Problem(
             {"tls_certificate_file"}, "DELIVERY_TLS_KEY_FILE is set, so DELIVERY_TLS_CERTIFICATE_FILE must be set"
         )
+    if settings.read_token and settings.read_token in {settings.write_token, settings.internal_token}:
+        yield _Problem(
+            {"read_token", "write_token", "internal_token"},
+            "DELIVERY_READ_TOKEN must differ from DELIVERY_WRITE_TOKEN and DELIVERY_INTERNAL_TOKEN, or readers could write",
+        )
     if settings.stall_timeout <= settings.commit_timeout:
         yield _Problem(
             {"stall_timeout", "commit_timeout"},
@@ -342,6 +438,10 @@ def _shown(default: object) -> str:
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         return f"`{','.join(default)}`"
+    if isinstance(default, Mapping):
+        hours = (f"{channel.value}.{status.value}={after / 3_600:g}h" for (channel, status), after in default.items())
+        return f"`{','.join(hours)}`"
     if isinstance(default, float):
-        return f"`{default:g}`"
+        days = default / _UNITS["d"]
+        return f"`{days:g}d`" if days >= 1 else f"`{default:g}`"
     return f"`{default}`"

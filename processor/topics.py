@@ -49,7 +49,19 @@ def _compacted(**more: str) -> dict[str, str]:
 MTA = Topic("mta.v1", "any", "a mail provider's raw payload, header `provider`", _deleted(7, INPUT_MAX_BYTES))
 SMS = Topic("sms.v1", "any", "an SMS provider's raw payload, header `provider`", _deleted(7, INPUT_MAX_BYTES))
 EVENTS = Topic("events.v1", "message id", "canonical event", _deleted(7, INPUT_MAX_BYTES))
-CONTROL = Topic("control.v1", "delivery id", "a delivery's own facts", _compacted())
+CONTROL = Topic(
+    "control.v1",
+    "delivery id",
+    "a delivery's own facts",
+    # A cancel must not be compacted away by what is told after it while no worker runs.
+    _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}),
+)
+DELIVERIES = Topic(
+    "deliveries.v1",
+    "delivery id",
+    "all that was told of a delivery, joined: changelog and public table in one",
+    _compacted(),
+)
 MESSAGES = Topic(
     "messages.v1",
     "message id",
@@ -63,4 +75,4 @@ REJECTED = Topic(
 )
 DEAD = Topic("dead.v1", "as it came", "bytes and headers as they came, and why", _deleted(30, OUTPUT_MAX_BYTES))
 
-TOPICS: tuple[Topic, ...] = (MTA, SMS, EVENTS, CONTROL, MESSAGES, COUNTS, REJECTED, DEAD)
+TOPICS: tuple[Topic, ...] = (MTA, SMS, EVENTS, CONTROL, DELIVERIES, MESSAGES, COUNTS, REJECTED, DEAD)

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from processor.codec import decode_event, encode_event, encode_rejected, encode_row, from_rfc3339, to_row
-from processor.codec import decode_row_record as decode_row
+from processor.codec import decode_event, decode_row, encode_event, encode_rejected, encode_row, from_rfc3339
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.event import Event
 from processor.domain.fold import fold
@@ -56,7 +55,7 @@ class TestAccepted:
     def test_a_time_at_the_ends_of_the_calendar_can_be_folded_and_published(self, time):
         event, node, _ = decode_event(at(time), None)
         row, _ = fold(None, event, node)
-        assert to_row(decode_row(encode_row("m", row, None))) == row
+        assert decode_row(encode_row("m", row, None)) == row
 
     def test_whitespace_around_the_event_is_allowed(self):
         assert decode_event(b"\r\n " + MINIMAL + b"\n", None)[1] is Node.SENT
@@ -229,8 +228,15 @@ class TestWritten:
             "recipient": None,
             "provider": None,
             "provider_message_id": None,
-            "observations": [["failed_gave_up", 1, at_us, at_us]],
-            "named": [at_us, None, None, None],
-            "reasons": [["failed_gave_up", at_us, given]],
+            "memory": [
+                "email",
+                Node.FAILED_GAVE_UP,
+                at_us,
+                1,
+                [],
+                [[1, Node.FAILED_GAVE_UP, at_us, at_us]],
+                ["DM1042", None, None, None, at_us, None, None, None],
+                [[Node.FAILED_GAVE_UP, at_us, given]],
+            ],
             "previous": None,
         }

@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from processor.domain.status import Channel, Status
+from processor.domain.waiting import STUCK_AFTER
 from processor.settings import FIELDS, FOREIGN_NAMES, PREFIX, Settings, SettingsError, load, markdown_table
 
 SASL = {"DELIVERY_SECURITY_PROTOCOL": "SASL_SSL", "DELIVERY_SASL_USERNAME": "worker"}
@@ -50,6 +52,8 @@ class TestDefaults:
         assert Settings().http_host == "127.0.0.1"
 
 
+EMAIL_PENDING, SMS_PREPARED = (Channel.EMAIL, Status.PENDING), (Channel.SMS, Status.PREPARED)
+WAITING = [f"{channel.value}.{status.value}" for channel, status in STUCK_AFTER]
 GOOD = [
     ("BROKERS", "a:9092", "a:9092"),
     ("BROKERS", " a:9092 , [::1]:65535 ", "a:9092,[::1]:65535"),
@@ -71,6 +75,9 @@ GOOD = [
     ("SESSION_TIMEOUT", "6", 6.0),
     ("COMMIT_TIMEOUT", "1.5", 1.5),
     ("STALL_TIMEOUT", "3600", 3_600.0),
+    ("STUCK_AFTER", "sms.sent=72h", dict(STUCK_AFTER)),
+    ("STUCK_AFTER", "email.pending=90m, sms.prepared = 45", STUCK_AFTER | {EMAIL_PENDING: 5_400.0, SMS_PREPARED: 45.0}),
+    ("STUCK_AFTER", ",".join(f"{name}=off" for name in WAITING), {}),
     ("LOG_LEVEL", "DEBUG", "DEBUG"),
     ("LOG_FORMAT", "console", "console"),
 ]
@@ -96,12 +103,27 @@ BAD = [
     *[("SESSION_TIMEOUT", value, "must be seconds, from 6 to 300") for value in ("5.9", "301", "nan", "inf", "10s")],
     ("COMMIT_TIMEOUT", "0", "must be seconds, from 1 to 600"),
     ("STALL_TIMEOUT", "3601", "must be seconds, from 1 to 3600"),
+    *[
+        ("STUCK_AFTER", value, "is none of email.pending, email.taken_into_account, sms.pending")
+        for value in ("email.sent=1h", "email.prepared=1h", "pending=1h", "email.pending=1h,", "letter.pending=1h", ",")
+    ],
+    *[
+        ("STUCK_AFTER", f"email.pending{value}", "email.pending must be followed by a duration like '=90m'")
+        for value in ("", "=", "=soon", "=-1h", "=0", "=1.5h", "=1h=2h")
+    ],
+    ("STUCK_AFTER", "email.pending=1h,email.pending=2h", "email.pending is there twice"),
     ("LOG_LEVEL", "debug", "must be one of DEBUG, INFO, WARNING, ERROR"),
     ("LOG_FORMAT", "xml", "must be one of auto, json, console"),
 ]
 
 
 class TestValues:
+    def test_of_several_thresholds_every_wrong_one_is_named(self):
+        (problem,) = problems({"DELIVERY_STUCK_AFTER": "email.sent=1h,sms.sent=ever,sms.pending=2h,sms.pending=off"})
+        assert problem.count(";") == 2
+        for part in ("'email.sent' is none of", "sms.sent must be followed", "sms.pending is there twice"):
+            assert part in problem
+
     @pytest.mark.parametrize(("variable", "text", "value"), GOOD)
     def test_good(self, variable, text, value):
         assert getattr(load({PREFIX + variable: text}), variable.lower()) == value
@@ -266,6 +288,10 @@ class TestTable:
     @pytest.mark.parametrize(
         "line",
         [
+            (
+                "| `DELIVERY_STUCK_AFTER` | `email.pending=1h,email.taken_into_account=84h,sms.pending=1h,"
+                "sms.prepared=1h,sms.sent_to_provider=72h,sms.taken_into_account=84h,sms.sent=72h` |"
+            ),
             "| `DELIVERY_BROKERS` | `localhost:9092` |",
             "| `DELIVERY_SASL_PASSWORD` |  |",
             "| `DELIVERY_TLS_CHECK_HOSTNAME` | `true` |",

@@ -10,13 +10,26 @@ import msgspec
 import orjson
 import pytest
 
+from processor.control import decode_control
+from processor.domain.delivery import Cause, Control, State, join, pending_cause
 from processor.domain.event import MAX_AHEAD, Event, node_of
 from processor.domain.fold import Verdict, fold
+from processor.domain.moment import to_microseconds
 from processor.domain.row import Row
 from processor.domain.status import Status
 from processor.domain.transitions import Node
 from processor.providers import ADAPTERS, Context, Finding, NoStatus, Unknown, Unreadable, decode_payload, read
-from processor.simulate import NONE, PROVIDERS, Disorder, Provider, Record, campaigns, canonical_events, traffic
+from processor.simulate import (
+    NONE,
+    PROVIDERS,
+    Disorder,
+    Provider,
+    Record,
+    campaigns,
+    canonical_events,
+    traffic,
+    waiting_deliveries,
+)
 from processor.simulate.disorder import Kind
 from processor.simulate.lives import Campaign, Message, Report, Step
 from processor.simulate.ses import SES
@@ -126,7 +139,7 @@ class TestPayloads:
         rows, _ = fold_all(traffic(3, START, messages=2000, disorder=NONE))
         fates: dict[tuple[str, str], list[Status]] = {}
         for row in rows.values():
-            fates.setdefault((row.provider.value, row.provider_message_id.value), []).append(row.status)
+            fates.setdefault((row.provider_name, row.provider_message), []).append(row.status)
         several = {message: ends for message, ends in fates.items() if len(ends) > 1}
         assert {provider for provider, _ in several} == {provider.name for provider in PROVIDERS if provider.batched}
         assert any(len(set(ends)) > 1 for ends in several.values())
@@ -225,6 +238,76 @@ def fold_all(run) -> tuple[dict[str, Row], Counter[Verdict]]:
             rows[event.message_id] = row
             verdicts[verdict] += 1
     return rows, verdicts
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Record]:
+    """A run that tells of its campaigns, too."""
+    often = Disorder(late=0.3, duplicate=0.3)
+    return list(traffic(7, START, messages=3000, planned=(20, 60), disorder=often, controls=True))
+
+
+@pytest.fixture(scope="module")
+def controls(told) -> dict[str, list[Control]]:
+    found: dict[str, list[Control]] = {}
+    for record in told:
+        if record.topic == "control":
+            control = decode_control(record.value, int(record.due.timestamp() * 1000))
+            assert record.key == control.delivery_id.encode()
+            found.setdefault(control.delivery_id, []).append(control)
+    return found
+
+
+class TestControls:
+    """Campaigns are told of, as whoever plans the sends would."""
+
+    def test_the_raw_records_stay_the_same(self, told):
+        often = Disorder(late=0.3, duplicate=0.3)
+        raw = list(traffic(7, START, messages=3000, planned=(20, 60), disorder=often))
+        assert [record for record in told if record.topic != "control"] == raw
+        assert [record.due for record in told] == sorted(record.due for record in told)
+
+    def test_a_campaign_is_told_of_whole(self, controls):
+        by_id = {campaign.id: campaign for campaign in islice(campaigns(7, planned=(20, 60)), 500)}
+        finished = 0
+        for delivery_id, told in controls.items():
+            campaign = by_id[delivery_id]
+            delivery = None
+            for control in told:
+                delivery = join(delivery, control)
+            assert delivery is not None
+            assert (delivery.label.value, delivery.planned.value) == (campaign.label, campaign.planned)
+            assert delivery.campaign.value in campaign.label.lower().replace(",", "").replace(" ", "-")
+            assert delivery.started_at == delivery.scheduled_at.value
+            assert delivery.state in {State.RUNNING, State.FINISHED}
+            finished += delivery.state is State.FINISHED
+        assert finished > 20
+
+    def test_every_campaign_whose_ids_travel_is_told_of_and_no_other(self, told, controls):
+        seen = {event.delivery_id for record in told if record.topic != "control" for event in events(record)}
+        assert set(controls) == seen - {None}
+
+    def test_they_come_late_and_twice_like_everything_else(self, told):
+        kinds = Counter(record.disorder for record in told if record.topic == "control")
+        assert kinds["late"] > 20 < kinds["duplicate"]
+        calm = traffic(7, START, messages=500, planned=(20, 60), disorder=NONE, controls=True)
+        assert {record.disorder for record in calm if record.topic == "control"} == {None}
+
+    def test_what_waits_waits(self):
+        records = list(waiting_deliveries(START, messages=5))
+        deliveries = {}
+        for record in records:
+            assert record.due == START
+            if record.topic == "control":
+                control = decode_control(record.value, int(START.timestamp() * 1000))
+                deliveries[control.delivery_id] = join(deliveries.get(control.delivery_id), control)
+        dated, held = deliveries.values()
+        now = to_microseconds(START)
+        assert pending_cause(dated, now, 10, 10, has_pending=True).cause is Cause.SCHEDULED
+        assert pending_cause(held, now, 10, 10, has_pending=True).cause is Cause.CONCURRENCY_LIMIT
+        pending = decode(record.value for record in records if record.topic == "events")
+        assert [(event.status, event.delivery_id) for event in pending] == [(Status.PENDING, "DM901")] * 5
+        assert held.planned.value == 5
 
 
 class TestDisorder:

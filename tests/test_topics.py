@@ -9,6 +9,7 @@ from processor.topics import (
     CONTROL,
     COUNTS,
     DEAD,
+    DELIVERIES,
     EVENTS,
     INPUT_MAX_BYTES,
     MESSAGES,
@@ -28,6 +29,7 @@ def test_names():
         "delivery.sms.v1",
         "delivery.events.v1",
         "delivery.control.v1",
+        "delivery.deliveries.v1",
         "delivery.messages.v1",
         "delivery.counts.v1",
         "delivery.rejected.v1",
@@ -47,7 +49,8 @@ def test_the_longest_prefix_leaves_room_for_every_name():
 
 
 def test_what_keeps_the_last_value_of_each_key_is_compacted():
-    assert {topic.name for topic in TOPICS if topic.is_compacted} == {CONTROL.name, MESSAGES.name, COUNTS.name}
+    compacted = {CONTROL.name, DELIVERIES.name, MESSAGES.name, COUNTS.name}
+    assert {topic.name for topic in TOPICS if topic.is_compacted} == compacted
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
@@ -56,8 +59,9 @@ def test_a_topic_is_either_compacted_or_kept_for_a_time(topic):
     assert topic.config["cleanup.policy"] in {"compact", "delete"}
 
 
-def test_every_change_of_a_message_can_be_read_for_a_week():
-    assert int(MESSAGES.config["min.compaction.lag.ms"]) == WEEK_MS
+@pytest.mark.parametrize("topic", [MESSAGES, CONTROL], ids=lambda topic: topic.name)
+def test_every_change_of_a_message_and_every_control_record_can_be_read_for_a_week(topic):
+    assert int(topic.config["min.compaction.lag.ms"]) == WEEK_MS
 
 
 @pytest.mark.parametrize("topic", [REJECTED, DEAD], ids=lambda topic: topic.name)

@@ -5,7 +5,8 @@
 //   topic      a JSON record per change on the topic of messages; the store and its changelog hold compact binary rows;
 //   changelog  the store holds the JSON rows, so that its changelog is the feed, as in delivery-status: one record less.
 // Counts: the changelog of the store `counts` (JSON by `delivery|partition`, written once a commit through the cache).
-// Left out: the evidence of rejections, dead letters, sending on what came to the wrong partition, metrics of the domain.
+// Left out: counts but those by status, the evidence of rejections, dead letters, sending on what came to the wrong
+// partition, metrics of the domain.
 
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -578,24 +579,36 @@ final class RowJson {
         out.raw("\"");
     }
 
+    /** Write the whole row, by position; nodes by their ranks. */
     private static void writeMemory(Out out, Row row) {
-        out.raw(",\"observations\":[");
+        out.raw(",\"memory\":[").string(Nodes.CHANNELS[row.channel]).raw(",").number(row.node);
+        out.raw(",").number(row.since).raw(",").number(row.attempt).raw(",[");
         String comma = "";
+        for (int node = 0; node < Nodes.NAMES.length; node++) {
+            if ((row.rejected & 1 << node) != 0) {
+                out.raw(comma).number(node);
+                comma = ",";
+            }
+        }
+        out.raw("],[");
+        comma = "";
         for (Observation at : row.observations) {
-            out.raw(comma).raw("[").string(Nodes.NAMES[at.node()]).raw(",").number(at.attempt());
+            out.raw(comma).raw("[").number(at.attempt()).raw(",").number(at.node());
             out.raw(",").number(at.first()).raw(",").number(at.last()).raw("]");
             comma = ",";
         }
-        out.raw("],\"named\":[").time(row.deliveryId).raw(",").time(row.recipient);
-        out.raw(",").time(row.provider).raw(",").time(row.providerMessageId).raw("],\"reasons\":[");
+        out.raw("],[").string(value(row.deliveryId)).raw(",").string(value(row.recipient));
+        out.raw(",").string(value(row.provider)).raw(",").string(value(row.providerMessageId));
+        out.raw(",").time(row.deliveryId).raw(",").time(row.recipient);
+        out.raw(",").time(row.provider).raw(",").time(row.providerMessageId).raw("],[");
         comma = "";
         for (NodeReason given : row.reasons) {
-            out.raw(comma).raw("[").string(Nodes.NAMES[given.node()]).raw(",").number(given.time()).raw(",");
+            out.raw(comma).raw("[").number(given.node()).raw(",").number(given.time()).raw(",");
             writeReason(out, given.reason());
             out.raw("]");
             comma = ",";
         }
-        out.raw("]");
+        out.raw("]]");
     }
 
     private static void writeReason(Out out, Reason reason) {
@@ -629,36 +642,54 @@ final class RowJson {
         return claim == null ? null : claim.value();
     }
 
+    /** Read what `writeMemory` wrote; the rest is for people. */
     static Row read(byte[] bytes) {
         var row = new Row();
         var json = new Json(bytes);
-        String status = null, permanence = null, delivery = null, recipient = null, provider = null, foreign = null;
         for (boolean more = json.enter('{', '}'); more; more = json.goOn('}')) {
-            switch (json.name()) {
-                case "delivery_id" -> delivery = json.string();
-                case "channel" -> row.channel = "email".equals(json.string()) ? Nodes.EMAIL : Nodes.SMS;
-                case "status" -> status = json.string();
-                case "permanence" -> permanence = json.string();
-                case "since" -> row.since = Moment.read(json.string());
-                case "rejected" -> row.rejected = readRejected(json);
-                case "attempt" -> row.attempt = (int) json.number();
-                case "recipient" -> recipient = json.string();
-                case "provider" -> provider = json.string();
-                case "provider_message_id" -> foreign = json.string();
-                case "observations" -> row.observations = readObservations(json);
-                case "named" -> {
-                    json.enter('[', ']');
-                    row.deliveryId = claim(json, delivery);
-                    row.recipient = claim(json, recipient);
-                    row.provider = claim(json, provider);
-                    row.providerMessageId = claim(json, foreign);
-                }
-                case "reasons" -> row.reasons = readReasons(json);
-                default -> json.skip();
+            if ("memory".equals(json.name())) {
+                readMemory(json, row);
+            } else {
+                json.skip();
             }
         }
-        row.node = "gave_up".equals(permanence) ? Nodes.GAVE_UP : Nodes.byName(status);
         return row;
+    }
+
+    private static void readMemory(Json json, Row row) {
+        json.enter('[', ']');
+        row.channel = "email".equals(json.string()) ? Nodes.EMAIL : Nodes.SMS;
+        json.goOn(']');
+        row.node = (int) json.number();
+        json.goOn(']');
+        row.since = json.number();
+        json.goOn(']');
+        row.attempt = (int) json.number();
+        json.goOn(']');
+        row.rejected = readRejected(json);
+        json.goOn(']');
+        row.observations = readObservations(json);
+        json.goOn(']');
+        readNames(json, row);
+        json.goOn(']');
+        row.reasons = readReasons(json);
+        json.goOn(']');
+    }
+
+    private static void readNames(Json json, Row row) {
+        json.enter('[', ']');
+        String delivery = json.string();
+        json.goOn(']');
+        String recipient = json.string();
+        json.goOn(']');
+        String provider = json.string();
+        json.goOn(']');
+        String foreign = json.string();
+        json.goOn(']');
+        row.deliveryId = claim(json, delivery);
+        row.recipient = claim(json, recipient);
+        row.provider = claim(json, provider);
+        row.providerMessageId = claim(json, foreign);
     }
 
     private static Claim claim(Json json, String value) {
@@ -673,7 +704,7 @@ final class RowJson {
     private static int readRejected(Json json) {
         int rejected = 0;
         for (boolean more = json.enter('[', ']'); more; more = json.goOn(']')) {
-            rejected |= 1 << Nodes.byName(json.string());
+            rejected |= 1 << (int) json.number();
         }
         return rejected;
     }
@@ -682,9 +713,9 @@ final class RowJson {
         List<Observation> observations = new ArrayList<>(6);
         for (boolean more = json.enter('[', ']'); more; more = json.goOn(']')) {
             json.enter('[', ']');
-            int node = Nodes.byName(json.string());
-            json.goOn(']');
             int attempt = (int) json.number();
+            json.goOn(']');
+            int node = (int) json.number();
             json.goOn(']');
             long first = json.number();
             json.goOn(']');
@@ -698,7 +729,7 @@ final class RowJson {
         List<NodeReason> reasons = null;
         for (boolean more = json.enter('[', ']'); more; more = json.goOn(']')) {
             json.enter('[', ']');
-            int node = Nodes.byName(json.string());
+            int node = (int) json.number();
             json.goOn(']');
             long time = json.number();
             json.goOn(']');
@@ -790,7 +821,7 @@ final class RowBinary {
     }
 }
 
-/** One partition's absolute counts for one delivery. */
+/** One partition's absolute counts for one delivery, by status only; the other fields of counts.json are optional. */
 final class CountsJson {
     static byte[] write(Out out, String delivery, int partition, int[] counts) {
         int sum = 0;

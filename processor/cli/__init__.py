@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from processor.cli import check, inspect, offline, publish, reasons, run
+from processor.cli import check, deliveries, inspect, offline, publish, reasons, run
 from processor.cli.common import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE
 from processor.settings import SettingsError
 
@@ -21,7 +21,7 @@ def cli() -> None:
     """Tell for every message and delivery which status is true now, why, and since when."""
 
 
-for part in (run, publish, inspect, check, offline, reasons):
+for part in (run, publish, inspect, deliveries, check, offline, reasons):
     for command in part.COMMANDS:
         cli.add_command(command)
 

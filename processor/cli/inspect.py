@@ -1,4 +1,4 @@
-"""Commands that read what was committed: `message`, `delivery`, `export`."""
+"""Commands that read what was committed: `message`, `export`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import orjson
 from processor.cli.common import (
     EXIT_NOT_FOUND,
     Failure,
-    echo_json,
     echo_table,
     json_option,
     progress,
     run_async,
     settings_from_environment,
 )
-from processor.codec import RowRecord, decode_counts, decode_row_record, encode_folded, to_row
+from processor.codec import RowRecord, decode_counts, decode_row_record, encode_folded
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Status
+from processor.domain.transitions import NODE_NAMES
 from processor.engine.admin import count_partitions
 from processor.engine.streams import read_to_end
 from processor.partitioner import partition_of
@@ -72,10 +72,10 @@ def _tell_message(record: RowRecord) -> None:
     for name, fact in facts.items():
         if fact:
             click.echo(f"  {name:10}{fact}")
-    ordered = sorted(record.observations, key=lambda seen: (seen[1], seen[2]))
+    ordered = sorted(record.memory.observations, key=lambda at: (at.attempt, at.first))
     echo_table(
         ("reported", "attempt", "first", "last"),
-        [(node, attempt, to_rfc3339(first), to_rfc3339(last)) for node, attempt, first, last in ordered],
+        [(NODE_NAMES[at.node], at.attempt, to_rfc3339(at.first), to_rfc3339(at.last)) for at in ordered],
     )
 
 
@@ -85,42 +85,6 @@ def _told_reason(record: RowRecord) -> str:
         return ""
     kinds = [kind.value for kind in (reason.permanence, reason.category) if kind is not None]
     return " ".join([*kinds, *filter(None, (reason.code, reason.provider_code, reason.text))])
-
-
-@click.command()
-@click.argument("delivery_id")
-@json_option
-def delivery(delivery_id: str, as_json: bool) -> None:
-    """Count one delivery's messages by status."""
-    settings = settings_from_environment()
-    totals = run_async(settings, lambda: _delivery_totals(settings))
-    if delivery_id not in totals:
-        raise Failure(f"delivery {delivery_id!r} is not known", EXIT_NOT_FOUND)
-    counts = totals[delivery_id]
-    if as_json:
-        echo_json(_delivery_line(delivery_id, counts))
-    else:
-        shown = [(DEFINITIONS[status].english, counts[status]) for status in Status if counts[status]]
-        echo_table(("status", "messages"), [*shown, ("all", sum(counts.values()))], title=delivery_id)
-
-
-async def _delivery_totals(settings: Settings) -> dict[str, dict[Status, int]]:
-    """Sum the last counts of every partition, by delivery."""
-    latest: dict[bytes | None, bytes] = {}
-    async for record in read_to_end(settings, settings.topic_prefix + COUNTS.name):
-        if record.value is not None:
-            latest[record.key] = record.value
-    totals: dict[str, dict[Status, int]] = defaultdict(lambda: dict.fromkeys(Status, 0))
-    for value in latest.values():
-        counts = decode_counts(value)
-        for status, number in counts.statuses.items():
-            totals[counts.delivery_id][status] += number
-    return totals
-
-
-def _delivery_line(delivery_id: str, counts: dict[Status, int]) -> dict[str, Any]:
-    statuses = {status.value: number for status, number in counts.items()}
-    return {"delivery_id": delivery_id, "messages": sum(counts.values()), "statuses": statuses}
 
 
 @click.command()
@@ -155,7 +119,7 @@ async def _row_lines(settings: Settings) -> AsyncIterator[bytes]:
                 latest[record.key] = record.value
         for key in sorted(latest):
             row = decode_row_record(latest[key])
-            yield encode_folded(row.message_id, to_row(row))
+            yield encode_folded(row.message_id, row.memory)
 
 
 async def _delivery_lines(settings: Settings) -> AsyncIterator[bytes]:
@@ -164,4 +128,23 @@ async def _delivery_lines(settings: Settings) -> AsyncIterator[bytes]:
         yield orjson.dumps(_delivery_line(delivery_id, totals[delivery_id]))
 
 
-COMMANDS: Iterable[click.Command] = (message, delivery, export)
+async def _delivery_totals(settings: Settings) -> dict[str, dict[Status, int]]:
+    """Sum the last counts of every partition, by delivery."""
+    latest: dict[bytes | None, bytes] = {}
+    async for record in read_to_end(settings, settings.topic_prefix + COUNTS.name):
+        if record.value is not None:
+            latest[record.key] = record.value
+    totals: dict[str, dict[Status, int]] = defaultdict(lambda: dict.fromkeys(Status, 0))
+    for value in latest.values():
+        counts = decode_counts(value)
+        for status, number in counts.statuses.items():
+            totals[counts.delivery_id][status] += number
+    return totals
+
+
+def _delivery_line(delivery_id: str, counts: dict[Status, int]) -> dict[str, Any]:
+    statuses = {status.value: number for status, number in counts.items()}
+    return {"delivery_id": delivery_id, "messages": sum(counts.values()), "statuses": statuses}
+
+
+COMMANDS: Iterable[click.Command] = (message, export)

@@ -18,12 +18,15 @@ from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
 from processor.settings import Settings
 from processor.simulate import Record, traffic
-from processor.topics import MTA, SMS
+from processor.topics import CONTROL, EVENTS, MTA, SMS
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: The raw topic of each channel.
 _RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
+
+#: What a simulation calls each topic.
+_TOPICS = {"mta": MTA, "sms": SMS, "control": CONTROL, "events": EVENTS}
 
 
 @click.command()
@@ -143,7 +146,10 @@ async def paced(
         start = now - timedelta(seconds=messages / rate) - timedelta(days=3) / speed
     # Runs that share a Kafka must not share message ids, which begin with their delivery's number.
     first_delivery = 1042 if seed is not None else 1042 + int(time.time()) % 1_000_000 * 10
-    for record in traffic(chosen, start, messages=messages, rate=rate, speed=speed, first_delivery=first_delivery):
+    run = traffic(
+        chosen, start, messages=messages, rate=rate, speed=speed, first_delivery=first_delivery, controls=True
+    )
+    for record in run:
         wait = (record.due - datetime.now(timezone.utc)).total_seconds()
         if wait > 0 and not fast:
             await asyncio.sleep(wait)
@@ -152,7 +158,7 @@ async def paced(
 
 def outgoing(settings: Settings, record: Record) -> Outgoing:
     """Give the record to publish for a simulated one."""
-    topic = settings.topic_prefix + {"mta": MTA, "sms": SMS}[record.topic].name
+    topic = settings.topic_prefix + _TOPICS[record.topic].name
     return Outgoing(topic, record.value, record.key, record.headers)
 
 

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -22,7 +23,10 @@ from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings, load
 from processor.stages import STAGE_NAMES, stages
-from processor.web.server import Server
+from processor.views.board import Board
+from processor.views.deliveries import Deliveries
+from processor.web.server import Server, advertised_url
+from processor.web.site import Site
 
 log = get_logger(__name__)
 
@@ -48,13 +52,15 @@ async def run_worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics(STAGE_NAMES)
-    processor = Worker(settings, stages(settings, metrics), metrics)
-    server = Server(settings, metrics, processor)
+    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
+    processor = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
+    server = Server(settings, metrics, processor, [Site(settings, metrics, processor, board, deliveries)])
     try:
         address = await server.start()
     except OSError as error:
         raise Failure(f"DELIVERY_HTTP_HOST, DELIVERY_HTTP_PORT: cannot serve: {error.strerror}") from None
-    log.info("worker_started", http=address, brokers=settings.brokers, app_id=settings.app_id)
+    processor.url = advertised_url(settings, address)
+    log.info("worker_started", http=address, url=processor.url, brokers=settings.brokers, app_id=settings.app_id)
     _calm_garbage_collector()
     try:
         await processor.run(stop)

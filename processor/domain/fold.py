@@ -16,7 +16,7 @@ import msgspec
 from processor.domain.event import Event
 from processor.domain.moment import to_microseconds
 from processor.domain.reason import TEXT_MAX, Reason
-from processor.domain.row import Claim, NodeReason, Observation, Row
+from processor.domain.row import Names, NodeReason, Observation, Row
 from processor.domain.status import Channel
 from processor.domain.transitions import REOPENING, TRANSITIONS, Node
 
@@ -77,6 +77,23 @@ def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int)
     return walk
 
 
+def _verdicts(channel: Channel) -> tuple[tuple[Verdict, ...], ...]:
+    """Say what a step from each node to each other does, by their ranks; new attempts are not looked at."""
+
+    def verdict(current: Node, candidate: Node) -> Verdict:
+        table = TRANSITIONS[channel]
+        if candidate in table.get(current, ()):
+            return Verdict.APPLIED
+        is_refused = candidate is not current and contradicts(channel, current, candidate)
+        return Verdict.REJECTED if is_refused else Verdict.LATE
+
+    return tuple(tuple(verdict(current, candidate) for candidate in Node) for current in Node)
+
+
+#: The tables of transitions.py, laid out for one look-up a step.
+_STEPS: dict[Channel, tuple[tuple[Verdict, ...], ...]] = {channel: _verdicts(channel) for channel in Channel}
+
+
 def resolve(channel: Channel, observations: Iterable[Observation], until: Point | None = None) -> Walk | None:
     """Walk all that was observed, from the start.
 
@@ -135,14 +152,19 @@ def _is_next(observations: tuple[Observation, ...], attempt: int, time: int, nod
 
 def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
     """Join an event that comes after all others: the usual case, and the same result as the full walk."""
-    before = Walk(row.node, row.since, row.attempt, row.rejected)
-    walk = step(row.channel, before, node, time, event.attempt)
-    seen = Observation(event.attempt, node, time, time)
-    joined = _join(row, event, node, time, row.channel, walk, _insert(row.observations, seen))
-    if walk.node is not row.node:
-        return joined, Verdict.APPLIED
-    refused = node is not row.node and contradicts(row.channel, row.node, node)
-    return joined, Verdict.REJECTED if refused else Verdict.LATE
+    current, attempt, rejected = row.node, event.attempt, row.rejected
+    verdict = _STEPS[row.channel][current][node]
+    if current is Node.FAILED_GAVE_UP and may_move(row.channel, current, row.attempt, node, attempt):
+        verdict = Verdict.APPLIED
+    elif verdict is Verdict.REJECTED and node not in rejected:
+        rejected = tuple(sorted((*rejected, node)))
+    seen = Observation(attempt, node, time, time)
+    observations = _insert(row.observations, seen)
+    names = _name_what_is_missing(row.names, event, time)
+    reasons = row.reasons if event.reason is None else _join_reason(row.reasons, event, node, time)
+    if verdict is Verdict.APPLIED:
+        return Row(row.channel, node, time, attempt, rejected, observations, names, reasons), verdict
+    return Row(row.channel, current, row.since, row.attempt, rejected, observations, names, reasons), verdict
 
 
 def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
@@ -151,13 +173,16 @@ def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, V
     observations = _observe(row.observations, point)
     channel = _join_channel(row, event, time)
     if observations is row.observations and channel is row.channel:
-        return _with_claims(row, event, node, time)
+        return _with_names(row, event, node, time)
     walk = resolve(channel, observations) or Walk(row.node, row.since, row.attempt, row.rejected)
     joined = _join(row, event, node, time, channel, walk, observations)
     if walk.node is not row.node:
         newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
         return joined, Verdict.APPLIED if newest else Verdict.CORRECTED
     return joined, Verdict.REJECTED if _is_refused(channel, observations, point) else Verdict.LATE
+
+
+_NAMELESS = Names()
 
 
 def _first_row(event: Event, node: Node, time: int) -> Row:
@@ -168,15 +193,12 @@ def _first_row(event: Event, node: Node, time: int) -> Row:
         event.attempt,
         (),
         (Observation(event.attempt, node, time, time),),
-        _join_claim(None, event.delivery_id, time),
-        _join_claim(None, event.recipient, time),
-        _join_claim(None, event.provider, time),
-        _join_claim(None, event.provider_message_id, time),
-        _join_reason((), event, node, time),
+        _name_what_is_missing(_NAMELESS, event, time),
+        () if event.reason is None else _join_reason((), event, node, time),
     )
 
 
-def _with_claims(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+def _with_names(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
     """Join an event whose observation is known already: it may still name a delivery, a recipient or a reason."""
     walk = Walk(row.node, row.since, row.attempt, row.rejected)
     joined = _join(row, event, node, time, row.channel, walk, row.observations)
@@ -199,10 +221,7 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
         walk.attempt,
         walk.rejected,
         observations,
-        _join_claim(row.delivery_id, event.delivery_id, time),
-        _join_claim(row.recipient, event.recipient, time),
-        _join_claim(row.provider, event.provider, time),
-        _join_claim(row.provider_message_id, event.provider_message_id, time),
+        _join_names(row.names, event, time),
         _join_reason(row.reasons, event, node, time) if event.reason is not None else row.reasons,
     )
 
@@ -246,12 +265,53 @@ def _join_channel(row: Row, event: Event, time: int) -> Channel:
     return min((first, row.channel), (time, event.channel))[1]
 
 
-def _join_claim(claim: Claim | None, value: str | None, time: int) -> Claim | None:
-    if claim is None:
-        return Claim(time, value) if value else None
-    if claim.time < time or not value or (claim.time, claim.value) <= (time, value):
-        return claim
-    return Claim(time, value)
+def _name_what_is_missing(names: Names, event: Event, time: int) -> Names:
+    """Join the names of an event that comes after all others: what was named before stays."""
+    delivery_id, recipient = names.delivery_id or event.delivery_id, names.recipient or event.recipient
+    provider = names.provider or event.provider
+    provider_message_id = names.provider_message_id or event.provider_message_id
+    if (
+        delivery_id is names.delivery_id
+        and recipient is names.recipient
+        and provider is names.provider
+        and provider_message_id is names.provider_message_id
+    ):
+        return names
+    return Names(
+        delivery_id or None,
+        recipient or None,
+        provider or None,
+        provider_message_id or None,
+        names.delivery_id_at if names.delivery_id or not delivery_id else time,
+        names.recipient_at if names.recipient or not recipient else time,
+        names.provider_at if names.provider or not provider else time,
+        names.provider_message_id_at if names.provider_message_id or not provider_message_id else time,
+    )
+
+
+def _join_names(names: Names, event: Event, time: int) -> Names:
+    delivery_id, delivery_id_at = _join_name(names.delivery_id, names.delivery_id_at, event.delivery_id, time)
+    recipient, recipient_at = _join_name(names.recipient, names.recipient_at, event.recipient, time)
+    provider, provider_at = _join_name(names.provider, names.provider_at, event.provider, time)
+    provider_message_id, provider_message_id_at = _join_name(
+        names.provider_message_id, names.provider_message_id_at, event.provider_message_id, time
+    )
+    return Names(
+        delivery_id,
+        recipient,
+        provider,
+        provider_message_id,
+        delivery_id_at,
+        recipient_at,
+        provider_at,
+        provider_message_id_at,
+    )
+
+
+def _join_name(known: str | None, known_at: int | None, named: str | None, time: int) -> tuple[str | None, int | None]:
+    if not named or (known is not None and known_at is not None and (known_at, known) <= (time, named)):
+        return known, known_at
+    return named, time
 
 
 def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time: int) -> tuple[NodeReason, ...]:

@@ -22,11 +22,18 @@ class Observation(msgspec.Struct, array_like=True, frozen=True, gc=False):
     last: int
 
 
-class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A value that events may name: the one named first wins, the smallest value where the times are equal."""
+class Names(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What events named, and the event time at which each was: the first wins, the smallest value on a tie of times."""
 
-    time: int
-    value: str
+    delivery_id: str | None = None
+    recipient: str | None = None
+    provider: str | None = None
+    provider_message_id: str | None = None
+    #: Microseconds; None where nothing was named.
+    delivery_id_at: int | None = None
+    recipient_at: int | None = None
+    provider_at: int | None = None
+    provider_message_id_at: int | None = None
 
 
 class NodeReason(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -53,10 +60,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     rejected: tuple[Node, ...]
     #: In order of (attempt, node).
     observations: tuple[Observation, ...]
-    delivery_id: Claim | None = None
-    recipient: Claim | None = None
-    provider: Claim | None = None
-    provider_message_id: Claim | None = None
+    names: Names
     #: In order of node.
     reasons: tuple[NodeReason, ...] = ()
 
@@ -73,7 +77,22 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @property
     def delivery(self) -> str:
         """The delivery that this message is counted under; empty until an event names one."""
-        return self.delivery_id.value if self.delivery_id is not None else ""
+        return self.names.delivery_id or ""
+
+    @property
+    def recipient_name(self) -> str | None:
+        """Who the message is for, where an event named them."""
+        return self.names.recipient
+
+    @property
+    def provider_name(self) -> str | None:
+        """Who reports on the message, where an event named them."""
+        return self.names.provider
+
+    @property
+    def provider_message(self) -> str | None:
+        """The provider's own id of the message, where an event named it."""
+        return self.names.provider_message_id
 
     @property
     def reason(self) -> Reason | None:

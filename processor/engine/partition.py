@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import Protocol, TypeVar
 
@@ -27,6 +27,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.chunks import Chunk
+from processor.engine.records import fill_batch
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work, Written
 from processor.logs import get_logger
 from processor.metrics import Metrics
@@ -47,8 +48,6 @@ _IDLE_COMMIT_SECONDS = 1.0
 
 
 Answer = TypeVar("Answer")
-
-_NO_HEADERS: list[tuple[str, bytes]] = []
 
 
 class State(str, Enum):
@@ -92,10 +91,13 @@ class Host(Protocol):
 class Partition:
     """One input partition of a stage, owned by this worker until it is closed."""
 
-    def __init__(self, stage: Stage, tp: TopicPartition, changelog: TopicPartition | None, host: Host) -> None:
+    def __init__(self, stage: Stage, tp: TopicPartition, host: Host) -> None:
         self.stage = stage
         self.tp = tp
-        self.changelog = changelog
+        prefix = host.settings.topic_prefix
+        #: Where this partition's state is kept, and what was derived of it.
+        self.changelog = TopicPartition(prefix + stage.changelog.name, tp.partition) if stage.changelog else None
+        self.ledger = TopicPartition(prefix + stage.ledger.name, tp.partition) if stage.ledger else None
         self.state = State.RECOVERING
         self.work: Work | None = None
         #: The next offset to commit, and the next that a chunk must start at.
@@ -234,9 +236,7 @@ class Partition:
         self.work = parked or self.stage.start(
             Partitioning(self.tp.topic, self.tp.partition, host.partition_counts, host.cluster)
         )
-        if self.changelog is not None:
-            await self._recover(self.changelog, self.work)
-        self.work.restored()
+        await self._recover(self.work)
         self.committed = self.arrived = await self._first_offset()
         await self._host.seek(self.tp, self.arrived)
         self.last_commit = time.monotonic()
@@ -270,42 +270,64 @@ class Partition:
             )
         return max(committed, oldest)
 
-    async def _recover(self, changelog: TopicPartition, work: Work) -> None:
-        """Read the changelog from where the work stands to its end.
+    async def _recover(self, work: Work) -> None:
+        """Read changelog and ledger from where the work stands to their ends.
 
-        The end is asked for after the fencing, so nobody writes behind it. `position` steps over markers.
+        The ends are asked for after the fencing, so nobody writes behind them.
         """
-        begin, end = await self._within(self._host.bounds(changelog))
-        if work.position > end:
-            work.forget()
-        position = max(work.position, begin)
-        self.recovered, self.to_recover = 0, end - position
+        if self.changelog is not None:
+            bounds = await self._within(self._host.bounds(self.changelog))
+            ledger_bounds = (0, 0) if self.ledger is None else await self._within(self._host.bounds(self.ledger))
+            if work.position > bounds[1] or work.ledger_position > ledger_bounds[1]:
+                work.forget()
+            start = max(work.position, bounds[0])
+            self.recovered, self.to_recover = 0, bounds[1] - start
+            await self._read(self.changelog, start, bounds[1], work.restore)
+            if self.ledger is not None:
+                start = max(work.ledger_position, ledger_bounds[0])
+                await self._read(self.ledger, start, ledger_bounds[1], work.restore_ledger)
+        if self.state is not State.CLOSING:
+            work.restored()
+
+    async def _read(
+        self, tp: TopicPartition, position: int, end: int, restore: Callable[[Sequence[Record], int], None]
+    ) -> None:
+        """Hand over what a partition holds between two offsets; `position` steps over markers."""
         if position >= end:
             return
         reader = clients.reader(self._settings)
         await self._within(reader.start())
         try:
-            reader.assign([changelog])
-            reader.seek(changelog, position)
+            reader.assign([tp])
+            reader.seek(tp, position)
             while self.state is not State.CLOSING and position < end:
                 fetched = await self._within(reader.getmany(timeout_ms=200))
-                position = await self._within(reader.position(changelog))
-                work.restore(fetched.get(changelog, ()), position)
-                self.recovered = self.to_recover - max(0, end - position)
+                position = await self._within(reader.position(tp))
+                restore(fetched.get(tp, ()), position)
+                if tp == self.changelog:
+                    self.recovered = self.to_recover - max(0, end - position)
                 await asyncio.sleep(0)
         finally:
             await reader.stop()
 
     async def _fold_chunks(self, producer: AIOKafkaProducer) -> None:
+        work = self._working
         while self.state is State.RUNNING:
-            if not self._queue:
+            work.look_around(is_behind=bool(self._queue))
+            if not self._queue and not work.is_due:
                 await self._pause(_IDLE_COMMIT_SECONDS)
                 await self._look_for_loss()
                 continue
             records, end = self._take()
-            if not records and not await self._stays_idle():
+            if not records and not work.is_due and not await self._stays_idle():
                 continue
             await self._commit(producer, records, end)
+
+    @property
+    def _working(self) -> Work:
+        if self.work is None:
+            raise RuntimeError("a partition that runs has its work")
+        return self.work
 
     async def _look_for_loss(self) -> None:
         """Read again what was fetched and never came, while nothing else comes.
@@ -343,55 +365,50 @@ class Partition:
 
     async def _commit(self, producer: AIOKafkaProducer, records: Sequence[Record], end: int) -> None:
         """Turn records into one transaction, and make it true."""
-        work = self.work
-        if work is None:
-            raise RuntimeError("a partition that runs has its work")
+        work = self._working
         started = time.perf_counter()
         outbox = Outbox()
-        if records:
+        if records or work.is_due:
             work.process(records, outbox)
         written = await self._within(self._transact(producer, outbox, end))
         self.committed = end
         self.last_commit = time.monotonic()
-        work.committed(written)
+        work.committed(_position_in(written, self.changelog))
+        work.ledger_position = max(work.ledger_position, _position_in(written, self.ledger))
         if records:
             metrics = self._host.metrics
             metrics.commit_seconds.labels(self.stage.name).observe(time.perf_counter() - started)
             metrics.chunk_records.labels(self.stage.name).observe(len(records))
 
-    async def _transact(self, producer: AIOKafkaProducer, outbox: Outbox, end: int) -> int:
-        """Write the outbox and the offset in one transaction.
-
-        Returns:
-            The changelog position after what was written there; 0 when nothing was.
-        """
+    async def _transact(self, producer: AIOKafkaProducer, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
+        """Write the outbox and the offset in one transaction; give the position after what was written, by place."""
         await producer.begin_transaction()
-        sends = [self._send(producer, tp, records) for tp, records in outbox.records.items()]
+        sends = [self._send(producer, tp, records) for tp, records in outbox.records.items() if records]
         # All partitions join the transaction in one request, and the offsets only after the records are in: a broker
         # (KIP-890) turns away records whose transaction changes at the same moment, and that costs a retry.
-        written = dict(zip(outbox.records, await _all(sends), strict=True))
+        places = [tp for tp, records in outbox.records.items() if records]
+        written = dict(zip(places, await _all(sends), strict=True))
         offsets = {self.tp: OffsetAndMetadata(end, "")}
         await producer.send_offsets_to_transaction(offsets, self._settings.app_id)
         await producer.commit_transaction()
-        return 0 if self.changelog is None else written.get((self.changelog.topic, self.changelog.partition), 0)
+        return written
 
     async def _send(self, producer: AIOKafkaProducer, tp: tuple[str, int], records: Sequence[Written]) -> int:
         """Send records in as few batches as they fit into; give the offset after the last."""
         topic, partition = tp
-        sent = []
-        batch = producer.create_batch()
-        for timestamp, key, value, headers in records:
-            # aiokafka's C code takes a list only.
-            listed = list(headers) if headers else _NO_HEADERS
-            if batch.append(timestamp=timestamp, key=key, value=value, headers=listed) is None:
-                sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
-                batch = producer.create_batch()
-                batch.append(timestamp=timestamp, key=key, value=value, headers=listed)
-        sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
+        sent, done = [], 0
+        while done < len(records):
+            batch, done = fill_batch(producer, records, done)
+            sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
         after = 0
         for future, count in sent:
             after = (await future).offset + count
         return after
+
+
+def _position_in(written: Mapping[tuple[str, int], int], tp: TopicPartition | None) -> int:
+    """Give the position after what was written to a partition; 0 when nothing was."""
+    return 0 if tp is None else written.get((tp.topic, tp.partition), 0)
 
 
 def _is_passing(error: BaseException) -> bool:

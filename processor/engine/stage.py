@@ -11,10 +11,8 @@ from processor.topics import Topic
 
 
 class Record(Protocol):
-    """One record as it was read."""
+    """One record as it was read; of which partition, its reader knows."""
 
-    topic: str
-    partition: int
     offset: int
     #: Milliseconds since the epoch.
     timestamp: int
@@ -32,6 +30,10 @@ class Outbox:
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, int], list[Written]] = defaultdict(list)
+
+    def to(self, topic: str, partition: int) -> list[Written]:
+        """Give the records for one partition, to append to."""
+        return self.records[topic, partition]
 
     def add(  # noqa: PLR0913, PLR0917 - the parts of a Kafka record
         self,
@@ -56,6 +58,9 @@ class Work(Protocol):
     #: Whether the state outlives the process: then it is closed with its partition, and else kept for its return.
     is_durable: bool
 
+    #: The ledger position that the state reflects.
+    ledger_position: int
+
     @property
     def position(self) -> int:
         """The changelog position that the state reflects."""
@@ -64,13 +69,30 @@ class Work(Protocol):
         """Take committed records of the changelog, up to a position; a null value is a tombstone."""
 
     def forget(self) -> None:
-        """Forget the state: the changelog does not reach its position, so it cannot be what came of it."""
+        """Forget the state: changelog or ledger do not reach its position, so it cannot be what came of them."""
+
+    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
+        """Take committed records of the ledger, up to a position; the last of each key counts."""
 
     def restored(self) -> None:
-        """Learn that the changelog has been read to its end."""
+        """Learn that the changelog and the ledger have been read to their ends."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to write although no record has come."""
+
+    def look_around(self, *, is_behind: bool) -> None:
+        """Use a moment between chunks for what need not be done at once, a few milliseconds of it.
+
+        Args:
+            is_behind: whether records wait.
+        """
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Turn a chunk into what is to be written. Must not raise for anything that a record may hold."""
+        """Turn a chunk (of no records, when something is due) into what is to be written.
+
+        Must not raise for anything that a record may hold.
+        """
 
     def committed(self, position: int) -> None:
         """Learn that all of the last chunk is true now: update the store, the views and the metrics.
@@ -107,5 +129,7 @@ class Stage(NamedTuple):
     inputs: tuple[Topic, ...]
     #: The compacted topic whose partition n holds the state of input partition n; None: the stage keeps none.
     changelog: Topic | None
+    #: The small compacted topic whose partition n holds what was derived of that state and is not worked out again.
+    ledger: Topic | None
     outputs: tuple[Topic, ...]
     start: Callable[[Partitioning], Work]

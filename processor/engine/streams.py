@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from processor.deadletter import Headers
 from processor.engine import clients
 from processor.engine.admin import count_partitions
-from processor.engine.stage import Record
+from processor.engine.records import Stored
 from processor.settings import Settings
 
 #: Records that may wait for the broker's answer before the writer waits too.
@@ -86,7 +86,7 @@ class Writer:
 
 async def read_to_end(
     settings: Settings, topic: str, partitions: Iterable[int] | None = None, *, newest: int | None = None
-) -> AsyncIterator[Record]:
+) -> AsyncIterator[Stored]:
     """Yield the committed records that a topic holds now, those of a partition in order; then end.
 
     Args:
@@ -115,7 +115,7 @@ async def read_to_end(
             for tp, records in fetched.items():
                 for record in records:
                     if record.offset < ends[tp]:
-                        yield record
+                        yield Stored.of(tp.topic, tp.partition, record)
             for tp in list(waiting):
                 if await reader.position(tp) >= ends[tp]:
                     waiting.discard(tp)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -26,6 +26,7 @@ from processor.engine.stage import Stage, Work
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES, Metrics
 from processor.settings import Settings
+from processor.topics import Topic
 
 log = get_logger(__name__)
 
@@ -56,8 +57,10 @@ class _App(faust.App):
 
     logger = FAUST_LOGGER
 
-    def __init__(self, settings: Settings, wanted: Any) -> None:
+    def __init__(self, settings: Settings, url: str, wanted: Any) -> None:
         self._ours, self._wanted = settings, wanted
+        # The group's other members learn it from what we join with: see members.py.
+        address = {"canonical_url": url} if url else {}
         super().__init__(
             settings.app_id,
             broker=[f"aiokafka://{broker}" for broker in settings.brokers.split(",")],
@@ -72,6 +75,7 @@ class _App(faust.App):
             broker_request_timeout=max(40.0, settings.session_timeout + 5),
             worker_redirect_stdouts=False,
             loop=asyncio.get_running_loop(),
+            **address,
         )
 
     def _new_transport(self) -> ChunkTransport:
@@ -96,6 +100,19 @@ class _Wanted:
         return partition is not None and partition.has_room()
 
 
+class Standing(NamedTuple):
+    """How one partition of a worker stands."""
+
+    stage: str
+    topic: str
+    partition: int
+    state: str
+    #: Records still to commit; None: the broker has not told yet.
+    lag: int | None
+    #: How much of the changelog has been read, from 0 to 1, while it recovers.
+    progress: float | None
+
+
 class Worker:
     """Runs stages on the partitions that the group gives it, until it is stopped or fails."""
 
@@ -106,6 +123,10 @@ class Worker:
         self.partitions: dict[TopicPartition, Partition] = {}
         self.partition_counts: dict[str, int] = {}
         self.cluster = ""
+        #: Where the other workers reach this one; set before `run`, which tells the group.
+        self.url = ""
+        #: Records still to commit, when the broker was last asked.
+        self._known_lags: dict[TopicPartition, int] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[Work | None]] = {}
         self._parked: dict[TopicPartition, Work] = {}
         self._stage_of = {settings.topic_prefix + topic.name: stage for stage in self.stages for topic in stage.inputs}
@@ -158,7 +179,7 @@ class Worker:
         self.cluster, self.partition_counts = await look_at_cluster(self.settings, self.stages)
         self._admin = await self._connected(clients.admin)
         self._reader = await self._connected(clients.reader)
-        app = self._app = _App(self.settings, _Wanted(self.partitions))
+        app = self._app = _App(self.settings, self.url, _Wanted(self.partitions))
         for stage in self.stages:
             self._add_agent(app, stage)
         app.on_partitions_revoked.connect(self._on_revoked)
@@ -232,10 +253,7 @@ class Worker:
 
     def _open(self, tp: TopicPartition) -> None:
         stage = self._stage_of[tp.topic]
-        changelog = None
-        if stage.changelog is not None:
-            changelog = TopicPartition(self.settings.topic_prefix + stage.changelog.name, tp.partition)
-        partition = self.partitions[tp] = Partition(stage, tp, changelog, self)
+        partition = self.partitions[tp] = Partition(stage, tp, self)
         task = self._tasks[tp] = asyncio.ensure_future(partition.run(self._parked.pop(tp, None)))
         task.add_done_callback(self._on_task_done)
 
@@ -300,6 +318,25 @@ class Worker:
         consumer: ChunkConsumer = self._app.consumer
         return consumer
 
+    # What is asked of its partitions
+
+    def running_work(self, topic: Topic, number: int) -> Work | None:
+        """Give the work of an input partition, when it is ours and has recovered."""
+        partition = self.partitions.get(TopicPartition(self.settings.topic_prefix + topic.name, number))
+        return partition.work if partition is not None and partition.state is State.RUNNING else None
+
+    def inputs(self) -> Iterator[tuple[str, str]]:
+        """Give stage and full name of every topic that the stages read."""
+        for topic, stage in self._stage_of.items():
+            yield stage.name, topic
+
+    def standings(self) -> Iterator[Standing]:
+        """Tell of every partition of this worker how it stands."""
+        for tp, partition in self.partitions.items():
+            state, lag = partition.state, self._known_lags.get(tp)
+            progress = partition.recovered / (partition.to_recover or 1) if state is State.RECOVERING else None
+            yield Standing(partition.stage.name, tp.topic, tp.partition, state.value, lag, progress)
+
     # Health
 
     @property
@@ -362,7 +399,7 @@ class Worker:
 
     async def _watch_lag(self) -> None:
         """Export the lag; end the worker when there is some and nothing has been committed for too long."""
-        lags = await self._lags()
+        lags = self._known_lags = await self._lags()
         now = time.monotonic()
         self.metrics.lag.clear()
         for tp, lag in lags.items():

@@ -4,6 +4,7 @@ Pure: no Kafka, no clock of its own. The caller decides when `start` is and whet
 """
 
 from processor.simulate.canonical import canonical_events
+from processor.simulate.controls import waiting_deliveries
 from processor.simulate.disorder import NONE, Disorder, Record
 from processor.simulate.lives import Campaign, Provider
 from processor.simulate.traffic import PROVIDERS, campaigns, traffic
@@ -18,4 +19,5 @@ __all__ = [
     "campaigns",
     "canonical_events",
     "traffic",
+    "waiting_deliveries",
 ]

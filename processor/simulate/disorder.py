@@ -67,7 +67,7 @@ class Record(NamedTuple):
 
     #: When it is published. Records come in this order.
     due: datetime
-    topic: Topic
+    topic: Topic | Literal["control", "events"]
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from heapq import heappop, heappush
-from itertools import count, islice
+from itertools import chain, count, islice
 from random import Random
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from processor.simulate.aws_eum_sms import AWS_EUM_SMS
 from processor.simulate.aws_sns_sms import AWS_SNS_SMS
 from processor.simulate.bandwidth import BANDWIDTH
 from processor.simulate.brevo import BREVO
+from processor.simulate.controls import Controls
 from processor.simulate.disorder import USUAL, Disorder, Kind, Origin, Record, delay, extras, further_reports
 from processor.simulate.firetext import FIRETEXT
 from processor.simulate.infobip import INFOBIP
@@ -130,6 +131,7 @@ def traffic(  # noqa: PLR0913 - what a run is made of
     planned: tuple[int, int] = (200, 2000),
     providers: tuple[Provider, ...] = PROVIDERS,
     first_delivery: int = 1042,
+    controls: bool = False,
 ) -> Iterator[Record]:
     """Give records in the order of their `due`, from `start` on.
 
@@ -147,15 +149,19 @@ def traffic(  # noqa: PLR0913 - what a run is made of
         providers: who sends.
         first_delivery: the number in the first delivery's id. Message ids begin with that of their delivery, so runs
             that share a Kafka must not share these numbers.
+        controls: whether campaigns are told of, too, with control records among the raw ones, which stay the same.
     """
     run = _Run(Random(~seed), start.astimezone(timezone.utc), rate, speed, disorder)  # noqa: S311 - see above
     born = campaigns(seed, planned=planned, providers=providers, first_delivery=first_delivery)
+    # Their own chance, so that raw records are the same with and without them.
+    told = Controls(Random(f"{seed} controls"), speed, disorder) if controls else None  # noqa: S311 - see above
     waiting: list[tuple[datetime, int, Record]] = []
     ordinal = 0
     for provider, message in islice(_messages(run, providers, born), messages):
         while waiting and waiting[0][0] <= message.created:
             yield heappop(waiting)[2]
-        for record in _records(run, provider, message):
+        about = told.hand_over(provider, message) if told is not None else ()
+        for record in chain(about, _records(run, provider, message)):
             # The ordinal keeps the order of equal times, and keeps records from being compared.
             heappush(waiting, (record.due, ordinal, record))
             ordinal += 1

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from processor.engine.stage import Stage
 from processor.metrics import Metrics
 from processor.providers import ADAPTERS
 from processor.settings import Settings, SettingsError
-from processor.stages import fold, normalise
+from processor.stages import control, fold, normalise
 from processor.topics import MTA, SMS
+from processor.views.board import Board
 
 #: The names of all stages, in the direction that data flows.
-STAGE_NAMES = ("normalise", "fold")
+STAGE_NAMES = ("normalise", "control", "fold")
 
 
-def stages(settings: Settings, metrics: Metrics) -> tuple[Stage, ...]:
+def stages(
+    settings: Settings,
+    metrics: Metrics,
+    board: Board | None = None,
+    starts: Callable[[], Mapping[str, int]] = dict,
+) -> tuple[Stage, ...]:
     """Give the stages of a worker, in the direction that data flows.
+
+    Args:
+        settings: those of the worker.
+        metrics: those of the worker.
+        board: where what is wrong now is shown; None: on one that nobody reads.
+        starts: gives when deliveries are to start, in microseconds, of those that have a date.
 
     Raises:
         SettingsError: the settings name a provider or a topic that there is not.
@@ -22,7 +36,12 @@ def stages(settings: Settings, metrics: Metrics) -> tuple[Stage, ...]:
     problems = setting_problems(settings)
     if problems:
         raise SettingsError(problems)
-    return normalise.stage(settings, metrics), fold.stage(settings, metrics)
+    board = board or Board(metrics)
+    return (
+        normalise.stage(settings, metrics, board),
+        control.stage(settings, metrics, board),
+        fold.stage(settings, metrics, board, starts),
+    )
 
 
 def setting_problems(settings: Settings) -> list[str]:

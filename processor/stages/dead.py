@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from processor.deadletter import DeadReason, Origin, RefusedError, headers_of
-from processor.engine.stage import Outbox, Record
+from processor.engine.stage import Outbox, Partitioning, Record
 from processor.logs import get_logger
 from processor.metrics import Metrics, count, provider_label
+from processor.views.board import Board
 
 log = get_logger(__name__)
 
@@ -15,9 +16,12 @@ log = get_logger(__name__)
 class DeadLetters:
     """Puts records aside for one partition."""
 
-    def __init__(self, topic: str, partitions: int, metrics: Metrics) -> None:
-        self._topic, self._partitions, self._metrics = topic, partitions, metrics
+    def __init__(self, topic: str, read: Partitioning, metrics: Metrics, board: Board) -> None:
+        self._topic, self._read, self._metrics, self._board = topic, read, metrics, board
+        self._partitions = read.counts[topic]
         self._counts: Counter[tuple[str, ...]] = Counter()
+        #: Of each reason: how many, and the last one's place, timestamp and detail.
+        self._newest: dict[DeadReason, tuple[int, Origin, int, str]] = {}
 
     def add(
         self,
@@ -41,16 +45,18 @@ class DeadLetters:
             reason, detail, fault = error.reason, error.detail, None
         else:
             reason, detail, fault = DeadReason.INTERNAL_ERROR, repr(error), error
-        origin = Origin(record.topic, record.partition, record.offset)
+        origin = Origin(self._read.topic, self._read.number, record.offset)
         outbox.add(
             self._topic,
-            record.partition % self._partitions,
+            self._read.number % self._partitions,
             record.timestamp,
             record.key,
             record.value if value is None else value,
             headers_of(tuple(record.headers), origin, reason, detail, fault),
         )
         self._counts[reason.value, provider_label(provider)] += 1
+        number, *_ = self._newest.get(reason, (0,))
+        self._newest[reason] = number + 1, origin, record.timestamp, detail
 
     def committed(self) -> None:
         """Count what was put aside, and say so in one line a chunk and reason."""
@@ -59,4 +65,7 @@ class DeadLetters:
         count(self._metrics.dead_letters, self._counts)
         for (reason, provider), number in self._counts.items():
             log.warning("dead_letters", reason=reason, provider=provider, records=number, topic=self._topic)
+        for why, newest in self._newest.items():
+            self._board.see_dead(why, *newest)
         self._counts.clear()
+        self._newest.clear()

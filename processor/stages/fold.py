@@ -7,80 +7,147 @@ record. Counts are absolute numbers of this partition, so they may be written ag
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import NoReturn
 
 from processor.codec import (
+    decode_counts,
     decode_event,
-    decode_row_record,
+    decode_row,
     encode_counts,
     encode_rejected,
     encode_row,
     pack_row,
-    to_row,
+    to_counts,
     unpack_row,
 )
+from processor.control import decode_marker, is_marker
 from processor.deadletter import DeadReason, RefusedError
-from processor.domain.counts import STATUS_INDEX, Counts
+from processor.domain.counts import STATUS_INDEX, Counts, Place, place_of
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
-from processor.domain.reason import Category
+from processor.domain.moment import to_datetime, to_rfc3339
 from processor.domain.row import Row
-from processor.domain.status import Channel
-from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, Node
+from processor.domain.status import Status
+from processor.domain.transitions import TRANSITIONS, Node
+from processor.domain.waiting import may_expire
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
-from processor.metrics import NEW, REROUTED, Metrics, count, known_statuses, provider_label
+from processor.logs import get_logger
+from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
-from processor.stages.ledger import ledger_of, load_counts
+from processor.stages.facts import Facts
+from processor.stages.watch import Pace, Watch
 from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
+from processor.views.board import Board
+
+log = get_logger(__name__)
 
 
-def stage(settings: Settings, metrics: Metrics) -> Stage:
-    """Declare the stage."""
+def stage(settings: Settings, metrics: Metrics, board: Board, starts: Callable[[], Mapping[str, int]]) -> Stage:
+    """Declare the stage.
+
+    Args:
+        settings: those of the worker.
+        metrics: those of the worker.
+        board: where what is wrong now is shown.
+        starts: gives when deliveries are to start, in microseconds, of those that have a date.
+    """
+    pace = Pace()
 
     def start(partitioning: Partitioning) -> Work:
         name = StoreName(partitioning.cluster, settings.topic_prefix + MESSAGES.name, partitioning.number)
-        return Fold(settings, metrics, partitioning, open_store(settings, name))
+        store = open_store(settings, name)
+        watch = Watch(settings, store, partitioning.number, pace, board)
+        return Fold(settings, metrics, partitioning, store, watch, starts, board)
 
     # Events that came to the wrong partition go back to EVENTS.
-    return Stage("fold", (EVENTS,), MESSAGES, (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS), start)
+    return Stage("fold", (EVENTS,), MESSAGES, COUNTS, (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS), start)
 
 
-#: A record that holds a good event: the record, its key, the event, the node that it reports, its time.
-_Report = tuple[Record, bytes, Event, Node, int]
+#: Earlier than any event.
+_EVER = -(1 << 62)
+
+#: Rows by their messages' ids; None: there is no such row.
+_Rows = dict[bytes, "Row | None"]
+
+#: Rows that are told of a cancel, or removed, in one transaction besides what records change.
+_ROWS_AT_A_TIME = 2_000
+
+#: Seconds behind the present from which on what has not been read yet may be what is missed.
+_LATE_SECONDS = 30
+
+#: Seconds after its opening in which a partition removes nothing (a tenth of a short retention).
+_GRACE_SECONDS = 600.0
+
+#: Where a message may still be cancelled.
+_CANCELABLE = {
+    channel: frozenset(node for node, may_follow in table.items() if Node.CANCELED in may_follow)
+    for channel, table in TRANSITIONS.items()
+}
 
 
 class Fold:
     """One partition of messages."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning, store: Store) -> None:
-        self._metrics = metrics
+    def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        partitioning: Partitioning,
+        store: Store,
+        watch: Watch,
+        starts: Callable[[], Mapping[str, int]],
+        board: Board,
+    ) -> None:
+        self._metrics, self._watch, self._starts = metrics, watch, starts
         self._partition = partitioning.number
         self._store = store
         self.is_durable = store.is_durable
-        self._counts = load_counts(store.ledger())
+        self._counts = Counts()
+        self.ledger_position = 0
         self._max_bytes = settings.max_record_bytes
         prefix = settings.topic_prefix
         self._events_topic, self._messages_topic = prefix + EVENTS.name, prefix + MESSAGES.name
         self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
         self._partitions = partitioning.counts[self._events_topic]
-        self._dead = DeadLetters(prefix + DEAD.name, partitioning.counts[prefix + DEAD.name], metrics)
-        #: The rows that the chunk in hand speaks of, as its events so far leave them; None: not known.
-        self._rows: dict[bytes, Row | None] = {}
+        self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
         #: What the chunk in hand changed: the store learns of it when it is committed.
-        self._changed: set[bytes] = set()
-        self._deliveries: set[str] = set()
+        self._changed: dict[bytes, Row | None] = {}
         self._growth = 0
-        self._facts = _Facts()
+        #: Deliveries whose counts are to be published, whatever rows changed.
+        self._touched: set[str] = set()
+        self._facts = Facts()
         self._rerouted: Counter[tuple[str, ...]] = Counter()
+        #: Stuck messages that moved after all, by channel and the status that they left.
+        self._cleared: Counter[tuple[str, ...]] = Counter()
+        #: When each cancelled delivery was; and the walk through the rows that tells its messages, while it lasts.
+        self._canceled: dict[str, int] = {}
+        self._walk: Iterator[bytes] | None = None
+        #: How long messages are kept, in microseconds (0: for ever), the latest event time at which one changed, the
+        #: event time before which events are refused, and messages that may be removed.
+        self._retention = int(settings.retention * 1_000_000)
+        self._latest = 0
+        self._oldest = _EVER
+        self._expiring: list[bytes] = []
+        #: Who has just brought in old history may look at it for a while before it goes.
+        self._keeps_until = time.monotonic() + min(_GRACE_SECONDS, settings.retention / 10)
+        #: The last record's timestamp, in milliseconds.
+        self._timestamp = 0
         #: What this partition has added to the gauge of messages.
         self._shown: dict[tuple[str, str], int] = {}
 
     # State
+
+    def row(self, key: bytes) -> Row | None:
+        """Give a message's row as it was last committed; None: it is not known."""
+        packed = self._store.get_many([key])[0]
+        return None if packed is None else unpack_row(packed)
 
     @property
     def position(self) -> int:
@@ -90,112 +157,255 @@ class Fold:
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed rows; of each message only the last one counts."""
         latest = {record.key: record.value for record in records if record.key is not None}
-        rows: dict[bytes, bytes | None] = {}
-        for (key, value), packed in zip(latest.items(), self._store.get_many(list(latest)), strict=True):
-            before = None if packed is None else unpack_row(packed)
-            row = None if value is None else to_row(decode_row_record(value))
-            rows[key] = None if row is None else pack_row(row)
-            self._count(before, row)
-        self._write(rows, position)
+        rows = {key: None if value is None else pack_row(decode_row(value)) for key, value in latest.items()}
+        known = self._store.get_many(list(rows))
+        growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
+        self._store.write(Change(rows, growth, max(position, self._store.position)))
+
+    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
+        """Take the counts that were last published, of every delivery."""
+        latest = {record.key: record.value for record in records if record.value is not None}
+        for value in latest.values():
+            record = decode_counts(value)
+            self._counts.restore(record.delivery_id, to_counts(record))
+        self.ledger_position = position
 
     def restored(self) -> None:
-        """Show what was recovered."""
+        """Show what was recovered; counts that do not fit the rows are made anew of them."""
+        if error := self._counts.conservation_error(len(self._store)):
+            log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, messages=error)
+            self._counts = Counts()
+            rows = (unpack_row(packed) for _, packed in self._store.items())
+            self._counts.move(Counter((None, _place(row)) for row in rows))
+        deliveries = self._counts.deliveries.items()
+        self._latest = max((counts.last for _, counts in deliveries if counts.last is not None), default=0)
+        self._forget_the_old()
+        self._canceled = {each: at for each, counts in deliveries if (at := counts.canceled_at) is not None}
+        if any(not self._counts.delivery(each).is_cancel_done for each in self._canceled):
+            self._walk = self._keys()
         self._show()
 
     def forget(self) -> None:
-        """Forget all rows."""
+        """Forget all rows, and what was counted of them."""
         self._store.clear()
         self._counts = Counts()
+        self.ledger_position = 0
 
     def released(self) -> None:
-        """Take this partition's messages out of the gauge."""
+        """Take this partition's messages out of the gauges."""
         self._hide()
+        self._watch.leave()
 
     def close(self) -> None:
         """Let go of the store."""
+        self._walk = None
+        self._watch.stop()
         self._store.close()
 
-    def _write(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
-        ledger = ledger_of(self._counts, self._deliveries) if self.is_durable else {}
-        self._store.write(Change(rows, self._growth, ledger, max(position, self._store.position)))
-        self._deliveries.clear()
-        self._growth = 0
+    def _keys(self) -> Iterator[bytes]:
+        return (key for key, _ in self._store.items())
 
     # Work
 
-    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Fold a chunk of events."""
-        reports = list(self._decode(records, outbox))
-        keys = list({report[1] for report in reports})
-        for key, packed in zip(keys, self._store.get_many(keys), strict=True):
-            self._rows[key] = None if packed is None else unpack_row(packed)
-        for report in reports:
-            try:
-                self._fold(report, outbox)
-            except Exception as error:
-                self._dead.add(report[0], outbox, error)
-        timestamp = int(time.time() * 1000)
-        for delivery in self._deliveries:
-            key, value = encode_counts(delivery, self._partition, self._counts.by_status(delivery))
-            outbox.add(self._counts_topic, self._partition, timestamp, key, value)
+    @property
+    def is_due(self) -> bool:
+        """Whether messages are to be told of a cancel, or to be removed."""
+        return self._walk is not None or bool(self._expiring)
 
-    def _decode(self, records: Sequence[Record], outbox: Outbox) -> Iterator[_Report]:
-        """Decode the good events; the others are dead letters."""
+    def look_around(self, *, is_behind: bool) -> None:
+        """Go on looking through the rows: what is stuck, who is silent, what may be removed."""
+        now = int(time.time() * 1_000_000)
+        is_late = is_behind and now - self._timestamp * 1_000 > _LATE_SECONDS * 1_000_000
+        now = self._timestamp * 1_000 if is_late else now
+        horizon = self._latest - self._retention if self._retention and time.monotonic() > self._keeps_until else None
+        found = self._watch.look(now, self._starts, is_behind=is_late, expired_before=horizon)
+        if found:
+            self._expiring = found
+
+    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
+        """Fold a chunk of events; then do a share of what is due without one."""
+        before = self._rows_of(records)
+        rows = before.copy()
+        if records:
+            self._timestamp = records[-1].timestamp
+        self._fold(records, before, rows, outbox)
+        self._cancel_some(before, rows, outbox)
+        self._expire_some(before, rows, outbox)
+        self._changed = {key: row for key, row in rows.items() if row is not before[key]}
+        self._count(before, outbox)
+
+    def _rows_of(self, records: Sequence[Record]) -> dict[bytes, Row | None]:
+        """Give the rows of the messages that the records' keys name, in one look at the store."""
+        keys = list({record.key for record in records if record.key is not None})
+        found = zip(keys, self._store.get_many(keys), strict=True)
+        return {key: None if row is None else unpack_row(row) for key, row in found}
+
+    def _fold(self, records: Sequence[Record], before: _Rows, rows: _Rows, outbox: Outbox) -> None:
+        """Fold events into rows, in place; each event all the way, while it is at hand for the processor's caches."""
+        publish = outbox.to(self._messages_topic, self._partition).append
+        note = self._facts.note
+        max_bytes, canceled, oldest = self._max_bytes, self._canceled, self._oldest
         for record in records:
+            value, timestamp = record.value, record.timestamp
             try:
-                self._check_size(record.value)
-                event, node, moment = decode_event(record.value, record.timestamp)
-                yield record, event.message_id.encode(), event, node, moment
+                if record.headers and is_marker(record.headers):
+                    self._take_marker(value, rows)
+                    continue
+                if value is not None and len(value) > max_bytes:
+                    _refuse_large(len(value), max_bytes)
+                event, node, moment = decode_event(value, timestamp)
+                if moment < oldest:
+                    _refuse_old(moment, oldest)
+                key = event.message_id.encode()
+                if key not in rows:
+                    # The record's key is not its message's id: null, or whatever upstream had in mind.
+                    packed = self._store.get_many([key])[0]
+                    before[key] = rows[key] = None if packed is None else unpack_row(packed)
+                known = rows[key]
+                if known is None and (home := partition_of(key, self._partitions)) != self._partition:
+                    self._reroute(record, key, event, home, outbox)
+                    continue
+                row, verdict = fold(known, event, node, moment)
+                if verdict is not Verdict.DUPLICATE:
+                    published = encode_row(event.message_id, row, known)
+                    if verdict is Verdict.REJECTED:
+                        evidence = encode_rejected(value or b"null", row, node)
+                        outbox.add(self._rejected_topic, self._partition, timestamp, key, evidence)
+                    # What could fail has been done: an event's effect is whole, or it is a dead letter.
+                    publish((timestamp, key, published, ()))
+                    rows[key] = row
             except Exception as error:
                 self._dead.add(record, outbox, error)
+            else:
+                note(event, moment, timestamp, node, known, row, verdict)
+                if canceled and (at := canceled.get(row.delivery)) is not None:
+                    rows[key] = self._cancel(key, row, at, outbox)
 
-    def _check_size(self, value: bytes | None) -> None:
-        if value is not None and len(value) > self._max_bytes:
-            detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
-            raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
+    def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
+        """Send an event on to the partition of its message."""
+        outbox.add(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
+        self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
 
-    def _fold(self, report: _Report, outbox: Outbox) -> None:
-        record, key, event, node, moment = report
-        before = self._rows[key]
-        if before is None and (home := partition_of(key, self._partitions)) != self._partition:
-            outbox.add(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
-            self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
-            return
-        row, verdict = fold(before, event, node, moment)
+    # Cancelling
+
+    def _take_marker(self, value: bytes | None, rows: _Rows) -> None:
+        """Learn that a delivery was cancelled: its messages are told from now on, and those that are here in turn."""
+        delivery, at = decode_marker(value)
+        counts = self._counts.delivery(delivery)
+        if counts.canceled_at is None or at < counts.canceled_at:
+            counts.canceled_at, counts.is_cancel_done = at, False
+            self._canceled[delivery] = at
+            self._touched.add(delivery)
+            # Those of this chunk that came before the marker are not in the store yet.
+            self._walk = chain([key for key, row in rows.items() if row is not None], self._keys())
+
+    def _cancel(self, key: bytes, row: Row, at: int, outbox: Outbox) -> Row:
+        """Tell a message that its delivery was cancelled, if that can still change something."""
+        if row.node not in _CANCELABLE[row.channel]:
+            return row
+        message_id = key.decode()
+        event = Event(to_datetime(at), message_id, row.channel, Status.CANCELED, attempt=row.attempt)
+        told, verdict = fold(row, event, Node.CANCELED, at)
         if verdict is not Verdict.DUPLICATE:
-            encoded = encode_row(event.message_id, row, before)
-            if verdict is Verdict.REJECTED:
-                evidence = encode_rejected(record.value or b"null", row, node)
-                outbox.add(self._rejected_topic, self._partition, record.timestamp, key, evidence)
-            # What could fail has been done: an event's effect is whole, or it is a dead letter.
-            outbox.add(self._messages_topic, self._partition, record.timestamp, key, encoded)
-            self._rows[key] = row
-            self._changed.add(key)
-            self._count(before, row)
-        self._facts.note(event, moment, node, before, row, verdict)
+            value = encode_row(message_id, told, row)
+            timestamp = int(time.time() * 1000)
+            outbox.add(self._messages_topic, self._partition, timestamp, key, value)
+            self._facts.note(event, at, timestamp, Node.CANCELED, row, told, verdict)
+        return told
 
-    def _count(self, before: Row | None, row: Row | None) -> None:
-        """Bring the counts up to date with one row's change."""
-        if before is not None and row is not None and before.node is row.node and before.delivery == row.delivery:
-            if before.channel is row.channel:
-                return
-        elif before is None or row is None:
-            self._growth += (row is not None) - (before is not None)
-        for each in (before, row):
-            if each is not None:
-                self._deliveries.add(each.delivery)
-        self._counts.move(before, row)
+    def _cancel_some(self, before: _Rows, rows: _Rows, outbox: Outbox) -> None:
+        """Go on telling the messages that were here when their delivery was cancelled."""
+        if self._walk is None:
+            return
+        is_over = True
+        for key in islice(self._walk, _ROWS_AT_A_TIME):
+            is_over = False
+            row = self._row_in(key, before, rows)
+            if row is not None and (at := self._canceled.get(row.delivery)) is not None:
+                rows[key] = self._cancel(key, row, at, outbox)
+        if is_over:
+            self._walk = None
+            for delivery in self._canceled:
+                counts = self._counts.delivery(delivery)
+                if not counts.is_cancel_done:
+                    counts.is_cancel_done = True
+                    self._touched.add(delivery)
+
+    def _row_in(self, key: bytes, before: _Rows, rows: _Rows) -> Row | None:
+        """Give a row as it is now, also one that no record of the chunk speaks of."""
+        if key not in rows:
+            packed = self._store.get_many([key])[0]
+            before[key] = rows[key] = None if packed is None else unpack_row(packed)
+        return rows[key]
+
+    # Retention
+
+    def _expire_some(self, before: _Rows, rows: _Rows, outbox: Outbox) -> None:
+        """Remove messages that retention has done with; what changed since they were found stays."""
+        horizon = self._latest - self._retention
+        timestamp = int(time.time() * 1000)
+        for key in self._expiring[-_ROWS_AT_A_TIME:]:
+            row = None if key in rows else self._row_in(key, before, rows)
+            if row is None or not may_expire(row, horizon):
+                continue
+            outbox.add(self._messages_topic, self._partition, timestamp, key, None)
+            rows[key] = None
+            self._counts.expire(_place(row))
+            self._growth -= 1
+            self._touched.add(row.delivery)
+        del self._expiring[-_ROWS_AT_A_TIME:]
+        self._forget_the_old()
+
+    def _forget_the_old(self) -> None:
+        """Refuse, once messages have been removed, events that are older than any that are kept.
+
+        Whose message has been removed would become a new one, and be counted twice. While nothing has been removed,
+        history of any age may be brought in.
+        """
+        if self._retention and self._counts.has_expired:
+            self._oldest = self._latest - self._retention
+
+    # Books
+
+    def _count(self, before: _Rows, outbox: Outbox) -> None:
+        """Bring the counts up to date with what changed, and publish those that did."""
+        moves: Counter[tuple[Place | None, Place | None]] = Counter()
+        times: dict[str, list[int]] = defaultdict(list)
+        labels = self._watch.labels
+        for key, row in self._changed.items():
+            if row is None:
+                continue  # Expired: counted when it was.
+            old = before[key]
+            here, there = None if old is None else _place(old), _place(row)
+            if here != there:
+                moves[here, there] += 1
+                self._growth += here is None
+                if old is not None and old.node is not row.node and labels.has(key, old):
+                    self._cleared[old.channel.value, old.status.value] += 1
+            times[there[0]].append(row.since)
+        changed = self._counts.move(moves) | self._touched
+        self._touched = set()
+        for delivery, moments in times.items():
+            if self._counts.delivery(delivery).see(min(moments), max(moments)):
+                changed.add(delivery)
+        self._latest = max([self._latest, *map(max, times.values())])
+        timestamp = int(time.time() * 1000)
+        for delivery in changed:
+            key, value = encode_counts(delivery, self._partition, self._counts.delivery(delivery))
+            outbox.add(self._counts_topic, self._partition, timestamp, key, value)
 
     def committed(self, position: int) -> None:
         """Make the chunk true for the store and the metrics."""
-        rows = {key: pack_row(row) for key in self._changed if (row := self._rows[key]) is not None}
-        self._write(rows, position)
-        self._rows.clear()
-        self._changed.clear()
-        self._facts.publish(self._metrics)
-        self._facts = _Facts()
+        rows = {key: None if row is None else pack_row(row) for key, row in self._changed.items()}
+        self._store.write(Change(rows, self._growth, max(position, self._store.position)))
+        self._changed = {}
+        self._growth = 0
+        self._facts.publish(self._metrics, self._watch.flow)
+        self._facts = Facts()
         count(self._metrics.events, self._rerouted)
+        count(self._metrics.stuck_cleared, self._cleared)
         self._rerouted.clear()
+        self._cleared.clear()
         self._dead.committed()
         self._show()
 
@@ -204,7 +414,7 @@ class Fold:
     def _show(self) -> None:
         messages = self._metrics.messages
         for channel, status in known_statuses():
-            number = self._counts.channels[channel][STATUS_INDEX[status]]
+            number = self._counts.live[channel][STATUS_INDEX[status]]
             labels = channel.value, status.value
             change = number - self._shown.get(labels, 0)
             if change:
@@ -221,65 +431,15 @@ class Fold:
         return self._counts.conservation_error(len(self._store) + self._growth)
 
 
-#: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
-#: and why the message failed or was ignored where this event made it so. A plain tuple: one is made for every event.
-_Fact = tuple[Channel, "str | None", Verdict, "Node | None", Node, Node, "Category | None"]
+def _refuse_large(size: int, limit: int) -> NoReturn:
+    raise RefusedError(DeadReason.RECORD_TOO_LARGE, f"{size} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}")
 
 
-class _Facts:
-    """What the metrics will say of a chunk, once it is committed: noted per event, sorted and summed per chunk."""
-
-    def __init__(self) -> None:
-        self._facts: list[_Fact] = []
-        self._times: dict[str, list[int]] = {channel.value: [] for channel in Channel}
-        self._latest: dict[str | None, int] = {}
-
-    def note(  # noqa: PLR0913, PLR0917 - called for every event: an object to carry these would cost as much as the note
-        self, event: Event, time: int, node: Node, before: Row | None, row: Row, verdict: Verdict
-    ) -> None:
-        """Take note of one event."""
-        old = None if before is None else before.node
-        ended = row.node is not old and row.node in _ENDINGS
-        category = _category(row) if ended else None
-        self._facts.append((event.channel, event.provider, verdict, old, row.node, node, category))
-        self._times[event.channel].append(time)
-        if time > self._latest.get(event.provider, 0):
-            self._latest[event.provider] = time
-
-    def publish(self, metrics: Metrics) -> None:
-        """Add the facts to the metrics."""
-        for fact, number in Counter(self._facts).items():
-            _publish(metrics, fact, number)
-        now = time.time()
-        for channel, times in self._times.items():
-            metrics.event_age.observe_many(channel, [now - moment / 1_000_000 for moment in times])
-        for provider, moment in self._latest.items():
-            metrics.see_event(provider_label(provider), moment / 1_000_000)
+def _refuse_old(moment: int, oldest: int) -> NoReturn:
+    told = f"the event time {to_rfc3339(moment)} is before {to_rfc3339(oldest)}"
+    raise RefusedError(DeadReason.TOO_OLD, f"{told}, and messages of then have been removed")
 
 
-#: Where a message that gets there has a reason worth counting.
-_ENDINGS = frozenset({Node.FAILED, Node.FAILED_GAVE_UP, Node.IGNORED})
-
-
-def _category(row: Row) -> Category:
-    reason = row.reason
-    return (reason.category if reason is not None else None) or Category.UNDEFINED
-
-
-def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
-    on, named, verdict, old, new, reported, category = fact
-    channel, provider, after = on.value, provider_label(named), NODE_NAMES[new]
-    metrics.events.labels(channel, provider, verdict.value).inc(number)
-    if old is not new:
-        before = NEW if old is None else NODE_NAMES[old]
-        metrics.status_changes.labels(channel, before, after).inc(number)
-    if category is not None:
-        permanence = NODE_PERMANENCE[new]
-        if permanence is None:
-            metrics.ignored.labels(channel, category.value).inc(number)
-        else:
-            metrics.failures.labels(channel, category.value, permanence.value).inc(number)
-    if verdict is Verdict.REJECTED:
-        metrics.rejected_transitions.labels(channel, provider, after, NODE_NAMES[reported]).inc(number)
-    elif verdict is Verdict.CORRECTED:
-        metrics.late_corrections.inc(number)
+def _place(row: Row) -> Place:
+    provider = row.names.provider
+    return place_of(row, None if provider is None else provider_label(provider))

@@ -20,33 +20,37 @@ from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
 from processor.topics import DEAD, EVENTS, MTA, SMS
+from processor.views.board import Board
 
 #: The header that names a record's provider.
 PROVIDER_HEADER = "provider"
 
 
-def stage(settings: Settings, metrics: Metrics) -> Stage:
+def stage(settings: Settings, metrics: Metrics, board: Board) -> Stage:
     """Declare the stage."""
 
     def start(partitioning: Partitioning) -> Work:
-        return Normalise(settings, metrics, partitioning)
+        return Normalise(settings, metrics, partitioning, board)
 
-    return Stage("normalise", (MTA, SMS), None, (EVENTS, DEAD), start)
+    return Stage("normalise", (MTA, SMS), None, None, (EVENTS, DEAD), start)
 
 
 class Normalise:
     """One partition of raw records."""
 
     is_durable = False
+    is_due = False
     position = 0
+    ledger_position = 0
 
-    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning, board: Board) -> None:
         self._settings = settings
         self._metrics = metrics
         self._events_topic = settings.topic_prefix + EVENTS.name
         self._events_partitions = partitioning.counts[self._events_topic]
         dead_topic = settings.topic_prefix + DEAD.name
-        self._dead = DeadLetters(dead_topic, partitioning.counts[dead_topic], metrics)
+        self._dead = DeadLetters(dead_topic, partitioning, metrics, board)
+        self._topic = partitioning.topic
         self._default_provider = (settings.provider_by_topic or {}).get(partitioning.topic)
         # What adapters recall of earlier records, best effort: no state of the stage, so a restart begins without.
         self._memory = Memory()
@@ -72,7 +76,7 @@ class Normalise:
         if self._default_provider is None:
             raise RefusedError(
                 DeadReason.NO_PROVIDER,
-                f"no header `{PROVIDER_HEADER}`, and DELIVERY_PROVIDER_BY_TOPIC does not name {record.topic}",
+                f"no header `{PROVIDER_HEADER}`, and DELIVERY_PROVIDER_BY_TOPIC does not name {self._topic}",
             )
         return self._default_provider
 
@@ -138,6 +142,12 @@ class Normalise:
 
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Keep nothing: there is no changelog."""
+
+    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
+        """Keep nothing: there is no ledger."""
+
+    def look_around(self, *, is_behind: bool) -> None:
+        """See nothing: there is no state."""
 
     def forget(self) -> None:
         """Forget nothing: there is no state."""

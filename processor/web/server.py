@@ -1,10 +1,18 @@
-"""Metrics and health over HTTP. The server is up before anything else, and never asks the broker."""
+"""The HTTP server: metrics and health, and what else is added to it.
+
+It is up before anything else, and what is here never asks the broker.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
+import socket
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -12,6 +20,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from processor.metrics import Metrics
 from processor.settings import Settings
+from processor.web.problems import tell_problems
 
 #: How late the event loop's own heart beat may be before the worker counts as hung.
 _HEART_BEAT_SECONDS = 1.0
@@ -33,19 +42,50 @@ class Health(Protocol):
         """Count the worker's partitions by state."""
 
 
-class Server:
-    """Serves /metrics, /livez and /readyz of one worker."""
+class Part(Protocol):
+    """Something that the server serves."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, health: Health) -> None:
+    def add_to(self, application: web.Application) -> None:
+        """Add its routes."""
+
+
+#: Bytes of a body; of a request's first line, where the longest id takes twelve thousand; and seconds that requests in
+#: hand may take when the server stops.
+_MAX_BODY_BYTES = 64 * 1024
+_MAX_LINE_BYTES = 32 * 1024
+_LAST_SECONDS = 5.0
+
+#: aiohttp writes a traceback, with the address, for every request that is no HTTP. Our own faults are logged where they
+#: are answered (problems.py); addresses may name recipients.
+_SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # noqa: LOG001 - it is nobody else's to configure
+
+#: On every answer that does not say otherwise: nothing here is to be kept, guessed at, or shown inside another page.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Server:
+    """Serves /metrics, /livez and /readyz of one worker, and the parts that it is given."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, health: Health, parts: Iterable[Part] = ()) -> None:
         self._settings = settings
         self._health = health
         self._beat = time.monotonic()
         self._heart: asyncio.Task[None] | None = None
-        application = web.Application()
+        application = web.Application(middlewares=[tell_problems], client_max_size=_MAX_BODY_BYTES)
+        application.on_response_prepare.append(_add_headers)
         application.router.add_get("/metrics", make_aiohttp_handler(registry=metrics.registry))
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(application, access_log=None)
+        for part in parts:
+            part.add_to(application)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_SILENT, max_line_size=_MAX_LINE_BYTES, shutdown_timeout=_LAST_SECONDS
+        )
 
     async def start(self) -> str:
         """Bind and serve; give the address.
@@ -91,10 +131,29 @@ class Server:
         return _json(body, 200 if ready else 503)
 
 
+def advertised_url(settings: Settings, address: str) -> str:
+    """Give where other workers reach the server.
+
+    Args:
+        settings: they may say it.
+        address: where the server listens; on all addresses of this host, its name stands for them.
+    """
+    parts = urlsplit(address)
+    if settings.advertised_url:
+        return settings.advertised_url
+    if ipaddress.ip_address(parts.hostname or "").is_unspecified:
+        return f"http://{socket.gethostname()}:{parts.port}"
+    return address
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
 def _json(body: dict[str, Any], status: int) -> web.Response:
     return web.Response(
         body=orjson.dumps(body) + b"\n",
         status=status,
         content_type="application/json",
-        headers={"Cache-Control": "no-store"},
     )

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from processor.cli import cli
 from processor.deadletter import DeadReason, Origin, headers_of
 from processor.engine.streams import Outgoing, Writer
-from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, MTA, SMS, TOPICS
+from processor.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, SMS, TOPICS
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -212,10 +212,11 @@ def test_export_writes_what_the_offline_commands_make_of_the_log(corner):
 
 def test_export_of_deliveries_writes_their_counts(corner):
     [counts] = corner.lines("export", "--deliveries")
-    assert [counts] == corner.lines("delivery", "DM7", "--json")
+    [told] = corner.lines("delivery", "DM7", "--json")
+    assert counts == {name: told[name] for name in ("delivery_id", "messages", "statuses")}
 
 
-def test_simulate_publishes_to_both_raw_topics(brokers, delivery_status, tmp_path):
+def test_simulate_publishes_to_both_raw_topics_and_tells_of_its_deliveries(brokers, delivery_status, tmp_path):
     settings = settings_for_a_trial(brokers)
     environment = environment_of(settings)
     assert delivery_status("topics", "create", **environment).returncode == 0
@@ -224,9 +225,9 @@ def test_simulate_publishes_to_both_raw_topics(brokers, delivery_status, tmp_pat
 
     async def count() -> list[int]:
         async with Trial(settings, tmp_path) as trial:
-            return [len(await trial.records(topic)) for topic in (MTA, SMS, EVENTS, MESSAGES, COUNTS)]
+            return [len(await trial.records(topic)) for topic in (MTA, SMS, CONTROL, EVENTS, MESSAGES, COUNTS)]
 
-    mail, text, *others = asyncio.run(count())
-    assert mail + text == json.loads(result.stdout)["published"] > 60
-    assert min(mail, text) > 0
+    mail, text, told, *others = asyncio.run(count())
+    assert mail + text + told == json.loads(result.stdout)["published"] > 60
+    assert min(mail, text, told) > 0
     assert others == [0, 0, 0]

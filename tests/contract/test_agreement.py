@@ -10,20 +10,22 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from processor.codec import (
+    CountsRecord,
+    RowRecord,
     decode_counts,
     decode_event,
-    decode_row_record,
+    decode_row,
     encode_counts,
     encode_event,
     encode_folded,
     encode_rejected,
     encode_row,
     pack_row,
-    to_row,
+    to_counts,
     unpack_row,
 )
 from processor.deadletter import DeadReason, Origin, RefusedError, headers_of
-from processor.domain.counts import Counts
+from processor.domain.counts import Counts, DeliveryCounts, place_of
 from processor.domain.event import Event, node_of
 from processor.domain.fold import Verdict, fold
 from processor.domain.moment import to_microseconds
@@ -239,6 +241,9 @@ def folded(history: list[Event]) -> list[tuple[Row | None, Event, Row, Verdict]]
 
 
 class TestRows:
+    def test_every_field_is_in_the_schema(self, contracts):
+        assert list(RowRecord.__struct_fields__) == list(contracts["row"].schema["properties"])
+
     @given(history=histories())
     @settings(CONTRACT, max_examples=400)
     def test_every_row_is_valid(self, contracts, history):
@@ -250,7 +255,7 @@ class TestRows:
     @settings(CONTRACT, max_examples=400)
     def test_a_published_row_gives_the_row_again(self, history):
         for before, event, row, _ in folded(history):
-            assert to_row(decode_row_record(encode_row(event.message_id, row, before))) == row
+            assert decode_row(encode_row(event.message_id, row, before)) == row
             assert unpack_row(pack_row(row)) == row
 
     @given(history=histories())
@@ -275,20 +280,64 @@ class TestRows:
                 assert ("previous" in record) is (before.node is not row.node)
 
 
-class TestCounts:
-    @given(history=histories(), partition=st.integers(0, 99))
-    @settings(CONTRACT, max_examples=200)
-    def test_every_count_is_valid_adds_up_and_comes_back(self, contracts, history, partition):
-        counts = Counts()
+def counted(histories: list[list[Event]]) -> Counts:
+    """Count messages of one history each, as a partition does."""
+    counts = Counts()
+    for history in histories:
         for before, _, row, _ in folded(history):
-            counts.move(before, row)
-        for delivery_id in counts.deliveries:
-            key, value = encode_counts(delivery_id, partition, counts.by_status(delivery_id))
+            here, there = (
+                None if before is None else place_of(before, before.names.provider),
+                place_of(row, row.names.provider),
+            )
+            counts.move({(here, there): 1})
+            counts.delivery(row.delivery).see(row.since, row.since)
+    return counts
+
+
+def parts_of(counts: DeliveryCounts) -> dict[str, Any]:
+    return {name: getattr(counts, name) for name in DeliveryCounts.__slots__}
+
+
+class TestCounts:
+    @given(
+        histories=st.lists(histories(), min_size=1, max_size=4),
+        partition=st.integers(0, 99),
+        cancel=st.none() | times.map(to_microseconds),
+        is_cancel_done=st.booleans(),
+    )
+    @settings(CONTRACT, max_examples=200)
+    def test_every_count_is_valid_adds_up_and_comes_back(self, contracts, histories, partition, cancel, is_cancel_done):
+        for delivery_id, counts in counted(histories).deliveries.items():
+            counts.canceled_at, counts.is_cancel_done = cancel, is_cancel_done
+            key, value = encode_counts(delivery_id, partition, counts)
             record = json.loads(value)
             assert contracts["counts"].accepts(record), contracts["counts"].errors(record)
             assert key.decode() == f"{delivery_id}|{partition}"
-            assert record["messages"] == sum(record["statuses"].values())
-            assert decode_counts(value).statuses == counts.by_status(delivery_id)
+            assert record["messages"] == sum(record["statuses"].values()) == sum(record["channels"].values())
+            assert parts_of(to_counts(decode_counts(value))) == parts_of(counts)
+
+    @given(histories=st.lists(histories(), min_size=1, max_size=4), data=st.data())
+    @settings(CONTRACT, max_examples=200)
+    def test_messages_that_retention_has_removed_stay_counted_and_come_back(self, contracts, histories, data):
+        counts = counted(histories)
+        gone = data.draw(st.lists(st.sampled_from([folded(history)[-1][2] for history in histories]), unique_by=id))
+        for row in gone:
+            counts.expire(place_of(row, row.names.provider))
+        for delivery_id, numbers in counts.deliveries.items():
+            record = json.loads(value := encode_counts(delivery_id, 0, numbers)[1])
+            assert contracts["counts"].accepts(record), contracts["counts"].errors(record)
+            assert record["expired"] == [row.delivery for row in gone].count(delivery_id)
+            live = sum(sum(statuses.values()) for statuses in record["live"].values())
+            assert record["messages"] == live + record["expired"]
+            assert parts_of(to_counts(decode_counts(value))) == parts_of(numbers)
+
+    def test_a_record_of_an_earlier_version_can_be_read(self, schemas_folder):
+        record = decode_counts((schemas_folder / "examples" / "valid" / "counts.statuses-only.json").read_bytes())
+        counts = to_counts(record)
+        assert (counts.messages, counts.first, counts.canceled_at, counts.is_cancel_done) == (12, None, None, True)
+
+    def test_every_field_is_in_the_schema(self, contracts):
+        assert list(CountsRecord.__struct_fields__) == list(contracts["counts"].schema["properties"])
 
 
 class TestRejected:

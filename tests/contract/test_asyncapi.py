@@ -1,17 +1,27 @@
 """schemas/asyncapi.yaml says of the topics what topics.py says, and every reference of it leads somewhere."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 
+from processor.control import MARKER_HEADERS, encode_marker
 from processor.settings import Settings
 from processor.stages.normalise import PROVIDER_HEADER
-from processor.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
+from processor.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
 
 DRAFT_07 = "application/schema+json;version=draft-07"
-VALUES = [(EVENTS, "event"), (CONTROL, "control"), (MESSAGES, "row"), (COUNTS, "counts"), (REJECTED, "rejected")]
+VALUES = [
+    (EVENTS, "event"),
+    (CONTROL, "control"),
+    (DELIVERIES, "delivery"),
+    (MESSAGES, "row"),
+    (COUNTS, "counts"),
+    (REJECTED, "rejected"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +54,9 @@ def channel_of(document, topic):
 
 
 def message_of(document, topic):
-    (message,) = channel_of(document, topic)["messages"].values()
+    """Give what a topic is for; the only one of its kinds, but for the markers among the events."""
+    message, *others = channel_of(document, topic)["messages"].values()
+    assert not others or topic is EVENTS
     return resolve(document, message["$ref"])
 
 
@@ -94,6 +106,20 @@ def test_a_raw_record_names_its_provider_in_a_header(document, topic):
     assert list(message_of(document, topic)["headers"]["properties"]) == [PROVIDER_HEADER]
 
 
+def test_a_marker_among_the_events_is_described_as_it_is_written(document):
+    marker = resolve(document, channel_of(document, EVENTS)["messages"]["cancelMarker"]["$ref"])
+    headers = marker["headers"]["schema"]
+    assert [(name, value.encode()) for name, value in _constants(headers)] == list(MARKER_HEADERS)
+    value = json.loads(encode_marker("DM1042", 0))
+    payload = marker["payload"]["schema"]
+    assert jsonschema_rs.Draft7Validator(payload, validate_formats=True).is_valid(value)
+    assert list(value) == payload["required"] == list(payload["properties"])
+
+
+def _constants(schema):
+    return [(name, schema["properties"][name]["const"]) for name in schema["required"]]
+
+
 def test_a_dead_letter_has_its_headers_described(document):
     assert message_of(document, DEAD)["headers"] == {"schemaFormat": DRAFT_07, "schema": {"$ref": "./dead.json"}}
 
@@ -118,5 +144,5 @@ def test_operations_are_what_this_application_reads_and_writes(document):
         operations[operation["action"]].append(operation["channel"]["$ref"].removeprefix("#/channels/"))
     assert operations == {
         "receive": ["mta", "sms", "events", "control"],
-        "send": ["events", "messages", "counts", "rejected", "dead"],
+        "send": ["events", "control", "deliveries", "messages", "counts", "rejected", "dead"],
     }

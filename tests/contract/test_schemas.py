@@ -8,14 +8,17 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from processor.codec import decode_event
+from processor.codec import decode_event, decode_row, encode_row
+from processor.control import decode_control, decode_delivery, encode_delivery
 from processor.deadletter import DeadReason, RefusedError
+from processor.domain.delivery import PLANNED_MAX, Action, State
+from processor.domain.fold import Walk, resolve
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES
+from processor.domain.transitions import NODE_NAMES, Node
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ["control", "counts", "dead", "event", "rejected", "row"]
+NAMES = ["control", "counts", "dead", "delivery", "event", "rejected", "row"]
 EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
 
 #: Keywords that mean the same in both dialects. `items` only with one schema, `$ref` only to our own `definitions`
@@ -126,6 +129,11 @@ class TestVocabulary:
     def test_nodes(self, contracts):
         assert contracts["row"].schema["definitions"]["node"]["enum"] == list(NODE_NAMES)
 
+    def test_ranks(self, contracts):
+        rank = contracts["row"].schema["definitions"]["rank"]
+        assert (rank["minimum"], rank["maximum"]) == (min(Node), max(Node))
+        assert ", ".join(f"{node.value} {NODE_NAMES[node]}" for node in Node) in rank["description"]
+
     def test_permanence(self, contracts):
         permanence = contracts["event"].schema["definitions"]["reason"]["properties"]["permanence"]
         assert permanence["enum"] == [*(permanence.value for permanence in Permanence), None]
@@ -133,6 +141,16 @@ class TestVocabulary:
     def test_categories(self, contracts):
         category = contracts["event"].schema["definitions"]["reason"]["properties"]["category"]
         assert category["enum"] == [*(category.value for category in Category), None]
+
+    def test_actions(self, contracts):
+        assert contracts["control"].schema["definitions"]["action"]["enum"] == [action.value for action in Action]
+
+    def test_states(self, contracts):
+        assert contracts["delivery"].schema["definitions"]["state"]["enum"] == [state.value for state in State]
+
+    @pytest.mark.parametrize("name", ["control", "delivery"])
+    def test_the_greatest_plan(self, contracts, name):
+        assert contracts[name].schema["properties"]["planned"]["maximum"] == PLANNED_MAX
 
     def test_counted_statuses(self, contracts):
         statuses = contracts["counts"].schema["properties"]["statuses"]
@@ -165,6 +183,37 @@ class TestExamples:
                 decode_event(path.read_bytes(), None)
             assert refused.value.reason in {DeadReason.INVALID_EVENT, DeadReason.INVALID_STATUS}
 
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem.startswith("control.")], ids=named)
+    def test_the_code_judges_control_records_likewise(self, path):
+        if path.parent.name == "valid":
+            decode_control(path.read_bytes(), None)
+        else:
+            with pytest.raises(RefusedError) as refused:
+                decode_control(path.read_bytes(), None)
+            assert refused.value.reason is DeadReason.INVALID_CONTROL
+
+    @pytest.mark.parametrize(
+        "path", [path for path in EXAMPLES if named(path).startswith("valid/delivery.")], ids=named
+    )
+    def test_the_code_reads_deliveries_back(self, path):
+        delivery_id, delivery = decode_delivery(path.read_bytes())
+        written = json.loads(encode_delivery(delivery_id, delivery))
+        assert {name: value for name, value in example(path).items() if name in written and name != "memory"} == {
+            name: value for name, value in written.items() if name != "memory"
+        }
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/row.")], ids=named)
+    def test_a_row_says_what_its_memory_holds(self, path):
+        record = example(path)
+        written = json.loads(encode_row(record["message_id"], decode_row(path.read_bytes()), None))
+        assert {**record, "previous": None, "trace": None} == {**written, "trace": None}
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/row.")], ids=named)
+    def test_a_memory_is_what_its_observations_lead_to(self, path):
+        row = decode_row(path.read_bytes())
+        walk = resolve(row.channel, row.observations)
+        assert walk == Walk(row.node, row.since, row.attempt, row.rejected)
+
     @pytest.mark.parametrize(
         "path", [path for path in EXAMPLES if named(path).startswith("valid/rejected.")], ids=named
     )
@@ -174,4 +223,13 @@ class TestExamples:
     @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/counts.")], ids=named)
     def test_counts_add_up(self, path):
         counts = example(path)
-        assert counts["messages"] == sum(counts["statuses"].values())
+        statuses = counts["statuses"]
+        assert counts["messages"] == sum(statuses.values())
+        if "live" in counts:
+            assert counts["messages"] == sum(counts["channels"].values())
+            assert counts["messages"] - counts["expired"] == sum(sum(live.values()) for live in counts["live"].values())
+            assert (statuses["failed"], statuses["ignored"]) == (
+                sum(counts["failed"].values()),
+                sum(counts["ignored"].values()),
+            )
+            assert sum(counts["providers"].values()) <= counts["messages"]

@@ -9,7 +9,7 @@ import pytest
 
 from processor.domain.event import Event
 from processor.domain.reason import Reason
-from processor.domain.row import Claim, NodeReason, Observation, Row
+from processor.domain.row import Names, NodeReason, Observation, Row
 from processor.domain.status import Channel
 from processor.domain.transitions import Node
 
@@ -82,10 +82,7 @@ class Contract(NamedTuple):
             attempt,
             tuple(Node(rank) for rank, name in enumerate(self.ranks) if name in rejected),
             tuple(Observation(attempt, Node(rank), *memory[attempt, self.ranks[rank]]) for attempt, rank in observed),
-            first_named(reports, "delivery_id"),
-            first_named(reports, "recipient"),
-            first_named(reports, "provider"),
-            first_named(reports, "provider_message_id"),
+            first_names(reports),
             tuple(
                 NodeReason(Node(rank), *last_reason)
                 for rank, name in enumerate(self.ranks)
@@ -124,9 +121,13 @@ def name_of(event: Event) -> str:
     return "failed_gave_up" if event.status == "failed" and gave_up else event.status.value
 
 
-def first_named(reports: Iterable[Report], field: str) -> Claim | None:
-    claims = [(report.time, value) for report in reports if (value := getattr(report.event, field))]
-    return Claim(*min(claims)) if claims else None
+def first_names(reports: Iterable[Report]) -> Names:
+    fields = ("delivery_id", "recipient", "provider", "provider_message_id")
+    claims = [
+        min(((report.time, value) for report in reports if (value := getattr(report.event, field))), default=(None, None))
+        for field in fields
+    ]
+    return Names(*(value for _, value in claims), *(time for time, _ in claims))
 
 
 def last_reasons(reports: Iterable[Report], name: str) -> list[tuple[int, Reason]]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,6 @@ from processor.codec import (
     encode_folded,
     encode_rejected,
     encode_row,
-    to_row,
 )
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
@@ -69,15 +68,20 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {PREFIX + name.upper(): str(value) for name, value in given.items() if value != getattr(defaults, name)}
 
 
+#: How a worker is started.
+WORKER = (sys.executable, "-m", "processor", "worker")
+
+
 class WorkerProcess:
     """`delivery-status worker` as a process of its own."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = WORKER) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        self.command = tuple(command)
         self._log = log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "processor", "worker"],
+                command,
                 env={**inherited, **environment, "DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_FORMAT": "json"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -193,7 +197,7 @@ class Trial:
         self.settings = settings
         self.environment = environment_of(settings)
         self.workers: list[WorkerProcess] = []
-        self._folder = folder
+        self.folder = folder
         self._admin: Any = None
         self._reader: Any = None
 
@@ -220,10 +224,10 @@ class Trial:
 
     # Doing
 
-    async def start_worker(self, **environment: str) -> WorkerProcess:
+    async def start_worker(self, command: Sequence[str] = WORKER, **environment: str) -> WorkerProcess:
         """Start a worker; it serves when this returns, but need not have partitions yet."""
-        log = self._folder / f"worker-{len(self.workers)}.log"
-        worker = WorkerProcess({**self.environment, **environment}, log)
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = WorkerProcess({**self.environment, **environment}, log, command)
         self.workers.append(worker)
         await worker.address()
         return worker
@@ -257,10 +261,19 @@ class Trial:
     async def committed(self) -> dict[TopicPartition, int]:
         """Give the group's committed offset of every input partition."""
         try:
-            found = await self._admin.list_consumer_group_offsets(self.settings.app_id, partitions=self._inputs())
+            return await self.committed_offsets(self._inputs())
         except KafkaError:
             return dict.fromkeys(self._inputs(), 0)
-        return {tp: max(0, found[tp].offset) if tp in found else 0 for tp in self._inputs()}
+
+    async def committed_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Give the group's committed offset of some partitions; raise when the broker does not say."""
+        found = await self._admin.list_consumer_group_offsets(self.settings.app_id, partitions=tps)
+        return {tp: max(0, found[tp].offset) if tp in found else 0 for tp in tps}
+
+    async def end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Give the offset after the last record of some partitions; raise when the broker does not say."""
+        ends: dict[TopicPartition, int] = await self._reader.end_offsets(tps)
+        return ends
 
     async def members(self) -> int:
         """Count the members of the group, as the broker sees them."""
@@ -299,7 +312,7 @@ class Trial:
         return {key.decode(): decode_row_record(value) for key, value in latest.items()}
 
     async def rows(self) -> dict[str, Row]:
-        return {message_id: to_row(record) for message_id, record in (await self.row_records()).items()}
+        return {message_id: record.memory for message_id, record in (await self.row_records()).items()}
 
     # Judging
 
@@ -375,7 +388,12 @@ class Trial:
 
     async def assert_gauges_say_what_the_rows_say(self) -> None:
         """The sum over the running workers' gauges becomes the recount of the rows."""
-        recount = Counter((row.channel.value, row.status.value) for row in (await self.row_records()).values())
+        await self.assert_gauges_say(
+            Counter((row.channel.value, row.status.value) for row in (await self.row_records()).values())
+        )
+
+    async def assert_gauges_say(self, recount: Mapping[tuple[str, str], int]) -> None:
+        """The sum over the running workers' gauges becomes this: messages by channel and status."""
         running = [worker for worker in self.workers if worker.exit_code is None]
 
         async def agree() -> bool:

@@ -9,20 +9,27 @@ import inspect
 import re
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import faust
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from mode import Service
 
-from processor.engine import chunks, worker
+from processor.engine import chunks, records, worker
 
 ROOT = Path(__file__).parents[2]
+
+#: What `fetcher.PartitionRecords` was before records.py put its own there.
+PartitionRecords = records._PartitionRecords.__base__
 
 #: What we override: whose, its name, and the parameters that it is called with.
 OVERRIDDEN = [
@@ -35,6 +42,9 @@ OVERRIDDEN = [
     (faust.App, worker._App, "_new_producer_transport", ["self"]),
     (faust.App, worker._App, "on_first_start", ["self"]),
     (faust.Schema, chunks.ChunkSchema, "compile", None),
+    (PartitionRecords, records._PartitionRecords, "__iter__", ["self"]),
+    # It is called by position.
+    (PartitionRecords, records._PartitionRecords, "_consumer_record", None),
 ]
 
 #: What we use: methods and properties, and attributes that objects are given when they are made.
@@ -78,6 +88,9 @@ USED = [
     (AIOKafkaProducer, "create_batch"),
     (AIOKafkaProducer, "send_batch"),
     (AIOKafkaProducer, "send_offsets_to_transaction"),
+    (PartitionRecords, "_records_iterator"),
+    (BatchBuilder, "_builder"),
+    (BatchBuilder, "_relative_offset"),
 ]
 
 
@@ -168,6 +181,75 @@ def test_a_message_takes_the_parameters_that_a_chunk_is_wrapped_with():
         "tp",
         "generation_id",
     ]
+
+
+def test_a_fetch_looks_its_records_up_by_the_name_that_we_took():
+    assert PartitionRecords.__module__ == fetcher.__name__
+    assert fetcher.PartitionRecords is records._PartitionRecords
+    makers = [
+        method
+        for _, method in inspect.getmembers(Fetcher, inspect.isfunction)
+        if "PartitionRecords" in method.__code__.co_names
+    ]
+    assert makers, "no method looks it up as a global name"
+    assert all(maker.__globals__ is vars(fetcher) for maker in makers)
+
+
+def test_a_fetch_asks_its_records_for_each_in_turn_and_where_they_end():
+    assert set(re.findall(r"_partition_records\.(\w+)", inspect.getsource(FetchResult))) == {"next_fetch_offset"}
+    source = inspect.getsource(PartitionRecords._unpack_records)
+    assert "consumer_record = self._consumer_record(tp, record)" in source
+    assert "yield consumer_record" in source
+    assert inspect.isgeneratorfunction(PartitionRecords._unpack_records)
+    assert "self._records_iterator = self._unpack_records()" in inspect.getsource(PartitionRecords.__init__)
+
+
+def producer(batch_size):
+    """Give as much of a producer as batches need."""
+    return SimpleNamespace(create_batch=lambda: BatchBuilder(batch_size, 0, is_transactional=1))
+
+
+WRITTEN = [
+    (1_795_420_800_000, b"m-1", b"one", ()),
+    (1_795_420_800_007, None, None, ()),
+    (1_795_420_799_000, b"m-3", b"three", (("provider", b"kumomta"), ("empty", b""))),
+]
+
+
+def test_fetched_records_are_those_of_the_c_code_from_the_offset_that_was_asked_for():
+    batch, done = records.fill_batch(producer(1 << 20), WRITTEN, 0)
+    assert done == len(WRITTEN)
+    buffer = MemoryRecords(bytes(batch._build()))
+    fetched = fetcher.PartitionRecords(TopicPartition("events", 0), buffer, None, 1, None, None, True, 0)
+    found = list(fetched)
+    assert {type(record).__module__ for record in found} == {"aiokafka.record._crecords.default_records"}
+    read = [(each.offset, each.timestamp, each.key, each.value, tuple(each.headers)) for each in found]
+    assert read == [(offset, *record) for offset, record in enumerate(WRITTEN)][1:]
+    assert fetched.next_fetch_offset == len(WRITTEN)
+
+
+def test_a_batch_that_we_fill_is_the_one_that_its_own_method_fills():
+    ours, _ = records.fill_batch(producer(1 << 20), WRITTEN, 0)
+    theirs = producer(1 << 20).create_batch()
+    for timestamp, key, value, headers in WRITTEN:
+        theirs.append(timestamp=timestamp, key=key, value=value, headers=list(headers))
+    assert ours.record_count() == theirs.record_count() == len(WRITTEN)
+    assert ours.size() == theirs.size()
+    assert ours._build() == theirs._build()
+
+
+def test_a_batch_refuses_a_record_only_when_it_holds_one():
+    """Whatever is too large for every batch gets one of its own: nothing is left over for ever."""
+    large = (1_795_420_800_000, b"m", b"x" * 5_000, ())
+    small = (1_795_420_800_000, b"m", b"x", ())
+    every = [large, small, small, large, large]
+    done, counts = 0, []
+    while done < len(every):
+        batch, end = records.fill_batch(producer(1_000), every, done)
+        assert batch.record_count() == end - done > 0
+        counts.append(end - done)
+        done = end
+    assert counts == [1, 2, 1, 1]
 
 
 def test_every_private_member_of_others_that_the_engine_names_is_named_here():

@@ -54,21 +54,34 @@ class Broker:
             raise self.failures[call].pop(0)
 
 
-class Batch:
+class Builder:
     """Two records fit in."""
 
     def __init__(self) -> None:
         self.records: list[tuple[bytes, bytes | None]] = []
 
-    def append(self, *, timestamp: int, key: bytes, value: bytes | None, headers: list[Any]) -> object | None:
+    def append(self, offset: int, _timestamp: int, key: bytes, value: bytes | None, headers: list[Any]) -> object:
         assert isinstance(headers, list)
+        assert offset == len(self.records)
         if len(self.records) == 2:
             return None
         self.records.append((key, value))
         return self
 
+
+class Batch:
+    """A batch of aiokafka, which keeps its records in a builder and counts them itself."""
+
+    def __init__(self) -> None:
+        self._builder = Builder()
+        self._relative_offset = 0
+
+    @property
+    def records(self) -> list[tuple[bytes, bytes | None]]:
+        return self._builder.records
+
     def record_count(self) -> int:
-        return len(self.records)
+        return self._relative_offset
 
 
 class Producer:
@@ -192,7 +205,10 @@ class Work:
     def __init__(self, partitioning: Partitioning) -> None:
         assert partitioning == (INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster)
         self.is_durable = False
-        self.position = 0
+        #: Records to write although none has come.
+        self.due: list[bytes] = []
+        self.looks: list[bool] = []
+        self.position = self.ledger_position = 0
         self.closed = False
         self.rows: dict[bytes, bytes | None] = {}
         self._staged: dict[bytes, bytes | None] = {}
@@ -202,6 +218,9 @@ class Work:
     def restore(self, records: Sequence[Any], position: int) -> None:
         self.rows.update({record.key: record.value for record in records})
         self.position = position
+
+    def restore_ledger(self, records: Sequence[Any], position: int) -> None:
+        raise AssertionError("the stage has no ledger")
 
     def forget(self) -> None:
         self.rows.clear()
@@ -217,8 +236,19 @@ class Work:
     def released(self) -> None:
         self.shown = 0
 
+    @property
+    def is_due(self) -> bool:
+        return bool(self.due)
+
+    def look_around(self, *, is_behind: bool) -> None:
+        self.looks.append(is_behind)
+
     def process(self, records: Sequence[Any], outbox: Outbox) -> None:
         assert self._staged == {}
+        if self.due:
+            key = self.due.pop()
+            self._staged[key] = b"due"
+            outbox.add(*CHANGELOG, 0, key, b"due")
         self.processed.append([record.offset for record in records])
         for record in records:
             self._staged[record.key] = record.value
@@ -243,8 +273,8 @@ class Stand:
         self.works: list[Work] = []
 
     def partition(self) -> Partition:
-        stage = Stage("fold", (EVENTS,), MESSAGES, (MESSAGES,), self._start)
-        return Partition(stage, INPUT, CHANGELOG, self.host)
+        stage = Stage("fold", (EVENTS,), MESSAGES, None, (MESSAGES,), self._start)
+        return Partition(stage, INPUT, self.host)
 
     def _start(self, partitioning: Partitioning) -> Work:
         self.works.append(Work(partitioning))
@@ -412,6 +442,26 @@ class TestChunks:
         running = stand.partition()
         await running.accept(chunk(0, 1))
         assert (running.arrived, running.has_room()) == (0, False)
+
+
+class TestWhatIsDue:
+    async def test_is_written_in_a_transaction_of_its_own_when_no_record_comes(self, stand):
+        async with stand.running() as partition:
+            await partition.accept(chunk(0, 2))
+            await until(lambda: partition.committed == 2)
+            partition.work.due = [b"b", b"a"]
+            await until(lambda: not partition.work.due)
+            await until(lambda: partition.work.rows.get(b"b") == b"due")
+        assert stand.broker.committed == 2
+        assert [each[0] for each in stand.broker.changelog if each and each[1] == b"due"] == [b"a", b"b"]
+
+    async def test_there_is_a_moment_to_look_around_after_each_chunk(self, stand):
+        async with stand.running() as partition:
+            looks = len(partition.work.looks)
+            await partition.accept(chunk(0, 2))
+            await until(lambda: partition.committed == 2)
+            await until(lambda: len(partition.work.looks) > looks)
+        assert partition.work.looks[-1] is False
 
 
 class TestRoom:

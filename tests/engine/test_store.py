@@ -36,13 +36,13 @@ def store(request: pytest.FixtureRequest) -> Store:
     return MemoryStore() if request.param == "memory" else request.getfixturevalue("on_disk")()
 
 
-def change(rows: dict[bytes, bytes | None], position: int, growth: int = 0, **ledger: bytes) -> Change:
-    return Change(rows, growth, {key.encode(): entry for key, entry in ledger.items()}, position)
+def change(rows: dict[bytes, bytes | None], position: int, growth: int = 0) -> Change:
+    return Change(rows, growth, position)
 
 
 class TestEveryStore:
     def test_is_empty_at_first(self, store):
-        assert (len(store), store.position, list(store.get_many([b"a"])), dict(store.ledger())) == (0, 0, [None], {})
+        assert (len(store), store.position, list(store.get_many([b"a"])), list(store.items())) == (0, 0, [None], [])
 
     def test_gives_rows_in_the_order_of_the_keys(self, store):
         store.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2))
@@ -60,24 +60,36 @@ class TestEveryStore:
         assert (list(store.get_many([b"a", b"b"])), len(store)) == ([None, b"2"], 1)
 
     def test_tells_a_key_from_the_start_of_another(self, store):
-        store.write(change({b"": b"empty", b"a": b"1", b"ab": b"2", b"l": b"3"}, 1, growth=4, l=b"ledger"))
+        store.write(change({b"": b"empty", b"a": b"1", b"ab": b"2", b"l": b"3"}, 1, growth=4))
         assert list(store.get_many([b"ab", b"a", b"", b"l"])) == [b"2", b"1", b"empty", b"3"]
 
+    def test_gives_all_rows_with_their_keys(self, store):
+        store.write(change({b"a": b"1", b"b": b"2", b"c": b"3"}, 1, growth=3))
+        store.write(change({b"b": None, b"c": b"4"}, 2, growth=-1))
+        assert sorted(store.items()) == [(b"a", b"1"), (b"c", b"4")]
+
+    def test_may_be_written_while_its_rows_are_given(self, store):
+        store.write(change({b"%d" % number: b"1" for number in range(9)}, 1, growth=9))
+        found = []
+        for key, _ in store.items():
+            found.append(key)
+            store.write(change({key: None, b"new-" + key: b"2"}, 2))
+        assert found[0] == b"0" and set(found) <= {b"%d" % number for number in range(9)}
+
     def test_cleared_it_is_as_at_first(self, store):
-        store.write(change({b"a": b"1"}, 7, growth=1, x=b"y"))
+        store.write(change({b"a": b"1"}, 7, growth=1))
         store.clear()
-        assert (len(store), store.position, list(store.get_many([b"a"])), dict(store.ledger())) == (0, 0, [None], {})
+        assert (len(store), store.position, list(store.get_many([b"a"])), list(store.items())) == (0, 0, [None], [])
 
 
 class TestAStoreOnDisk:
-    def test_opened_again_holds_rows_ledger_and_position(self, on_disk):
+    def test_opened_again_holds_rows_and_position(self, on_disk):
         first = on_disk()
-        first.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2, x=b"one", z=b"two"))
-        first.write(change({b"b": None}, 9, growth=-1, x=b"three"))
+        first.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2))
+        first.write(change({b"b": None}, 9, growth=-1))
         first.close()
         again = on_disk()
         assert (again.position, len(again), list(again.get_many([b"a", b"b"]))) == (9, 1, [b"1", None])
-        assert again.ledger() == {b"x": b"three", b"z": b"two"}
 
     def test_that_was_not_closed_holds_the_state_at_a_position(self, on_disk, tmp_path):
         import subprocess
@@ -88,7 +100,7 @@ class TestAStoreOnDisk:
             "import os, sys; from pathlib import Path; from processor.engine.store import *\n"
             "from processor.engine.store.rocksdb import RocksStore\n"
             f"store = RocksStore(Path(sys.argv[1]), StoreName{tuple(NAME)!r}, 16, lambda: 1_800_000_000.0)\n"
-            "for n in range(100): store.write(Change({b'%d' % n: b'x'}, 1, {}, n + 1))\n"
+            "for n in range(100): store.write(Change({b'%d' % n: b'x'}, 1, n + 1))\n"
             "os._exit(9)\n"
         )
         subprocess.run([sys.executable, "-c", script, str(tmp_path / "store")], check=False)
@@ -104,10 +116,10 @@ class TestAStoreOnDisk:
     )
     def test_of_another_is_never_trusted(self, on_disk, other):
         first = on_disk()
-        first.write(change({b"a": b"1"}, 7, growth=1, x=b"y"))
+        first.write(change({b"a": b"1"}, 7, growth=1))
         first.close()
         store = on_disk(other)
-        assert (store.position, len(store), list(store.get_many([b"a"])), store.ledger()) == (0, 0, [None], {})
+        assert (store.position, len(store), list(store.get_many([b"a"])), list(store.items())) == (0, 0, [None], [])
 
     def test_that_is_damaged_is_built_anew(self, on_disk, tmp_path):
         first = on_disk()

@@ -7,7 +7,19 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from processor.metrics import NO_PROVIDER, OTHER_PROVIDER, BulkHistogram, Metrics, count, provider_label
+from processor.domain.status import Channel, Status
+from processor.domain.transitions import NODE_STATUS, TRANSITIONS
+from processor.domain.waiting import STUCK_AFTER
+from processor.metrics import (
+    NO_PROVIDER,
+    OTHER_PROVIDER,
+    BulkHistogram,
+    ClockSkew,
+    Metrics,
+    count,
+    left_statuses,
+    provider_label,
+)
 from processor.providers import ADAPTERS
 from processor.stages import STAGE_NAMES
 from tests.tools import require
@@ -52,6 +64,7 @@ def test_whatever_providers_upstream_names_there_are_no_more_series(metrics):
         count(metrics.events, {("email", label, "applied"): 1})
         count(metrics.dead_letters, {("unknown_provider", label): 1})
         metrics.see_event(label, float(number))
+        metrics.see_skew(label, 1.0, float(number))
     assert series(page(metrics)) == before
     assert len(before) < 5_000
 
@@ -78,7 +91,7 @@ def test_the_latest_event_time_of_a_provider_never_goes_back(metrics):
 def test_the_bulk_histogram_says_what_prometheus_own_histogram_says(seed):
     rng = Random(seed)
     buckets = sorted({rng.choice([0.1, 0.5, 1, 5, 10, 60, 3_600]) for _ in range(5)})
-    bulk = BulkHistogram("age", "Age.", "channel", ["email", "sms"], buckets)
+    bulk = BulkHistogram("age", "Age.", ["channel"], [("email",), ("sms",)], buckets)
     registry, bulks = CollectorRegistry(), CollectorRegistry()
     bulks.register(bulk)
     theirs = Histogram("age", "Age.", ["channel"], buckets=buckets, registry=registry)
@@ -94,8 +107,118 @@ def test_the_bulk_histogram_says_what_prometheus_own_histogram_says(seed):
     assert generate_latest(bulks) == generate_latest(registry)
 
 
+def test_the_bulk_histogram_may_have_several_labels():
+    bulk = BulkHistogram("stay", "Stay.", ["channel", "status"], [("email", "sent"), ("sms", "sent")], [1, 2])
+    bulk.observe_many(("sms", "sent"), [0.5, 1.5, 9.0])
+    bulks = CollectorRegistry()
+    bulks.register(bulk)
+
+    def counted(channel, bound):
+        return bulks.get_sample_value("stay_bucket", {"channel": channel, "status": "sent", "le": bound})
+
+    assert [counted("sms", bound) for bound in ("1.0", "2.0", "+Inf")] == [1, 2, 3]
+    assert counted("email", "+Inf") == 0
+    assert bulks.get_sample_value("stay_sum", {"channel": "sms", "status": "sent"}) == 11
+
+
 def test_an_empty_chunk_changes_nothing():
-    bulk = BulkHistogram("age", "Age.", "channel", ["email"], [1, 2])
+    bulk = BulkHistogram("age", "Age.", ["channel"], [("email",)], [1, 2])
     bulk.observe_many("email", [])
     [family] = bulk.collect()
     assert {sample.value for sample in family.samples} == {0}
+
+
+def test_the_bulk_histogram_passes_over_what_it_does_not_know():
+    bulk = BulkHistogram("age", "Age.", ["channel"], [("email",)], [1, 2])
+    bulk.observe_many("pigeon", [1.0])
+    [family] = bulk.collect()
+    assert {sample.value for sample in family.samples} == {0}
+
+
+def test_every_status_that_can_be_left_has_its_time():
+    expected = {
+        (channel, NODE_STATUS[node])
+        for channel, table in TRANSITIONS.items()
+        for node in table
+        for after in table[node]
+        if NODE_STATUS[after] is not NODE_STATUS[node]
+    }
+    assert set(left_statuses()) == expected
+    assert {(Channel.SMS, Status.SENT), (Channel.EMAIL, Status.FAILED)} <= expected
+    assert (Channel.SMS, Status.RECEIVED_ON_MOBILE) not in expected
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        *[
+            (name, {"channel": channel.value, "status": status.value})
+            for channel, status in STUCK_AFTER
+            for name in (
+                "delivery_stuck_messages",
+                "delivery_stuck_cleared_total",
+                "delivery_oldest_in_status_seconds",
+                "delivery_time_in_status_seconds_count",
+            )
+        ],
+        *[
+            (name, {"provider": provider})
+            for provider in (*ADAPTERS, OTHER_PROVIDER, NO_PROVIDER)
+            for name in ("delivery_clock_skew_seconds", "delivery_provider_silent_seconds")
+        ],
+        *[
+            ("delivery_pending_deliveries", {"cause": cause})
+            for cause in ("scheduled", "concurrency_limit", "mta_resources")
+        ],
+    ],
+)
+def test_what_may_go_wrong_is_shown_at_0_from_the_start(metrics, name, labels):
+    assert metrics.registry.get_sample_value(name, labels) == 0
+
+
+class TestClockSkew:
+    def estimate(self, ahead, seed=1, minutes=20, count=200, slowest=5.0):
+        """Give the estimate for a clock that is `ahead`, from chunks whose reports take up to so many seconds."""
+        rng, skew, found = Random(seed), ClockSkew(), 0.0
+        for minute in range(minutes):
+            for chunk in range(5):
+                quickest = min(rng.uniform(0.1, slowest) for _ in range(count))
+                found = skew.see(ahead - quickest, minute * 60.0 + chunk * 10)
+        return found
+
+    @pytest.mark.parametrize("ahead", [-3_600.0, -2.0, 0.0, 2.0, 7_200.0])
+    def test_is_what_the_quickest_reports_show(self, ahead):
+        assert self.estimate(ahead) == pytest.approx(ahead - 0.1, abs=0.1)
+
+    def test_of_a_right_clock_is_never_ahead(self):
+        assert all(self.estimate(0.0, seed, count=1) <= 0 for seed in range(20))
+
+    def test_is_not_decided_by_a_few_absurd_times(self):
+        skew = ClockSkew()
+        for minute in range(20):
+            found = skew.see(-0.2, minute * 60.0)
+            if minute % 4 == 0:
+                found = skew.see(23 * 3_600.0, minute * 60.0 + 1)
+        assert found == -0.2
+
+    def test_follows_a_clock_that_is_set_right(self):
+        skew = ClockSkew()
+        for minute in range(20):
+            found = skew.see(3_600.0 if minute < 10 else -0.2, minute * 60.0)
+        assert found == -0.2
+
+    def test_takes_records_that_come_late(self):
+        skew = ClockSkew()
+        skew.see(-1.0, 1_000.0)
+        assert skew.see(-0.5, 10.0) == -0.5
+
+    def test_is_not_told_by_records_without_a_timestamp(self, metrics):
+        metrics.see_skew("ses", 1.8e9, -0.001)
+        assert 'delivery_clock_skew_seconds{provider="ses"} 0.0' in page(metrics)
+
+    def test_is_told_by_provider(self, metrics):
+        metrics.see_skew("ses", 2.5, 100.0)
+        metrics.see_skew("twilio", -1.5, 100.0)
+        text = page(metrics)
+        assert 'delivery_clock_skew_seconds{provider="ses"} 2.5' in text
+        assert 'delivery_clock_skew_seconds{provider="twilio"} -1.5' in text

@@ -6,6 +6,7 @@ from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import normalise
+from processor.views.board import Board
 
 
 def record(value):
@@ -23,7 +24,9 @@ def record(value):
 def test_it_is_counted_when_the_chunk_is_committed():
     metrics = Metrics()
     counts = {"delivery.events.v1": 4, "delivery.dead.v1": 1}
-    work = normalise.stage(Settings(), metrics).start(Partitioning("delivery.sms.v1", 0, counts, "cluster"))
+    work = normalise.stage(Settings(), metrics, Board(metrics)).start(
+        Partitioning("delivery.sms.v1", 0, counts, "cluster")
+    )
 
     def counted():
         return metrics.registry.get_sample_value("delivery_unqualified_reasons_total", {"provider": "firetext"})

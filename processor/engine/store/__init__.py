@@ -1,13 +1,11 @@
 """Where rows are kept between chunks: one interface, in memory or on disk.
 
-Only what has been committed is ever written to a store, with the changelog position that it reflects. A store that
-outlives its process also keeps a ledger beside the rows: what its user derived from all of them (counts), so that
-opening it need not read them all.
+Only what has been committed is ever written to a store, with the changelog position that it reflects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -18,8 +16,6 @@ class Change(NamedTuple):
     rows: Mapping[bytes, bytes | None]
     #: By how many the number of rows grew.
     growth: int
-    #: Entries of the ledger that changed; only stores that outlive their process keep them.
-    ledger: Mapping[bytes, bytes]
     #: The changelog position that the store reflects with this change.
     position: int
 
@@ -42,8 +38,8 @@ class Store(Protocol):
             OSError: the disk is full or broken; the store is as it was.
         """
 
-    def ledger(self) -> Mapping[bytes, bytes]:
-        """Give the whole ledger."""
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give all rows with their keys; whether what is written meanwhile is among them, nobody knows."""
 
     def clear(self) -> None:
         """Forget everything."""

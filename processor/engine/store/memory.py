@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from processor.engine.store import Change
 
@@ -31,9 +31,13 @@ class MemoryStore:
                 rows[key] = row
         self.position = change.position
 
-    def ledger(self) -> Mapping[bytes, bytes]:
-        """Give nothing: who uses this store keeps its ledger as long as the rows."""
-        return {}
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give all rows with their keys; rows that come meanwhile are left out."""
+        rows = self._rows
+        for key in list(rows):
+            row = rows.get(key)
+            if row is not None:
+                yield key, row
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,6 +1,6 @@
 """Rows on disk, for state that is larger than memory.
 
-Each partition has a folder of its own. A chunk's rows, the ledger and the changelog position are one batch, so whatever
+Each partition has a folder of its own. A chunk's rows and the changelog position are one batch, so whatever
 ends the process, the folder holds the state at some position, and a restart reads only the changelog's tail. A folder
 that cannot be opened, that belongs to another cluster, topic or partition, or that has been left alone for so long that
 tombstones may have gone from the changelog, is emptied and built anew: never trusted, never mended.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
@@ -26,8 +26,8 @@ log = get_logger(__name__)
 #: Kafka removes tombstones after `delete.retention.ms`, a day by default: who has been away for longer missed some.
 _TRUSTED_SECONDS = 20 * 60 * 60
 
-#: What the first byte of a key says: a row, an entry of the ledger, or the one record about the whole.
-_ROW, _LEDGER, _ABOUT = b"r", b"l", b"a"
+#: What the first byte of a key says: a row, or the one record about the whole.
+_ROW, _ABOUT = b"r", b"a"
 
 _MIB = 1024 * 1024
 
@@ -44,7 +44,7 @@ class About(msgspec.Struct, array_like=True, frozen=True):
     written_at: float
 
 
-_FORMAT = 1
+_FORMAT = 2
 _decode_about = msgspec.msgpack.Decoder(About).decode
 _encode_about = msgspec.msgpack.Encoder().encode
 
@@ -142,8 +142,6 @@ class RocksStore:
                 batch.delete(_ROW + key)
             else:
                 batch.put(_ROW + key, row)
-        for key, entry in change.ledger.items():
-            batch.put(_LEDGER + key, entry)
         rows = self._rows + change.growth
         batch.put(_ABOUT, _encode_about(About(_FORMAT, *self._name, change.position, rows, self._clock())))
         try:
@@ -152,15 +150,12 @@ class RocksStore:
             raise OSError(f"{self._folder} cannot be written: {error}") from error
         self.position, self._rows = change.position, rows
 
-    def ledger(self) -> Mapping[bytes, bytes]:
-        """Give the whole ledger."""
-        return dict(self._ledger())
-
-    def _ledger(self) -> Iterator[tuple[bytes, bytes]]:
-        for key, entry in cast("Iterator[tuple[bytes, bytes]]", self._db.items(from_key=_LEDGER)):
-            if key[:1] != _LEDGER:
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give all rows with their keys, as they were when it was first asked."""
+        for key, row in cast("Iterator[tuple[bytes, bytes]]", self._db.items(from_key=_ROW)):
+            if key[:1] != _ROW:
                 return
-            yield key[1:], entry
+            yield key[1:], row
 
     def clear(self) -> None:
         """Forget everything."""

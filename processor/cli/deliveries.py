@@ -1,0 +1,285 @@
+"""Commands about deliveries: `deliveries`, `delivery`, `control`, `cancel`."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+import click
+import msgspec
+
+from processor.cli.common import (
+    EXIT_NOT_FOUND,
+    EXIT_USAGE,
+    Failure,
+    echo_table,
+    json_option,
+    run_async,
+    settings_from_environment,
+)
+from processor.control import decode_control, encode_control
+from processor.deadletter import RefusedError
+from processor.domain.delivery import Action, Cause, Control, State
+from processor.domain.moment import to_microseconds
+from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
+from processor.engine.admin import count_partitions
+from processor.engine.records import Stored
+from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.settings import Settings
+from processor.topics import CONTROL, COUNTS, DELIVERIES
+from processor.views.deliveries import Deliveries, DeliveryView
+from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, Page, Query, page
+
+#: Where a message may still be cancelled, on one channel or the other.
+_CANCELABLE = {
+    NODE_STATUS[node] for table in TRANSITIONS.values() for node, afters in table.items() if Node.CANCELED in afters
+}
+
+
+async def _known(settings: Settings) -> Deliveries:
+    """Read what is known of all deliveries."""
+    deliveries = Deliveries(settings.concurrency_limit, _now())
+    for topic in (COUNTS, DELIVERIES):
+        latest: dict[bytes | None, Stored] = {}
+        async for record in read_to_end(settings, settings.topic_prefix + topic.name):
+            latest[record.key] = record
+        deliveries.take(topic, latest.values())
+    return deliveries
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _moment(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    """Read a moment as records have it."""
+    if value is None:
+        return None
+    try:
+        moment = msgspec.convert(value, datetime)
+    except msgspec.ValidationError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.BadParameter("must be like 2026-11-24T06:00:00+01:00", param=parameter)
+    return moment
+
+
+def _names(members: type[Enum]) -> click.Choice[str]:
+    return click.Choice([member.value for member in members])
+
+
+def _write(value: object) -> None:
+    click.get_binary_stream("stdout").write(msgspec.json.encode(value) + b"\n")
+
+
+# Asking
+
+
+@click.command()
+@click.option("--channel", type=_names(Channel), help="Only those of one channel.")
+@click.option("--status", type=_names(Status), help="Only those that have messages at a status.")
+@click.option("--provider", default="", help="Only those that have messages of a provider.")
+@click.option("--state", type=_names(State), help="Only those in one state.")
+@click.option("--pending", type=click.Choice([ANY_CAUSE, *[cause.value for cause in Cause]]), help="Only pending ones.")
+@click.option("--since", callback=_moment, metavar="TIME", help="Only those of which something happened since then.")
+@click.option("--search", default="", metavar="TEXT", help="Only those with this in their id, label or campaign.")
+@click.option(
+    "--sort", type=click.Choice(SORTS), default=DEFAULT_SORT, metavar="NAME", help="By what; -NAME turns it round."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, help="At most so many.")
+@json_option
+def deliveries(as_json: bool, since: datetime | None, search: str, **given: Any) -> None:
+    """List deliveries: how far they are, and why they are pending. --json writes one object a line."""
+    settings = settings_from_environment()
+    for name, kind in (("channel", Channel), ("status", Status), ("state", State)):
+        given[name] = None if given[name] is None else kind(given[name])
+    given["pending"] = given["pending"] or ""
+    query = Query(q=search, since=None if since is None else to_microseconds(since), **given)
+    found = page(run_async(settings, lambda: _known(settings)), query, _now())
+    if as_json:
+        for item in found.items:
+            _write(item)
+    else:
+        _tell_page(found)
+
+
+def _tell_page(found: Page) -> None:
+    echo_table(
+        ("delivery", "label", "state", "messages", "success", "failed", "pending"),
+        [
+            (
+                item.delivery_id or "(not named)",
+                item.label or "",
+                item.state.value,
+                item.messages,
+                item.indicators.success,
+                item.indicators.failed,
+                "" if item.pending is None else item.pending.cause.value,
+            )
+            for item in found.items
+        ],
+    )
+    if found.total > len(found.items):
+        click.echo(f"{len(found.items):,} of {found.total:,}; --limit shows more, --search and the other filters fewer")
+
+
+@click.command()
+@click.argument("delivery_id")
+@json_option
+def delivery(delivery_id: str, as_json: bool) -> None:
+    """Tell how far one delivery is: its messages by status, its indicators, and why it is pending."""
+    settings = settings_from_environment()
+    known = run_async(settings, lambda: _known(settings))
+    view = known.one(delivery_id, _now())
+    if view is None:
+        raise _unknown(known, delivery_id)
+    # What this command did not watch it cannot tell: how the counts grew.
+    view = msgspec.structs.replace(view, series=msgspec.UNSET)
+    if as_json:
+        _write(view)
+    else:
+        _tell_delivery(view)
+
+
+def _unknown(known: Deliveries, delivery_id: str, more: str = "") -> Failure:
+    near = difflib.get_close_matches(delivery_id, known.entries, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; `delivery-status deliveries` lists them"
+    return Failure(f"delivery {delivery_id!r} is not known{hint}{more}", EXIT_NOT_FOUND)
+
+
+def _tell_delivery(view: DeliveryView) -> None:
+    click.echo(f"{view.delivery_id}: {view.label or view.state.value}")
+    indicators, rates = view.indicators, view.rates
+    facts = {
+        "state": view.state.value if view.label else "",
+        "pending": view.pending and f"{view.pending.cause.value}: {view.pending.detail}",
+        "campaign": view.campaign,
+        "channel": view.channel and view.channel.value,
+        "planned": view.planned is not None and f"{view.planned:,}",
+        "scheduled": view.scheduled_at,
+        "started": view.started_at,
+        "paused": view.paused_at,
+        "finished": view.finished_at,
+        "canceled": view.canceled_at,
+        "activity": view.first_activity and f"{view.first_activity} to {view.last_activity}",
+        "rate": rates.per_second is not None and f"{rates.per_second:,.1f} a second",
+        "end": view.estimated_end and f"{view.estimated_end} at this rate",
+        "processed": f"{indicators.processed:,}",
+        "success": _told_share(indicators.success, rates.success),
+        "failed": _told_share(indicators.failed, rates.failed) + _told_bounces(view),
+        "ignored": ", ".join(f"{category} {number:,}" for category, number in indicators.ignored.items()),
+        "providers": ", ".join(f"{name} {number:,}" for name, number in view.providers.items()),
+        "expired": view.expired and f"{view.expired:,} of the messages are no longer kept, and counted still",
+    }
+    for name, fact in facts.items():
+        if fact:
+            click.echo(f"  {name:10}{fact}")
+    shown = [(DEFINITIONS[status].english, view.statuses[status.value]) for status in Status]
+    echo_table(("status", "messages"), [*[row for row in shown if row[1]], ("all", view.messages)])
+
+
+def _told_share(number: int, share: float | None) -> str:
+    return f"{number:,}" + (f" ({share:.1%})" if share is not None else "")
+
+
+def _told_bounces(view: DeliveryView) -> str:
+    return f", hard {view.indicators.hard:,}, soft {view.indicators.soft:,}" if view.indicators.failed else ""
+
+
+# Telling
+
+
+@click.command()
+@click.argument("delivery_id")
+@click.argument("action", type=click.Choice([action.value for action in Action if action is not Action.CANCEL]))
+@click.option("--label", help="What people call it.")
+@click.option("--campaign", help="The campaign that it belongs to.")
+@click.option("--channel", type=_names(Channel), help="How its messages travel.")
+@click.option("--planned", type=click.IntRange(min=0), help="How many messages it will have.")
+@click.option("--scheduled-at", callback=_moment, metavar="TIME", help="When it is to start; `schedule` needs it.")
+@json_option
+def control(delivery_id: str, action: str, channel: str | None, as_json: bool, **facts: Any) -> None:
+    """Tell what is done with a delivery, and its facts: one control record, as of now. To cancel: `cancel`."""
+    settings = settings_from_environment()
+    told = Channel(channel) if channel is not None else None
+    record = Control(datetime.now(timezone.utc), delivery_id, Action(action), channel=told, **facts)
+    _check(record)
+    run_async(settings, lambda: _publish(settings, record))
+    _tell_published(settings, record, as_json)
+
+
+def _check(record: Control) -> None:
+    """Judge a record as the processor will."""
+    try:
+        decode_control(encode_control(record), to_microseconds(record.time) // 1000)
+    except (RefusedError, UnicodeEncodeError) as error:
+        raise click.UsageError(str(getattr(error, "detail", error))) from None
+
+
+async def _publish(settings: Settings, record: Control) -> None:
+    topic = settings.topic_prefix + CONTROL.name
+    # A producer would wait a minute for a topic that is not there.
+    await count_partitions(settings, topic)
+    async with Writer(settings) as writer:
+        await writer.write(Outgoing(topic, encode_control(record), record.delivery_id.encode()))
+
+
+def _tell_published(settings: Settings, record: Control, as_json: bool) -> None:
+    topic = settings.topic_prefix + CONTROL.name
+    if as_json:
+        _write({"published": 1, "topic": topic, "record": record})
+    else:
+        click.echo(f"published {record.action.value} of {record.delivery_id} to {topic}")
+
+
+@click.command()
+@click.argument("delivery_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also a delivery that nothing is known of: its messages may come later.")
+@json_option
+def cancel(delivery_id: str, yes: bool, force: bool, as_json: bool) -> None:
+    """Cancel a delivery, for good.
+
+    What was not sent yet is cancelled, also messages that turn up later; what was sent stays sent.
+    """
+    settings = settings_from_environment()
+    record = Control(datetime.now(timezone.utc), delivery_id, Action.CANCEL)
+    _check(record)
+    known = run_async(settings, lambda: _known(settings))
+    view = known.one(delivery_id, _now())
+    if view is None and not force:
+        raise _unknown(known, delivery_id, "; --force cancels it all the same")
+    if view is not None and view.canceled_at is not None:
+        _tell_canceled(settings, view, as_json)
+        return
+    if not yes:
+        _confirm(delivery_id, view)
+    run_async(settings, lambda: _publish(settings, record))
+    _tell_published(settings, record, as_json)
+
+
+def _tell_canceled(settings: Settings, view: DeliveryView, as_json: bool) -> None:
+    if as_json:
+        _write({"published": 0, "topic": settings.topic_prefix + CONTROL.name, "canceled_at": view.canceled_at})
+    else:
+        click.echo(f"{view.delivery_id} was cancelled at {view.canceled_at}: nothing was published")
+
+
+def _confirm(delivery_id: str, view: DeliveryView | None) -> None:
+    named = f"{delivery_id} ({view.label})" if view is not None and view.label else delivery_id
+    open_ = sum([view.statuses[status.value] for status in _CANCELABLE]) if view is not None else 0
+    about = f"{open_:,} of its {view.messages:,} messages may still be cancelled" if view else "nothing is known of it"
+    try:
+        agreed = click.confirm(f"Cancel {named}? {about}, and this cannot be undone.", err=True)
+    except click.Abort:
+        raise Failure("nobody is there to confirm it; --yes does not ask", EXIT_USAGE) from None
+    if not agreed:
+        raise Failure("nothing was cancelled")
+
+
+COMMANDS: Iterable[click.Command] = (deliveries, delivery, control, cancel)

@@ -1,0 +1,191 @@
+"""Control of deliveries on the wire: control records in, deliveries and cancel markers out.
+
+The published form is schemas/control.json and schemas/delivery.json; tests/contract compares them with this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+import msgspec
+
+from processor.deadletter import DeadReason, Headers, RefusedError
+from processor.domain.delivery import Control, Delivery, State, breach_of
+from processor.domain.event import MAX_AHEAD
+from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.status import Channel
+
+#: The header that tells a cancel marker among the events.
+MARKER_HEADER, CANCEL = "delivery.control", b"cancel"
+
+_encode = msgspec.json.Encoder().encode
+_decode_control = msgspec.json.Decoder(Control).decode
+
+_MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
+#: The first and the last moment that can be written in UTC.
+_FIRST = to_microseconds(datetime.min.replace(tzinfo=timezone.utc))
+_LAST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
+
+
+# Control records
+
+
+def decode_control(value: bytes, record_ms: int | None) -> Control:
+    """Decode and check one control record.
+
+    Args:
+        value: JSON.
+        record_ms: the Kafka record's timestamp in milliseconds; None (or a negative one, which Kafka uses for "none")
+            leaves the rule about times ahead aside.
+
+    Raises:
+        RefusedError: the record breaks the contract of docs/deliveries.md; it says how.
+    """
+    if not value:
+        raise RefusedError(DeadReason.EMPTY_VALUE, "the record's value has no bytes")
+    try:
+        # msgspec does not read what it skips.
+        value.decode()
+        control = _decode_control(value)
+    except msgspec.ValidationError as error:
+        raise RefusedError(DeadReason.INVALID_CONTROL, str(error)) from None
+    except UnicodeDecodeError as error:
+        raise RefusedError(DeadReason.INVALID_ENCODING, str(error)) from None
+    except msgspec.DecodeError as error:
+        raise RefusedError(DeadReason.INVALID_JSON, str(error)) from None
+    except RecursionError:
+        raise RefusedError(DeadReason.INVALID_JSON, "nested too deeply") from None
+    _check(control, record_ms)
+    return control
+
+
+def _check(control: Control, record_ms: int | None) -> None:
+    breach = breach_of(control)
+    if breach is not None:
+        raise RefusedError(DeadReason.INVALID_CONTROL, breach)
+    for name, moment in (("time", control.time), ("scheduled_at", control.scheduled_at)):
+        if moment is not None and not _FIRST <= to_microseconds(moment) <= _LAST:
+            detail = f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.{name}`"
+            raise RefusedError(DeadReason.INVALID_CONTROL, detail)
+    if record_ms is None or record_ms < 0:
+        return
+    if to_microseconds(control.time) > (record_ms + _MAX_AHEAD_MS) * 1000:
+        detail = f"the time {control.time.isoformat()} is more than 24 h ahead of its record's ({record_ms} ms)"
+        raise RefusedError(DeadReason.TIME_AHEAD, detail)
+
+
+def encode_control(control: Control) -> bytes:
+    """Write a control record as JSON."""
+    return _encode(control)
+
+
+# Deliveries
+
+
+class DeliveryRecord(msgspec.Struct, frozen=True, gc=False):
+    """A delivery as it is published: what people read first, then what is remembered."""
+
+    delivery_id: str
+    state: State
+    label: str | None
+    campaign: str | None
+    channel: Channel | None
+    planned: int | None
+    scheduled_at: str | None
+    started_at: str | None
+    paused_at: str | None
+    finished_at: str | None
+    canceled_at: str | None
+    #: All that the others follow from: recovery reads this and nothing else.
+    memory: Delivery
+
+
+class _Kept(msgspec.Struct, frozen=True, gc=False):
+    """The part of a DeliveryRecord that is read back."""
+
+    delivery_id: str
+    memory: Delivery
+
+
+_decode_kept = msgspec.json.Decoder(_Kept).decode
+
+
+def encode_delivery(delivery_id: str, delivery: Delivery) -> bytes:
+    """Write a delivery for the deliveries topic."""
+    label, campaign, channel = delivery.label, delivery.campaign, delivery.channel
+    planned, scheduled_at = delivery.planned, delivery.scheduled_at
+    return _encode(
+        DeliveryRecord(
+            delivery_id,
+            delivery.state,
+            None if label is None else label.value,
+            None if campaign is None else campaign.value,
+            None if channel is None else channel.value,
+            None if planned is None else planned.value,
+            None if scheduled_at is None else to_rfc3339(scheduled_at.value),
+            _written(delivery.started_at),
+            _written(delivery.paused_at),
+            _written(delivery.finished_at),
+            _written(delivery.canceled_at),
+            delivery,
+        )
+    )
+
+
+def _written(moment: int | None) -> str | None:
+    return None if moment is None else to_rfc3339(moment)
+
+
+def decode_delivery(value: bytes) -> tuple[str, Delivery]:
+    """Read back the id and the delivery that `encode_delivery` published.
+
+    Raises:
+        msgspec.DecodeError: the value is not one of ours.
+    """
+    kept = _decode_kept(value)
+    return kept.delivery_id, kept.memory
+
+
+# Cancel markers
+
+
+class CancelMarker(msgspec.Struct, frozen=True, gc=False):
+    """That a delivery was cancelled: one for every partition of the events, so that all of its messages hear it."""
+
+    delivery_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+_decode_marker = msgspec.json.Decoder(CancelMarker).decode
+
+MARKER_HEADERS: Headers = ((MARKER_HEADER, CANCEL),)
+
+
+def encode_marker(delivery_id: str, canceled_at: int) -> bytes:
+    """Write the value of a cancel marker; the moment is in microseconds."""
+    return _encode({"delivery_id": delivery_id, "time": to_rfc3339(canceled_at)})
+
+
+def is_marker(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+    """Say whether a record among the events is a cancel marker."""
+    return any(name == MARKER_HEADER and value == CANCEL for name, value in headers)
+
+
+def decode_marker(value: bytes | None) -> tuple[str, int]:
+    """Read a cancel marker.
+
+    Returns:
+        The delivery, and when it was cancelled, in microseconds.
+
+    Raises:
+        RefusedError: the value is not one of ours.
+    """
+    if value is None:
+        raise RefusedError(DeadReason.NULL_VALUE, "a cancel marker without a value")
+    try:
+        marker = _decode_marker(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RefusedError(DeadReason.INVALID_CONTROL, f"a cancel marker: {error}") from None
+    return marker.delivery_id, to_microseconds(marker.time)

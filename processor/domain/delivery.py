@@ -1,0 +1,256 @@
+"""A delivery: what its control records tell, joined, the state that follows, and why it is pending.
+
+Control records come out of order and repeated like everything else. So what is remembered is a join, as a row is (see
+row.py): of each fact the value told last, of each action the first and the last time. The state is a *function* of
+that memory: the same records give the same delivery, whatever their order and however often each came.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from processor.domain.moment import to_microseconds
+from processor.domain.status import Channel
+
+
+class Action(str, Enum):
+    """What a control record says was done. The order here breaks ties of time, lowest first."""
+
+    #: The delivery exists, with these facts.
+    REGISTER = "register"
+    #: It is to start at `scheduled_at`.
+    SCHEDULE = "schedule"
+    #: It runs.
+    START = "start"
+    #: It waits.
+    PAUSE = "pause"
+    #: It runs again.
+    RESUME = "resume"
+    #: No more messages come. Final: a finished delivery does not start again.
+    FINISH = "finish"
+    #: What was not sent yet is not to be sent. Final, and stronger than all others.
+    CANCEL = "cancel"
+
+
+class State(str, Enum):
+    """Where a delivery stands."""
+
+    #: It is known, and nothing says when it starts.
+    PLANNED = "planned"
+    #: It has a date and has not started.
+    SCHEDULED = "scheduled"
+    #: It was started or resumed, and neither paused nor finished after that.
+    RUNNING = "running"
+    #: It was paused, and not resumed after that.
+    PAUSED = "paused"
+    #: No more messages come.
+    FINISHED = "finished"
+    #: An operator cancelled it.
+    CANCELED = "canceled"
+
+
+class Cause(str, Enum):
+    """Why a delivery is pending."""
+
+    #: Its date lies ahead.
+    SCHEDULED = "scheduled"
+    #: As many others run as the limit allows.
+    CONCURRENCY_LIMIT = "concurrency_limit"
+    #: Neither: the MTA has not taken its messages.
+    MTA_RESOURCES = "mta_resources"
+
+
+#: Longer names are refused: a delivery must fit into one record of Kafka.
+_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
+
+#: More messages than this are no plan but a mistake, and would not be exact in every reader's JSON.
+PLANNED_MAX = 1_000_000_000_000
+
+
+class Control(msgspec.Struct, gc=False, omit_defaults=True):
+    """One control record: one action, and the facts that its sender told with it.
+
+    Decoding checks types and ranges; that `schedule` tells a date is checked by `breach_of`.
+    """
+
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    delivery_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+    action: Action
+    id: _Name | None = None
+    label: _Name | None = None
+    campaign: _Name | None = None
+    channel: Channel | None = None
+    #: How many messages it will have.
+    planned: Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)] | None = None
+    scheduled_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+def breach_of(control: Control) -> str | None:
+    """Say how a control record breaks the contract beyond types and ranges; None when it does not."""
+    if control.action is Action.SCHEDULE and control.scheduled_at is None:
+        return "to schedule is to say when - at `$.scheduled_at`"
+    return None
+
+
+Value = TypeVar("Value", str, int, Channel)
+
+
+class Told(msgspec.Struct, Generic[Value], array_like=True, frozen=True, gc=False):
+    """A fact that control records tell: the one told last wins, the greatest value where the times are equal."""
+
+    time: int
+    value: Value
+
+
+class Done(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """That an action was reported: the first and the last time, in microseconds."""
+
+    action: Action
+    first: int
+    last: int
+
+
+#: What the latest of these actions makes of a delivery that is neither finished nor canceled.
+_TURNS: dict[Action, State] = {
+    Action.START: State.RUNNING,
+    Action.PAUSE: State.PAUSED,
+    Action.RESUME: State.RUNNING,
+}
+
+_RANK: dict[Action, int] = {action: rank for rank, action in enumerate(Action)}
+
+
+class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """All that control records told of one delivery, times in microseconds.
+
+    Immutable: a changed delivery is a new one.
+    """
+
+    label: Told[str] | None = None
+    campaign: Told[str] | None = None
+    channel: Told[Channel] | None = None
+    planned: Told[int] | None = None
+    scheduled_at: Told[int] | None = None
+    #: In the order of `Action`, each once.
+    actions: tuple[Done, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """The state that is true now; `now` itself has no part in it."""
+        done = {each.action: each.last for each in self.actions}
+        if Action.CANCEL in done:
+            return State.CANCELED
+        if Action.FINISH in done:
+            return State.FINISHED
+        turns = [(done[action], _RANK[action], state) for action, state in _TURNS.items() if action in done]
+        if turns:
+            return max(turns)[2]
+        return State.PLANNED if self.scheduled_at is None else State.SCHEDULED
+
+    @property
+    def started_at(self) -> int | None:
+        """When it started; None: not yet, or nobody said so."""
+        start = self._done(Action.START) or self._done(Action.RESUME)
+        return None if start is None else start.first
+
+    @property
+    def paused_at(self) -> int | None:
+        """Since when it is paused; None unless it is."""
+        pause = self._done(Action.PAUSE)
+        return pause.last if pause is not None and self.state is State.PAUSED else None
+
+    @property
+    def finished_at(self) -> int | None:
+        """When it was finished; None: not yet."""
+        finish = self._done(Action.FINISH)
+        return None if finish is None else finish.first
+
+    @property
+    def canceled_at(self) -> int | None:
+        """When it was cancelled first: a later cancel cancels nothing more. None: it was not."""
+        cancel = self._done(Action.CANCEL)
+        return None if cancel is None else cancel.first
+
+    def _done(self, action: Action) -> Done | None:
+        return next((each for each in self.actions if each.action is action), None)
+
+
+def join(delivery: Delivery | None, control: Control) -> Delivery:
+    """Join one control record into a delivery.
+
+    Returns:
+        The new delivery; the very object that came in when the record tells nothing new.
+    """
+    known = Delivery() if delivery is None else delivery
+    time = to_microseconds(control.time)
+    date = None if control.scheduled_at is None else to_microseconds(control.scheduled_at)
+    joined = Delivery(
+        _tell(known.label, control.label, time),
+        _tell(known.campaign, control.campaign, time),
+        _tell(known.channel, control.channel, time),
+        _tell(known.planned, control.planned, time),
+        _tell(known.scheduled_at, date, time),
+        _do(known.actions, control.action, time),
+    )
+    return delivery if delivery is not None and joined == delivery else joined
+
+
+def _tell(told: Told[Value] | None, value: Value | None, time: int) -> Told[Value] | None:
+    if value is None or (told is not None and (told.time, told.value) >= (time, value)):
+        return told
+    return Told(time, value)
+
+
+def _do(actions: tuple[Done, ...], action: Action, time: int) -> tuple[Done, ...]:
+    done = {each.action: each for each in actions}
+    before = done.get(action)
+    done[action] = Done(action, time, time) if before is None else _stretch(before, time)
+    return tuple([done[each] for each in Action if each in done])
+
+
+def _stretch(done: Done, time: int) -> Done:
+    return Done(done.action, min(done.first, time), max(done.last, time))
+
+
+class Pending(NamedTuple):
+    """Why a delivery is pending, and the figures behind it; a figure that has no part in the cause is None."""
+
+    cause: Cause
+    #: Microseconds since the epoch.
+    scheduled_at: int | None = None
+    #: How many deliveries run, and how many may.
+    running: int | None = None
+    limit: int | None = None
+
+
+def pending_cause(  # noqa: PLR0913 - the facts that the cause follows from
+    delivery: Delivery | None, now: int, running: int, limit: int, *, has_pending: bool, is_under_way: bool = False
+) -> Pending | None:
+    """Say why a delivery is pending.
+
+    Args:
+        delivery: what control records tell of it; None: nothing.
+        now: the present moment, in microseconds.
+        running: how many deliveries run and are under way.
+        limit: how many may run at a time.
+        has_pending: whether any of its messages is pending, or it was started or scheduled and has no messages yet.
+        is_under_way: whether any of its messages got further: then neither its date nor the limit holds it.
+
+    Returns:
+        The cause; None when it is not pending, or waits because somebody paused or cancelled it.
+    """
+    state = None if delivery is None else delivery.state
+    if state in {State.CANCELED, State.PAUSED}:
+        return None
+    date = delivery.scheduled_at if delivery is not None and state is State.SCHEDULED else None
+    if date is not None and date.value > now and not is_under_way:
+        return Pending(Cause.SCHEDULED, scheduled_at=date.value)
+    if not has_pending:
+        return None
+    if not is_under_way and running >= limit:
+        return Pending(Cause.CONCURRENCY_LIMIT, running=running, limit=limit)
+    return Pending(Cause.MTA_RESOURCES)

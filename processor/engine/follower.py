@@ -1,0 +1,102 @@
+"""Followers: topics that every worker reads whole, apart from any group, to feed what it answers questions from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from processor.engine import clients
+from processor.engine.admin import MissingTopicError, count_partitions
+from processor.engine.stage import Record
+from processor.logs import get_logger
+from processor.settings import Settings
+from processor.topics import Topic
+
+log = get_logger(__name__)
+
+#: Seconds between attempts to reach a broker that is away, and between fetches once nothing waits any more: the longer,
+#: the fewer records there are to decode, since only the last of each key counts.
+_RETRY_SECONDS = 1.0
+_PAUSE_SECONDS = 0.25
+
+#: What is done with the latest record of each key, in one fetch from one topic.
+Take = Callable[[Topic, Sequence[Record]], None]
+
+
+class Follower:
+    """Reads compacted topics from their beginning and then on, for as long as it runs.
+
+    Of the records of one fetch that have the same key, `take` gets the last one only.
+    """
+
+    def __init__(self, settings: Settings, topics: Iterable[Topic], take: Take) -> None:
+        self._settings = settings
+        self._topics = {settings.topic_prefix + topic.name: topic for topic in topics}
+        self._take = take
+        #: Where reading goes on after the broker was away.
+        self._positions: dict[TopicPartition, int] = {}
+        #: Where each partition ended when it was first looked at; it is caught up when nothing is left here.
+        self._ends: dict[TopicPartition, int] | None = None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that the topics held at the start has been taken."""
+        return self._ends is not None and not self._ends
+
+    async def run(self) -> None:
+        """Follow until cancelled; a broker that is away, and a topic that is not there yet, are waited for."""
+        while True:
+            try:
+                await self._follow()
+            except (KafkaError, OSError, MissingTopicError, asyncio.TimeoutError) as error:
+                log.warning("follower_waits", error=repr(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        tps = [
+            TopicPartition(name, number)
+            for name in self._topics
+            for number in range(await count_partitions(self._settings, name))
+        ]
+        reader = clients.reader(self._settings)
+        try:
+            await reader.start()
+            reader.assign(tps)
+            await self._seek(reader, tps)
+            while True:
+                fetched = await reader.getmany(timeout_ms=500)
+                self._hand_over(fetched)
+                await self._note_positions(reader, tps)
+                await asyncio.sleep(_PAUSE_SECONDS if self.is_caught_up else 0)
+        finally:
+            with suppress(KafkaError, OSError):
+                await reader.stop()
+
+    async def _seek(self, reader: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> None:
+        begins = await reader.beginning_offsets(tps)
+        ends = await reader.end_offsets(tps)
+        for tp in tps:
+            # A topic that was made anew starts before where we stood.
+            known = self._positions.get(tp, begins[tp])
+            self._positions[tp] = known if begins[tp] <= known <= ends[tp] else begins[tp]
+            reader.seek(tp, self._positions[tp])
+        if self._ends is None:
+            self._ends = {tp: end for tp, end in ends.items() if end > self._positions[tp]}
+
+    def _hand_over(self, fetched: dict[TopicPartition, list[Any]]) -> None:
+        for tp, records in fetched.items():
+            latest = {record.key: record for record in records if record.key is not None}
+            if latest:
+                self._take(self._topics[tp.topic], list(latest.values()))
+
+    async def _note_positions(self, reader: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> None:
+        """Note where reading stands; positions step over markers, so an end is reached also without records."""
+        for tp in tps:
+            self._positions[tp] = await reader.position(tp)
+        if self._ends:
+            self._ends = {tp: end for tp, end in self._ends.items() if self._positions[tp] < end}

@@ -1,0 +1,80 @@
+"""What the metrics will say of a chunk once it is committed: noted per event, sorted and summed per chunk."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+
+from processor.domain.counts import ENDINGS, category_of
+from processor.domain.event import Event
+from processor.domain.fold import Verdict
+from processor.domain.reason import Category
+from processor.domain.row import Row
+from processor.domain.status import Channel
+from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
+from processor.metrics import NEW, Metrics, provider_label
+from processor.views.silence import Flow
+
+#: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
+#: and why the message failed or was ignored where this event made it so. A plain tuple: one is made for every event.
+_Fact = tuple[Channel, "str | None", Verdict, "Node | None", Node, Node, "Category | None"]
+
+
+class Facts:
+    """The facts of one chunk."""
+
+    def __init__(self) -> None:
+        self._facts: list[_Fact] = []
+        #: Event times in microseconds, and their records' timestamps in milliseconds.
+        self._times: dict[tuple[Channel, str | None, Node], list[tuple[int, int]]] = defaultdict(list)
+        #: How long messages stood where they left, in microseconds.
+        self._stays: dict[tuple[Channel, Node], list[int]] = defaultdict(list)
+
+    def note(  # noqa: PLR0913, PLR0917 - called for every event: an object to carry these would cost as much as the note
+        self, event: Event, moment: int, timestamp: int, node: Node, before: Row | None, row: Row, verdict: Verdict
+    ) -> None:
+        """Take note of one event, and of its record's timestamp in milliseconds."""
+        channel, provider, after = event.channel, event.provider, row.node
+        old = None if before is None else before.node
+        category = category_of(row) if after is not old and after in ENDINGS else None
+        self._facts.append((channel, provider, verdict, old, after, node, category))
+        self._times[channel, provider, node].append((moment, timestamp))
+        # What is corrected never stood where it seemed to; and a later attempt may have an earlier time.
+        if before is not None and verdict is Verdict.APPLIED and row.since >= before.since:
+            self._stays[row.channel, before.node].append(row.since - before.since)
+
+    def publish(self, metrics: Metrics, flow: Flow) -> None:
+        """Add the facts to the metrics, and to what is heard of providers."""
+        for fact, number in Counter(self._facts).items():
+            _publish(metrics, fact, number)
+        now = time.time()
+        for (channel, provider, node), pairs in self._times.items():
+            times, timestamps = zip(*pairs, strict=True)
+            metrics.event_age.observe_many(channel, [now - moment / 1_000_000 for moment in times])
+            label = provider_label(provider)
+            metrics.see_event(label, max(times) / 1_000_000)
+            ahead = max(moment - timestamp * 1_000 for moment, timestamp in pairs)
+            metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
+            flow.hear(provider, node, times, timestamps, int(now * 1_000_000))
+        for (channel, left), stays in self._stays.items():
+            labels = channel.value, NODE_STATUS[left].value
+            metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in stays])
+
+
+def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
+    on, named, verdict, old, new, reported, category = fact
+    channel, provider, after = on.value, provider_label(named), NODE_NAMES[new]
+    metrics.events.labels(channel, provider, verdict.value).inc(number)
+    if old is not new:
+        before = NEW if old is None else NODE_NAMES[old]
+        metrics.status_changes.labels(channel, before, after).inc(number)
+    if category is not None:
+        permanence = NODE_PERMANENCE[new]
+        if permanence is None:
+            metrics.ignored.labels(channel, category.value).inc(number)
+        else:
+            metrics.failures.labels(channel, category.value, permanence.value).inc(number)
+    if verdict is Verdict.REJECTED:
+        metrics.rejected_transitions.labels(channel, provider, after, NODE_NAMES[reported]).inc(number)
+    elif verdict is Verdict.CORRECTED:
+        metrics.late_corrections.inc(number)

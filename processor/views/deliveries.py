@@ -1,0 +1,387 @@
+"""Deliveries as people ask for them: how far each one is, what became of its messages, and why it is pending.
+
+Fed with the records of two compacted topics, which every worker reads whole: counts by delivery and partition, and
+what control records told of each delivery. So every worker answers for every delivery, and all give the same totals.
+No clock: `now` is passed in, in microseconds, as all moments are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from processor.codec import CountsRecord, decode_counts
+from processor.control import decode_delivery
+from processor.domain.counts import STATUS_INDEX
+from processor.domain.delivery import Cause, Delivery, Pending, State, pending_cause
+from processor.domain.moment import to_rfc3339
+from processor.domain.reason import Category
+from processor.domain.status import Channel, Status
+from processor.topics import COUNTS, Topic
+from processor.views.entries import NOTHING, Entry, Part, move, part_of
+from processor.views.series import Series
+
+_NAMES = tuple(status.value for status in Status)
+
+#: Adobe's *hard* and *soft* bounces: messages that failed, by category.
+HARD = (Category.USER_UNKNOWN.value,)
+SOFT = tuple(
+    category.value
+    for category in (
+        Category.UNREACHABLE,
+        Category.MAILBOX_FULL,
+        Category.INVALID_DOMAIN,
+        Category.ACCOUNT_DISABLED,
+        Category.NOT_CONNECTED,
+        Category.REFUSED,
+    )
+)
+
+_SECOND = 1_000_000
+#: A running delivery's rate is what was done in the last ten minutes, once it has been watched for half of one.
+_RATE_WINDOW = 600 * _SECOND
+_RATE_LEAST = 30 * _SECOND
+#: An end that lies further ahead is no estimate.
+_END_MAX = 366 * 24 * 3_600 * _SECOND
+
+
+# What is told
+
+
+class Indicators(msgspec.Struct, frozen=True):
+    """Adobe's indicators of a delivery. What failed for other reasons is neither hard nor soft."""
+
+    processed: int
+    success: int
+    failed: int
+    hard: int
+    soft: int
+    #: By category.
+    ignored: dict[str, int]
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Shares of what was processed, from 0 to 1, and messages that leave `pending` a second; null: not known."""
+
+    success: float | None
+    failed: float | None
+    per_second: float | None
+
+
+class PendingView(msgspec.Struct, frozen=True):
+    """Why a delivery is pending; a figure that has no part in the cause is null."""
+
+    cause: Cause
+    detail: str
+    scheduled_at: str | None
+    running: int | None
+    limit: int | None
+
+
+class SeriesPoint(msgspec.Struct, frozen=True):
+    """Counts by status at a moment."""
+
+    time: str
+    statuses: dict[str, int]
+
+
+class DeliveryView(msgspec.Struct, frozen=True):
+    """One delivery. Its id is empty for the messages whose delivery no event has named."""
+
+    delivery_id: str
+    label: str | None
+    campaign: str | None
+    channel: Channel | None
+    planned: int | None
+    state: State
+    scheduled_at: str | None
+    started_at: str | None
+    paused_at: str | None
+    finished_at: str | None
+    canceled_at: str | None
+    messages: int
+    statuses: dict[str, int]
+    pending: PendingView | None
+    indicators: Indicators
+    #: Messages that failed, by category.
+    failures: dict[str, int]
+    rates: Rates
+    first_activity: str | None
+    last_activity: str | None
+    estimated_end: str | None
+    #: Null: whoever answers does not know.
+    stuck: int | None
+    providers: dict[str, int]
+    #: How many of the messages retention has removed; they stay counted.
+    expired: int
+    #: Counts over time since the worker follows; only of a delivery that is asked for by its id.
+    series: tuple[SeriesPoint, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+# What is asked
+
+
+class Record(Protocol):
+    """What matters here of a record that was read."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The bytes of its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The bytes of its value."""
+
+    @property
+    def timestamp(self) -> int:
+        """When it was written, in milliseconds since the epoch."""
+
+
+class Deliveries:
+    """All deliveries.
+
+    Args:
+        limit: how many deliveries may run at a time, where they are sent from.
+        since: when following began: what was counted before makes totals, but no points of the series.
+    """
+
+    def __init__(self, limit: int, since: int) -> None:
+        self.entries: dict[str, Entry] = {}
+        #: Records of the topics that could not be read: none of ours.
+        self.unreadable = 0
+        self._limit, self._since = limit, since
+        self._live: dict[str, dict[str, int]] = {channel.value: {} for channel in Channel}
+        #: Kept up to date, since a page asks for the cause of many: who runs, and who may be pending.
+        self._running: set[str] = set()
+        self._candidates: set[str] = set()
+        self._starts: dict[str, int] = {}
+
+    # Feeding
+
+    def take(self, topic: Topic, records: Iterable[Record]) -> None:
+        """Take records of the counts or the deliveries topic, in the order of each partition; null values forget."""
+        take = self._take_counts_record if topic is COUNTS else self._take_delivery_record
+        for record in records:
+            try:
+                take(record)
+            except (msgspec.DecodeError, ValueError):
+                self.unreadable += 1
+
+    def _take_counts_record(self, record: Record) -> None:
+        if record.value is not None:
+            self.take_counts(decode_counts(record.value), record.timestamp * 1000)
+        elif record.key is not None:
+            delivery_id, _, number = record.key.decode().rpartition("|")
+            self._replace(delivery_id, int(number), None, record.timestamp * 1000)
+
+    def _take_delivery_record(self, record: Record) -> None:
+        if record.value is not None:
+            self.take_delivery(*decode_delivery(record.value))
+        elif record.key is not None:
+            self.take_delivery(record.key.decode(), None)
+
+    def take_counts(self, record: CountsRecord, time: int) -> None:
+        """Take one partition's counts of a delivery, in place of what it said before.
+
+        Args:
+            record: absolute numbers.
+            time: when they were written, in microseconds.
+        """
+        self._replace(record.delivery_id, record.partition, part_of(record), time)
+
+    def _replace(self, delivery_id: str, number: int, part: Part | None, time: int) -> None:
+        entry = self._entry(delivery_id)
+        before = entry.part(number)
+        is_live = time >= self._since
+        if is_live and entry.series is None:
+            entry.series = Series(len(Status))
+            if entry.messages:
+                entry.series.add(self._since, entry.statuses)
+        change = entry.replace(number, before, part)
+        if is_live and entry.series is not None:
+            entry.series.add(time, entry.statuses)
+        elif entry.series is not None:
+            entry.series.shift(change)
+        after = NOTHING if part is None else part
+        for channel, numbers in self._live.items():
+            move(numbers, before.live.get(channel, {}), after.live.get(channel, {}))
+        self._note(entry)
+
+    def take_delivery(self, delivery_id: str, delivery: Delivery | None) -> None:
+        """Take what control records tell of a delivery; None forgets it."""
+        entry = self._entry(delivery_id)
+        entry.tell(delivery)
+        self._note(entry)
+
+    def _entry(self, delivery_id: str) -> Entry:
+        entry = self.entries.get(delivery_id)
+        if entry is None:
+            entry = self.entries[delivery_id] = Entry(delivery_id)
+        return entry
+
+    def _note(self, entry: Entry) -> None:
+        """Bring up to date who is known, who runs, who may be pending and who has a date."""
+        delivery_id = entry.delivery_id
+        date = None if entry.delivery is None else entry.delivery.scheduled_at
+        if date is not None:
+            self._starts[delivery_id] = date.value
+        else:
+            self._starts.pop(delivery_id, None)
+        if entry.is_empty:
+            del self.entries[delivery_id]
+        for members, is_member in ((self._running, entry.is_running), (self._candidates, entry.may_be_pending)):
+            if is_member and not entry.is_empty:
+                members.add(delivery_id)
+            else:
+                members.discard(delivery_id)
+
+    # Asking
+
+    def one(self, delivery_id: str, now: int, stuck: Mapping[str, int] | None = None) -> DeliveryView | None:
+        """Tell of one delivery, with its series; None: it is not known."""
+        entry = self.entries.get(delivery_id)
+        if entry is None:
+            return None
+        points = tuple([SeriesPoint(to_rfc3339(point.time), _named(point.counts)) for point in entry.series or ()])
+        return msgspec.structs.replace(self.view(entry, now, stuck), series=points)
+
+    def pending(self, delivery_id: str, now: int) -> Pending | None:
+        """Say why a delivery is pending; None: it is not, or it is not known."""
+        if delivery_id not in self._candidates:
+            return None
+        entry = self.entries[delivery_id]
+        return pending_cause(
+            entry.delivery,
+            now,
+            len(self._running),
+            self._limit,
+            has_pending=entry.has_pending,
+            is_under_way=entry.is_under_way,
+        )
+
+    def is_canceled(self, delivery_id: str) -> bool:
+        """Say whether a delivery was cancelled."""
+        entry = self.entries.get(delivery_id)
+        return entry is not None and entry.canceled_at is not None
+
+    def starts_at(self, delivery_id: str) -> int | None:
+        """Give the date that a delivery was given, in microseconds; None: it has none, or is not known."""
+        return self._starts.get(delivery_id)
+
+    def starts(self) -> Mapping[str, int]:
+        """Give the dates of the deliveries that have one, in microseconds: kept up to date, not to be changed."""
+        return self._starts
+
+    def pending_deliveries(self, now: int) -> dict[str, int]:
+        """Count the deliveries that are pending, by cause: every cause a key."""
+        counts = dict.fromkeys([cause.value for cause in Cause], 0)
+        for delivery_id in self._candidates:
+            pending = self.pending(delivery_id, now)
+            if pending is not None:
+                counts[pending.cause.value] += 1
+        return counts
+
+    def running(self) -> int:
+        """Count the deliveries that take one of the places that the concurrency limit gives."""
+        return len(self._running)
+
+    def messages(self) -> dict[str, dict[str, int]]:
+        """Count the messages that there are, by channel and status, over all deliveries; every status a key."""
+        return {channel: {name: numbers.get(name, 0) for name in _NAMES} for channel, numbers in self._live.items()}
+
+    def view(self, entry: Entry, now: int, stuck: Mapping[str, int] | None) -> DeliveryView:
+        """Tell of one delivery, without its series.
+
+        Args:
+            entry: of `entries`.
+            now: the present moment.
+            stuck: how many of a delivery's messages are stuck, by delivery; None: not known.
+        """
+        delivery = entry.delivery or Delivery()
+        pending = self.pending(entry.delivery_id, now)
+        per_second = _per_second(entry, now, self._since)
+        return DeliveryView(
+            delivery_id=entry.delivery_id,
+            label=entry.label,
+            campaign=entry.campaign,
+            channel=entry.channel,
+            planned=entry.planned,
+            state=entry.shown_state,
+            scheduled_at=_written(delivery.scheduled_at.value if delivery.scheduled_at else None),
+            started_at=_written(delivery.started_at),
+            paused_at=_written(delivery.paused_at),
+            finished_at=_written(delivery.finished_at),
+            canceled_at=_written(entry.canceled_at),
+            messages=entry.messages,
+            statuses=_named(entry.statuses),
+            pending=None if pending is None else _pending_view(pending),
+            indicators=_indicators(entry),
+            failures=dict(entry.failed),
+            rates=Rates(
+                _share(entry.success, entry.processed), _share(entry.failures, entry.processed), _rounded(per_second)
+            ),
+            first_activity=_written(entry.first),
+            last_activity=_written(entry.last),
+            estimated_end=_written(_estimated_end(entry, now, per_second)),
+            stuck=None if stuck is None else stuck.get(entry.delivery_id, 0),
+            providers=dict(entry.providers),
+            expired=entry.expired,
+        )
+
+
+def _named(counts: Iterable[int]) -> dict[str, int]:
+    return dict(zip(_NAMES, counts, strict=True))
+
+
+def _written(moment: int | None) -> str | None:
+    return None if moment is None else to_rfc3339(moment)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 3)
+
+
+def _indicators(entry: Entry) -> Indicators:
+    hard, soft = entry.failed_for(HARD), entry.failed_for(SOFT)
+    return Indicators(entry.processed, entry.success, entry.failures, hard, soft, dict(entry.ignored))
+
+
+def _pending_view(pending: Pending) -> PendingView:
+    date = _written(pending.scheduled_at)
+    details = {
+        Cause.SCHEDULED: f"its date is {date}",
+        Cause.CONCURRENCY_LIMIT: f"{pending.running} deliveries run, and {pending.limit} may",
+        Cause.MTA_RESOURCES: "the MTA has not taken its messages",
+    }
+    return PendingView(pending.cause, details[pending.cause], date, pending.running, pending.limit)
+
+
+def _per_second(entry: Entry, now: int, since: int) -> float | None:
+    """Give how many messages leave `pending` a second: of late while it runs, else from the first to the last."""
+    done = entry.messages - entry.pending
+    opening = now - _RATE_WINDOW
+    if entry.shown_state is State.RUNNING and now - since >= _RATE_LEAST:
+        start = None if entry.series is None else entry.series.at(opening)
+        if start is None:
+            return 0.0
+        span = now - max(start.time, opening)
+        if span >= _RATE_LEAST:
+            before = sum(start.counts) - start.counts[STATUS_INDEX[Status.PENDING]]
+            return max(0.0, (done - before) / span * _SECOND)
+    if entry.first is None or entry.last is None or entry.last <= entry.first:
+        return None
+    return done / (entry.last - entry.first) * _SECOND
+
+
+def _estimated_end(entry: Entry, now: int, per_second: float | None) -> int | None:
+    left = entry.left
+    if entry.shown_state is not State.RUNNING or not per_second or not left:
+        return None
+    ahead = left / per_second * _SECOND
+    return now + round(ahead) if ahead < _END_MAX else None

@@ -1,0 +1,286 @@
+"""What is kept of one delivery: the counts of each partition, their sums, and what follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from processor.codec import CountsRecord, from_rfc3339
+from processor.domain.counts import STATUS_INDEX
+from processor.domain.delivery import Delivery, State
+from processor.domain.status import Channel, Status
+from processor.views.series import Series
+
+_PENDING, _FAILED = STATUS_INDEX[Status.PENDING], STATUS_INDEX[Status.FAILED]
+_PREPARED = STATUS_INDEX[Status.PREPARED]
+
+#: Adobe's *success*.
+_SUCCESS = tuple(STATUS_INDEX[status] for status in (Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_MOBILE))
+#: What stands here was not taken by the MTA, or never will be.
+_NOT_TAKEN = tuple(
+    STATUS_INDEX[status] for status in (Status.PENDING, Status.IGNORED, Status.CANCELED, Status.NOT_APPLICABLE)
+)
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One partition's share of a delivery; moments in microseconds."""
+
+    statuses: list[int]
+    channels: dict[str, int]
+    failed: dict[str, int]
+    ignored: dict[str, int]
+    providers: dict[str, int]
+    live: dict[str, dict[str, int]]
+    first: int | None
+    last: int | None
+    canceled_at: int | None
+    expired: int
+
+
+NOTHING = Part([0] * len(Status), {}, {}, {}, {}, {}, None, None, None, 0)
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Part).decode
+
+
+def part_of(record: CountsRecord) -> Part:
+    """Give what is kept of a counts record."""
+    return Part(
+        [record.statuses.get(status, 0) for status in Status],
+        {channel.value: number for channel, number in record.channels.items()},
+        record.failed,
+        record.ignored,
+        record.providers,
+        {
+            channel.value: {status.value: number for status, number in numbers.items()}
+            for channel, numbers in record.live.items()
+        },
+        _moment(record.first),
+        _moment(record.last),
+        _moment(record.canceled_at),
+        record.expired,
+    )
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else from_rfc3339(text)
+
+
+def move(totals: dict[str, int], before: Mapping[str, int], after: Mapping[str, int]) -> None:
+    """Bring totals up to date with one part's change, and keep no zeroes."""
+    if before == after:
+        return
+    for sign, numbers in ((-1, before), (1, after)):
+        for name, number in numbers.items():
+            totals[name] = totals.get(name, 0) + sign * number
+    for name in [name for name in before if not totals[name]]:
+        del totals[name]
+
+
+class Entry:
+    """One delivery; sums are kept up to date, so that reading is cheap."""
+
+    __slots__ = (
+        "_parts",
+        "channels",
+        "delivery",
+        "delivery_id",
+        "expired",
+        "failed",
+        "first",
+        "ignored",
+        "last",
+        "providers",
+        "search",
+        "series",
+        "state",
+        "statuses",
+        "told_canceled_at",
+        "touched",
+    )
+
+    def __init__(self, delivery_id: str) -> None:
+        self.delivery_id = delivery_id
+        #: What control records tell, and the state that follows from that alone; None: nothing.
+        self.delivery: Delivery | None = None
+        self.state: State | None = None
+        #: Packed: there are as many as partitions.
+        self._parts: dict[int, bytes] = {}
+        self.statuses = [0] * len(Status)
+        self.channels: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+        self.ignored: dict[str, int] = {}
+        self.providers: dict[str, int] = {}
+        self.expired = 0
+        #: Event times of the first and the last change of a message's status.
+        self.first: int | None = None
+        self.last: int | None = None
+        #: When the partitions were told that it was cancelled.
+        self.told_canceled_at: int | None = None
+        #: When anything happened last, of its messages or by control.
+        self.touched: int | None = None
+        self.series: Series | None = None
+        #: What a search looks in.
+        self.search = delivery_id.casefold()
+
+    # Changing
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of it any more."""
+        return not self._parts and self.delivery is None
+
+    def part(self, number: int) -> Part:
+        """Give one partition's share."""
+        packed = self._parts.get(number)
+        return NOTHING if packed is None else _unpack(packed)
+
+    def replace(self, number: int, before: Part, part: Part | None) -> list[int]:
+        """Put one partition's share in place of what `part` gave; None takes it away.
+
+        Returns:
+            By how much the counts by status change.
+        """
+        after = NOTHING if part is None else part
+        if part is None:
+            self._parts.pop(number, None)
+        else:
+            self._parts[number] = _pack(part)
+        change = [new - old for new, old in zip(after.statuses, before.statuses, strict=True)]
+        self.statuses = [total + step for total, step in zip(self.statuses, change, strict=True)]
+        self.expired += after.expired - before.expired
+        move(self.channels, before.channels, after.channels)
+        move(self.failed, before.failed, after.failed)
+        move(self.ignored, before.ignored, after.ignored)
+        move(self.providers, before.providers, after.providers)
+        # A partition's first moment only moves back and its last only on: there is nothing to take out.
+        self.first = _of(min, self.first, after.first)
+        self.last = _of(max, self.last, after.last)
+        self.told_canceled_at = _of(min, self.told_canceled_at, after.canceled_at)
+        self.touched = _of(max, self.touched, after.last)
+        return change
+
+    def tell(self, delivery: Delivery | None) -> None:
+        """Take what control records tell; None: nothing any more."""
+        self.delivery = delivery
+        self.state = None if delivery is None else delivery.state
+        names = (self.delivery_id, self.label, self.campaign)
+        self.search = "\n".join([name for name in names if name]).casefold()
+        for done in delivery.actions if delivery is not None else ():
+            self.touched = _of(max, self.touched, done.last)
+
+    # Figures
+
+    def count(self, status: Status) -> int:
+        """Give how many messages stand at a status."""
+        return self.statuses[STATUS_INDEX[status]]
+
+    @property
+    def messages(self) -> int:
+        """How many messages are known."""
+        return sum(self.statuses)
+
+    @property
+    def pending(self) -> int:
+        """How many of them are pending."""
+        return self.statuses[_PENDING]
+
+    @property
+    def failures(self) -> int:
+        """How many of them failed."""
+        return self.statuses[_FAILED]
+
+    @property
+    def success(self) -> int:
+        """How many of them are Adobe's success."""
+        return sum([self.statuses[index] for index in _SUCCESS])
+
+    @property
+    def processed(self) -> int:
+        """How many of them are Adobe's processed: prepared, errors and success."""
+        return self.statuses[_PREPARED] + self.failures + self.success
+
+    def failed_for(self, categories: Iterable[str]) -> int:
+        """Give how many messages failed for one of these reasons."""
+        return sum([self.failed.get(category, 0) for category in categories])
+
+    @property
+    def left(self) -> int:
+        """How many are still to leave `pending`, those that are planned and not known yet among them."""
+        messages = self.messages
+        return max(self.planned or 0, messages) - messages + self.pending
+
+    # What follows
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether any of the messages was taken by the MTA or the provider."""
+        return self.messages > sum([self.statuses[index] for index in _NOT_TAKEN])
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether messages are pending, or the delivery was started or scheduled and has none yet."""
+        if self.pending:
+            return True
+        is_due = self.state is State.RUNNING or self.state is State.SCHEDULED
+        return is_due and self.planned != 0 and not self.messages
+
+    @property
+    def may_be_pending(self) -> bool:
+        """Whether a cause is to be looked for. The messages whose delivery no event has named are no delivery."""
+        return bool(self.delivery_id) and (self.has_pending or self.state is State.SCHEDULED)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes one of the places that the concurrency limit gives."""
+        if self.state is not State.RUNNING or not self.is_under_way:
+            return False
+        return self.planned is None or self.left > 0
+
+    @property
+    def shown_state(self) -> State:
+        """The state that people are told: where control records say too little, the messages tell."""
+        if self.state is None:
+            if self.told_canceled_at is not None:
+                return State.CANCELED
+        elif self.state not in {State.PLANNED, State.SCHEDULED} or not self.is_under_way:
+            return self.state
+        return State.RUNNING if self.left else State.FINISHED
+
+    @property
+    def canceled_at(self) -> int | None:
+        """When it was cancelled; None: it was not."""
+        told = None if self.delivery is None else self.delivery.canceled_at
+        return told if told is not None else self.told_canceled_at
+
+    @property
+    def channel(self) -> Channel | None:
+        """How its messages travel: as control records say, else as most of them do."""
+        if self.delivery is not None and self.delivery.channel is not None:
+            return self.delivery.channel.value
+        if not self.channels:
+            return None
+        return Channel(max(self.channels, key=lambda name: (self.channels[name], name)))
+
+    @property
+    def label(self) -> str | None:
+        """What people call it."""
+        return None if self.delivery is None or self.delivery.label is None else self.delivery.label.value
+
+    @property
+    def campaign(self) -> str | None:
+        """The campaign that it belongs to."""
+        return None if self.delivery is None or self.delivery.campaign is None else self.delivery.campaign.value
+
+    @property
+    def planned(self) -> int | None:
+        """How many messages there will be; None: nobody said."""
+        return None if self.delivery is None or self.delivery.planned is None else self.delivery.planned.value
+
+
+def _of(choose: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
+    """Choose of two moments that may not be known."""
+    if one is None or other is None:
+        return other if one is None else one
+    return choose(one, other)

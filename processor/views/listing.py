@@ -1,0 +1,172 @@
+"""Lists of deliveries: which match, in which order, and page by page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+from heapq import nlargest, nsmallest
+from operator import gt, lt
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processor.domain.delivery import Pending, State
+from processor.domain.status import Channel, Status
+from processor.views.deliveries import Deliveries, DeliveryView
+from processor.views.entries import Entry
+
+#: What a list can be sorted by; a `-` before it turns the order around. Where there is no value, it comes last.
+_SORTS: dict[str, Callable[[Entry, Mapping[str, int]], Any]] = {
+    "delivery_id": lambda entry, _: entry.delivery_id,
+    "label": lambda entry, _: None if entry.label is None else entry.label.casefold(),
+    "state": lambda entry, _: list(State).index(entry.shown_state),
+    "planned": lambda entry, _: entry.planned,
+    "messages": lambda entry, _: entry.messages,
+    "pending": lambda entry, _: entry.pending,
+    "success": lambda entry, _: entry.success,
+    "failed": lambda entry, _: entry.failures,
+    "stuck": lambda entry, stuck: stuck.get(entry.delivery_id, 0),
+    "progress": lambda entry, _: _progress(entry),
+    # Of its messages or by control: one that is scheduled has no messages, and is not to come last for it.
+    "last_activity": lambda entry, _: entry.touched,
+}
+
+SORTS: tuple[str, ...] = tuple(f"{sign}{name}" for name in _SORTS for sign in ("", "-"))
+DEFAULT_SORT = "-last_activity"
+DEFAULT_LIMIT = 50
+
+
+#: Asks for what is pending, for whichever cause.
+ANY_CAUSE = "any"
+
+
+class QueryError(ValueError):
+    """A list cannot be given as it was asked for; the text says why."""
+
+
+class Query(NamedTuple):
+    """Which deliveries; None and the empty text ask for all."""
+
+    channel: Channel | None = None
+    #: Those that have messages at this status, and of this provider.
+    status: Status | None = None
+    provider: str = ""
+    state: State | None = None
+    #: Those of which anything happened since then: microseconds.
+    since: int | None = None
+    #: Those that have stuck messages, or have none.
+    stuck: bool | None = None
+    #: Those that are pending: for this cause, or for `ANY_CAUSE`.
+    pending: str = ""
+    #: A part of the id, the label or the campaign, in upper or lower case.
+    q: str = ""
+    sort: str = DEFAULT_SORT
+    limit: int = DEFAULT_LIMIT
+    #: Where the page before ended: its `next`.
+    cursor: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list; `total`, `messages` and `statuses` are of all that match, on whichever page."""
+
+    items: tuple[DeliveryView, ...]
+    #: The cursor of the next page; null: there is none.
+    next: str | None
+    total: int
+    messages: int
+    statuses: dict[str, int]
+
+
+#: Where an entry stands in a list: whether it has no value (or, from the greatest down, whether it has one), the value,
+#: and its id, so that no two stand at one place.
+_Place = tuple[bool, Any, str]
+
+
+def page(deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int] | None = None) -> Page:
+    """Give one page of the deliveries that match.
+
+    A cursor names a place, not a number: what comes and goes meanwhile moves nothing from one page to another, except
+    what itself changes its place.
+
+    Args:
+        deliveries: all there are.
+        query: which of them, in which order.
+        now: the present moment, in microseconds.
+        stuck: how many of a delivery's messages are stuck, by delivery; None: not known.
+
+    Raises:
+        QueryError: there is no such sort, or the cursor is not one of this sort.
+    """
+    name = query.sort.removeprefix("-")
+    if query.sort not in SORTS:
+        raise QueryError(
+            f"there is no sort {query.sort!r}; there are {', '.join(_SORTS)}, each also with `-` before it"
+        )
+    value, is_falling = _SORTS[name], query.sort != name
+    known_stuck = stuck or {}
+
+    def place(entry: Entry) -> _Place:
+        found = value(entry, known_stuck)
+        return (found is None) is not is_falling, 0 if found is None else found, entry.delivery_id
+
+    matching = [entry for entry in deliveries.entries.values() if _matches(entry, query, known_stuck)]
+    if query.pending:
+        matching = [each for each in matching if _is_pending(deliveries.pending(each.delivery_id, now), query.pending)]
+    beyond: Iterable[Entry] = matching
+    choose, is_beyond = (nlargest, lt) if is_falling else (nsmallest, gt)
+    try:
+        if query.cursor:
+            start = _read_cursor(query)
+            beyond = [entry for entry in matching if is_beyond(place(entry), start)]
+        chosen = choose(query.limit + 1, beyond, key=place)
+    except TypeError:
+        raise QueryError("the cursor is none of ours") from None
+    shown = chosen[: query.limit]
+    more = _write_cursor(query, place(shown[-1])) if len(chosen) > len(shown) else None
+    totals = [sum(numbers) for numbers in zip(*[entry.statuses for entry in matching], strict=True)]
+    totals = totals or [0] * len(Status)
+    return Page(
+        tuple([deliveries.view(entry, now, stuck) for entry in shown]),
+        more,
+        len(matching),
+        sum(totals),
+        {status.value: number for status, number in zip(Status, totals, strict=True)},
+    )
+
+
+def _matches(entry: Entry, query: Query, stuck: Mapping[str, int]) -> bool:
+    return (
+        (not query.q or query.q.casefold() in entry.search)
+        and (query.since is None or (entry.touched is not None and entry.touched >= query.since))
+        and (query.stuck is None or (stuck.get(entry.delivery_id, 0) > 0) is query.stuck)
+        and (not query.provider or query.provider in entry.providers)
+        and (query.status is None or entry.count(query.status) > 0)
+        and (query.channel is None or query.channel is entry.channel or query.channel.value in entry.channels)
+        and (query.state is None or query.state is entry.shown_state)
+    )
+
+
+def _is_pending(pending: Pending | None, wanted: str) -> bool:
+    return pending is not None and wanted in {ANY_CAUSE, pending.cause.value}
+
+
+def _progress(entry: Entry) -> float | None:
+    whole = max(entry.planned or 0, entry.messages)
+    return 1 - entry.left / whole if whole else None
+
+
+def _write_cursor(query: Query, place: _Place) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((query.sort, *place))).rstrip(b"=").decode()
+
+
+def _read_cursor(query: Query) -> _Place:
+    padding = "=" * (-len(query.cursor) % 4)
+    try:
+        read = msgspec.json.decode(base64.urlsafe_b64decode(query.cursor + padding))
+        sort, is_last, value, delivery_id = read
+    except (binascii.Error, msgspec.DecodeError, UnicodeError, TypeError, ValueError):
+        raise QueryError("the cursor is none of ours") from None
+    if sort != query.sort:
+        raise QueryError(f"the cursor belongs to a list that is sorted by {sort!r}, not {query.sort!r}")
+    return is_last, value, delivery_id

@@ -1,0 +1,325 @@
+"""What is wrong now and how all is going: what every worker reports of itself, put together.
+
+A worker's report is small: its partitions, its share of the counters, and the partials of the partitions that it owns
+(see partials.py). Who did not report is named by the partitions that are missing, never passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from processor.deadletter import DeadReason
+from processor.domain.moment import to_rfc3339
+from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.views import silence
+from processor.views.board import DeadLetters, merge_dead
+from processor.views.partials import Contradiction, Found, Partial, Standing, Stuck, merge
+from processor.views.silence import Verdict
+
+#: The state of a partition that nobody reports.
+UNKNOWN = "unknown"
+
+
+# What a worker reports of itself
+
+
+class PartitionReport(msgspec.Struct, frozen=True):
+    """How one partition stands with its owner."""
+
+    stage: str
+    topic: str
+    partition: int
+    state: str
+    #: Records still to commit; null: not known yet.
+    lag: int | None
+    #: How much of the changelog has been read, from 0 to 1, while it recovers.
+    progress: float | None
+
+
+class WorkerReport(msgspec.Struct, frozen=True):
+    """What one worker knows of itself. Dead letters are counted since it started."""
+
+    url: str
+    events_per_second: float
+    dead_letters: tuple[DeadLetters, ...]
+    partitions: tuple[PartitionReport, ...]
+    #: What it knows of the rows of each partition of messages that it runs.
+    partials: dict[int, Partial]
+
+
+class Input(NamedTuple):
+    """One topic that a stage reads."""
+
+    stage: str
+    topic: str
+    partitions: int
+
+
+# What people are told
+
+
+class FoundMessage(msgspec.Struct, frozen=True):
+    """A message, and since when it is as it was found."""
+
+    message_id: str
+    since: str
+
+
+class StuckMessages(msgspec.Struct, frozen=True):
+    """Messages of one delivery and provider that wait in one status for too long, the oldest first."""
+
+    channel: Channel
+    status: Status
+    delivery_id: str | None
+    provider: str | None
+    messages: int
+    since: str
+    sample: tuple[FoundMessage, ...]
+
+
+class WaitingMessages(msgspec.Struct, frozen=True):
+    """One status in which messages wait: how many do so for too long, and which does so for longest."""
+
+    channel: Channel
+    status: Status
+    stuck: int
+    oldest: FoundMessage | None
+
+
+class ContradictoryMessages(msgspec.Struct, frozen=True):
+    """Messages that stand at one node while another was reported that it rules out, the newest report first."""
+
+    channel: Channel
+    standing: str = msgspec.field(name="from")
+    reported: str = msgspec.field(name="to")
+    provider: str | None
+    messages: int
+    sample: tuple[FoundMessage, ...]
+
+
+class ProviderView(msgspec.Struct, frozen=True):
+    """Whether a provider answers what is handed over to it."""
+
+    provider: str | None
+    verdict: Verdict
+    #: When it was last heard, and how many seconds ago; null: never.
+    heard: str | None
+    quiet: float | None
+    #: Within how many seconds it usually answers; null: too little is known.
+    usual: float | None
+    #: Messages handed over since it was last heard.
+    unanswered: int
+    #: All messages that wait for its answer, and since when.
+    waiting: int
+    waiting_since: str | None
+
+
+class PartitionView(msgspec.Struct, frozen=True):
+    """One partition and its owner; null: nobody owns it, or it is not known who does."""
+
+    stage: str
+    topic: str
+    partition: int
+    owner: str | None
+    state: str
+    lag: int | None
+    progress: float | None
+
+
+class Throughput(msgspec.Struct, frozen=True):
+    """What all workers that reported get done."""
+
+    events_per_second: float
+
+
+class Wrong(msgspec.Struct, frozen=True):
+    """What is wrong now: the largest groups of stuck messages, providers that went silent, contradictions."""
+
+    stuck: tuple[StuckMessages, ...]
+    silent: tuple[ProviderView, ...]
+    contradictions: tuple[ContradictoryMessages, ...]
+    #: By reason, since the workers started.
+    dead_letters: dict[str, int]
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """Everything at a glance. `incomplete` names the partitions of messages that could not be asked."""
+
+    #: By channel and status.
+    messages: dict[str, dict[str, int]]
+    throughput: Throughput
+    wrong: Wrong
+    #: By cause.
+    pending_deliveries: dict[str, int]
+    partitions: tuple[PartitionView, ...]
+    incomplete: tuple[int, ...]
+
+
+class DeadLetterView(msgspec.Struct, frozen=True):
+    """Records put aside for one reason since the workers started, and the newest of them: where it was read."""
+
+    reason: DeadReason
+    records: int
+    time: str
+    topic: str
+    partition: int
+    offset: int
+    detail: str
+
+
+class DeadLetterList(msgspec.Struct, frozen=True):
+    """Dead letters, by reason."""
+
+    items: tuple[DeadLetterView, ...]
+
+
+class StuckList(msgspec.Struct, frozen=True):
+    """All that is known of what is stuck."""
+
+    items: tuple[StuckMessages, ...]
+    waiting: tuple[WaitingMessages, ...]
+    incomplete: tuple[int, ...]
+
+
+class ContradictionList(msgspec.Struct, frozen=True):
+    """All contradictions that are known."""
+
+    items: tuple[ContradictoryMessages, ...]
+    incomplete: tuple[int, ...]
+
+
+class ProviderList(msgspec.Struct, frozen=True):
+    """All providers that are known."""
+
+    items: tuple[ProviderView, ...]
+    incomplete: tuple[int, ...]
+
+
+# Putting it together
+
+#: Groups and kinds that the overview shows; the lists behind it have all.
+_SHOWN = 10
+
+
+class Reports:
+    """The reports of all workers that answered, merged."""
+
+    def __init__(self, reports: Iterable[WorkerReport], inputs: Iterable[Input], messages: Input) -> None:
+        """Merge.
+
+        Args:
+            reports: one of each worker.
+            inputs: every topic that the stages read.
+            messages: the one among them whose partitions have the messages.
+        """
+        self._reports = tuple(reports)
+        self._inputs = tuple(inputs)
+        # While a partition changes hands two may report it.
+        partials = {number: partial for report in self._reports for number, partial in report.partials.items()}
+        self.partial = merge(partials.values())
+        self.incomplete = tuple(number for number in range(messages.partitions) if number not in partials)
+
+    def overview(
+        self,
+        messages: Mapping[str, Mapping[str, int]],
+        pending_deliveries: Mapping[str, int],
+        owners: Mapping[tuple[str, int], str],
+    ) -> Overview:
+        """Give everything at a glance.
+
+        Args:
+            messages: the rows by channel and status.
+            pending_deliveries: by cause.
+            owners: of partitions, by topic and number, as far as they are known.
+        """
+        silent = tuple(each for each in self.providers().items if each.verdict is Verdict.SILENT)
+        dead = {each.reason.value: each.records for each in self.dead_letters().items}
+        return Overview(
+            {channel.value: _existing(channel, messages[channel.value]) for channel in Channel},
+            Throughput(round(sum(report.events_per_second for report in self._reports), 1)),
+            Wrong(self.stuck().items[:_SHOWN], silent, self.contradictions().items[:_SHOWN], dead),
+            dict(pending_deliveries),
+            tuple(self._partitions(owners)),
+            self.incomplete,
+        )
+
+    def stuck(self) -> StuckList:
+        """Give what is stuck, the largest groups first."""
+        return StuckList(
+            tuple(map(_stuck, self.partial.stuck)), tuple(map(_waiting, self.partial.standings)), self.incomplete
+        )
+
+    def contradictions(self) -> ContradictionList:
+        """Give all contradictions, the newest first."""
+        return ContradictionList(tuple(map(_contradiction, self.partial.contradictions)), self.incomplete)
+
+    def providers(self) -> ProviderList:
+        """Give the verdict on every provider."""
+        now = self.partial.now
+        return ProviderList(
+            tuple(_provider(silence.judge(each, now)) for each in self.partial.providers), self.incomplete
+        )
+
+    def dead_letters(self) -> DeadLetterList:
+        """Give the dead letters that all workers put aside since they started."""
+        dead = merge_dead(each for report in self._reports for each in report.dead_letters)
+        return DeadLetterList(tuple(map(_dead, dead)))
+
+    def _partitions(self, owners: Mapping[tuple[str, int], str]) -> Iterable[PartitionView]:
+        reported: dict[tuple[str, int], PartitionView] = {}
+        for report in self._reports:
+            for at in report.partitions:
+                view = PartitionView(at.stage, at.topic, at.partition, report.url, at.state, at.lag, at.progress)
+                reported[at.topic, at.partition] = view
+        for stage, topic, partitions in self._inputs:
+            for number in range(partitions):
+                unknown = PartitionView(stage, topic, number, owners.get((topic, number)), UNKNOWN, None, None)
+                yield reported.get((topic, number), unknown)
+
+
+def _existing(channel: Channel, numbers: Mapping[str, int]) -> dict[str, int]:
+    """Leave out the statuses that a channel does not have."""
+    return {name: number for name, number in numbers.items() if channel in DEFINITIONS[Status(name)].channels}
+
+
+def _found(found: Found) -> FoundMessage:
+    return FoundMessage(found.message_id, to_rfc3339(found.since))
+
+
+def _sample(found: Collection[Found]) -> tuple[FoundMessage, ...]:
+    return tuple(map(_found, found))
+
+
+def _stuck(at: Stuck) -> StuckMessages:
+    since = to_rfc3339(at.sample[0].since)
+    delivery_id = at.delivery_id or None
+    return StuckMessages(at.channel, at.status, delivery_id, at.provider, at.messages, since, _sample(at.sample))
+
+
+def _waiting(at: Standing) -> WaitingMessages:
+    return WaitingMessages(at.channel, at.status, at.stuck, None if at.oldest is None else _found(at.oldest))
+
+
+def _contradiction(at: Contradiction) -> ContradictoryMessages:
+    return ContradictoryMessages(at.channel, at.standing, at.reported, at.provider, at.messages, _sample(at.sample))
+
+
+def _dead(at: DeadLetters) -> DeadLetterView:
+    time = to_rfc3339(at.time * 1000)
+    return DeadLetterView(at.reason, at.records, time, at.topic, at.partition, at.offset, at.detail)
+
+
+def _provider(at: silence.Silence) -> ProviderView:
+    return ProviderView(
+        at.provider,
+        at.verdict,
+        None if at.heard is None else to_rfc3339(at.heard),
+        at.quiet,
+        at.usual,
+        at.unanswered,
+        at.waiting,
+        None if at.waiting_since is None else to_rfc3339(at.waiting_since),
+    )

@@ -1,0 +1,333 @@
+"""The routes of the API: one table, which the server serves and the OpenAPI document describes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from processor.domain.delivery import Control
+from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
+from processor.views.deliveries import DeliveryView
+from processor.views.listing import Page
+from processor.views.messages import MessageView
+from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
+from processor.web.access import Access
+from processor.web.answers import LIST_PARAMETERS, MESSAGE_PATH, Answers, ControlFacts
+from processor.web.gathering import REPORT_PATH, Gathering
+from processor.web.live import Live
+from processor.web.openapi import JSON, PathParameter, Route, document
+from processor.web.parameters import Parameter, flag, parse_query
+from processor.web.problems import (
+    BROKER_AWAY,
+    DELIVERY_NOT_KNOWN,
+    FORBIDDEN,
+    HOP_REFUSED,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MESSAGE_NOT_KNOWN,
+    OWNER_AWAY,
+    REBALANCING,
+    RECOVERING,
+    STARTING,
+    TOO_LARGE,
+    TOO_MANY_STREAMS,
+    UNAUTHORIZED,
+    Handler,
+    Kind,
+    invalid,
+)
+
+
+class StatusDefinition(msgspec.Struct, frozen=True):
+    """What one status means, where it exists, and what may come after it, by channel."""
+
+    status: Status
+    english: str
+    swedish: str
+    meaning: str
+    channels: tuple[Channel, ...]
+    #: Nodes: statuses, and `failed_gave_up` for a failure that late truth may correct.
+    may_follow: dict[str, dict[str, tuple[str, ...]]]
+
+
+class StatusList(msgspec.Struct, frozen=True):
+    """The ten statuses."""
+
+    items: tuple[StatusDefinition, ...]
+
+
+_READING = (INVALID_REQUEST, UNAUTHORIZED, FORBIDDEN, INTERNAL_ERROR, STARTING)
+_ASKING = (*_READING, HOP_REFUSED, REBALANCING, RECOVERING, OWNER_AWAY, BROKER_AWAY)
+_WRITING = (*_READING, TOO_LARGE, BROKER_AWAY)
+
+_MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded.")
+_DELIVERY_ID = PathParameter("delivery_id", "The delivery, percent-encoded.")
+#: Where an id ends like the paths below it, its slash must be encoded.
+_DELIVERY_ID_ALONE = _DELIVERY_ID._replace(pattern=r"(?!.*/(?:cancel|control)$).+")
+
+
+def _get(  # noqa: PLR0913 - the parts of a route that differ
+    path: str,
+    name: str,
+    summary: str,
+    answer: Any,
+    *problems: Kind,
+    query: tuple[Parameter, ...] = (),
+    part: PathParameter | None = None,
+    media_type: str = JSON,
+) -> Route:
+    return Route("GET", path, name, summary, answer, part=part, query=query, problems=problems, media_type=media_type)
+
+
+def _post(path: str, name: str, summary: str, body: Any, *problems: Kind) -> Route:
+    return Route(
+        "POST",
+        path,
+        name,
+        summary,
+        Control,
+        status=202,
+        part=_DELIVERY_ID,
+        body=body,
+        is_body_required=body is not None,
+        problems=problems,
+        writes=True,
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    _get(
+        "/api/v1/messages/{message_id}",
+        "message",
+        "Tell where one message stands, since when and why, what was reported and refused, and what it waits for",
+        MessageView,
+        *_ASKING,
+        MESSAGE_NOT_KNOWN,
+        part=_MESSAGE_ID,
+    ),
+    _get("/api/v1/deliveries", "deliveries", "List deliveries", Page, *_READING, query=LIST_PARAMETERS),
+    _get(
+        "/api/v1/deliveries/{delivery_id}",
+        "delivery",
+        "Tell how far one delivery is, what became of its messages, and why it is pending",
+        DeliveryView,
+        *_READING,
+        BROKER_AWAY,
+        DELIVERY_NOT_KNOWN,
+        part=_DELIVERY_ID_ALONE,
+    ),
+    _post(
+        "/api/v1/deliveries/{delivery_id}/cancel",
+        "cancel",
+        "Cancel a delivery: what was not sent yet is not to be sent. It cannot be undone",
+        None,
+        *_WRITING,
+        DELIVERY_NOT_KNOWN,
+    ),
+    _post(
+        "/api/v1/deliveries/{delivery_id}/control",
+        "control",
+        "Publish a control record: one action, and facts of the delivery, which need not be known yet",
+        ControlFacts,
+        *_WRITING,
+    ),
+    _get("/api/v1/overview", "overview", "Tell everything at a glance", Overview, *_READING),
+    _get("/api/v1/stuck", "stuck", "List messages that wait for too long", StuckList, *_READING),
+    _get(
+        "/api/v1/contradictions",
+        "contradictions",
+        "List reports that were refused because they contradict what was reported before",
+        ContradictionList,
+        *_READING,
+    ),
+    _get(
+        "/api/v1/dead-letters",
+        "dead_letters",
+        "Count the records that were put aside since the workers started, by reason, with the newest of each",
+        DeadLetterList,
+        *_READING,
+    ),
+    _get(
+        "/api/v1/providers", "providers", "Tell which providers answer, and which went silent", ProviderList, *_READING
+    ),
+    _get(
+        "/api/v1/statuses",
+        "statuses",
+        "Define the ten statuses",
+        StatusList,
+        INVALID_REQUEST,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        INTERNAL_ERROR,
+    ),
+    _get(
+        "/api/v1/events",
+        "events",
+        "Stream the overview: an event `overview` when it has changed (it is looked at every 2 s), `problem` where it "
+        "cannot be told, and a comment every 15 s",
+        None,
+        *_READING,
+        TOO_MANY_STREAMS,
+        media_type="text/event-stream",
+    ),
+    _get(
+        "/api/openapi.json",
+        "openapi",
+        "Give this document",
+        None,
+        INVALID_REQUEST,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        INTERNAL_ERROR,
+    ),
+)
+
+Body = TypeVar("Body")
+
+
+class Api:
+    """Serves the API of one worker, and the hops of the others."""
+
+    def __init__(self, answers: Answers, gathering: Gathering, access: Access) -> None:
+        self._answers = answers
+        self._gathering = gathering
+        self._access = access
+        self._status_list = msgspec.json.encode(_status_list())
+        self._document = msgspec.json.encode(document(ROUTES))
+        self.live = Live(self._snapshot)
+
+    def add_to(self, application: web.Application) -> None:
+        """Add the routes."""
+        router = application.router
+        for route in ROUTES:
+            handler: Handler = self._checked(route, getattr(self, f"_{route.name}"))
+            if route.method == "GET":
+                router.add_get(route.pattern, handler)
+            else:
+                router.add_post(route.pattern, handler)
+        router.add_get(MESSAGE_PATH + "{message_id:.+}", self._hop_message)
+        router.add_get(REPORT_PATH, self._hop_report)
+        application.on_shutdown.append(self._end_streams)
+        application.cleanup_ctx.append(self._gathering.metering)
+
+    async def _end_streams(self, _application: web.Application) -> None:
+        await self.live.stop()
+
+    def _checked(self, route: Route, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
+        """Have a caller's right and the query judged before the handler is called."""
+        judge = self._access.writer if route.writes else self._access.reader
+
+        async def checked(request: web.Request) -> web.StreamResponse:
+            caller = judge(request)
+            query = parse_query(request.query, route.query)
+            return await handler(request, caller.sees_recipients, query)
+
+        return checked
+
+    async def _message(self, request: web.Request, reveal: bool, _query: Any) -> web.Response:
+        return _json_bytes(await self._answers.message(request.match_info["message_id"], reveal=reveal))
+
+    async def _deliveries(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
+        return _json(await self._answers.deliveries(query))
+
+    async def _delivery(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.delivery(request.match_info["delivery_id"]))
+
+    async def _cancel(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.cancel(request.match_info["delivery_id"]), 202)
+
+    async def _control(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        facts = await _body(request, ControlFacts)
+        return _json(await self._answers.control(request.match_info["delivery_id"], facts), 202)
+
+    async def _overview(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.overview(reveal=reveal))
+
+    async def _stuck(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.stuck(reveal=reveal))
+
+    async def _contradictions(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.contradictions(reveal=reveal))
+
+    async def _dead_letters(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.dead_letters(reveal=reveal))
+
+    async def _providers(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.providers())
+
+    async def _statuses(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json_bytes(self._status_list)
+
+    async def _events(self, request: web.Request, _reveal: bool, _query: Any) -> web.StreamResponse:
+        return await self.live.stream(request)
+
+    async def _openapi(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json_bytes(self._document)
+
+    async def _snapshot(self) -> bytes:
+        return msgspec.json.encode(await self._answers.overview())
+
+    # Hops
+
+    async def _hop_message(self, request: web.Request) -> web.Response:
+        is_signed = self._access.check_hop(request)
+        query = parse_query(request.query, (flag("reveal", ""),))
+        reveal = is_signed and query.get("reveal", False)
+        return _json_bytes(await self._answers.message_here(request.match_info["message_id"], reveal=reveal))
+
+    async def _hop_report(self, request: web.Request) -> web.Response:
+        self._access.check_hop(request)
+        return _json(self._gathering.own())
+
+
+async def _body(request: web.Request, kind: type[Body]) -> Body:
+    """Read a body of JSON.
+
+    Raises:
+        ProblemError: it is not what the route takes.
+    """
+    if request.content_type != JSON:
+        # What browsers send across origins without asking is never this.
+        raise invalid(f"the body must be {JSON}", (JSON,))
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(f"the body: {error}") from None
+
+
+def _status_list() -> StatusList:
+    return StatusList(
+        tuple(
+            [
+                StatusDefinition(
+                    status,
+                    definition.english,
+                    definition.swedish,
+                    definition.meaning,
+                    tuple([channel for channel in Channel if channel in definition.channels]),
+                    {
+                        channel.value: {
+                            NODE_NAMES[node]: tuple([NODE_NAMES[after] for after in sorted(afters)])
+                            for node, afters in table.items()
+                            if NODE_STATUS[node] is status
+                        }
+                        for channel, table in TRANSITIONS.items()
+                        if channel in definition.channels
+                    },
+                )
+                for status, definition in DEFINITIONS.items()
+            ]
+        )
+    )
+
+
+def _json(answer: Any, status: int = 200) -> web.Response:
+    return _json_bytes(msgspec.json.encode(answer), status)
+
+
+def _json_bytes(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type=JSON)

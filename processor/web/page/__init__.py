@@ -1,0 +1,1 @@
+"""The page people look at: rendered on the server, works without JavaScript, live with it."""

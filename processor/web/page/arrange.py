@@ -1,0 +1,285 @@
+"""From the API's view models to what a template walks over: sums, orders and choices; no tags."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from processor.domain.reason import ADOBE_CODES, Category
+from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
+from processor.web.page import charts
+from processor.web.page.language import Language
+from processor.web.page.moments import parse
+
+View = Mapping[str, Any]
+
+#: What Adobe counts as success.
+SUCCESS = frozenset({Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_MOBILE})
+
+
+# The overview
+
+
+class About(NamedTuple):
+    """A line on what is wrong, and where it is listed."""
+
+    text: str
+    href: str = ""
+
+
+class Alarm(NamedTuple):
+    """One kind of thing that may be wrong, and how many there are."""
+
+    name: str
+    icon: str
+    level: str
+    number: int
+    about: list[About]
+
+
+_LEVELS = {"stuck": "bad", "silent": "bad", "contradictions": "warn", "dead_letters": "warn"}
+
+#: Causes of pending deliveries, those that somebody may have to do something about first, and how bad each is.
+_CAUSES = {"concurrency_limit": "warn", "mta_resources": "warn", "scheduled": "note"}
+
+
+def alarms(view: View, language: Language) -> list[Alarm]:
+    """Give all kinds of what may be wrong, those that are well among them."""
+    wrong = view["wrong"]
+    counts = {
+        "stuck": sum(each["messages"] for each in wrong["stuck"]),
+        "silent": len(wrong["silent"]),
+        "contradictions": sum(each["messages"] for each in wrong["contradictions"]),
+        "dead_letters": sum(wrong["dead_letters"].values()),
+    }
+    found = [_held(view["pending_deliveries"], language)]
+    for name, count in counts.items():
+        about = About(language.text(f"wrong.{name}.about"), f"#{name}-title" if count else "")
+        found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, [about]))
+    return found
+
+
+def _held(causes: Mapping[str, int], language: Language) -> Alarm:
+    given = [cause for cause in _CAUSES if causes.get(cause)]
+    about = [
+        About(
+            f"{language.number(causes[cause])} {language.text(f'cause.{cause}.short')}", f"/deliveries?pending={cause}"
+        )
+        for cause in given
+    ]
+    level = _CAUSES[given[0]] if given else "none"
+    nothing = [About(language.text("wrong.held.none"))]
+    return Alarm("held", "waits", level, sum(causes.values()), about or nothing)
+
+
+class Cell(NamedTuple):
+    """The messages of one channel at one status, and the width of their bar in percent."""
+
+    messages: int
+    width: float
+
+
+class StatusRow(NamedTuple):
+    """One status over all channels; None where a channel does not have it."""
+
+    status: str
+    cells: list[Cell | None]
+    total: int
+
+
+def by_status(messages: Mapping[str, Mapping[str, int]]) -> list[StatusRow]:
+    """Give a row for each status; bars compare the statuses of one channel."""
+    rows = []
+    for status, definition in DEFINITIONS.items():
+        cells: list[Cell | None] = []
+        for channel in Channel:
+            counts = messages.get(channel.value, {})
+            largest = max(counts.values(), default=0)
+            count = counts.get(status.value, 0)
+            width = round(max(100 * count / largest, 1.0), 2) if count else 0.0
+            cells.append(Cell(count, width) if channel in definition.channels else None)
+        rows.append(StatusRow(status.value, cells, sum(cell.messages for cell in cells if cell is not None)))
+    return rows
+
+
+def totals(messages: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Give how many messages there are, and how many of them are a success or failed."""
+    summed: dict[str, int] = defaultdict(int)
+    for counts in messages.values():
+        for status, count in counts.items():
+            summed[status] += count
+    return {
+        "all": sum(summed.values()),
+        "success": sum(summed[status.value] for status in SUCCESS),
+        "failed": summed[Status.FAILED.value],
+    }
+
+
+class PartitionRow(NamedTuple):
+    """The partitions of one topic that one worker has in one state."""
+
+    stage: str
+    topic: str
+    owner: str | None
+    numbers: str
+    state: str
+    icon: str
+    lag: int
+
+
+class Partitions(NamedTuple):
+    """All partitions, grouped, and their sums."""
+
+    rows: list[PartitionRow]
+    all: int
+    running: int
+    lag: int
+
+
+_STATE_ICONS = {"running": "good", "recovering": "recovering"}
+
+
+def partitions(listed: Sequence[View]) -> Partitions:
+    """Group partitions by topic, owner and state: with hundreds of them, what differs is what matters."""
+    groups: dict[tuple[str, str, str, str], list[View]] = defaultdict(list)
+    for each in listed:
+        groups[each["stage"], each["topic"], each["owner"] or "", each["state"]].append(each)
+    rows = [
+        PartitionRow(
+            stage,
+            topic,
+            owner or None,
+            ranges(each["partition"] for each in group),
+            state,
+            _STATE_ICONS.get(state, "alert"),
+            sum(each["lag"] or 0 for each in group),
+        )
+        for (stage, topic, owner, state), group in sorted(groups.items())
+    ]
+    running = sum(each["state"] == "running" for each in listed)
+    return Partitions(rows, len(listed), running, sum(row.lag for row in rows))
+
+
+_TO = "\N{EN DASH}"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Write numbers as runs: those of 0, 1, 2, 5 are 0 to 2, and 5."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}{_TO}{high}" for low, high in runs)
+
+
+# A delivery
+
+
+def legend(statuses: Mapping[str, int], channel: str | None) -> list[tuple[str, int]]:
+    """Give the statuses that the channel has or that count something, in the order of the bar."""
+    has = {status.value for status, each in DEFINITIONS.items() if channel is None or Channel(channel) in each.channels}
+    return [(status, statuses.get(status, 0)) for status in charts.ORDER if status in has or statuses.get(status)]
+
+
+def stoppable(statuses: Mapping[str, int], channel: str | None) -> int:
+    """Count the messages that a cancel still reaches."""
+    channels = list(Channel) if channel is None else [Channel(channel)]
+    reached = {
+        NODE_STATUS[node].value
+        for each in channels
+        for node, afters in TRANSITIONS[each].items()
+        if Node.CANCELED in afters
+    }
+    return sum(count for status, count in statuses.items() if status in reached)
+
+
+class ReasonRow(NamedTuple):
+    """Messages that failed or were ignored for one reason."""
+
+    category: str
+    code: int | None
+    kind: str
+    messages: int
+
+
+def reasons(view: View) -> list[ReasonRow]:
+    """Give the reasons of failures and of what was ignored, the commonest first."""
+    rows = [
+        ReasonRow(category, ADOBE_CODES.get(Category(category)), kind, count)
+        for kind, counts in (("failed", view["failures"]), ("ignored", view["indicators"]["ignored"]))
+        for category, count in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (-row.messages, row.category))
+
+
+_FACTS = (
+    "scheduled_at",
+    "started_at",
+    "paused_at",
+    "finished_at",
+    "canceled_at",
+    "first_activity",
+    "last_activity",
+    "estimated_end",
+)
+
+
+def facts(view: View) -> list[tuple[str, str]]:
+    """Give the dated facts of a delivery that are known, by time."""
+    known = [(name, view[name]) for name in _FACTS if view.get(name)]
+    return sorted(known, key=lambda fact: parse(fact[1]))
+
+
+# A message
+
+
+class Step(NamedTuple):
+    """One node of a message's life; `standing` is what it contradicts, when its effect was withheld."""
+
+    node: str
+    attempt: int
+    first: str
+    last: str
+    again: bool
+    gap: float | None
+    is_now: bool
+    standing: str | None
+    source: str | None
+
+
+def shape(view: View) -> str:
+    """Give the node at which a message stands."""
+    gave_up = view["permanence"] == "gave_up"
+    return NODE_NAMES[Node.FAILED_GAVE_UP] if gave_up else str(view["status"])
+
+
+def life(view: View) -> list[Step]:
+    """Give what was reported of a message, by time."""
+    refused = {each["node"] for each in view["refused"]}
+    now = max((index for index, each in enumerate(view["history"]) if each["node"] == shape(view)), default=None)
+    steps: list[Step] = []
+    standing = shape(view)
+    before = None
+    for index, each in enumerate(view["history"]):
+        is_refused = each["node"] in refused
+        first = parse(each["first"])
+        steps.append(
+            Step(
+                each["node"],
+                each["attempt"],
+                each["first"],
+                each["last"],
+                each["first"] != each["last"],
+                None if before is None else (first - before).total_seconds(),
+                index == now,
+                standing if is_refused else None,
+                each.get("source") or view["provider"],
+            )
+        )
+        standing = standing if is_refused else each["node"]
+        before = first
+    return steps

@@ -1,0 +1,150 @@
+"""The geometry of charts: pure, so that the templates only draw. Widths of bars are percent of their whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from processor.domain.status import Status
+from processor.web.page.moments import parse
+
+#: Statuses as bars and areas stack them: what arrived first, then what is under way, then what will not arrive.
+ORDER: tuple[str, ...] = tuple(
+    status.value
+    for status in (
+        Status.RECEIVED_ON_MOBILE,
+        Status.SENT,
+        Status.TAKEN_INTO_ACCOUNT,
+        Status.SENT_TO_PROVIDER,
+        Status.PREPARED,
+        Status.PENDING,
+        Status.NOT_APPLICABLE,
+        Status.IGNORED,
+        Status.CANCELED,
+        Status.FAILED,
+    )
+)
+
+#: The narrowest that a part of a bar may be: one failure in a million must be seen, too.
+_LEAST_WIDTH = 0.8
+
+_WIDTH, _HEIGHT = 720, 200
+_POINTS, _ROWS = 120, 12
+
+
+class Part(NamedTuple):
+    """One status in a bar: its messages of `total`, and where it is drawn, in percent."""
+
+    status: str
+    messages: int
+    total: int
+    x: float
+    width: float
+
+
+def share_bar(statuses: Mapping[str, int], planned: int | None = None) -> list[Part]:
+    """Lay out counts by status as one bar; what is still missing of `planned` stays empty."""
+    counts = {status: statuses[status] for status in ORDER if statuses.get(status)}
+    total = sum(counts.values())
+    whole = max(total, planned or 0)
+    widths = {status: max(100 * count / whole, _LEAST_WIDTH) for status, count in counts.items()}
+    if widths:
+        largest = max(widths, key=lambda status: widths[status])
+        widths[largest] -= sum(widths.values()) - 100 * total / whole
+    parts: list[Part] = []
+    x = 0.0
+    for status, width in widths.items():
+        parts.append(Part(status, counts[status], total, round(x, 2), round(width, 2)))
+        x += width
+    return parts
+
+
+class Area(NamedTuple):
+    """One status over time, as the path of what it fills."""
+
+    status: str
+    path: str
+
+
+class Row(NamedTuple):
+    """The counts at one time, in the order of the areas."""
+
+    time: str
+    counts: list[int]
+
+
+class Chart(NamedTuple):
+    """Counts over time: areas that stack up from the bottom, the scale, and the same as rows of a table."""
+
+    width: int
+    height: int
+    areas: list[Area]
+    #: From the top.
+    ticks: list[int]
+    lines: list[float]
+    first: str
+    last: str
+    peak: int
+    rows: list[Row]
+
+
+def over_time(series: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """Lay out counts over time; None when there are not two moments to draw between."""
+    points = _thinned(series, _POINTS)
+    times = [parse(point["time"]) for point in points]
+    if len(points) < 2 or times[0] == times[-1]:
+        return None
+    statuses = [status for status in ORDER if any(point["statuses"].get(status) for point in points)]
+    peak = max(sum(point["statuses"].values()) for point in points)
+    top = _round_above(peak)
+    xs = [round(_WIDTH * share, 1) for share in _shares(times)]
+    floor = [0] * len(points)
+    areas: list[Area] = []
+    for status in statuses:
+        roof = [low + point["statuses"].get(status, 0) for low, point in zip(floor, points, strict=True)]
+        areas.append(Area(status, _between(xs, floor, roof, top)))
+        floor = roof
+    rows = [
+        Row(point["time"], [point["statuses"].get(each, 0) for each in statuses]) for point in _thinned(series, _ROWS)
+    ]
+    ticks = [top, top // 2, 0]
+    lines = [round(_HEIGHT * (1 - tick / top), 1) for tick in ticks]
+    return Chart(_WIDTH, _HEIGHT, areas, ticks, lines, points[0]["time"], points[-1]["time"], peak, rows)
+
+
+def _thinned(series: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+    if len(series) <= most:
+        return list(series)
+    step = (len(series) - 1) / (most - 1)
+    return [series[round(index * step)] for index in range(most)]
+
+
+def _shares(times: Sequence[datetime]) -> list[float]:
+    whole = (times[-1] - times[0]).total_seconds()
+    return [(time - times[0]).total_seconds() / whole for time in times]
+
+
+def _between(xs: Sequence[float], floor: Sequence[int], roof: Sequence[int], top: int) -> str:
+    def at(x: float, value: int) -> str:
+        return f"{x:g} {round(_HEIGHT * (1 - value / top), 1):g}"
+
+    there = [at(x, value) for x, value in zip(xs, roof, strict=True)]
+    back = [at(x, value) for x, value in zip(reversed(xs), reversed(floor), strict=True)]
+    return f"M{'L'.join([*there, *back])}Z"
+
+
+#: Tops of scales, times a power of ten: half of each is a whole number, too.
+_TOPS = (10, 12, 16, 20, 24, 30, 40, 50, 60, 80)
+
+
+def _round_above(value: int) -> int:
+    """Give a round even number that is not below the value."""
+    if value <= _TOPS[0]:
+        return value + value % 2
+    unit = 1
+    while True:
+        for top in _TOPS:
+            if top * unit >= value:
+                return top * unit
+        unit *= 10

@@ -1,0 +1,575 @@
+"""Every text of the page, in English and Swedish: one row each, so that none can be missing in one language.
+
+The labels of statuses are not here: they are domain/status.py's, to the letter of the product's list.
+"""
+
+from __future__ import annotations
+
+#: The places of the languages in each row.
+ENGLISH, SWEDISH = 0, 1
+
+_FRAME: dict[str, tuple[str, str]] = {
+    "product": ("Delivery status", "Leveransstatus"),
+    "skip": ("Skip to the content", "Hoppa till innehållet"),
+    "nav": ("Pages", "Sidor"),
+    "nav.overview": ("Overview", "Översikt"),
+    "nav.deliveries": ("Deliveries", "Leveranser"),
+    "nav.statuses": ("Statuses", "Statusar"),
+    "trail": ("You are here", "Du är här"),
+    "languages": ("Language", "Språk"),
+    "find.label": ("Find a message or a delivery by its id", "Hitta ett meddelande eller en leverans på dess id"),
+    "find.placeholder": ("Message or delivery id", "Meddelandets eller leveransens id"),
+    "find.button": ("Find", "Sök"),
+    "logout": ("Sign out", "Logga ut"),
+    "reload": ("Reload", "Läs in igen"),
+    "foot": ("delivery-status {version}", "delivery-status {version}"),
+    "foot.api": ("API", "API"),
+    "foot.metrics": ("Metrics", "Mätvärden"),
+    "live.as_of": ("As of", "Per"),
+    "live.on": ("Live, as of", "Direkt, per"),
+    "live.poll": ("Renewed every few seconds, as of", "Förnyas med några sekunders mellanrum, per"),
+    "live.lost": ("No contact, trying again; as of", "Ingen kontakt, försöker igen; per"),
+    "live.paused": ("Paused, as of", "Pausad, per"),
+    "live.pause": ("Pause", "Pausa"),
+    "live.resume": ("Resume", "Fortsätt"),
+    "none": ("none", "inga"),
+    "bar": ("Messages by status:", "Meddelanden per status:"),
+    "paging": ("Pages of the list", "Listans sidor"),
+    "paging.first": ("First page", "Första sidan"),
+    "paging.next": ("Next page", "Nästa sida"),
+    "in": ("in {span}", "om {span}"),
+    "age": ("for {span}", "i {span}"),
+    "unit.second": ("s", "s"),
+    "unit.minute": ("min", "min"),
+    "unit.hour": ("h", "tim"),
+    "unit.day": ("d", "d"),
+    "column.status": ("Status", "Status"),
+    "column.all": ("All", "Alla"),
+    "column.provider": ("Provider", "Leverantör"),
+    "column.delivery": ("Delivery", "Leverans"),
+    "column.messages": ("Messages", "Meddelanden"),
+    "column.count": ("Count", "Antal"),
+    "column.reason": ("Reason", "Orsak"),
+    "column.kind": ("Kind", "Slag"),
+    "column.state": ("State", "Läge"),
+    "column.progress": ("Progress by status", "Förlopp per status"),
+    "column.stuck": ("Stuck", "Fastnat"),
+    "column.activity": ("Last activity", "Senaste aktivitet"),
+    "column.share": ("Share", "Andel"),
+    "column.time": ("Time", "Tid"),
+}
+
+_VOCABULARY: dict[str, tuple[str, str]] = {
+    "channel.email": ("E-mail", "E-post"),
+    "channel.sms": ("SMS", "SMS"),
+    "status.failed": ("Failed", "Misslyckades"),
+    "status.not_on_channel": ("not on this channel", "finns inte i denna kanal"),
+    "node.failed_gave_up": ("{failed} (gave\N{NO-BREAK SPACE}up)", "{failed} (gav\N{NO-BREAK SPACE}upp)"),
+    "meaning.pending": (
+        "Ready, waits for the MTA (or for its date).",
+        "Klart att skickas; väntar på leveransservern (MTA), eller på sitt datum.",
+    ),
+    "meaning.prepared": (
+        "Intermediate, external connectors only; follows Pending; the connector decides what comes next.",
+        (
+            "Mellanliggande, endast för externa anslutningar. Följer på Väntande; "
+            "den externa kopplingen avgör vad som följer."
+        ),
+    ),
+    "meaning.sent_to_provider": (
+        "Handed to the SMS provider, not confirmed yet.",
+        "Överlämnat till SMS-tjänstleverantören, som inte har bekräftat det än.",
+    ),
+    "meaning.taken_into_account": (
+        "SMS: the provider has it. E-mail: relayed to the MTA.",
+        "SMS: tjänsteleverantören har tagit emot det. E-post: vidarebefordrat till MTA.",
+    ),
+    "meaning.sent": (
+        "E-mail: the recipient's server accepted it. SMS: pushed to the mobile network. Not final.",
+        (
+            "E-post: mottagarens server tog emot det. SMS: lämnat till mobilnätet. Inte slutgiltigt: "
+            "mottagaren har inte nödvändigtvis fått det."
+        ),
+    ),
+    "meaning.received_on_mobile": ("The handset acknowledged it.", "Mottagarens mobil har kvitterat det."),
+    "meaning.failed": (
+        "Could not reach the recipient; carries a reason.",
+        "Kunde inte nå mottagaren; har en orsak.",
+    ),
+    "meaning.ignored": (
+        "Never sent: denylisted, quarantined, no address, duplicate.",
+        "Skickades aldrig: adressen var på blockeringslista, i karantän, saknades eller var en dubblett.",
+    ),
+    "meaning.canceled": ("An operator cancelled it.", "En operator avbröt det."),
+    "meaning.not_applicable": (
+        "The MTA counted it and did not process it.",
+        "Togs med i beräkningen av servern (MTA) men bearbetades inte.",
+    ),
+    "state.planned": ("Planned", "Planerad"),
+    "state.scheduled": ("Scheduled", "Schemalagd"),
+    "state.running": ("Running", "Pågår"),
+    "state.paused": ("Paused", "Pausad"),
+    "state.finished": ("Finished", "Avslutad"),
+    "state.canceled": ("Canceled", "Avbruten"),
+    "cause.scheduled": ("Pending: waits for its date.", "Väntande: inväntar sitt datum."),
+    "cause.scheduled.short": ("waits for its date", "inväntar sitt datum"),
+    "cause.scheduled.text": ("It is scheduled and starts at", "Den är schemalagd och startar"),
+    "cause.concurrency_limit": (
+        "Pending: held by the concurrency limit.",
+        "Väntande: hålls av gränsen för samtidiga kampanjer.",
+    ),
+    "cause.concurrency_limit.short": ("held by the concurrency limit", "hålls av gränsen för samtidiga"),
+    "cause.concurrency_limit.text": (
+        "{running} campaigns run, and at most {limit} may run at once. It goes on when one of them ends.",
+        "{running} kampanjer körs, och högst {limit} får köras samtidigt. Den går vidare när en av dem är klar.",
+    ),
+    "cause.mta_resources": ("Pending: waits for the MTA.", "Väntande: inväntar MTA."),
+    "cause.mta_resources.short": ("waits for the MTA", "inväntar MTA"),
+    "cause.mta_resources.text": (
+        "Its date has come and the limit lets it run, but the MTA has not taken its messages.",
+        "Dess datum är inne och gränsen släpper fram den, men MTA har inte tagit dess meddelanden.",
+    ),
+    "category.undefined": ("Not defined", "Ej definierad"),
+    "category.user_unknown": ("User unknown", "Okänd användare"),
+    "category.invalid_domain": ("Invalid domain", "Ogiltig domän"),
+    "category.unreachable": ("Unreachable", "Kan inte nås"),
+    "category.account_disabled": ("Account disabled", "Inaktiverat konto"),
+    "category.mailbox_full": ("Mailbox full", "Full inkorg"),
+    "category.not_connected": ("Not connected", "Inte ansluten"),
+    "category.address_not_specified": ("Address not specified", "Adress saknas"),
+    "category.denylisted": ("Denylisted", "På blockeringslista"),
+    "category.quarantined": ("Quarantined", "I karantän"),
+    "category.duplicate": ("Duplicate", "Dubblett"),
+    "category.excluded_by_rule": ("Excluded by a rule", "Utesluten av en regel"),
+    "category.excluded_by_arbitration": ("Excluded by arbitration", "Utesluten vid prioritering"),
+    "category.bad_quality_address": ("Address of bad quality", "Adress av dålig kvalitet"),
+    "category.unqualified_address": ("Unqualified address", "Okvalificerad adress"),
+    "category.not_eligible": ("Not eligible", "Inte berättigad"),
+    "category.target_limited": ("Target limited in size", "Målgruppen begränsad"),
+    "category.refused": ("Refused", "Nekad"),
+    "category.error_ignored": ("Error ignored", "Felet ignorerat"),
+    "category.control_address": ("Control address", "Kontrolladress"),
+    "category.personalization": ("Personalization", "Personalisering"),
+    "permanence.transient": (
+        "The attempt failed, and the provider is still trying.",
+        "Försöket misslyckades, och leverantören försöker fortfarande.",
+    ),
+    "permanence.gave_up": (
+        "A temporary condition outlived the retries. A later report may still correct it.",
+        "Ett tillfälligt hinder varade längre än försöken. En senare rapport kan ännu rätta det.",
+    ),
+    "permanence.permanent": ("Failed for good.", "Misslyckades slutgiltigt."),
+    "permanence.transient.short": ("Transient, still trying", "Tillfälligt, försöker fortfarande"),
+    "permanence.gave_up.short": ("Gave up after retries", "Gav upp efter flera försök"),
+    "permanence.permanent.short": ("Permanent", "Permanent"),
+    "wait.scheduled": ("The date of its delivery.", "Leveransens datum."),
+    "wait.concurrency_limit": (
+        "Other campaigns to end: as many run as may at once.",
+        "Att andra kampanjer blir klara: så många körs som får köras samtidigt.",
+    ),
+    "wait.mta_resources": ("The MTA to take it.", "Att MTA tar det."),
+    "wait.retry": (
+        "The next try: the last one failed for a reason that may pass.",
+        "Nästa försök: det senaste misslyckades av en orsak som kan gå över.",
+    ),
+    "wait.connector": (
+        "The external connector, which decides what comes next.",
+        "Den externa kopplingen, som avgör vad som följer.",
+    ),
+    "wait.provider": ("The SMS provider to confirm it.", "Att SMS-tjänstleverantören bekräftar det."),
+    "wait.mail_server": ("The answer of the recipient's mail server.", "Svar från mottagarens e-postserver."),
+    "wait.network": ("The mobile network to take it.", "Att mobilnätet tar emot det."),
+    "wait.receipt": ("The handset's receipt.", "Mobilens kvitto."),
+    "dead.null_value": ("No value", "Inget värde"),
+    "dead.empty_value": ("Empty value", "Tomt värde"),
+    "dead.record_too_large": ("Record too large", "För stor post"),
+    "dead.invalid_encoding": ("Not text in UTF-8", "Inte text i UTF-8"),
+    "dead.invalid_json": ("Not JSON", "Inte JSON"),
+    "dead.invalid_event": ("Not a valid event", "Inte en giltig händelse"),
+    "dead.invalid_status": ("Status not on the channel", "Statusen finns inte i kanalen"),
+    "dead.time_ahead": ("Time lies ahead", "Tiden ligger i framtiden"),
+    "dead.no_provider": ("No provider named", "Ingen leverantör angiven"),
+    "dead.unknown_provider": ("Provider without an adapter", "Leverantör utan adapter"),
+    "dead.unreadable_payload": ("Not what the provider sends", "Inte vad leverantören skickar"),
+    "dead.unknown_status": ("Native status not known", "Okänd status hos leverantören"),
+    "dead.internal_error": ("A fault of ours", "Ett fel hos oss"),
+    "stage.normalise": ("Normalise", "Normalisering"),
+    "stage.fold": ("Fold", "Sammanvägning"),
+    "stage.control": ("Control", "Styrning"),
+    "partition.running": ("Running", "Igång"),
+    "partition.recovering": ("Recovering", "Återställs"),
+    "partition.closing": ("Closing", "Lämnas över"),
+    "partition.unknown": ("Not heard of", "Inte hörd av"),
+}
+
+_OVERVIEW: dict[str, tuple[str, str]] = {
+    "wrong.title": ("What is wrong now", "Vad som är fel just nu"),
+    "wrong.none": ("all well", "allt väl"),
+    "wrong.stuck": ("Stuck messages", "Meddelanden som fastnat"),
+    "wrong.stuck.about": ("longer in one status than is usual", "längre i en status än vad som är vanligt"),
+    "wrong.silent": ("Silent providers", "Tysta leverantörer"),
+    "wrong.silent.about": ("sends flow, but receipts stopped", "utskick pågår, men kvitton har upphört"),
+    "wrong.contradictions": ("Contradictions", "Motsägelser"),
+    "wrong.contradictions.about": ("reports that cannot both be true", "rapporter som inte båda kan vara sanna"),
+    "wrong.dead_letters": ("Dead letters", "Oanvändbara poster"),
+    "wrong.dead_letters.about": ("records that could not be used", "poster som inte kunde användas"),
+    "wrong.held": ("Deliveries that wait", "Leveranser som väntar"),
+    "wrong.held.none": ("none is pending", "ingen är väntande"),
+    "summary": (
+        (
+            "{stuck} stuck messages, {silent} silent providers, {contradictions} contradictions, "
+            "{dead_letters} dead letters"
+        ),
+        (
+            "{stuck} meddelanden har fastnat, {silent} tysta leverantörer, {contradictions} motsägelser, "
+            "{dead_letters} oanvändbara poster"
+        ),
+    ),
+    "messages.title": ("Messages by status", "Meddelanden per status"),
+    "messages.all": ("Messages", "Meddelanden"),
+    "messages.n.one": ("{n} message", "{n} meddelande"),
+    "messages.n.other": ("{n} messages", "{n} meddelanden"),
+    "messages.success": ("Success", "Lyckade"),
+    "throughput": ("Throughput", "Genomströmning"),
+    "throughput.unit": ("a second", "per sekund"),
+    "silent.hint": (
+        "Judged against each provider's own recent delay. Its messages stay where they are until it speaks again.",
+        "Bedöms mot varje leverantörs egen fördröjning på senare tid. Dess meddelanden står kvar tills den hörs igen.",
+    ),
+    "silent.last": ("Last heard", "Hördes senast"),
+    "silent.for": ("Silent for", "Tyst i"),
+    "silent.usual": ("Usual delay", "Vanlig fördröjning"),
+    "silent.unanswered": ("Unanswered", "Obesvarade"),
+    "stuck.hint": (
+        "A label, never a status: what comes late still counts.",
+        "En märkning, aldrig en status: det som kommer sent räknas ändå.",
+    ),
+    "stuck.oldest": ("Oldest", "Äldst"),
+    "stuck.all": ("All deliveries with stuck messages", "Alla leveranser med meddelanden som fastnat"),
+    "contradictions.hint": (
+        "The status stands, the report is kept as evidence.",
+        "Statusen står fast, och rapporten sparas som bevis.",
+    ),
+    "contradictions.stands": ("Stands", "Står fast"),
+    "contradictions.refused": ("Refused", "Avvisad"),
+    "contradictions.evidence": ("Example", "Exempel"),
+    "dead.hint": (
+        "Kept with their bytes: “delivery-status dead list” shows them, and “dead replay” sends them again.",
+        "Sparas byte för byte: ”delivery-status dead list” visar dem, och ”dead replay” skickar dem igen.",
+    ),
+    "incomplete.title": ("Incomplete.", "Ofullständigt."),
+    "incomplete.text": (
+        "Partitions {numbers} recover or move; what they know is missing here.",
+        "Partition {numbers} återställs eller flyttas; det som de vet saknas här.",
+    ),
+    "partitions.title": ("Partitions and recovery", "Partitioner och återställning"),
+    "partitions.summary": (
+        "{running} of {all} partitions run; {lag} records wait to be read.",
+        "{running} av {all} partitioner är igång; {lag} poster väntar på att läsas.",
+    ),
+    "partitions.topic": ("Topic", "Ämne"),
+    "partitions.stage": ("Stage", "Steg"),
+    "partitions.owner": ("Worker", "Arbetare"),
+    "partitions.nobody": ("nobody", "ingen"),
+    "partitions.numbers": ("Partitions", "Partitioner"),
+    "partitions.state": ("State", "Läge"),
+    "partitions.lag": ("Waiting records", "Väntande poster"),
+}
+
+_DELIVERIES: dict[str, tuple[str, str]] = {
+    "filter.title": ("Filter the deliveries", "Filtrera leveranserna"),
+    "filter.q": ("Search label, campaign or id", "Sök på namn, kampanj eller id"),
+    "filter.state": ("State", "Läge"),
+    "filter.channel": ("Channel", "Kanal"),
+    "filter.status": ("Has messages", "Har meddelanden"),
+    "filter.provider": ("Provider", "Leverantör"),
+    "filter.active": ("Active", "Aktiv"),
+    "filter.stuck": ("Only with stuck messages", "Bara med meddelanden som fastnat"),
+    "filter.any": ("Any", "Alla"),
+    "filter.active.any": ("At any time", "När som helst"),
+    "filter.active.1h": ("In the last hour", "Senaste timmen"),
+    "filter.active.24h": ("In the last 24 hours", "Senaste dygnet"),
+    "filter.active.7d": ("In the last 7 days", "Senaste 7 dygnen"),
+    "filter.apply": ("Show", "Visa"),
+    "filter.reset": ("Show all", "Visa alla"),
+    "deliveries.found.one": ("{n} delivery", "{n} leverans"),
+    "deliveries.found.other": ("{n} deliveries", "{n} leveranser"),
+    "deliveries.success": ("{share} success", "{share} lyckade"),
+    "deliveries.empty_bar": ("no message yet", "inget meddelande än"),
+    "deliveries.of": ("of {n}", "av {n}"),
+    "deliveries.planned": ("of {n} planned", "av {n} planerade"),
+    "deliveries.none": ("No delivery fits.", "Ingen leverans passar."),
+    "deliveries.empty": ("No delivery is known yet.", "Ingen leverans är känd än."),
+    "deliveries.empty.hint": (
+        "One appears as soon as an event or a control record names it.",
+        "En visas så snart en händelse eller en styrpost nämner den.",
+    ),
+    "provider.unknown": ("provider not named", "leverantör ej angiven"),
+    "delivery.unknown": ("no delivery named", "ingen leverans angiven"),
+    "delivery.campaign": ("Campaign {name}", "Kampanj {name}"),
+    "delivery.canceled": ("Canceled by an operator", "Avbruten av en operator"),
+    "delivery.canceled.text": (
+        "{canceled} messages were stopped; {gone} had been sent or had ended before.",
+        "{canceled} meddelanden stoppades; {gone} hade redan skickats eller avslutats.",
+    ),
+    "delivery.stuck.one": ("{n} message is stuck.", "{n} meddelande har fastnat."),
+    "delivery.stuck.other": ("{n} messages are stuck.", "{n} meddelanden har fastnat."),
+    "delivery.stuck.text": (
+        "They have been in one status for longer than is usual. Their status stays what was last reported.",
+        "De har varit i en status längre än vad som är vanligt. Deras status förblir vad som senast rapporterades.",
+    ),
+    "delivery.expired.one": (
+        "{n} of these is no longer kept one by one, and is only counted.",
+        "{n} av dessa sparas inte längre för sig, utan räknas bara.",
+    ),
+    "delivery.expired.other": (
+        "{n} of these are no longer kept one by one, and are only counted.",
+        "{n} av dessa sparas inte längre för sig, utan räknas bara.",
+    ),
+    "indicator.processed": ("Processed", "Bearbetade"),
+    "indicator.success": ("Success", "Lyckade"),
+    "indicator.failed": ("Failed", "Misslyckade"),
+    "indicator.rate": ("Rate", "Takt"),
+    "indicator.end": ("Estimated end", "Beräknat slut"),
+    "indicator.hard": ("Hard bounces", "Hårda studsar"),
+    "indicator.soft": ("Soft bounces", "Mjuka studsar"),
+    "series.title": ("Counts over time", "Antal över tid"),
+    "series.described": (
+        "Messages by status over time, at most {n}. The table below has the same numbers.",
+        "Meddelanden per status över tid, som mest {n}. Tabellen nedan har samma tal.",
+    ),
+    "series.table": ("The same as a table", "Samma som tabell"),
+    "series.none": ("No change has been seen yet.", "Ingen förändring har setts än."),
+    "series.hint": ("Since this worker follows.", "Sedan denna arbetare följer med."),
+    "reasons.title": ("Reasons", "Orsaker"),
+    "reasons.none": ("Nothing has failed or been ignored.", "Inget har misslyckats eller ignorerats."),
+    "reasons.adobe": ("Adobe's code", "Adobes kod"),
+    "reasons.hint": (
+        (
+            "Hard: user unknown. Soft: unreachable, mailbox full, invalid domain, account disabled, not connected, "
+            "refused."
+        ),
+        (
+            "Hårda: okänd användare. Mjuka: kan inte nås, full inkorg, ogiltig domän, inaktiverat konto, "
+            "inte ansluten, nekad."
+        ),
+    ),
+    "facts.title": ("Course", "Förlopp"),
+    "facts.scheduled_at": ("Scheduled for", "Schemalagd till"),
+    "facts.started_at": ("Started", "Startad"),
+    "facts.paused_at": ("Paused", "Pausad"),
+    "facts.finished_at": ("Finished", "Avslutad"),
+    "facts.canceled_at": ("Canceled", "Avbruten"),
+    "facts.first_activity": ("First event", "Första händelsen"),
+    "facts.last_activity": ("Last event", "Senaste händelsen"),
+    "facts.estimated_end": ("Estimated end", "Beräknat slut"),
+    "facts.providers": ("Providers", "Leverantörer"),
+    "cancel.open": ("Cancel delivery…", "Avbryt leveransen…"),
+    "cancel.title": ("Cancel this delivery?", "Avbryta denna leverans?"),
+    "cancel.can.one": (
+        "{n} message can still be stopped, and so can those that turn up later.",
+        "{n} meddelande kan ännu stoppas, liksom de som dyker upp senare.",
+    ),
+    "cancel.can.other": (
+        "{n} messages can still be stopped, and so can those that turn up later.",
+        "{n} meddelanden kan ännu stoppas, liksom de som dyker upp senare.",
+    ),
+    "cancel.gone.one": (
+        "{n} can no longer be: what was sent stays sent.",
+        "{n} kan det inte längre: det som har skickats förblir skickat.",
+    ),
+    "cancel.gone.other": (
+        "{n} can no longer be: what was sent stays sent.",
+        "{n} kan det inte längre: det som har skickats förblir skickat.",
+    ),
+    "cancel.token": ("Write token", "Skrivnyckel"),
+    "cancel.token.hint": (
+        "DELIVERY_WRITE_TOKEN of the workers. It is used for this once and not kept.",
+        "Arbetarnas DELIVERY_WRITE_TOKEN. Den används för detta och sparas inte.",
+    ),
+    "cancel.sure": (
+        "Yes, cancel this delivery. It cannot be undone.",
+        "Ja, avbryt leveransen. Det går inte att ångra.",
+    ),
+    "cancel.do": ("Cancel the delivery", "Avbryt leveransen"),
+    "cancel.back": ("Keep it", "Behåll den"),
+    "cancel.not_done": ("Nothing was cancelled.", "Inget avbröts."),
+    "cancel.wrong_token": ("That is not the write token.", "Det är inte skrivnyckeln."),
+    "cancel.unsure": ("Tick the box to confirm.", "Kryssa i rutan för att bekräfta."),
+    "cancel.off": (
+        "Writing is off: the workers have no DELIVERY_WRITE_TOKEN.",
+        "Skrivning är avstängd: arbetarna har ingen DELIVERY_WRITE_TOKEN.",
+    ),
+    "cancel.done": ("The cancel is on its way.", "Avbrottet är på väg."),
+    "cancel.done.text": (
+        "It reaches the messages within seconds; the counts follow.",
+        "Det når meddelandena inom några sekunder; antalen följer efter.",
+    ),
+}
+
+_MESSAGE: dict[str, tuple[str, str]] = {
+    "message": ("Message", "Meddelande"),
+    "message.now": ("Where it stands", "Var det står"),
+    "message.since": ("since", "sedan"),
+    "message.waits": ("Waits for:", "Väntar på:"),
+    "message.stuck": ("Stuck.", "Har fastnat."),
+    "message.stuck.text": (
+        "It has been in this status for longer than is usual.",
+        "Det har varit i denna status längre än vad som är vanligt.",
+    ),
+    "message.too_late": ("The cancel came too late.", "Avbrottet kom för sent."),
+    "message.too_late.text": (
+        "The delivery was cancelled when this message was already on its way.",
+        "Leveransen avbröts när meddelandet redan var på väg.",
+    ),
+    "message.facts": ("About the message", "Om meddelandet"),
+    "message.recipient": ("Recipient", "Mottagare"),
+    "message.provider_id": ("Provider's id", "Leverantörens id"),
+    "message.attempt": ("Attempt", "Försök"),
+    "message.masked": (
+        "Recipients are masked; who signs in with the write token sees them whole.",
+        "Mottagare maskeras; den som loggar in med skrivnyckeln ser dem hela.",
+    ),
+    "life.title": ("Line of life", "Livslinje"),
+    "life.refused": ("refused", "avvisad"),
+    "life.now": ("now", "nu"),
+    "life.attempt": ("attempt {n}", "försök {n}"),
+    "life.later": ("{span} later", "{span} senare"),
+    "life.again": ("Reported again, last", "Rapporterades igen, senast"),
+    "life.source": ("Reported by {provider}", "Rapporterades av {provider}"),
+    "life.no_source": ("The source was not named", "Källan angavs inte"),
+    "life.rule": (
+        "It contradicts “{standing}”: neither may come after the other. Its effect was withheld.",
+        "Det motsäger ”{standing}”: ingen av dem får komma efter den andra. Det fick ingen verkan.",
+    ),
+    "life.hint": (
+        "By the time at which things happened, not by the time at which we heard of them.",
+        "Efter när det hände, inte efter när vi fick veta det.",
+    ),
+    "reason.title": ("Reason", "Orsak"),
+    "reason.category": ("Category", "Kategori"),
+    "reason.permanence": ("How final", "Hur slutgiltigt"),
+    "reason.code": ("Code", "Kod"),
+    "reason.provider_code": ("Provider's code", "Leverantörens kod"),
+    "reason.raw": ("In the words of {provider}", "Med ord från {provider}"),
+    "reason.a_provider": ("the provider", "leverantören"),
+    "reason.none": ("No reason was given for this status.", "Ingen orsak angavs för denna status."),
+}
+
+_STATUSES: dict[str, tuple[str, str]] = {
+    "statuses.lead": (
+        (
+            "A message is one message to one recipient, and has one status. "
+            "A delivery is the send that it belongs to; it has counts of messages by status."
+        ),
+        (
+            "Ett meddelande går till en mottagare och har en status. "
+            "En leverans är det utskick som det hör till; den har antal meddelanden per status."
+        ),
+    ),
+    "statuses.ten": ("The ten statuses", "De tio statusarna"),
+    "statuses.meaning": ("Meaning", "Betydelse"),
+    "statuses.wire": ("Name in data", "Namn i data"),
+    "statuses.follows": ("What may follow what: {channel}", "Vad som får följa på vad: {channel}"),
+    "statuses.follows.hint": (
+        (
+            "An arrow means: may come after it, directly or because the steps between were never reported. "
+            "Point at a status to see only its own."
+        ),
+        (
+            "En pil betyder: får komma efter, direkt eller för att stegen emellan aldrig rapporterades. "
+            "Peka på en status för att bara se dess egna."
+        ),
+    ),
+    "statuses.diagram": (
+        "Transitions between statuses, {channel}. The table below has the same.",
+        "Övergångar mellan statusar, {channel}. Tabellen nedan visar detsamma.",
+    ),
+    "statuses.table": ("Transitions as a table, {channel}", "Övergångar som tabell, {channel}"),
+    "statuses.after": ("After", "Efter"),
+    "statuses.may": ("may come", "får komma"),
+    "statuses.nothing": ("nothing: it is final", "inget: den är slutgiltig"),
+    "statuses.again": ("with a new attempt", "med ett nytt försök"),
+    "statuses.legend.step": ("the usual course", "det vanliga förloppet"),
+    "statuses.legend.skip": ("may also come", "får också komma"),
+    "statuses.legend.again": ("only with a new attempt", "bara med ett nytt försök"),
+    "statuses.legend.final": ("final: nothing may follow", "slutgiltig: inget får följa"),
+}
+
+_DOOR: dict[str, tuple[str, str]] = {
+    "login.title": ("Sign in", "Logga in"),
+    "login.text": (
+        "Reading needs the read token of the workers; the write token shows recipients whole, too.",
+        "För att läsa behövs arbetarnas läsnyckel; med skrivnyckeln visas även mottagare hela.",
+    ),
+    "login.token": ("Token", "Nyckel"),
+    "login.do": ("Sign in", "Logga in"),
+    "login.wrong": ("That token is not known here.", "Den nyckeln är inte känd här."),
+    "error.message_not_found": ("No such message", "Inget sådant meddelande"),
+    "error.message_not_found.text": (
+        "No event has named the message “{id}”. It may not have reached us yet, or its id may be written differently.",
+        (
+            "Ingen händelse har nämnt meddelandet ”{id}”. Det kanske inte har nått oss än, "
+            "eller så skrivs dess id annorlunda."
+        ),
+    ),
+    "error.delivery_not_found": ("No such delivery", "Ingen sådan leverans"),
+    "error.delivery_not_found.text": (
+        "Neither an event nor a control record has named the delivery “{id}”.",
+        "Varken en händelse eller en styrpost har nämnt leveransen ”{id}”.",
+    ),
+    "error.not_found": ("No such page", "Ingen sådan sida"),
+    "error.not_found.text": ("There is nothing at this address.", "Det finns inget på denna adress."),
+    "error.forbidden": ("Not from here", "Inte härifrån"),
+    "error.forbidden.text": (
+        "This is not allowed. Reading from beyond this machine needs a read token.",
+        "Detta är inte tillåtet. Att läsa från en annan maskin kräver en läsnyckel.",
+    ),
+    "error.foreign": ("Sent from another page", "Skickat från en annan sida"),
+    "error.foreign.text": (
+        "The form did not come from this page, so nothing was done.",
+        "Formuläret kom inte från denna sida, så inget gjordes.",
+    ),
+    "error.invalid": ("That cannot be asked", "Så kan man inte fråga"),
+    "error.invalid.text": ("A part of the address does not fit.", "En del av adressen passar inte."),
+    "error.unavailable": ("One moment", "Ett ögonblick"),
+    "error.unavailable.text": (
+        "This cannot be told right now. Nothing is lost.",
+        "Detta kan inte besvaras just nu. Inget har gått förlorat.",
+    ),
+    "error.failed": ("Something broke", "Något gick sönder"),
+    "error.failed.text": (
+        "The worker could not make this page; its log says why.",
+        "Arbetaren kunde inte göra sidan; dess logg säger varför.",
+    ),
+    "unavailable.starting": (
+        "This worker has only just started and is still reading.",
+        "Denna arbetare har just startat och läser fortfarande in.",
+    ),
+    "unavailable.rebalancing": (
+        "The workers are sharing the partitions out anew.",
+        "Arbetarna fördelar partitionerna på nytt.",
+    ),
+    "unavailable.recovering": (
+        "The partition that knows is being recovered.",
+        "Partitionen som vet detta återställs.",
+    ),
+    "unavailable.owner-away": (
+        "The worker that knows does not answer; another will take over.",
+        "Arbetaren som vet detta svarar inte; en annan tar över.",
+    ),
+    "unavailable.broker-away": ("Kafka does not answer.", "Kafka svarar inte."),
+    "error.retry": ("This page asks again in {span}.", "Sidan frågar igen om {span}."),
+    "error.again": ("Ask again", "Fråga igen"),
+    "error.home": ("To the overview", "Till översikten"),
+}
+
+TEXTS: dict[str, tuple[str, str]] = {
+    **_FRAME,
+    **_VOCABULARY,
+    **_OVERVIEW,
+    **_DELIVERIES,
+    **_MESSAGE,
+    **_STATUSES,
+    **_DOOR,
+}

@@ -1,0 +1,115 @@
+"""Parameters of a query as data: parsed, refused with what would be taken, and described, from one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from multidict import MultiMapping
+
+from processor.domain.moment import to_microseconds
+from processor.web.problems import invalid
+
+#: Longer names are in no event: see domain/event.py.
+NAME_MAX = 1_000
+
+
+class Parameter(NamedTuple):
+    """One parameter of a query. `parse` raises ValueError, which says what is wrong."""
+
+    name: str
+    meaning: str
+    schema: Mapping[str, Any]
+    parse: Callable[[str], Any]
+    #: What may be given, where that can be listed.
+    allowed: tuple[str, ...] = ()
+
+
+def choice(name: str, values: Iterable[str | Enum], meaning: str) -> Parameter:
+    """Take one of some values."""
+    allowed = tuple(value.value if isinstance(value, Enum) else value for value in values)
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+
+    return Parameter(name, meaning, {"type": "string", "enum": list(allowed)}, parse, allowed)
+
+
+def flag(name: str, meaning: str) -> Parameter:
+    """Take true or false."""
+
+    def parse(text: str) -> bool:
+        if text not in {"true", "false"}:
+            raise ValueError("must be true or false")
+        return text == "true"
+
+    return Parameter(name, meaning, {"type": "boolean"}, parse, ("true", "false"))
+
+
+def whole(name: str, low: int, high: int, default: int, meaning: str) -> Parameter:
+    """Take a whole number."""
+    detail = f"must be a whole number from {low} to {high}"
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
+            raise ValueError(detail)
+        return int(text)
+
+    schema = {"type": "integer", "minimum": low, "maximum": high, "default": default}
+    return Parameter(name, meaning, schema, parse)
+
+
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def moment(name: str, meaning: str) -> Parameter:
+    """Take a time; give it in microseconds since the epoch."""
+
+    def parse(text: str) -> int:
+        try:
+            # A plus sign that was not encoded arrives as a space; only one before an offset can have been one.
+            head, space, offset = text.rpartition(" ")
+            told = f"{head}+{offset}" if space and "T" in head.upper() else text
+            return to_microseconds(msgspec.convert(told, _Moment))
+        except msgspec.ValidationError:
+            raise ValueError("must be a time with an offset, like 2026-11-23T08:00:00Z") from None
+
+    return Parameter(name, meaning, {"type": "string", "format": "date-time"}, parse)
+
+
+def text(name: str, meaning: str, *, max_length: int = NAME_MAX) -> Parameter:
+    """Take any text that is not empty."""
+
+    def parse(given: str) -> str:
+        if not 1 <= len(given) <= max_length:
+            raise ValueError(f"must have 1 to {max_length} characters")
+        return given
+
+    return Parameter(name, meaning, {"type": "string", "minLength": 1, "maxLength": max_length}, parse)
+
+
+def parse_query(query: MultiMapping[str], parameters: Iterable[Parameter]) -> dict[str, Any]:
+    """Parse a query; give what it names.
+
+    Raises:
+        ProblemError: a name is unknown or repeated, or a value is not one that its parameter takes.
+    """
+    known = {parameter.name: parameter for parameter in parameters}
+    values: dict[str, Any] = {}
+    for name, given in query.items():
+        parameter = known.get(name)
+        if parameter is None:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise invalid(f"there is no parameter {name[:100]!r} here; {takes}", tuple(known))
+        if name in values:
+            raise invalid(f"{name} may be given once")
+        try:
+            values[name] = parameter.parse(given)
+        except ValueError as error:
+            raise invalid(f"{name} {error}", parameter.allowed) from None
+    return values

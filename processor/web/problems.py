@@ -1,0 +1,148 @@
+"""Every error of the HTTP API, as data, and how it is told: application/problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from processor.logs import get_logger
+
+log = get_logger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+#: Paths whose errors are problems; the page tells its own.
+API_PATHS = ("/api/", "/internal/")
+
+
+class Kind(NamedTuple):
+    """One kind of problem: what a client may rely on, and when it is worth asking again (seconds; None: not)."""
+
+    name: str
+    status: int
+    title: str
+    retry_after: int | None = None
+
+    @property
+    def uri(self) -> str:
+        """The problem's `type`."""
+        return f"urn:delivery-status:problem:{self.name}"
+
+
+INVALID_REQUEST = Kind("invalid-request", 400, "A parameter or the body is not one that this route takes")
+UNAUTHORIZED = Kind("unauthorized", 401, "A token is needed, or the one given is wrong")
+FORBIDDEN = Kind("forbidden", 403, "This is not allowed")
+NO_ROUTE = Kind("no-route", 404, "There is nothing at this path")
+MESSAGE_NOT_KNOWN = Kind("message-not-known", 404, "No event has named this message")
+DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a fact has named this delivery")
+METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take this method")
+TOO_LARGE = Kind("too-large", 413, "The body is too large")
+BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
+INTERNAL_ERROR = Kind("internal-error", 500, "The worker failed; its log says why")
+HOP_REFUSED = Kind("hop-refused", 502, "The worker that knows refuses to tell this one")
+STARTING = Kind("starting", 503, "The worker has only just started", 2)
+REBALANCING = Kind("rebalancing", 503, "The workers are sharing the partitions out anew", 2)
+RECOVERING = Kind("recovering", 503, "The partition that knows is still being recovered", 5)
+OWNER_AWAY = Kind("owner-away", 503, "The worker that knows does not answer", 5)
+BROKER_AWAY = Kind("broker-away", 503, "Kafka does not answer", 5)
+TOO_MANY_STREAMS = Kind("too-many-streams", 503, "The worker serves as many streams as it may", 10)
+
+KINDS: tuple[Kind, ...] = (
+    INVALID_REQUEST,
+    BAD_REQUEST,
+    UNAUTHORIZED,
+    FORBIDDEN,
+    NO_ROUTE,
+    MESSAGE_NOT_KNOWN,
+    DELIVERY_NOT_KNOWN,
+    METHOD_NOT_ALLOWED,
+    TOO_LARGE,
+    INTERNAL_ERROR,
+    HOP_REFUSED,
+    STARTING,
+    REBALANCING,
+    RECOVERING,
+    OWNER_AWAY,
+    BROKER_AWAY,
+    TOO_MANY_STREAMS,
+)
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong, for a machine (`type`, `status`, `allowed`) and for a person (`title`, `detail`)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    #: What would have been taken, where that can be listed.
+    allowed: tuple[str, ...] = ()
+
+
+class ProblemError(Exception):
+    """A request that cannot be answered as asked. `headers` go with the answer."""
+
+    def __init__(
+        self, kind: Kind, detail: str, *, allowed: Sequence[str] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.problem = Problem(kind.uri, kind.title, kind.status, detail, tuple(allowed))
+        self.headers = dict(headers or {})
+        if kind.retry_after is not None:
+            self.headers["Retry-After"] = str(kind.retry_after)
+
+    def response(self) -> web.Response:
+        """Give the answer that says it."""
+        return web.Response(
+            body=msgspec.json.encode(self.problem) + b"\n",
+            status=self.kind.status,
+            content_type=CONTENT_TYPE,
+            headers=self.headers,
+        )
+
+
+def invalid(detail: str, allowed: Sequence[str] = ()) -> ProblemError:
+    """Give the problem of a wrong parameter or body; `allowed` is what would have been taken."""
+    return ProblemError(INVALID_REQUEST, detail, allowed=allowed)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error of the API as a problem, those of the framework and our own faults among them.
+
+    Elsewhere the framework's own errors stay as they are.
+    """
+    try:
+        return await handler(request)
+    except ProblemError as error:
+        return error.response()
+    except web.HTTPException as error:
+        if not request.path.startswith(API_PATHS):
+            raise
+        return _of_framework(error).response()
+    except Exception:
+        # No ids: the path may name a message, and messages are named after recipients at some providers.
+        log.exception("request_failed", method=request.method, route=_route(request))
+        return ProblemError(INTERNAL_ERROR, "the answer could not be made").response()
+
+
+def _of_framework(error: web.HTTPException) -> ProblemError:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = sorted(error.allowed_methods)
+        detail = f"{error.method} is not taken here; allowed: {', '.join(allowed)}"
+        return ProblemError(METHOD_NOT_ALLOWED, detail, allowed=allowed, headers={"Allow": ", ".join(allowed)})
+    kinds = {404: NO_ROUTE, 413: TOO_LARGE}
+    kind = kinds.get(error.status, BAD_REQUEST if error.status < 500 else INTERNAL_ERROR)
+    return ProblemError(kind, error.reason)
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"

@@ -1,0 +1,149 @@
+"""One partition of the fold stage without a broker: what it writes is kept as Kafka would keep it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+
+import orjson
+import pytest
+
+from processor.codec import decode_row_record
+from processor.control import MARKER_HEADERS, encode_marker
+from processor.domain.moment import to_microseconds
+from processor.engine.stage import Outbox, Partitioning
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.stages import fold, watch
+from processor.views.board import Board
+from processor.views.partials import Partial
+
+START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
+SETTINGS = Settings(topic_prefix="t.")
+TOPICS = {f"t.{name}.v1": 1 for name in ("events", "messages", "counts", "rejected", "dead")}
+
+
+class Read(NamedTuple):
+    """A record as the engine hands it over."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple = ()
+
+
+def event(message_id: str, status: str, minute: float = 0, **fields: object) -> Read:
+    time = START + timedelta(minutes=minute)
+    value = {"time": time.isoformat(), "message_id": message_id, "channel": "email", "status": status, **fields}
+    return Read(0, int(time.timestamp() * 1000), message_id.encode(), orjson.dumps(value))
+
+
+def cancel(delivery_id: str, minute: float) -> Read:
+    time = START + timedelta(minutes=minute)
+    value = encode_marker(delivery_id, to_microseconds(time))
+    return Read(0, int(time.timestamp() * 1000), delivery_id.encode(), value, MARKER_HEADERS)
+
+
+class CountingBoard(Board):
+    """A board that counts how often it is written on."""
+
+    puts = 0
+
+    def put(self, partition: int, partial: Partial) -> None:
+        super().put(partition, partial)
+        self.puts += 1
+
+
+class Desk:
+    """Folds chunks, and starts anew from nothing but what was written."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics(["fold"])
+        #: All that was written, by topic, in order.
+        self.written: dict[str, list[tuple[bytes, bytes | None, tuple]]] = {topic: [] for topic in TOPICS}
+        self._start()
+
+    def _start(self) -> None:
+        self.board = CountingBoard(self.metrics)
+        stage = fold.stage(self.settings, self.metrics, self.board, dict)
+        self.work = stage.start(Partitioning("t.events.v1", 0, TOPICS, "cluster"))
+
+    def chunk(self, *records: Read) -> None:
+        """Fold one chunk and commit it."""
+        outbox = Outbox()
+        self.work.process(records, outbox)
+        for (topic, _), entries in outbox.records.items():
+            self.written[topic] += [(key, value, headers) for _, key, value, headers in entries]
+        self.work.committed(len(self.written["t.messages.v1"]))
+        assert self.work.audit() == 0
+
+    def settle(self) -> None:
+        """Do what is due without records."""
+        while self.work.is_due:
+            self.chunk()
+
+    def look_through(self) -> None:
+        """Look through all rows, as is done now and then."""
+        before = self.looks
+        while self.looks == before:
+            self.work.look_around(is_behind=False)
+
+    @property
+    def looks(self) -> int:
+        """Count the looks that came to their end."""
+        return self.board.puts
+
+    def restart(self) -> None:
+        """Forget the process; recover from the topics."""
+        self.work.released()
+        self.work.close()
+        self._start()
+        self.work.restore(self._records("t.messages.v1"), len(self.written["t.messages.v1"]))
+        self.work.restore_ledger(self._records("t.counts.v1"), len(self.written["t.counts.v1"]))
+        self.work.restored()
+        assert self.work.audit() == 0
+
+    def _records(self, topic: str) -> list[Read]:
+        return [Read(offset, 0, key, value) for offset, (key, value, _) in enumerate(self.written[topic])]
+
+    def statuses(self) -> dict[str, str]:
+        """Give the status of every message, as the last record of each tells it."""
+        latest = {key: value for key, value, _ in self.written["t.messages.v1"]}
+        records = [decode_row_record(value) for value in latest.values() if value is not None]
+        return {record.message_id: record.status.value for record in records}
+
+    def counts(self, delivery_id: str) -> dict:
+        """Give the last counts that were published of a delivery."""
+        key = f"{delivery_id}|0".encode()
+        found = [value for written, value, _ in self.written["t.counts.v1"] if written == key]
+        return orjson.loads(found[-1])
+
+    def dead(self) -> list[str]:
+        """Give the reasons of the dead letters."""
+        return [dict(headers)["delivery.dead.reason"].decode() for _, _, headers in self.written["t.dead.v1"]]
+
+    def gauge(self, status: str, channel: str = "email") -> float:
+        return self.metrics.registry.get_sample_value("delivery_messages", {"channel": channel, "status": status}) or 0
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def desk(request: pytest.FixtureRequest, tmp_path, monkeypatch) -> Callable[..., Desk]:
+    # Nobody waits for the next look here.
+    monkeypatch.setattr(watch, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "_PART_OF_TIME", 1e9)
+    monkeypatch.setattr(fold, "_GRACE_SECONDS", 0.0)
+
+    def make(**settings: object) -> Desk:
+        return Desk(replace(SETTINGS, store=request.param, store_path=str(tmp_path), store_cache_mib=8, **settings))
+
+    return make
+
+
+def non_zero(numbers: dict[str, int]) -> dict[str, int]:
+    return {name: number for name, number in numbers.items() if number}
+
+
+def ids(number: int) -> Iterable[str]:
+    return [f"m-{each}" for each in range(number)]

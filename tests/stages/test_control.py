@@ -1,0 +1,263 @@
+"""The control stage without a broker: what a chunk of control records writes, and what it leaves alone."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+from processor.control import decode_delivery, decode_marker, is_marker
+from processor.domain.delivery import Delivery, State
+from processor.engine.stage import Outbox, Partitioning
+from processor.metrics import Metrics
+from processor.partitioner import partition_of
+from processor.settings import Settings
+from processor.stages import STAGE_NAMES, control
+from processor.topics import TOPICS
+from processor.views.board import Board
+
+SETTINGS = Settings(topic_prefix="t.", max_record_bytes=20_000)
+PARTITIONS = 4
+NOW_MS = 1_763_884_800_000
+CONTROL, DELIVERIES, EVENTS, DEAD = "t.control.v1", "t.deliveries.v1", "t.events.v1", "t.dead.v1"
+
+
+class Record(NamedTuple):
+    """A record of the control topic."""
+
+    value: bytes | None
+    key: bytes | None = b"DM1"
+    offset: int = 0
+    timestamp: int = NOW_MS
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Written(NamedTuple):
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def told(action: str, minute: int = 0, delivery_id: str = "DM1", **facts: Any) -> Record:
+    fact = {"time": f"2025-11-23T08:{minute:02}:00Z", "delivery_id": delivery_id, "action": action, **facts}
+    return Record(orjson.dumps(fact), delivery_id.encode())
+
+
+class Corner:
+    """The work of the partition that holds DM1."""
+
+    def __init__(self, delivery_id: str = "DM1", events_partitions: int = PARTITIONS) -> None:
+        counts = {"t." + topic.name: PARTITIONS for topic in TOPICS}
+        counts[EVENTS] = events_partitions
+        self.number = partition_of(delivery_id.encode(), PARTITIONS)
+        self.metrics = Metrics(STAGE_NAMES)
+        self._partitioning = Partitioning(CONTROL, self.number, counts, "cluster")
+        self.work = self.anew()
+
+    def anew(self) -> Any:
+        return control.stage(SETTINGS, self.metrics, Board(self.metrics)).start(self._partitioning)
+
+    def take(self, *records: Record, commit: bool = True) -> dict[tuple[str, int], list[Written]]:
+        outbox = Outbox()
+        self.work.process(records, outbox)
+        if commit:
+            self.work.committed(0)
+        return {target: [Written(*each) for each in written] for target, written in outbox.records.items()}
+
+    def delivery(self, *records: Record) -> Delivery:
+        """Give the one delivery that these records write."""
+        [written] = self.take(*records)[DELIVERIES, self.number]
+        assert written.value is not None
+        return decode_delivery(written.value)[1]
+
+
+@pytest.fixture
+def corner() -> Corner:
+    return Corner()
+
+
+def markers(written: dict[tuple[str, int], list[Written]]) -> dict[int, list[tuple[str, int]]]:
+    return {
+        number: [decode_marker(each.value) for each in records]
+        for (topic, number), records in written.items()
+        if topic == EVENTS
+    }
+
+
+class TestDeliveries:
+    def test_a_fact_becomes_a_delivery_in_the_partition_of_its_key(self, corner):
+        written = corner.take(told("register", label="Autumn sale", planned=10, channel="sms"))
+        assert list(written) == [(DELIVERIES, corner.number)]
+        [record] = written[DELIVERIES, corner.number]
+        assert (record.key, record.timestamp, record.headers) == (b"DM1", NOW_MS, ())
+        value = orjson.loads(record.value)
+        assert value["delivery_id"] == "DM1"
+        assert (value["label"], value["planned"], value["channel"], value["state"]) == (
+            "Autumn sale", 10, "sms", "planned"
+        )  # fmt: skip
+
+    def test_a_chunk_writes_a_delivery_once_however_much_it_tells(self, corner):
+        delivery = corner.delivery(told("register", label="a"), told("start", 5), told("pause", 7))
+        assert delivery.state is State.PAUSED
+        assert delivery.label is not None
+
+    def test_what_comes_later_is_joined_to_what_was_committed(self, corner):
+        corner.take(told("register", label="Autumn sale"))
+        delivery = corner.delivery(told("start", 5))
+        assert delivery.label is not None
+        assert delivery.state is State.RUNNING
+
+    def test_what_tells_nothing_new_writes_nothing(self, corner):
+        corner.take(told("start", 5), told("start", 5))
+        assert corner.take(told("start", 5)) == {}
+
+    def test_chunks_in_another_order_leave_the_same_delivery(self, corner):
+        facts = [told("register", 0, label="a"), told("start", 3, label="b"), told("finish", 9)]
+        other = Corner()
+        for fact in facts[:-1]:
+            corner.take(fact)
+        for fact in reversed(facts[1:]):
+            other.take(fact)
+        assert corner.delivery(facts[-1]) == other.delivery(facts[0])
+
+    def test_deliveries_of_one_chunk_are_kept_apart(self, corner):
+        neighbour = next(f"DM{n}" for n in range(2, 99) if partition_of(f"DM{n}".encode(), PARTITIONS) == corner.number)
+        written = corner.take(told("start"), told("pause", delivery_id=neighbour))
+        found = dict(decode_delivery(each.value) for each in written[DELIVERIES, corner.number] if each.value)
+        assert {name: delivery.state for name, delivery in found.items()} == {
+            "DM1": State.RUNNING, neighbour: State.PAUSED
+        }  # fmt: skip
+
+
+class TestRecovery:
+    def test_what_was_written_is_what_comes_back(self, corner):
+        written = corner.take(told("register", label="a"), told("cancel", 1))[DELIVERIES, corner.number]
+        again = Corner()
+        again.work.restore(written, 7)
+        again.work.restored()
+        assert again.work.position == 7
+        assert again.take(told("register", label="a"), told("cancel", 1)) == {}
+
+    def test_what_was_not_committed_is_not_known_to_the_next_one(self, corner):
+        first = corner.take(told("start"), commit=False)
+        corner.work.close()
+        corner.work = corner.anew()
+        assert corner.take(told("start")) == first
+
+    def test_a_null_value_forgets_a_delivery(self, corner):
+        written = corner.take(told("start"))[DELIVERIES, corner.number]
+        corner.work.restore([*written, Record(None)], 9)
+        assert corner.delivery(told("pause", 1)).started_at is None
+
+    def test_what_is_forgotten_is_read_from_the_start(self, corner):
+        corner.work.restore(corner.take(told("start"))[DELIVERIES, corner.number], 9)
+        corner.work.forget()
+        assert corner.work.position == 0
+        assert corner.delivery(told("pause", 1)).started_at is None
+
+
+class TestCancel:
+    CANCELED_AT = NOW_MS * 1000 + 60_000_000
+
+    def test_every_partition_of_the_events_gets_one_marker(self):
+        corner = Corner(events_partitions=6)
+        written = corner.take(told("cancel", 1))
+        assert markers(written) == {number: [("DM1", self.CANCELED_AT)] for number in range(6)}
+        for number in range(6):
+            [marker] = written[EVENTS, number]
+            assert (marker.key, marker.timestamp) == (b"DM1", NOW_MS)
+            assert is_marker(marker.headers)
+            assert orjson.loads(marker.value) == {"delivery_id": "DM1", "time": "2025-11-23T08:01:00Z"}
+
+    def test_a_repeated_cancel_writes_no_second_marker(self, corner):
+        assert all(len(told) == 1 for told in markers(corner.take(told("cancel", 1), told("cancel", 2))).values())
+        assert markers(corner.take(told("cancel", 1))) == {}
+        assert markers(corner.take(told("cancel", 3))) == {}
+        assert markers(corner.take(told("finish", 4))) == {}
+
+    def test_nor_does_it_after_a_restart(self, corner):
+        written = corner.take(told("cancel", 1))[DELIVERIES, corner.number]
+        again = Corner()
+        again.work.restore(written, 7)
+        assert markers(again.take(told("cancel", 2))) == {}
+
+    def test_an_earlier_cancel_that_comes_late_is_told(self, corner):
+        corner.take(told("cancel", 2))
+        assert markers(corner.take(told("cancel", 1))) == {
+            number: [("DM1", self.CANCELED_AT)] for number in range(PARTITIONS)
+        }
+
+    def test_what_was_not_committed_is_told_again(self, corner):
+        first = corner.take(told("cancel", 1), commit=False)
+        corner.work = corner.anew()
+        assert markers(corner.take(told("cancel", 1))) == markers(first) != {}
+
+    def test_other_actions_write_none(self, corner):
+        actions = ("register", "start", "pause", "resume", "finish")
+        assert markers(corner.take(*(told(action, minute) for minute, action in enumerate(actions)))) == {}
+
+
+def refused(written: dict[tuple[str, int], list[Written]]) -> Iterable[str]:
+    for (topic, _), records in written.items():
+        if topic == DEAD:
+            yield from (dict(each.headers)["delivery.dead.reason"].decode() for each in records)
+
+
+BAD = {
+    "no bytes": (b"", "empty_value"),
+    "no text": (b"\xff\xfe", "invalid_encoding"),
+    "no JSON": (b'{"time":', "invalid_json"),
+    "nested too deeply": (b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}", "invalid_json"),
+    "too large": (b'{"label": "' + b"x" * 30_000 + b'"}', "record_too_large"),
+    "an array": (b"[]", "invalid_control"),
+    "no time": (b'{"delivery_id": "DM1", "action": "start"}', "invalid_control"),
+    "an unknown action": (told("explode").value, "invalid_control"),
+    "no delivery": (told("start", delivery_id="").value, "invalid_control"),
+    "a negative plan": (told("start", planned=-1).value, "invalid_control"),
+    "a label of 1,001 characters": (told("start", label="x" * 1_001).value, "invalid_control"),
+    "to schedule without a date": (told("schedule").value, "invalid_control"),
+    "a date outside the calendar": (
+        told("schedule", scheduled_at="0001-01-01T00:00:00+01:00").value,
+        "invalid_control",
+    ),
+    "a time days ahead": (
+        orjson.dumps({"time": "2025-11-25T08:00:00Z", "delivery_id": "DM1", "action": "start"}),
+        "time_ahead",
+    ),
+}
+
+
+class TestBadRecords:
+    @pytest.mark.parametrize(("value", "reason"), BAD.values(), ids=BAD)
+    def test_a_bad_record_is_a_dead_letter_and_the_others_live(self, corner, value, reason):
+        bad = Record(value, b"as it came", offset=5, headers=(("own", b"1"),))
+        written = corner.take(told("start"), bad, told("pause", 1))
+        assert list(refused(written)) == [reason]
+        [letter] = written[DEAD, corner.number]
+        assert (letter.key, letter.value, letter.headers[0]) == (b"as it came", value, ("own", b"1"))
+        assert dict(letter.headers)["__streams.errors.topic"] == CONTROL.encode()
+        [delivery] = written[DELIVERIES, corner.number]
+        assert orjson.loads(delivery.value)["state"] == "paused"
+
+    def test_it_is_counted_after_the_commit(self, corner):
+        bad = Record(b"{}")
+        counted = corner.metrics.dead_letters.labels("invalid_control", "none")
+        corner.take(bad, commit=False)
+        assert counted._value.get() == 0
+        corner.work.committed(0)
+        assert counted._value.get() == 1
+
+    def test_a_fault_of_ours_keeps_the_record(self, corner, monkeypatch):
+        monkeypatch.setattr(control, "join", lambda *_: 1 / 0)
+        written = corner.take(told("start"))
+        assert list(refused(written)) == ["internal_error"]
+
+    def test_a_null_value_tells_nothing(self, corner):
+        assert corner.take(Record(None)) == {}
+
+    def test_a_record_in_the_wrong_partition_goes_to_its_own_as_it_came(self):
+        elsewhere = Corner(next(f"DM{n}" for n in range(2, 99) if Corner(f"DM{n}").number != Corner().number))
+        astray = told("start")._replace(key=b"another", headers=(("own", b"1"),))
+        written = elsewhere.take(astray)
+        assert written == {(CONTROL, Corner().number): [Written(NOW_MS, b"DM1", astray.value, (("own", b"1"),))]}

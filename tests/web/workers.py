@@ -1,0 +1,300 @@
+"""Workers in memory: the real server, API and forwarding over HTTP, with a group, rows and deliveries of our own."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import aiohttp
+from multidict import CIMultiDictProxy
+
+from processor.codec import decode_event
+from processor.domain.counts import Counts, place_of
+from processor.domain.fold import fold
+from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.row import Row
+from processor.domain.waiting import STUCK_AFTER
+from processor.engine.members import Group, UnreachableError, UnsettledError
+from processor.engine.streams import Outgoing
+from processor.engine.worker import Standing
+from processor.metrics import Metrics
+from processor.partitioner import partition_of
+from processor.settings import Settings
+from processor.stages import STAGE_NAMES
+from processor.topics import COUNTS, DELIVERIES, Topic
+from processor.views.board import Board
+from processor.views.deliveries import Deliveries
+from processor.views.partials import Partial
+from processor.views.sweep import Sweep
+from processor.web.access import Access
+from processor.web.answers import Answers
+from processor.web.api import Api
+from processor.web.forwarding import Forwarding
+from processor.web.gathering import Gathering
+from processor.web.server import Server
+from tests.views.told import Record, told
+
+PARTITIONS = 6
+EVENTS_TOPIC = "delivery.events.v1"
+READ_TOKEN, WRITE_TOKEN, HOP_TOKEN = "a-token-to-read-with", "a-token-to-write-with", "a-token-among-workers"
+
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def ago(**span: float) -> str:
+    """Give a moment before now, as events write it."""
+    return to_rfc3339(to_microseconds(NOW - timedelta(**span)))
+
+
+def event(message_id: str, status: str, time: str, **more: Any) -> dict[str, Any]:
+    return {"message_id": message_id, "status": status, "time": time, "channel": "email", **more}
+
+
+#: Somebody's address, in an id that a provider's report made of it.
+ODD_ID = "kumomta:1d98/07 6a?#%2F&:ulla@example.com"
+
+EVENTS = (
+    event("m-1", "pending", ago(minutes=30), delivery_id="DM1", recipient="ulla.b@example.com", provider="kumomta"),
+    event("m-1", "taken_into_account", ago(minutes=29), delivery_id="DM1", provider="kumomta"),
+    event(
+        "m-1",
+        "failed",
+        ago(minutes=28),
+        provider="kumomta",
+        provider_message_id="1d98",
+        reason={
+            "permanence": "permanent",
+            "category": "user_unknown",
+            "code": "5.1.1",
+            "provider_code": "550",
+            "text": "550 5.1.1 <Ulla.B@example.com>: no such user, ask postmaster@example.com",
+        },
+    ),
+    event("m-2", "ignored", ago(minutes=27), delivery_id="DM1", provider="kumomta"),
+    event("m-2", "sent", ago(minutes=26), delivery_id="DM1", provider="kumomta"),
+    event("s-1", "sent", ago(hours=80), channel="sms", delivery_id="DM2", recipient="+46701234512", provider="twilio"),
+    event("m-held", "pending", ago(minutes=9), delivery_id="DM3", recipient="x@example.com", provider="kumomta"),
+    event(ODD_ID, "pending", ago(hours=3), delivery_id="DM/3 ü", provider="kumomta"),
+)
+
+
+def rows(events: Iterable[Mapping[str, Any]] = EVENTS) -> dict[bytes, Row]:
+    """Fold events."""
+    found: dict[bytes, Row] = {}
+    for each in events:
+        decoded, node, _ = decode_event(json.dumps(each).encode(), None)
+        key = decoded.message_id.encode()
+        found[key], _ = fold(found.get(key), decoded, node)
+    return found
+
+
+@dataclass
+class Work:
+    """A partition's work: its rows, and what a sweep finds in them."""
+
+    rows: dict[bytes, Row]
+
+    def row(self, key: bytes) -> Row | None:
+        return self.rows.get(key)
+
+    def partial(self) -> Partial:
+        """Give what a sweep finds."""
+        sweep = Sweep(STUCK_AFTER, to_microseconds(NOW))
+        for key, row in self.rows.items():
+            sweep.see(key, row)
+        return sweep.result()
+
+
+class TheGroup:
+    """What the broker tells of the group; the tests say what that is."""
+
+    def __init__(self) -> None:
+        self.owners: dict[tuple[str, int], str] = {}
+        self.urls: list[str] = []
+        self.error: Exception | None = None
+        self.asked: list[bool] = []
+        #: What is told only when it is asked for anew.
+        self.newer: dict[tuple[str, int], str] = {}
+
+    async def group(self, *, anew: bool = False) -> Group:
+        self.asked.append(anew)
+        if self.error is not None:
+            raise self.error
+        if anew:
+            self.owners |= self.newer
+        return Group(self.owners, tuple(self.urls))
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass
+class Host:
+    """A worker without an engine."""
+
+    url: str = ""
+    partition_counts: dict[str, int] = field(default_factory=lambda: {EVENTS_TOPIC: PARTITIONS})
+    works: dict[int, Work] = field(default_factory=dict)
+    recovering: set[int] = field(default_factory=set)
+    is_ready = True
+    recovery_progress = 1.0
+
+    def states(self) -> dict[str, int]:
+        return {"recovering": len(self.recovering), "running": len(self.works), "closing": 0}
+
+    def running_work(self, topic: Topic, number: int) -> Any:
+        return None if number in self.recovering else self.works.get(number)
+
+    def standings(self) -> list[Standing]:
+        return [
+            Standing("fold", EVENTS_TOPIC, number, "recovering", None, 0.25)
+            if number in self.recovering
+            else Standing("fold", EVENTS_TOPIC, number, "running", 7, None)
+            for number in self.works
+        ]
+
+    def inputs(self) -> list[tuple[str, str]]:
+        return [("fold", EVENTS_TOPIC)]
+
+
+@dataclass
+class Following:
+    is_caught_up: bool = True
+
+
+@dataclass
+class WorkerInMemory:
+    """One worker, served over HTTP."""
+
+    host: Host
+    board: Board
+    following: Following
+    answers: Answers
+    api: Api
+    published: list[Outgoing]
+    server: Server
+    session: aiohttp.ClientSession
+    #: What publishing a record raises.
+    failure: list[Exception]
+
+    @property
+    def url(self) -> str:
+        return self.host.url
+
+    async def ask(
+        self, path: str, token: str | None = None, method: str = "GET", **options: Any
+    ) -> tuple[int, Any, CIMultiDictProxy[str]]:
+        """Ask it; give status, the JSON that it answers, and headers."""
+        headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        # A path is sent as it is written.
+        url = aiohttp.client.URL(self.url + path, encoded=True)
+        async with self.session.request(method, url, headers=headers, **options) as response:
+            body = await response.read()
+            return response.status, json.loads(body) if body else None, response.headers
+
+
+SETTINGS = Settings(http_port=0, write_token=WRITE_TOKEN, internal_token=HOP_TOKEN)
+
+
+@asynccontextmanager
+async def workers(
+    number: int = 1, group: TheGroup | None = None, settings: Settings = SETTINGS, **changed: Any
+) -> AsyncIterator[list[WorkerInMemory]]:
+    """Run workers that share the partitions out evenly, until the block ends."""
+    group = group or TheGroup()
+    made = [_make(group, replace(settings, **changed)) for _ in range(number)]
+    try:
+        for worker in made:
+            worker.host.url = await worker.server.start()
+            worker.session = aiohttp.ClientSession()
+        group.urls = [worker.url for worker in made]
+        known = rows()
+        for partition in range(PARTITIONS):
+            owner = made[partition % number]
+            owner.host.works[partition] = Work(
+                {key: row for key, row in known.items() if partition_of(key, PARTITIONS) == partition}
+            )
+            owner.board.put(partition, owner.host.works[partition].partial())
+            group.owners[EVENTS_TOPIC, partition] = owner.url
+        yield made
+    finally:
+        for worker in made:
+            if worker.session is not None:
+                await worker.session.close()
+            await worker.server.stop()
+
+
+def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
+    host, metrics, following = Host(), Metrics(STAGE_NAMES), Following()
+    board = Board(metrics)
+    access = Access(settings)
+    members: Any = group
+    forwarding = Forwarding(settings, access, members, host)
+    gathering = Gathering(host, metrics, board, forwarding, EVENTS_TOPIC)
+    published: list[Outgoing] = []
+    failure: list[Exception] = []
+
+    async def publish(record: Outgoing) -> None:
+        if failure:
+            raise failure[0]
+        published.append(record)
+
+    answers = Answers(
+        deliveries=_deliveries(),
+        following=following,
+        forwarding=forwarding,
+        gathering=gathering,
+        stuck_after=STUCK_AFTER,
+        publish=publish,
+        topic_prefix=settings.topic_prefix,
+    )
+    api = Api(answers, gathering, access)
+
+    class Closing:
+        def add_to(self, application: Any) -> None:
+            async def close(_: Any) -> AsyncIterator[None]:
+                yield
+                await forwarding.close()
+
+            application.cleanup_ctx.append(close)
+
+    server = Server(settings, metrics, host, [api, Closing()])
+    session: Any = None
+    return WorkerInMemory(host, board, following, answers, api, published, server, session, failure)
+
+
+def _deliveries() -> Deliveries:
+    """Give deliveries as the counts of all partitions and the control records make them."""
+    from processor.codec import encode_counts
+
+    made = Deliveries(10, to_microseconds(NOW - timedelta(hours=1)))
+    by_partition: dict[int, list[Row]] = {}
+    for key, row in rows().items():
+        by_partition.setdefault(partition_of(key, PARTITIONS), []).append(row)
+    for partition, members in by_partition.items():
+        counts = Counts()
+        for row in members:
+            counts.move({(None, place_of(row, row.provider_name)): 1})
+            counts.delivery(row.delivery).see(row.since, row.since)
+        for delivery_id, its in counts.deliveries.items():
+            made.take(COUNTS, [Record(*encode_counts(delivery_id, partition, its))])
+    scheduled = NOW + timedelta(hours=5)
+    made.take(
+        DELIVERIES,
+        [
+            told("register", delivery_id="DM1", label="Autumn sale", campaign="autumn", planned=2),
+            told("schedule", delivery_id="DM3", label="Reminder", scheduled_at=scheduled.isoformat()),
+            told("register", "cancel", delivery_id="DM2", label="Codes", channel="sms"),
+        ],
+    )
+    return made
+
+
+def unsettled() -> UnsettledError:
+    return UnsettledError("PreparingRebalance")
+
+
+def unreachable() -> UnreachableError:
+    return UnreachableError("KafkaConnectionError()")

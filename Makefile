@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "PYTHON=python3.12 chooses the Python that .venv is made with (3.10 or newer)."
 
@@ -36,12 +36,16 @@ check: $(READY) ## Lint, formatting, types and import direction
 	$(BIN)/lint-imports
 
 .PHONY: chaos
-chaos: $(READY) ## Kill, pause and scale workers and brokers for 15 minutes; CHAOS_SECONDS, CHAOS_SEED, CHAOS_STORE
-	CHAOS_SECONDS=$${CHAOS_SECONDS:-900} $(BIN)/python -m pytest tests/chaos -s
+chaos: $(READY) ## Kill, pause, starve and scale workers and broker for 15 minutes; CHAOS_SECONDS, CHAOS_SEED, CHAOS_STORE
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-900} CHAOS_SEED=$${CHAOS_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/chaos -s
 
 .PHONY: docs
 docs: $(READY) ## Renew the docs that follow from the code
 	$(BIN)/python docs/generate.py
+
+.PHONY: screenshots
+screenshots: $(READY) ## Renew the docs' pictures of the page; needs chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 .PHONY: benchmark
 benchmark: $(READY) ## Measure events a second beside Kafka Streams, Quix, Bytewax and plain Faust, in one run

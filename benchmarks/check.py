@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
 from aiokafka import TopicPartition
 from contenders import Contender
 
-from processor.codec import decode_counts, decode_event, decode_row_record, encode_row, unpack_row
+from processor.codec import decode_counts, decode_event, decode_row_record, encode_row, pack_row, unpack_row
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.domain.status import Status
@@ -79,17 +80,18 @@ def _expected(contender: Contender, values: Iterable[bytes]) -> dict[bytes, list
         row, verdict = fold(before, event, node, time)
         rows[event.message_id] = row
         if verdict is not Verdict.DUPLICATE:
-            published = encode_row(event.message_id, row, before)
-            right = row if contender.row_format == "packed" else decode_row_record(published)
-            expected[event.message_id.encode()].append(right)
+            published = pack_row(row) if contender.row_format == "packed" else encode_row(event.message_id, row, before)
+            expected[event.message_id.encode()].append(_decoded(contender, published))
     return expected
 
 
 def _decoded(contender: Contender, value: bytes) -> Any:
-    """Give the row with its former status, or the bare row."""
+    """Give what people read of a row, with its former status, and what the fold remembers; or the latter alone."""
     if contender.row_format == "packed":
         return unpack_row(value)
-    return decode_row_record(value)
+    record = decode_row_record(value)
+    readable = msgspec.structs.replace(record, memory=b"")
+    return readable, None if contender.row_format == "readable" else unpack_row(record.memory)
 
 
 async def _records(settings: Settings, topic: str, limit: int = sys.maxsize) -> list[Any]:

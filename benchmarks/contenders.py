@@ -39,7 +39,8 @@ class Contender:
     #: Where its rows are published, `{group}` and `{prefix}` to be filled in; empty: nowhere.
     feed: str
     leaves_out: str
-    #: How rows are written there: `json` as ours, or `packed` as the store of ours.
+    #: How rows are written there: `json` as ours; `readable` as ours, with a memory in a form of its own; `packed` as
+    #: in the store of ours.
     row_format: str = "json"
     #: Where its counts are published, as `feed`.
     counts: str = ""
@@ -91,6 +92,7 @@ def _streams(name: str, feed: str, *, is_usual: bool = True, is_timed: bool = Fa
         EXACTLY_ONCE,
         "{group}.messages.v1" if feed == "topic" else "{group}-rows-changelog",
         _STREAMS_LEFT_OUT,
+        row_format="readable",
         counts="{group}-counts-changelog",
         options={"BENCH_FEED": feed, **options},
         is_usual=is_usual,

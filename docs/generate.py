@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What is described is the code beside this file, whether or not another version is installed.
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
+import api_page  # noqa: E402
 import provider_pages  # noqa: E402
 from provider_pages import CHANNEL_NAMES, table  # noqa: E402
 
@@ -272,6 +273,7 @@ def dead_letters() -> str:
 PAGES = (
     Page("docs/statuses.md", statuses),
     Page("docs/metrics.md", metrics),
+    Page("docs/api.md", partial(api_page.page, MADE_BY)),
     Page("docs/providers/README.md", partial(provider_pages.matrix, MADE_BY)),
     *(Page(f"docs/providers/{name}.md", partial(provider_pages.page, name, MADE_BY)) for name in PROVIDERS),
     Page("docs/events.md", dead_letters, section="dead letters"),

@@ -116,8 +116,8 @@ class RowRecord(msgspec.Struct, frozen=True, gc=False):
     recipient: str | None
     provider: str | None
     provider_message_id: str | None
-    #: What the fold remembers, as it is kept: recovery reads this and nothing else.
-    memory: Row
+    #: What the fold remembers, as `pack_row` writes it; in base64. Recovery reads this and nothing else.
+    memory: bytes
     #: Present when this record moved the status; null when there was none before.
     previous: Previous | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -125,20 +125,21 @@ class RowRecord(msgspec.Struct, frozen=True, gc=False):
 class _Memory(msgspec.Struct, frozen=True, gc=False):
     """The part of a RowRecord that recovery needs."""
 
-    memory: Row
+    memory: bytes
 
 
 _decode_row_record = msgspec.json.Decoder(RowRecord).decode
 _decode_memory = msgspec.json.Decoder(_Memory).decode
 
 
-def encode_row(message_id: str, row: Row, before: Row | None) -> bytes:
+def encode_row(message_id: str, row: Row, before: Row | None, packed: bytes | None = None) -> bytes:
     """Write a row for the messages topic.
 
     Args:
         message_id: whose row it is.
         row: the row after an event.
         before: the row before that event, or None when the message was not known.
+        packed: what `pack_row` gives of the row, where the caller has it already.
     """
     node, names = row.node, row.names
     if before is None:
@@ -159,7 +160,7 @@ def encode_row(message_id: str, row: Row, before: Row | None) -> bytes:
             names.recipient,
             names.provider,
             names.provider_message_id,
-            row,
+            pack_row(row) if packed is None else packed,
             previous,
         )
     )
@@ -178,13 +179,22 @@ def decode_row_record(value: bytes) -> RowRecord:
     return _decode_row_record(value)
 
 
+def packed_row_in(value: bytes) -> bytes:
+    """Give the packed row of a record of the messages topic.
+
+    Raises:
+        msgspec.DecodeError: the value is not one of ours.
+    """
+    return _decode_memory(value).memory
+
+
 def decode_row(value: bytes) -> Row:
     """Read back the row that `encode_row` published.
 
     Raises:
         msgspec.DecodeError: the value is not one of ours.
     """
-    return _decode_memory(value).memory
+    return unpack_row(packed_row_in(value))
 
 
 class FoldedRow(msgspec.Struct, frozen=True):

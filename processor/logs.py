@@ -1,16 +1,133 @@
-"""Logging: one line per meaningful event and none per message, as JSON, or for people on a terminal."""
+"""Logging: one line per meaningful event and none per message, as JSON, or for people on a terminal.
+
+What goes wrong over and over is said a few times a minute. How often it went wrong, `delivery_warnings_total` tells.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
 
-#: Libraries that set a level of their own.
-_CHATTY = ("faust", "mode", "aiokafka")
+#: What our warnings and errors are called: a closed set, for each is a label of the metric that counts them.
+WARNINGS = (
+    "broker_away",
+    "conservation_broken",
+    "counts_rebuilt",
+    "dead_letters",
+    "follower_waits",
+    "page_failed",
+    "partition_reopens",
+    "records_expired_unread",
+    "request_failed",
+    "snapshot_failed",
+    "store_rebuilt",
+    "worker_failed",
+)
+
+#: What the warnings of libraries are counted as, by the start of their loggers' names; and those of all others.
+_LIBRARIES = {"aiokafka": "aiokafka", "faust": "faust", "mode": "faust"}
+OTHER_WARNING = "other"
+
+#: Every value of the label.
+KNOWN_WARNINGS: tuple[str, ...] = (*WARNINGS, *dict.fromkeys(_LIBRARIES.values()), OTHER_WARNING)
+
+#: Lines of one reason that pass in a window of so many seconds, and reasons that are remembered.
+_LINES = 5
+_WINDOW_SECONDS = 60.0
+_REASONS_MAX = 500
+
+#: What the warnings of libraries have in common is how they begin; further on are names and numbers.
+_PREFIX = 40
+
+
+class Limiter(logging.Filter):
+    """Withholds warnings and errors that tell the same again and again; what it withholds is counted all the same.
+
+    Of one reason, five lines pass in a minute. The first line of a later minute tells as `withheld` how many were not
+    shown since.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        #: Called with the label of each warning.
+        self.count: Callable[[str], object] = lambda _: None
+        self._windows: OrderedDict[_Reason, _Window] = OrderedDict()
+        # Faust's consumer logs from a thread of its own.
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a line is shown."""
+        if record.levelno < logging.WARNING:
+            return True
+        reason = _reason_of(record)
+        self.count(reason.label)
+        with self._lock:
+            window = self._window(reason)
+            window.lines += 1
+            if window.lines > _LINES:
+                window.withheld += 1
+                return False
+            record.withheld, window.withheld = window.withheld, 0
+        return True
+
+    def _window(self, reason: _Reason) -> _Window:
+        now = self._clock()
+        window = self._windows.get(reason)
+        if window is None:
+            window = self._windows[reason] = _Window(now)
+            if len(self._windows) > _REASONS_MAX:
+                self._windows.popitem(last=False)
+        elif now - window.since >= _WINDOW_SECONDS:
+            window.since, window.lines = now, 0
+        return window
+
+
+class _Reason(NamedTuple):
+    """What lines have in common that tell the same."""
+
+    label: str
+    event: str
+    why: str
+
+
+@dataclass
+class _Window:
+    since: float
+    lines: int = 0
+    withheld: int = 0
+
+
+def _reason_of(record: logging.LogRecord) -> _Reason:
+    if isinstance(record.msg, dict):
+        event = str(record.msg.get("event"))
+        return _Reason(event if event in WARNINGS else OTHER_WARNING, event, str(record.msg.get("reason", "")))
+    label = _LIBRARIES.get(record.name.partition(".")[0], OTHER_WARNING)
+    return _Reason(label, record.name, str(record.msg)[:_PREFIX])
+
+
+_limiter = Limiter()
+
+
+def count_warnings(count: Callable[[str], object]) -> None:
+    """Have each warning and error counted, from now on.
+
+    Args:
+        count: called with one of KNOWN_WARNINGS, from any thread.
+    """
+    _limiter.count = count
 
 
 def configure(level: str, form: str) -> None:
@@ -26,34 +143,51 @@ def configure(level: str, form: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # A stack trace is one field of its line; on a terminal it is drawn.
+    traced: list[Any] = [structlog.processors.format_exc_info] if as_json else []
+    structlog.configure(
+        processors=[*shared, *traced, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_handler([*shared, *traced], as_json=as_json)]
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    logging.getLogger("processor").setLevel(level)
+    for name in _LIBRARIES:
+        # They set levels of their own.
+        logging.getLogger(name).setLevel(root.level)
+
+
+def _handler(foreign: list[Any], *, as_json: bool) -> logging.Handler:
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=lambda line, **_: orjson.dumps(line, default=repr).decode())
         if as_json
         else structlog.dev.ConsoleRenderer()
     )
-    structlog.configure(
-        processors=[
-            *shared,
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_limiter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.processors.format_exc_info],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[_name_library, *foreign],
+            processors=[_tell_withheld, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    logging.getLogger("processor").setLevel(level)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(root.level)
+    return handler
+
+
+def _name_library(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Say who speaks, in the lines of others: ours have an event that tells."""
+    line["logger"] = line["_record"].name
+    return line
+
+
+def _tell_withheld(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+    withheld = getattr(line["_record"], "withheld", 0)
+    if withheld:
+        line["withheld"] = withheld
+    return line
 
 
 def get_logger(name: str) -> Any:

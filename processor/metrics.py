@@ -22,6 +22,7 @@ from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
 from processor.domain.waiting import STUCK_AFTER
+from processor.logs import KNOWN_WARNINGS
 from processor.providers import ADAPTERS
 
 #: The label of a provider that has no adapter: upstream may name anything, a label may not.
@@ -37,6 +38,16 @@ VERDICTS: tuple[str, ...] = (*(verdict.value for verdict in Verdict), REROUTED)
 
 #: The label of where a message came from that was not known before.
 NEW = "new"
+
+#: How it ends between a provider and a message: it was sent or arrived; it failed for good; it was given up.
+SUCCESS = "success"
+OUTCOME_OF_NODE: dict[Node, str] = {
+    Node.SENT: SUCCESS,
+    Node.RECEIVED_ON_MOBILE: SUCCESS,
+    Node.FAILED: "failed",
+    Node.FAILED_GAVE_UP: "gave_up",
+}
+OUTCOMES: tuple[str, ...] = tuple(dict.fromkeys(OUTCOME_OF_NODE.values()))
 
 PARTITION_STATES = ("recovering", "running", "closing")
 
@@ -166,6 +177,12 @@ class Metrics:
         self.ignored = Counter(
             "delivery_ignored", "Messages that became ignored, by reason.", ["channel", "category"], registry=r
         )
+        self.outcomes = Counter(
+            "delivery_outcomes",
+            "Messages that were sent, failed or were given up, by provider; a late bounce counts after its success.",
+            ["channel", "provider", "outcome"],
+            registry=r,
+        )
         self.dead_letters = Counter(
             "delivery_dead_letters",
             "Records that could not be used and were put aside.",
@@ -220,6 +237,12 @@ class Metrics:
             "delivery_partition_reopenings",
             "Partitions closed and recovered anew after an error.",
             ["stage"],
+            registry=r,
+        )
+        self.warnings = Counter(
+            "delivery_warnings",
+            "Warnings and errors by their event in the log, also those that it withheld.",
+            ["event"],
             registry=r,
         )
         self.last_event = Gauge(
@@ -289,6 +312,10 @@ class Metrics:
             registry=r,
         )
 
+    def see_warning(self, event: str) -> None:
+        """Count a line of the log; `event` is one of KNOWN_WARNINGS."""
+        self.warnings.labels(event).inc()
+
     def see_event(self, provider: str, time: float) -> None:
         """Take note of the time of an event of a provider; only a later one counts."""
         if time > self._latest.get(provider, 0.0):
@@ -307,10 +334,7 @@ class Metrics:
         for channel, status in known_statuses():
             self.messages.labels(channel.value, status.value)
         for channel, provider in known_providers():
-            for verdict in VERDICTS:
-                self.events.labels(channel.value, provider, verdict)
-            for standing, reported in contradictions(channel):
-                self.rejected_transitions.labels(channel.value, provider, NODE_NAMES[standing], NODE_NAMES[reported])
+            self._start_provider_at_zero(channel, provider)
         for channel, table in TRANSITIONS.items():
             for before, afters in table.items():
                 self.status_changes.labels(channel.value, NEW, NODE_NAMES[before])
@@ -331,6 +355,14 @@ class Metrics:
         self.recovery_progress.set(1)
         self._start_wrong_now_at_zero()
 
+    def _start_provider_at_zero(self, channel: Channel, provider: str) -> None:
+        for verdict in VERDICTS:
+            self.events.labels(channel.value, provider, verdict)
+        for outcome in OUTCOMES:
+            self.outcomes.labels(channel.value, provider, outcome)
+        for standing, reported in contradictions(channel):
+            self.rejected_transitions.labels(channel.value, provider, NODE_NAMES[standing], NODE_NAMES[reported])
+
     def _start_wrong_now_at_zero(self) -> None:
         for channel, status in STUCK_AFTER:
             self.stuck_messages.labels(channel.value, status.value)
@@ -341,6 +373,8 @@ class Metrics:
             self.provider_silent.labels(provider)
         for cause in Cause:
             self.pending_deliveries.labels(cause.value)
+        for event in KNOWN_WARNINGS:
+            self.warnings.labels(event)
 
     def _start_stage_at_zero(self, stage: str) -> None:
         self.commit_seconds.labels(stage)

@@ -74,6 +74,7 @@ class Settings:
     commit_timeout: float = 30.0
     stall_timeout: float = 120.0
     stuck_after: Mapping[tuple[Channel, Status], float] = field(default_factory=lambda: dict(STUCK_AFTER))
+    trace: bool = False
     log_level: str = "INFO"
     log_format: str = "auto"
 
@@ -309,6 +310,9 @@ FIELDS: dict[str, Field] = {
         _stuck_after,
         "After how long in a status a message is called stuck: `email.pending=90m,sms.sent=off`; what is not named "
         "keeps its default.",
+    ),
+    "trace": Field(
+        _yes_no, "Whether an event's row gets its `traceparent` and `tracestate` headers, and an event its payload's."
     ),
     "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
     "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),

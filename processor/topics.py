@@ -69,7 +69,15 @@ MESSAGES = Topic(
     # Every change can be read for a week, whatever the compaction does.
     _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}),
 )
-COUNTS = Topic("counts.v1", "delivery_id|partition", "absolute counts by status", _compacted())
+COUNTS = Topic(
+    "counts.v1",
+    "delivery_id|partition",
+    "absolute counts by status",
+    # Every worker reads all of it at its start, so what has been overtaken must not pile up.
+    _compacted(
+        **{"segment.bytes": str(16 * _MIB), "segment.ms": str(10 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"}
+    ),
+)
 REJECTED = Topic(
     "rejected.v1", "message id", "an event whose effect was withheld, and the rule", _deleted(30, OUTPUT_MAX_BYTES)
 )

@@ -9,14 +9,18 @@ import msgspec
 import pytest
 
 from processor.codec import decode_event
+from processor.control import decode_control
+from processor.domain.delivery import Action, Cause, Control, State
 from processor.domain.event import Event
 from processor.domain.reason import Reason
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
 from processor.providers import ADAPTERS, PROVIDERS, mmg
+from processor.views.deliveries import HARD, SOFT
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = ROOT / "docs" / "events.md"
+DELIVERIES = ROOT / "docs" / "deliveries.md"
 
 
 def load_generator():
@@ -145,6 +149,21 @@ def test_the_table_of_fields_names_every_field_and_which_are_required():
     rows = re.findall(r"^\| `(\S+)` \| (yes|no) \|", EVENTS.read_text(encoding="utf-8"), re.MULTILINE)
     fields = {field.name: "yes" if field.required else "no" for field in msgspec.structs.fields(Event)}
     assert dict(rows) == fields | dict.fromkeys((f"reason.{name}" for name in Reason.__struct_fields__), "no")
+
+
+def test_the_example_of_a_control_record_is_valid_and_shows_every_field():
+    page = DELIVERIES.read_text(encoding="utf-8")
+    example = re.search(r"```json\n(.*?)```", page, re.DOTALL)[1]
+    assert decode_control(example.encode(), None).delivery_id == "DM1042"
+    assert set(json.loads(example)) == set(Control.__struct_fields__)
+    rows = re.findall(r"^\| `(\S+)` \| (yes|no) \|", page, re.MULTILINE)
+    assert dict(rows) == {field.name: "yes" if field.required else "no" for field in msgspec.structs.fields(Control)}
+
+
+def test_every_action_state_and_cause_is_described():
+    page = DELIVERIES.read_text(encoding="utf-8")
+    assert all(f"`{member.value}`" in page for member in (*Action, *State, *Cause))
+    assert all(f"`{category}`" in page for category in (*HARD, *SOFT))
 
 
 def test_links_between_pages_lead_somewhere():

@@ -68,9 +68,15 @@ GOOD = [
     ("DELIVERY_ID_NAMES", "campaign, X-Campaign,", ("campaign", "X-Campaign")),
     ("HTTP_HOST", "0.0.0.0", "0.0.0.0"),
     ("HTTP_PORT", "0", 0),
+    ("ADVERTISED_URL", "http://10.0.0.5:8080/", "http://10.0.0.5:8080"),
+    ("ADVERTISED_URL", "https://[fd00::5]:8443", "https://[fd00::5]:8443"),
+    ("ADVERTISED_URL", "http://worker-0.workers", "http://worker-0.workers"),
+    ("READ_TOKEN", "~" * 16, "~" * 16),
+    ("WRITE_TOKEN", "a" * 500, "a" * 500),
     ("TLS_CHECK_HOSTNAME", "No", False),
     ("TLS_CHECK_HOSTNAME", "1", True),
     ("CHUNK_RECORDS", "100000", 100_000),
+    ("CONCURRENCY_LIMIT", "1", 1),
     ("MAX_RECORD_BYTES", "1000", 1_000),
     ("SESSION_TIMEOUT", "6", 6.0),
     ("COMMIT_TIMEOUT", "1.5", 1.5),
@@ -91,6 +97,10 @@ BAD = [
     ("MESSAGE_ID_NAMES", ",", "names separated by commas"),
     ("DELIVERY_ID_NAMES", " , ", "names separated by commas"),
     ("HTTP_PORT", "65536", f"{WHOLE} 0 to 65535"),
+    *[
+        ("ADVERTISED_URL", value, "must be like 'http://10.0.0.5:8080'")
+        for value in ("10.0.0.5:8080", "ftp://a", "http://", "http://a b", "http://a/path", "http://a?b", "http://u@a")
+    ],
     ("SECURITY_PROTOCOL", "ssl", "must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
     ("SASL_MECHANISM", "GSSAPI", "must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
     *[(f"TLS_{name}_FILE", "no/such.pem", "must be a file") for name in ("CA", "CERTIFICATE", "KEY")],
@@ -99,6 +109,7 @@ BAD = [
     ("STORE", "disk", "must be one of memory, rocksdb"),
     ("STORE_CACHE_MIB", "7", f"{WHOLE} 8 to 1048576"),
     ("CHUNK_RECORDS", "0", f"{WHOLE} 1 to 100000"),
+    ("CONCURRENCY_LIMIT", "0", f"{WHOLE} 1 to 1000000"),
     ("MAX_RECORD_BYTES", "3500001", f"{WHOLE} 1000 to 3500000"),
     *[("SESSION_TIMEOUT", value, "must be seconds, from 6 to 300") for value in ("5.9", "301", "nan", "inf", "10s")],
     ("COMMIT_TIMEOUT", "0", "must be seconds, from 1 to 600"),
@@ -136,6 +147,7 @@ class TestValues:
 
     def test_every_setting_but_free_text_has_a_bad_value(self):
         free = {"app_id", "http_host", "store_path", "sasl_username", "sasl_password", "tls_key_password"}
+        free |= {"read_token", "write_token", "internal_token"}  # What is wrong with one is not shown: see TestTokens.
         assert {variable.lower() for variable, _, _ in BAD} == set(FIELDS) - free
 
     def test_all_of_tls(self, pem):
@@ -267,7 +279,8 @@ class TestSecrets:
         assert problem.startswith("DELIVERY_APP_ID_FILE is no setting")
 
     def test_these_are_secrets(self):
-        assert {name for name, field in FIELDS.items() if field.is_secret} == {"sasl_password", "tls_key_password"}
+        passwords, tokens = {"sasl_password", "tls_key_password"}, {"read_token", "write_token", "internal_token"}
+        assert {name for name, field in FIELDS.items() if field.is_secret} == passwords | tokens
 
     @pytest.mark.parametrize("variable", ["SASL_PASSWORD", "SASL_PASSWORD_FILE", "TLS_KEY_PASSWORD_FILE"])
     def test_no_problem_shows_one_not_even_where_the_variables_were_confused(self, variable):
@@ -277,6 +290,22 @@ class TestSecrets:
     def test_settings_in_a_log_do_not_show_them(self):
         shown = repr(Settings(sasl_password="hunter2", tls_key_password="hunter3"))
         assert "hunter" not in shown
+
+
+class TestTokens:
+    @pytest.mark.parametrize("variable", ["READ_TOKEN", "WRITE_TOKEN", "INTERNAL_TOKEN"])
+    @pytest.mark.parametrize("token", ["hunter2", "hunter2 " * 4, "hunter2å" * 4, "hunter2" * 100])
+    def test_one_that_is_short_or_does_not_fit_a_header_is_refused_and_not_shown(self, variable, token):
+        (problem,) = problems({PREFIX + variable: token})
+        assert problem == f"{PREFIX}{variable} must be 16 to 500 characters of ASCII without spaces"
+
+    @pytest.mark.parametrize("other", ["WRITE_TOKEN", "INTERNAL_TOKEN"])
+    def test_who_may_read_may_not_write_by_the_same_token(self, other):
+        (problem,) = problems({"DELIVERY_READ_TOKEN": "x" * 16, PREFIX + other: "x" * 16})
+        assert problem.startswith("DELIVERY_READ_TOKEN must differ from ")
+
+    def test_the_write_token_may_be_that_among_workers(self):
+        assert load({"DELIVERY_WRITE_TOKEN": "x" * 16, "DELIVERY_INTERNAL_TOKEN": "x" * 16}).read_token == ""
 
 
 class TestTable:

@@ -2,7 +2,8 @@
 //
 // One source file without dependencies beside kafka-streams: JSON is read and written by hand, for speed.
 // BENCH_FEED says where the rows are published:
-//   topic      a JSON record per change on the topic of messages; the store and its changelog hold compact binary rows;
+//   topic      a JSON record per change on the topic of messages; the store and its changelog hold compact binary rows,
+//              which the JSON record has in base64, as `memory`;
 //   changelog  the store holds the JSON rows, so that its changelog is the feed, as in delivery-status: one record less.
 // Counts: the changelog of the store `counts` (JSON by `delivery|partition`, written once a commit through the cache).
 // Left out: counts but those by status, the evidence of rejections, dead letters, sending on what came to the wrong
@@ -10,10 +11,9 @@
 
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeSet;
@@ -159,11 +159,12 @@ final class FoldProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         if (row == before) {
             return;
         }
-        byte[] json = RowJson.write(out, event.messageId, row, before);
+        byte[] binary = RowBinary.write(out, row);
+        byte[] json = RowJson.write(out, event.messageId, row, before, binary);
         if (KafkaStreams.FEED_IS_CHANGELOG) {
             rows.put(key, json);
         } else {
-            rows.put(key, RowBinary.write(out, row));
+            rows.put(key, binary);
             context.forward(record.withKey(key).withValue(json));
         }
         count(before, row);
@@ -541,7 +542,7 @@ final class Event {
 
 /** A row as it is published: what people read first, then what the fold remembers. */
 final class RowJson {
-    static byte[] write(Out out, String messageId, Row row, Row before) {
+    static byte[] write(Out out, String messageId, Row row, Row before, byte[] memory) {
         out.clear();
         out.raw("{\"message_id\":").string(messageId);
         out.raw(",\"delivery_id\":").string(value(row.deliveryId));
@@ -561,7 +562,7 @@ final class RowJson {
         out.raw(",\"recipient\":").string(value(row.recipient));
         out.raw(",\"provider\":").string(value(row.provider));
         out.raw(",\"provider_message_id\":").string(value(row.providerMessageId));
-        writeMemory(out, row);
+        out.raw(",\"memory\":").base64(memory);
         if (before == null) {
             out.raw(",\"previous\":null");
         } else if (before.node != row.node) {
@@ -577,38 +578,6 @@ final class RowJson {
         out.raw(",\"since\":\"");
         Moment.write(out, row.since);
         out.raw("\"");
-    }
-
-    /** Write the whole row, by position; nodes by their ranks. */
-    private static void writeMemory(Out out, Row row) {
-        out.raw(",\"memory\":[").string(Nodes.CHANNELS[row.channel]).raw(",").number(row.node);
-        out.raw(",").number(row.since).raw(",").number(row.attempt).raw(",[");
-        String comma = "";
-        for (int node = 0; node < Nodes.NAMES.length; node++) {
-            if ((row.rejected & 1 << node) != 0) {
-                out.raw(comma).number(node);
-                comma = ",";
-            }
-        }
-        out.raw("],[");
-        comma = "";
-        for (Observation at : row.observations) {
-            out.raw(comma).raw("[").number(at.attempt()).raw(",").number(at.node());
-            out.raw(",").number(at.first()).raw(",").number(at.last()).raw("]");
-            comma = ",";
-        }
-        out.raw("],[").string(value(row.deliveryId)).raw(",").string(value(row.recipient));
-        out.raw(",").string(value(row.provider)).raw(",").string(value(row.providerMessageId));
-        out.raw(",").time(row.deliveryId).raw(",").time(row.recipient);
-        out.raw(",").time(row.provider).raw(",").time(row.providerMessageId).raw("],[");
-        comma = "";
-        for (NodeReason given : row.reasons) {
-            out.raw(comma).raw("[").number(given.node()).raw(",").number(given.time()).raw(",");
-            writeReason(out, given.reason());
-            out.raw("]");
-            comma = ",";
-        }
-        out.raw("]]");
     }
 
     private static void writeReason(Out out, Reason reason) {
@@ -642,102 +611,16 @@ final class RowJson {
         return claim == null ? null : claim.value();
     }
 
-    /** Read what `writeMemory` wrote; the rest is for people. */
+    /** Read the memory; the rest is for people. */
     static Row read(byte[] bytes) {
-        var row = new Row();
         var json = new Json(bytes);
         for (boolean more = json.enter('{', '}'); more; more = json.goOn('}')) {
             if ("memory".equals(json.name())) {
-                readMemory(json, row);
-            } else {
-                json.skip();
+                return RowBinary.read(Base64.getDecoder().decode(json.string()));
             }
+            json.skip();
         }
-        return row;
-    }
-
-    private static void readMemory(Json json, Row row) {
-        json.enter('[', ']');
-        row.channel = "email".equals(json.string()) ? Nodes.EMAIL : Nodes.SMS;
-        json.goOn(']');
-        row.node = (int) json.number();
-        json.goOn(']');
-        row.since = json.number();
-        json.goOn(']');
-        row.attempt = (int) json.number();
-        json.goOn(']');
-        row.rejected = readRejected(json);
-        json.goOn(']');
-        row.observations = readObservations(json);
-        json.goOn(']');
-        readNames(json, row);
-        json.goOn(']');
-        row.reasons = readReasons(json);
-        json.goOn(']');
-    }
-
-    private static void readNames(Json json, Row row) {
-        json.enter('[', ']');
-        String delivery = json.string();
-        json.goOn(']');
-        String recipient = json.string();
-        json.goOn(']');
-        String provider = json.string();
-        json.goOn(']');
-        String foreign = json.string();
-        json.goOn(']');
-        row.deliveryId = claim(json, delivery);
-        row.recipient = claim(json, recipient);
-        row.provider = claim(json, provider);
-        row.providerMessageId = claim(json, foreign);
-    }
-
-    private static Claim claim(Json json, String value) {
-        Claim claim = null;
-        if (!json.isNull()) {
-            claim = new Claim(json.number(), value);
-        }
-        json.goOn(']');
-        return claim;
-    }
-
-    private static int readRejected(Json json) {
-        int rejected = 0;
-        for (boolean more = json.enter('[', ']'); more; more = json.goOn(']')) {
-            rejected |= 1 << (int) json.number();
-        }
-        return rejected;
-    }
-
-    private static Observation[] readObservations(Json json) {
-        List<Observation> observations = new ArrayList<>(6);
-        for (boolean more = json.enter('[', ']'); more; more = json.goOn(']')) {
-            json.enter('[', ']');
-            int attempt = (int) json.number();
-            json.goOn(']');
-            int node = (int) json.number();
-            json.goOn(']');
-            long first = json.number();
-            json.goOn(']');
-            observations.add(new Observation(attempt, node, first, json.number()));
-            json.goOn(']');
-        }
-        return observations.toArray(Observation[]::new);
-    }
-
-    private static NodeReason[] readReasons(Json json) {
-        List<NodeReason> reasons = null;
-        for (boolean more = json.enter('[', ']'); more; more = json.goOn(']')) {
-            json.enter('[', ']');
-            int node = (int) json.number();
-            json.goOn(']');
-            long time = json.number();
-            json.goOn(']');
-            reasons = reasons == null ? new ArrayList<>(2) : reasons;
-            reasons.add(new NodeReason(node, time, readReason(json)));
-            json.goOn(']');
-        }
-        return reasons == null ? Row.NO_REASONS : reasons.toArray(NodeReason[]::new);
+        throw new IllegalArgumentException("a row without memory");
     }
 
     static Reason readReason(Json json) {
@@ -1139,8 +1022,9 @@ final class Out {
         return raw(Long.toString(value));
     }
 
-    Out time(Claim claim) {
-        return claim == null ? raw("null") : number(claim.time());
+    /** Write bytes as a JSON string. */
+    Out base64(byte[] value) {
+        return put('"').append(Base64.getEncoder().encode(value)).put('"');
     }
 
     Out padded(int value, int width) {

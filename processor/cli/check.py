@@ -10,6 +10,7 @@ import click
 
 from processor.cli.common import EXIT_FAILED, Failure, echo_json, json_option, run_async, settings_from_environment
 from processor.codec import decode_event
+from processor.control import is_marker
 from processor.deadletter import DeadReason, RefusedError
 from processor.engine.admin import TopicsError, check_topics, count_partitions, create_topics
 from processor.engine.streams import read_to_end
@@ -87,6 +88,8 @@ async def _look_at_events(settings: Settings) -> list[str]:
     refused: Counter[str] = Counter()
     seen = astray = 0
     async for record in read_to_end(settings, topic, newest=_SAMPLED):
+        if is_marker(record.headers):
+            continue
         seen += 1
         try:
             event, _, _ = decode_event(record.value, record.timestamp)

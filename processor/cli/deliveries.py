@@ -148,8 +148,8 @@ def delivery(delivery_id: str, as_json: bool) -> None:
 
 def _unknown(known: Deliveries, delivery_id: str, more: str = "") -> Failure:
     near = difflib.get_close_matches(delivery_id, known.entries, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "; `delivery-status deliveries` lists them"
-    return Failure(f"delivery {delivery_id!r} is not known{hint}{more}", EXIT_NOT_FOUND)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`delivery-status deliveries` lists them"
+    return Failure(f"delivery {delivery_id!r} is not known{more}; {hint}", EXIT_NOT_FOUND)
 
 
 def _tell_delivery(view: DeliveryView) -> None:
@@ -253,7 +253,7 @@ def cancel(delivery_id: str, yes: bool, force: bool, as_json: bool) -> None:
     known = run_async(settings, lambda: _known(settings))
     view = known.one(delivery_id, _now())
     if view is None and not force:
-        raise _unknown(known, delivery_id, "; --force cancels it all the same")
+        raise _unknown(known, delivery_id, ", and --force cancels it all the same")
     if view is not None and view.canceled_at is not None:
         _tell_canceled(settings, view, as_json)
         return

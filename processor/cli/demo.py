@@ -24,7 +24,10 @@ from processor.engine.worker import Worker
 from processor.metrics import Metrics, known_statuses
 from processor.settings import Settings, load
 from processor.stages import STAGE_NAMES, stages
+from processor.views.board import Board
+from processor.views.deliveries import Deliveries
 from processor.web.server import Server
+from processor.web.site import Site
 
 #: Seconds that the worker may take at the end to catch up with what was published.
 _CATCH_UP_SECONDS = 20.0
@@ -70,8 +73,14 @@ async def _run(settings: Settings, show: _Show, seconds: float, rate: float, see
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
     metrics = Metrics(STAGE_NAMES)
-    worker = Worker(settings, stages(settings, metrics), metrics)
-    async with _served(settings, metrics, worker) as address:
+    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
+    worker = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
+
+    def server(settings: Settings) -> Server:
+        return Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])
+
+    async with _served(settings, server) as address:
+        worker.url = address
         working = asyncio.ensure_future(worker.run(stop))
         publishing = asyncio.ensure_future(_publish(settings, rate, seed))
         waiting = asyncio.ensure_future(_wait(enough, seconds))
@@ -96,13 +105,13 @@ async def _wait(enough: asyncio.Event, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def _served(settings: Settings, metrics: Metrics, worker: Worker) -> AsyncIterator[str]:
+async def _served(settings: Settings, make: Callable[[Settings], Server]) -> AsyncIterator[str]:
     """Serve on the port of the settings, or on a free one when that is taken: a demo should not fail for it."""
-    server = Server(settings, metrics, worker)
+    server = make(settings)
     try:
         address = await server.start()
     except OSError:
-        server = Server(replace(settings, http_port=0), metrics, worker)
+        server = make(replace(settings, http_port=0))
         address = await server.start()
     try:
         yield address
@@ -134,6 +143,7 @@ class _Show:
     async def live(self, address: str, metrics: Metrics) -> AsyncIterator[None]:
         """Show what happens while the block runs."""
         self._tell(f"Kafka    {self._settings.brokers}")
+        self._tell(f"page     {address}/   API  {address}/api/openapi.json")
         self._tell(f"metrics  {address}/metrics   health  {address}/readyz")
         with self._table(metrics) as update:
             drawing = asyncio.ensure_future(_draw(update))

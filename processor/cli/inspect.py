@@ -19,7 +19,7 @@ from processor.cli.common import (
     run_async,
     settings_from_environment,
 )
-from processor.codec import RowRecord, decode_counts, decode_row_record, encode_folded
+from processor.codec import RowRecord, decode_counts, decode_row_record, encode_folded, unpack_row
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Status
 from processor.domain.transitions import NODE_NAMES
@@ -72,7 +72,7 @@ def _tell_message(record: RowRecord) -> None:
     for name, fact in facts.items():
         if fact:
             click.echo(f"  {name:10}{fact}")
-    ordered = sorted(record.memory.observations, key=lambda at: (at.attempt, at.first))
+    ordered = sorted(unpack_row(record.memory).observations, key=lambda at: (at.attempt, at.first))
     echo_table(
         ("reported", "attempt", "first", "last"),
         [(NODE_NAMES[at.node], at.attempt, to_rfc3339(at.first), to_rfc3339(at.last)) for at in ordered],
@@ -119,7 +119,7 @@ async def _row_lines(settings: Settings) -> AsyncIterator[bytes]:
                 latest[record.key] = record.value
         for key in sorted(latest):
             row = decode_row_record(latest[key])
-            yield encode_folded(row.message_id, row.memory)
+            yield encode_folded(row.message_id, unpack_row(row.memory))
 
 
 async def _delivery_lines(settings: Settings) -> AsyncIterator[bytes]:

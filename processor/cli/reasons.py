@@ -10,6 +10,7 @@ import click
 
 from processor.cli.common import echo_json, echo_table, json_option, run_async, settings_from_environment
 from processor.codec import decode_event
+from processor.control import is_marker
 from processor.deadletter import RefusedError
 from processor.domain.event import Event
 from processor.domain.status import Permanence, Status
@@ -124,7 +125,8 @@ def _take_lines(found: Reasons, lines: Iterable[bytes]) -> None:
 
 async def _take_newest(found: Reasons, settings: Settings) -> None:
     async for record in read_to_end(settings, settings.topic_prefix + EVENTS.name, newest=_NEWEST):
-        found.take(record.value, record.timestamp)
+        if not is_marker(record.headers):
+            found.take(record.value, record.timestamp)
 
 
 COMMANDS = (reasons,)

@@ -46,12 +46,17 @@ def worker() -> None:
         raise Failure(f"stalled: {error}") from None
 
 
+#: Ends that people are told of in words, by `worker`: no stack trace says more.
+_TOLD = (TopicsError, FencedError, StalledError)
+
+
 async def run_worker(settings: Settings) -> None:
     """Serve and work until a signal asks to stop."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics(STAGE_NAMES)
+    logs.count_warnings(metrics.see_warning)
     board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
     processor = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
     server = Server(settings, metrics, processor, [Site(settings, metrics, processor, board, deliveries)])
@@ -64,6 +69,10 @@ async def run_worker(settings: Settings) -> None:
     _calm_garbage_collector()
     try:
         await processor.run(stop)
+    except Exception as error:
+        # Whoever reads the log as JSON would miss what is written to people.
+        log.error("worker_failed", error=repr(error), exc_info=not isinstance(error, _TOLD))  # noqa: TRY400
+        raise
     finally:
         await server.stop()
         log.info("worker_stopped")

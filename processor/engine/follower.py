@@ -55,6 +55,9 @@ class Follower:
                 await self._follow()
             except (KafkaError, OSError, MissingTopicError, asyncio.TimeoutError) as error:
                 log.warning("follower_waits", error=repr(error))
+            except Exception:
+                # What people are told must not end the work that it is about.
+                log.exception("follower_failed")
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self) -> None:

@@ -12,7 +12,7 @@ from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
-from processor.metrics import NEW, Metrics, provider_label
+from processor.metrics import NEW, OUTCOME_OF_NODE, Metrics, provider_label
 from processor.views.silence import Flow
 
 #: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
@@ -68,6 +68,9 @@ def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
     if old is not new:
         before = NEW if old is None else NODE_NAMES[old]
         metrics.status_changes.labels(channel, before, after).inc(number)
+        outcome = OUTCOME_OF_NODE.get(new)
+        if outcome is not None and (old is None or outcome != OUTCOME_OF_NODE.get(old)):
+            metrics.outcomes.labels(channel, provider, outcome).inc(number)
     if category is not None:
         permanence = NODE_PERMANENCE[new]
         if permanence is None:

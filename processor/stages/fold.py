@@ -15,11 +15,11 @@ from typing import NoReturn
 from processor.codec import (
     decode_counts,
     decode_event,
-    decode_row,
     encode_counts,
     encode_rejected,
     encode_row,
     pack_row,
+    packed_row_in,
     to_counts,
     unpack_row,
 )
@@ -117,8 +117,8 @@ class Fold:
         self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
         self._partitions = partitioning.counts[self._events_topic]
         self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
-        #: What the chunk in hand changed: the store learns of it when it is committed.
-        self._changed: dict[bytes, Row | None] = {}
+        #: Packed rows that the chunk in hand changed (None: removed): the store learns of them when it is committed.
+        self._changed: dict[bytes, bytes | None] = {}
         self._growth = 0
         #: Deliveries whose counts are to be published, whatever rows changed.
         self._touched: set[str] = set()
@@ -157,7 +157,7 @@ class Fold:
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed rows; of each message only the last one counts."""
         latest = {record.key: record.value for record in records if record.key is not None}
-        rows = {key: None if value is None else pack_row(decode_row(value)) for key, value in latest.items()}
+        rows = {key: None if value is None else packed_row_in(value) for key, value in latest.items()}
         known = self._store.get_many(list(rows))
         growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
         self._store.write(Change(rows, growth, max(position, self._store.position)))
@@ -174,9 +174,7 @@ class Fold:
         """Show what was recovered; counts that do not fit the rows are made anew of them."""
         if error := self._counts.conservation_error(len(self._store)):
             log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, messages=error)
-            self._counts = Counts()
-            rows = (unpack_row(packed) for _, packed in self._store.items())
-            self._counts.move(Counter((None, _place(row)) for row in rows))
+            self._rebuild_counts()
         deliveries = self._counts.deliveries.items()
         self._latest = max((counts.last for _, counts in deliveries if counts.last is not None), default=0)
         self._forget_the_old()
@@ -184,6 +182,16 @@ class Fold:
         if any(not self._counts.delivery(each).is_cancel_done for each in self._canceled):
             self._walk = self._keys()
         self._show()
+
+    def _rebuild_counts(self) -> None:
+        """Count all rows; what does not follow from them is taken over."""
+        published, self._counts = self._counts, Counts()
+        self._counts.move(Counter((None, _place(unpack_row(packed))) for _, packed in self._store.items()))
+        for delivery, known in published.deliveries.items():
+            counts = self._counts.delivery(delivery)
+            counts.first, counts.last = known.first, known.last
+            counts.canceled_at, counts.is_cancel_done = known.canceled_at, known.is_cancel_done
+        self._touched = set(self._counts.deliveries)
 
     def forget(self) -> None:
         """Forget all rows, and what was counted of them."""
@@ -209,8 +217,8 @@ class Fold:
 
     @property
     def is_due(self) -> bool:
-        """Whether messages are to be told of a cancel, or to be removed."""
-        return self._walk is not None or bool(self._expiring)
+        """Whether messages are to be told of a cancel, or to be removed, or counts to be published anew."""
+        return self._walk is not None or bool(self._expiring or self._touched)
 
     def look_around(self, *, is_behind: bool) -> None:
         """Go on looking through the rows: what is stuck, who is silent, what may be removed."""
@@ -231,8 +239,7 @@ class Fold:
         self._fold(records, before, rows, outbox)
         self._cancel_some(before, rows, outbox)
         self._expire_some(before, rows, outbox)
-        self._changed = {key: row for key, row in rows.items() if row is not before[key]}
-        self._count(before, outbox)
+        self._count(before, rows, outbox)
 
     def _rows_of(self, records: Sequence[Record]) -> dict[bytes, Row | None]:
         """Give the rows of the messages that the records' keys name, in one look at the store."""
@@ -244,7 +251,7 @@ class Fold:
         """Fold events into rows, in place; each event all the way, while it is at hand for the processor's caches."""
         publish = outbox.to(self._messages_topic, self._partition).append
         note = self._facts.note
-        max_bytes, canceled, oldest = self._max_bytes, self._canceled, self._oldest
+        max_bytes, canceled, oldest, changed = self._max_bytes, self._canceled, self._oldest, self._changed
         for record in records:
             value, timestamp = record.value, record.timestamp
             try:
@@ -267,13 +274,14 @@ class Fold:
                     continue
                 row, verdict = fold(known, event, node, moment)
                 if verdict is not Verdict.DUPLICATE:
-                    published = encode_row(event.message_id, row, known)
+                    packed = pack_row(row)
+                    published = encode_row(event.message_id, row, known, packed)
                     if verdict is Verdict.REJECTED:
                         evidence = encode_rejected(value or b"null", row, node)
                         outbox.add(self._rejected_topic, self._partition, timestamp, key, evidence)
                     # What could fail has been done: an event's effect is whole, or it is a dead letter.
                     publish((timestamp, key, published, ()))
-                    rows[key] = row
+                    rows[key], changed[key] = row, packed
             except Exception as error:
                 self._dead.add(record, outbox, error)
             else:
@@ -307,9 +315,11 @@ class Fold:
         event = Event(to_datetime(at), message_id, row.channel, Status.CANCELED, attempt=row.attempt)
         told, verdict = fold(row, event, Node.CANCELED, at)
         if verdict is not Verdict.DUPLICATE:
-            value = encode_row(message_id, told, row)
+            packed = pack_row(told)
+            value = encode_row(message_id, told, row, packed)
             timestamp = int(time.time() * 1000)
             outbox.add(self._messages_topic, self._partition, timestamp, key, value)
+            self._changed[key] = packed
             self._facts.note(event, at, timestamp, Node.CANCELED, row, told, verdict)
         return told
 
@@ -349,7 +359,7 @@ class Fold:
             if row is None or not may_expire(row, horizon):
                 continue
             outbox.add(self._messages_topic, self._partition, timestamp, key, None)
-            rows[key] = None
+            rows[key] = self._changed[key] = None
             self._counts.expire(_place(row))
             self._growth -= 1
             self._touched.add(row.delivery)
@@ -367,15 +377,15 @@ class Fold:
 
     # Books
 
-    def _count(self, before: _Rows, outbox: Outbox) -> None:
+    def _count(self, before: _Rows, rows: _Rows, outbox: Outbox) -> None:
         """Bring the counts up to date with what changed, and publish those that did."""
         moves: Counter[tuple[Place | None, Place | None]] = Counter()
         times: dict[str, list[int]] = defaultdict(list)
         labels = self._watch.labels
-        for key, row in self._changed.items():
+        for key in self._changed:
+            old, row = before[key], rows[key]
             if row is None:
                 continue  # Expired: counted when it was.
-            old = before[key]
             here, there = None if old is None else _place(old), _place(row)
             if here != there:
                 moves[here, there] += 1
@@ -396,8 +406,7 @@ class Fold:
 
     def committed(self, position: int) -> None:
         """Make the chunk true for the store and the metrics."""
-        rows = {key: None if row is None else pack_row(row) for key, row in self._changed.items()}
-        self._store.write(Change(rows, self._growth, max(position, self._store.position)))
+        self._store.write(Change(self._changed, self._growth, max(position, self._store.position)))
         self._changed = {}
         self._growth = 0
         self._facts.publish(self._metrics, self._watch.flow)

@@ -20,6 +20,7 @@ from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
 from processor.topics import DEAD, EVENTS, MTA, SMS
+from processor.trace import carried
 from processor.views.board import Board
 
 #: The header that names a record's provider.
@@ -128,7 +129,8 @@ class Normalise:
         key = event.message_id.encode()
         partition = partition_of(key, self._events_partitions)
         # The raw record's timestamp goes on: the rule about times ahead is about when the report came in.
-        outbox.add(self._events_topic, partition, record.timestamp, key, value)
+        headers = carried(record.headers) if self._settings.trace else ()
+        outbox.add(self._events_topic, partition, record.timestamp, key, value, headers)
 
     def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
         """Count what the last chunk held."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from processor.engine.stage import Work
+from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics
 from processor.topics import EVENTS, Topic
 from processor.views.board import Board
 from processor.views.overview import Input, PartitionReport, Reports, WorkerReport
 from processor.web.forwarding import Forwarding
 from processor.web.problems import STARTING, ProblemError
+
+log = get_logger(__name__)
 
 REPORT_PATH = "/internal/v1/report"
 
@@ -110,6 +113,15 @@ def _events(metrics: Metrics) -> float:
     )
 
 
+def _readable(heard: Mapping[str, bytes]) -> Iterator[WorkerReport]:
+    for url, report in heard.items():
+        try:
+            yield _decode_report(report)
+        except msgspec.MsgspecError as error:
+            # Of another version, while workers are replaced one by one: its partitions are named as missing.
+            log.warning("report_unreadable", url=url, error=str(error))
+
+
 class Gathered(NamedTuple):
     """All reports, and who owns what, as far as that is known."""
 
@@ -197,7 +209,7 @@ class Gathering:
         except ProblemError:
             # While nobody can tell who there is, what this worker knows is better than nothing: the rest is named.
             owners, heard = {}, {}
-        reports = [self.own(), *map(_decode_report, heard.values())]
+        reports = [self.own(), *_readable(heard)]
         inputs = [Input(stage, topic, counts[topic]) for stage, topic in self._host.inputs()]
         [messages] = [each for each in inputs if each.topic == self._events_topic]
         self._gathered = Gathered(Reports(reports, inputs, messages), owners)

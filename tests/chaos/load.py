@@ -7,6 +7,7 @@ message, and one in two thousand is cut off. On the last line of standard output
 """
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -87,4 +88,6 @@ async def publish(rate: float, seed: int) -> int:
 
 
 if __name__ == "__main__":
+    # That the broker is away is what is tried.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     sys.stdout.write(f"{asyncio.run(publish(float(sys.argv[1]), int(sys.argv[2])))}\n")

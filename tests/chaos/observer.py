@@ -11,6 +11,7 @@ writes as JSON to standard output.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import sys
 from collections import Counter, defaultdict
@@ -19,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from processor.engine.streams import read_to_end
@@ -84,7 +86,7 @@ def memory_of(reports: Iterable[Report]) -> dict[tuple[int, str], tuple[int, int
 
 
 def row_of(reports: list[Report]) -> Document:
-    """Give the row that reports lead to, as schemas/row.json describes it, moments as microseconds."""
+    """Give the row that reports lead to, as schemas/row.json describes it, moments as microseconds, memory unpacked."""
     channel = min((report.time, report.channel) for report in reports)[1]
     memory = memory_of(reports)
     node, since, attempt, rejected = CONTRACT.walk(channel, memory)
@@ -179,11 +181,13 @@ def node_of(row: Document) -> tuple[str, str | None]:
 
 
 def told_row(value: bytes) -> Document:
-    """Read a row as it was published: no nulls within reasons, and moments as microseconds."""
+    """Read a row as it was published: no nulls within reasons, moments as microseconds, its memory unpacked."""
     row: Document = orjson.loads(value)
     row["since"] = microseconds(row["since"])
     if row.get("previous"):
         row["previous"]["since"] = microseconds(row["previous"]["since"])
+    if "memory" in row:
+        row["memory"] = msgspec.msgpack.decode(base64.b64decode(row["memory"], validate=True))
     remembered = row["memory"][7] if "memory" in row else []
     for reason in (row["reason"], *(given[2] for given in remembered)):
         for name in [name for name, given in (reason or {}).items() if given is None]:

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from processor.cli import cli
-from processor.control import decode_control
+from processor.control import MARKER_HEADERS, decode_control, encode_marker
 from processor.domain.delivery import Action
 from processor.domain.moment import to_microseconds, to_rfc3339
-from processor.engine.streams import Outgoing, read_to_end
-from processor.topics import CONTROL, COUNTS, DELIVERIES
+from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.topics import CONTROL, COUNTS, DELIVERIES, EVENTS
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 from tests.views.told import counts, told
 
@@ -251,6 +251,21 @@ class TestCancel:
         [line] = corner.lines("cancel", "DM1045")
         assert (line["published"], line["canceled_at"]) == (0, to_rfc3339(AT - 2 * HOUR + 1_000_000))
         assert published() == []
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("reasons",)], ids=" ".join)
+def test_those_who_look_at_events_step_over_markers(corner, arguments):
+    topic = corner.settings.topic_prefix + EVENTS.name
+    marker = Outgoing(topic, encode_marker("DM1042", AT), b"DM1042", MARKER_HEADERS)
+
+    async def publish() -> None:
+        async with Writer(corner.settings) as writer:
+            await writer.write(marker)
+
+    asyncio.run(publish())
+    result = corner.run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert not any(word in result.output for word in ("break", "are no events"))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 
 from processor.codec import decode_event, decode_row, encode_row
@@ -15,7 +16,7 @@ from processor.domain.delivery import PLANNED_MAX, Action, State
 from processor.domain.fold import Walk, resolve
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES, Node
+from processor.domain.transitions import NODE_NAMES
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = ["control", "counts", "dead", "delivery", "event", "rejected", "row"]
@@ -129,11 +130,6 @@ class TestVocabulary:
     def test_nodes(self, contracts):
         assert contracts["row"].schema["definitions"]["node"]["enum"] == list(NODE_NAMES)
 
-    def test_ranks(self, contracts):
-        rank = contracts["row"].schema["definitions"]["rank"]
-        assert (rank["minimum"], rank["maximum"]) == (min(Node), max(Node))
-        assert ", ".join(f"{node.value} {NODE_NAMES[node]}" for node in Node) in rank["description"]
-
     def test_permanence(self, contracts):
         permanence = contracts["event"].schema["definitions"]["reason"]["properties"]["permanence"]
         assert permanence["enum"] == [*(permanence.value for permanence in Permanence), None]
@@ -207,6 +203,11 @@ class TestExamples:
         record = example(path)
         written = json.loads(encode_row(record["message_id"], decode_row(path.read_bytes()), None))
         assert {**record, "previous": None, "trace": None} == {**written, "trace": None}
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem.startswith("row.memory-")], ids=named)
+    def test_the_code_reads_no_memory_that_is_invalid(self, path):
+        with pytest.raises(msgspec.DecodeError):
+            decode_row(path.read_bytes())
 
     @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/row.")], ids=named)
     def test_a_memory_is_what_its_observations_lead_to(self, path):

@@ -30,6 +30,7 @@ from processor.codec import (
     encode_folded,
     encode_rejected,
     encode_row,
+    unpack_row,
 )
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
@@ -79,10 +80,11 @@ class WorkerProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self.command = tuple(command)
         self._log = log
+        given = {"DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_FORMAT": "json", "PYTHONFAULTHANDLER": "1"}
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 command,
-                env={**inherited, **environment, "DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_FORMAT": "json"},
+                env={**inherited, **environment, **given},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -312,7 +314,7 @@ class Trial:
         return {key.decode(): decode_row_record(value) for key, value in latest.items()}
 
     async def rows(self) -> dict[str, Row]:
-        return {message_id: record.memory for message_id, record in (await self.row_records()).items()}
+        return {message_id: unpack_row(record.memory) for message_id, record in (await self.row_records()).items()}
 
     # Judging
 

@@ -19,12 +19,18 @@ class Stream:
 
     def __init__(self) -> None:
         self.is_refused = False
+        self.is_over = False
         self.listeners: set[asyncio.Event] = set()
 
     def tell(self) -> None:
         """Let every listener hear."""
         for listener in self.listeners:
             listener.set()
+
+    async def end(self, _application: web.Application) -> None:
+        """End all streams."""
+        self.is_over = True
+        self.tell()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one listener until it leaves."""
@@ -36,14 +42,15 @@ class Stream:
         news = asyncio.Event()
         self.listeners.add(news)
         try:
-            while True:
+            while not self.is_over:
                 await news.wait()
                 news.clear()
                 await response.write(b"event: overview\ndata: {}\n\n")
         except ConnectionError:
-            return response
+            pass
         finally:
             self.listeners.discard(news)
+        return response
 
 
 def application(world: World, stream: Stream, settings: Settings = OPEN) -> web.Application:
@@ -51,6 +58,7 @@ def application(world: World, stream: Stream, settings: Settings = OPEN) -> web.
     made = web.Application()
     Page(world, Access(settings)).add_to(made)
     made.router.add_get("/api/v1/events", stream.serve)
+    made.on_shutdown.append(stream.end)
     return made
 
 

@@ -284,6 +284,13 @@ async def test_what_is_no_worker_of_ours_cannot_say_that_a_message_is_not_known(
     assert (found, kind) == (502, "hop-refused")
 
 
+async def test_a_report_that_cannot_be_read_is_one_that_is_missing(three, stranger, group):
+    stranger.update(status=200, body=b'{"from":"another version"}')
+    group.urls = [three[0].url, group.owners[EVENTS_TOPIC, number_of("m-1")]]
+    status, overview, _ = await three[0].ask("/api/v1/overview")
+    assert (status, overview["incomplete"]) == (200, [1, 2, 4, 5])
+
+
 async def test_a_hop_does_not_follow_where_it_is_sent(three, stranger):
     stranger.update(location="http://169.254.169.254/")
     _, others = owner_and_others(three, "m-1")

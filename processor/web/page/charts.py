@@ -47,17 +47,22 @@ def share_bar(statuses: Mapping[str, int], planned: int | None = None) -> list[P
     """Lay out counts by status as one bar; what is still missing of `planned` stays empty."""
     counts = {status: statuses[status] for status in ORDER if statuses.get(status)}
     total = sum(counts.values())
-    whole = max(total, planned or 0)
-    widths = {status: max(100 * count / whole, _LEAST_WIDTH) for status, count in counts.items()}
-    if widths:
-        largest = max(widths, key=lambda status: widths[status])
-        widths[largest] -= sum(widths.values()) - 100 * total / whole
     parts: list[Part] = []
     x = 0.0
-    for status, width in widths.items():
+    for status, width in _widths(counts, max(total, planned or 0)).items():
         parts.append(Part(status, counts[status], total, round(x, 2), round(width, 2)))
         x += width
     return parts
+
+
+def _widths(counts: Mapping[str, int], whole: int) -> dict[str, float]:
+    """Give each count its share of the whole, in percent; what the narrowest get in addition, the others give."""
+    shares = {status: 100 * count / whole for status, count in counts.items()}
+    filled = sum(shares.values())
+    least = min(_LEAST_WIDTH, filled / max(len(shares), 1))
+    wide = sum(share for share in shares.values() if share > least)
+    left = filled - least * sum(share <= least for share in shares.values())
+    return {status: share * left / wide if share > least else least for status, share in shares.items()}
 
 
 class Area(NamedTuple):
@@ -97,7 +102,7 @@ def over_time(series: Sequence[Mapping[str, Any]]) -> Chart | None:
         return None
     statuses = [status for status in ORDER if any(point["statuses"].get(status) for point in points)]
     peak = max(sum(point["statuses"].values()) for point in points)
-    top = _round_above(peak)
+    top = _round_above(max(peak, 1))
     xs = [round(_WIDTH * share, 1) for share in _shares(times)]
     floor = [0] * len(points)
     areas: list[Area] = []

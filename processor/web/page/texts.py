@@ -188,6 +188,8 @@ _VOCABULARY: dict[str, tuple[str, str]] = {
     "dead.invalid_event": ("Not a valid event", "Inte en giltig händelse"),
     "dead.invalid_status": ("Status not on the channel", "Statusen finns inte i kanalen"),
     "dead.time_ahead": ("Time lies ahead", "Tiden ligger i framtiden"),
+    "dead.too_old": ("Time lies too far back", "Tiden ligger för långt tillbaka"),
+    "dead.invalid_control": ("Not a valid control record", "Inte en giltig styrpost"),
     "dead.no_provider": ("No provider named", "Ingen leverantör angiven"),
     "dead.unknown_provider": ("Provider without an adapter", "Leverantör utan adapter"),
     "dead.unreadable_payload": ("Not what the provider sends", "Inte vad leverantören skickar"),

@@ -1,0 +1,117 @@
+"""The page of the HTTP API: its routes, parameters and problems, as the code has them."""  # noqa: INP001 - a script's, in no package
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provider_pages import table
+
+from processor.web.access import mask_recipient
+from processor.web.answers import LIST_PARAMETERS
+from processor.web.api import ROUTES
+from processor.web.live import HEARTBEAT_SECONDS, MAX_STREAMS, SNAPSHOT_SECONDS
+from processor.web.openapi import JSON, Route
+from processor.web.problems import KINDS
+
+_ASK = """\
+    curl localhost:8080/api/v1/messages/m-000001
+    curl 'localhost:8080/api/v1/deliveries?pending=concurrency_limit&sort=-messages&limit=10'
+    curl -N localhost:8080/api/v1/events
+    curl -X POST -H "Authorization: Bearer $DELIVERY_WRITE_TOKEN" localhost:8080/api/v1/deliveries/DM1042/cancel
+"""
+
+
+def page(made_by: str) -> str:
+    """Write the page."""
+    return "\n".join(
+        (
+            "# HTTP API",
+            "",
+            made_by,
+            "",
+            "Every worker serves it, and any worker answers any question: it asks the owner of the message's partition",
+            "([0011](adr/0011-the-group-tells-who-owns-a-partition.md)). `/api/openapi.json` is the whole contract.",
+            "",
+            _ASK,
+            "## Routes",
+            "",
+            table(("route", "tells", "answers with"), map(_route, ROUTES)),
+            "Ids in a path are percent-encoded; a slash in one may stay as it is. Every GET takes HEAD, too. Answers",
+            "are not to be cached. `incomplete` lists the partitions of messages that could not be asked just now.",
+            "",
+            "Beside it, and open to everybody: `/metrics`, `/livez` (never asks Kafka), `/readyz`.",
+            "",
+            "## Parameters of the list of deliveries",
+            "",
+            table(("parameter", "takes", "meaning"), _parameters()),
+            "A parameter or a value that is not here is refused, never passed over. `next` of a page is the `cursor`",
+            "of the one after it: a place in the list, so what comes and goes moves nothing from page to page.",
+            "",
+            "## Events",
+            "",
+            "`/api/v1/events` sends the overview at once and then when it has changed (it is looked at every",
+            f"{SNAPSHOT_SECONDS:g} s), as server-sent events `overview`; `problem` where it cannot be told; a comment",
+            f"every {HEARTBEAT_SECONDS:g} s. Each event says all there is, so nothing is missed in between.",
+            f"A worker serves {MAX_STREAMS} streams.",
+            "",
+            "## Who may",
+            "",
+            table(
+                ("", "bound to loopback", "bound beyond it"),
+                (
+                    (
+                        "read",
+                        "anybody who asks for a loopback host, unless `DELIVERY_READ_TOKEN` is set",
+                        "`DELIVERY_READ_TOKEN` or the write token",
+                    ),
+                    ("see whole recipients", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
+                    ("cancel, control", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
+                    (
+                        "ask as a worker",
+                        "`DELIVERY_INTERNAL_TOKEN`, else the write token; without either, this machine",
+                        "`DELIVERY_INTERNAL_TOKEN`, else the write token",
+                    ),
+                ),
+            ),
+            "Tokens are presented as `Authorization: Bearer ...`; the page has a form and a cookie for it. A proxy in",
+            "front makes every request one from this machine: set a read token then.",
+            "",
+            f"To others a recipient is `{mask_recipient('user@example.com')}` or `{mask_recipient('+46701234512')}`,",
+            "also where a provider's text or, in lists, a message's id quotes it.",
+            "",
+            "## Problems",
+            "",
+            "Every error is `application/problem+json`: `type`, `title`, `status`, `detail` and, where it can be",
+            "listed, what is `allowed`. A 503 has `Retry-After`. A message or a delivery that is known is never a 404.",
+            "",
+            table(("type", "status", "means", "ask again after"), _problems()),
+        )
+    )
+
+
+def _route(route: Route) -> tuple[str, str, str]:
+    if route.answer is not None:
+        answer = f"{route.status} `{route.answer.__name__}`"
+    else:
+        answer = "the document" if route.media_type == JSON else "a stream"
+    return f"`{route.method} {route.path}`", route.summary, answer
+
+
+def _parameters() -> Iterator[tuple[str, str, str]]:
+    for parameter in LIST_PARAMETERS:
+        schema = parameter.schema
+        if parameter.name == "sort":
+            # Each once: the others are these with a sign.
+            takes = ", ".join(f"`{value}`" for value in parameter.allowed if not value.startswith("-"))
+        elif parameter.allowed:
+            takes = ", ".join(f"`{value}`" for value in parameter.allowed)
+        elif "minimum" in schema:
+            takes = f"{schema['minimum']} to {schema['maximum']}, else {schema['default']}"
+        else:
+            takes = "a time with an offset" if "format" in schema else f"up to {schema['maxLength']} characters"
+        yield f"`{parameter.name}`", takes, parameter.meaning
+
+
+def _problems() -> Iterator[tuple[str, str, str, str]]:
+    for kind in KINDS:
+        yield f"`{kind.uri}`", str(kind.status), kind.title, f"{kind.retry_after} s" if kind.retry_after else ""

@@ -1,0 +1,277 @@
+"""What the page tells of the whole, of deliveries and of messages, over a small world."""
+
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from processor.domain.status import DEFINITIONS
+from processor.web.problems import invalid
+from tests.web.document import Element
+from tests.web.page_reader import Reader
+from tests.web.page_server import Stream, application
+from tests.web.world import (
+    CANCELED,
+    CONTRADICTED_MESSAGE,
+    FAILED_MESSAGE,
+    HELD,
+    LATE_MESSAGE,
+    ODD_ID,
+    SILENT,
+    STUCK_MESSAGE,
+    World,
+)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def reader(world) -> AsyncIterator[Reader]:
+    async with TestClient(TestServer(application(world, Stream()))) as client:
+        yield Reader(client)
+
+
+def table_of(page: Element, identifier: str) -> list[list[str]]:
+    return page.one(id=identifier).all("table")[0].rows()
+
+
+# Overview
+
+
+async def test_the_overview_counts_messages_by_status_and_channel(reader, world):
+    rows = table_of(await reader.get("/"), "messages")
+    view = await world.overview()
+    for row, (status, definition) in zip(rows[1:-1], DEFINITIONS.items(), strict=True):
+        numbers = [counts.get(status) for counts in view.messages.values()]
+        assert row[0] == definition.english
+        shown = [cell for cell in row[1:] if cell]
+        assert shown[-1] == f"{sum(filter(None, numbers)):,}"
+        for cell, number in zip(shown, numbers, strict=False):
+            assert cell == (f"{number:,}" if number is not None else "·not on this channel")
+    assert rows[-1][-1] == f"{sum(sum(counts.values()) for counts in view.messages.values()):,}"
+
+
+async def test_the_overview_says_what_is_wrong(reader):
+    page = await reader.get("/")
+    alarms = {each.one("h3").text: each for each in page.all("li", class_="alarm")}
+    assert {name: each.one("p", class_="figure").text for name, each in alarms.items()} == {
+        "Deliveries that wait": "3",
+        "Stuck messages": "403",
+        "Silent providers": "1",
+        "Contradictions": "15",
+        "Dead letters": "65",
+    }
+    held = alarms["Deliveries that wait"].all("a")[0]
+    assert (held.text, held["href"]) == ("1 held by the concurrency limit", "/deliveries?pending=concurrency_limit")
+    assert "infobip" in page.one(id="silent").text
+    assert page.one(id="contradictions").all("a")[0]["href"] == f"/messages/{CONTRADICTED_MESSAGE}"
+    assert ["Not what the provider sends unreadable_payload", "41"] in page.one(id="dead_letters").one("table").rows()
+
+
+async def test_the_overview_says_that_all_is_well(reader, world):
+    world.is_well = True
+    page = await reader.get("/")
+    assert [each.classes for each in page.all("li", class_="alarm")] == [["alarm", "none"]] * 5
+    assert not page.all(id="stuck")
+    assert not page.all(id="silent")
+    assert "0 stuck messages" in page.one("p", data_summary="").text
+
+
+async def test_the_overview_names_what_it_could_not_ask(reader, world):
+    world.recovering = (3, 4, 6)
+    page = await reader.get("/")
+    assert "3\N{EN DASH}4, 6" in page.one(id="incomplete").text
+    rows = table_of(page, "partitions")
+    assert ["Fold", "delivery.events.v1", "http://10.0.0.12:8080", "4", "Recovering", "44"] in rows
+    assert "29 of 32 partitions run" in page.one(id="partitions").text
+
+
+# Deliveries
+
+
+async def test_deliveries_show_progress_and_why_they_wait(reader):
+    page = await reader.get("/deliveries")
+    rows = {row.all("a")[0].text: row for row in page.one("table").all("tr")[1:]}
+    held = rows["Autumn sale, reminder"]
+    assert "held by the concurrency limit" in held.text
+    assert held.one("svg", class_="bar")["aria-label"] == "Messages by status: Pending 100%"
+    assert rows["Appointment reminders"].one("span", class_="badge").text == "312"
+    first = rows["Autumn sale, first wave"].one("svg", class_="bar")
+    assert "Sent 75.5%" in first["aria-label"]
+    drawn = sum(float(part["width"].rstrip("%")) for part in first.all("rect"))
+    assert drawn == pytest.approx(100 * 22_400 / 25_000, abs=0.1)
+
+
+async def test_the_form_asks_the_api_and_keeps_what_was_given(reader, world):
+    page = await reader.get("/deliveries?q=autumn&channel=email&status=failed&state=running&stuck=true&active=24h&x=1")
+    asked = world.asked[-1]
+    assert "T" in asked.pop("since")
+    assert asked == {
+        "q": "autumn",
+        "channel": "email",
+        "status": "failed",
+        "state": "running",
+        "stuck": "true",
+        "limit": "25",
+    }
+    assert page.one(id="f-q")["value"] == "autumn"
+    assert page.one(id="f-status").one("option", selected="").text == "Failed"
+    assert page.one(id="f-stuck").get("checked") is not None
+    assert page.one("form", class_="filters").all("a")[0]["href"] == "/deliveries"
+
+
+async def test_columns_sort_both_ways(reader, world):
+    page = await reader.get("/deliveries?q=a")
+    sorted_by = {each.text: each for each in page.one("table").all("th") if each.get("aria-sort")}
+    assert {name: each["aria-sort"] for name, each in sorted_by.items()} == {"Last activity": "descending"}
+    link = next(each for each in page.all("a", class_="sort") if each.text == "Failed")
+    assert link["href"] == "/deliveries?q=a&sort=-failed"
+    page = await reader.get(link["href"])
+    assert world.asked[-1]["sort"] == "-failed"
+    turned = next(each for each in page.all("a", class_="sort") if each.text == "Failed")
+    assert turned["href"] == "/deliveries?q=a&sort=failed"
+
+
+async def test_pages_follow_each_other(reader, world):
+    page = await reader.get("/deliveries?sort=label")
+    following = page.one("a", rel="next")["href"]
+    assert following == "/deliveries?sort=label&cursor=25"
+    page = await reader.get(following)
+    assert len(page.one("table").all("tr")) == 1 + len(world.list) - 25
+    assert not page.all("a", rel="next")
+    assert page.one("nav", class_="turn").one("a")["href"] == "/deliveries?sort=label"
+
+
+async def test_a_list_of_nothing_says_why(reader, world):
+    assert "No delivery fits." in (await reader.get("/deliveries?q=xyz")).text
+    world.list.clear()
+    assert "No delivery is known yet." in (await reader.get("/deliveries")).text
+
+
+async def test_a_wrong_filter_is_told(reader, world):
+    world.failure = invalid("sort must be one of label")
+    page = await reader.get("/deliveries?sort=nonsense", 400)
+    assert "sort must be one of label" in page.text
+
+
+# One delivery
+
+
+@pytest.mark.parametrize(
+    ("delivery", "english", "swedish"),
+    [
+        (
+            HELD,
+            "10 campaigns run, and at most 10 may run at once.",
+            "10 kampanjer körs, och högst 10 får köras samtidigt",
+        ),
+        ("DM1050", "Pending: waits for its date.", "Väntande: inväntar sitt datum."),
+        ("DM1048", "Pending: waits for the MTA.", "Väntande: inväntar MTA."),
+    ],
+)
+async def test_a_delivery_says_why_it_is_pending(reader, delivery, english, swedish):
+    assert english in (await reader.get(f"/deliveries/{delivery}")).one(id="now").text
+    assert swedish in (await reader.get(f"/deliveries/{delivery}?lang=sv")).one(id="now").text
+
+
+async def test_a_delivery_has_a_table_beside_each_chart(reader, world):
+    page = await reader.get("/deliveries/DM1042")
+    assert ["Sent", "16,902", "75.5%"] in table_of(page, "statuses")
+    over_time = page.one(id="over-time")
+    rows = over_time.one("table").rows()
+    assert rows[0] == ["Time", "Sent", "Taken into account by the service provider", "Pending", "Ignored", "Failed"]
+    assert rows[-1][1:] == ["16,902", "1,480", "3,120", "287", "611"]
+    assert next(each.classes for each in over_time.all("path", class_="area")) == ["area", "s-sent"]
+    assert ["User unknown 1", "Failed", "402"] in table_of(page, "reasons")
+
+
+async def test_a_delivery_without_messages_has_no_chart(reader):
+    page = await reader.get("/deliveries/DM1050")
+    assert "No change has been seen yet." in page.one(id="over-time").text
+    assert page.one(id="facts").one("time")["datetime"]
+
+
+async def test_a_canceled_delivery_says_so_and_cannot_be_canceled_again(reader):
+    page = await reader.get(f"/deliveries/{CANCELED}")
+    assert "6,120 messages were stopped; 821 had been sent or had ended before." in page.one(id="now").text
+    assert not page.all("a", class_="danger")
+
+
+async def test_a_stuck_delivery_says_so(reader):
+    assert "312 messages are stuck." in (await reader.get(f"/deliveries/{SILENT}")).one(id="now").text
+
+
+async def test_an_unknown_delivery_is_not_found(reader):
+    page = await reader.get("/deliveries/none-such", 404)
+    assert "No such delivery" in page.one("h1").text
+    assert "none-such" in page.one("p", class_="lead").text
+
+
+# One message
+
+
+async def test_a_failed_message_says_why(reader):
+    page = await reader.get(f"/messages/{FAILED_MESSAGE}")
+    now = page.one(id="now").text
+    assert "Failed" in now
+    assert "User unknown. Failed for good." in now
+    reason = page.one(id="reason")
+    assert "550 5.1.1 <u***@example.com>: Recipient address rejected" in reason.one("blockquote").text
+    assert "5.1.1" in [each.text for each in reason.all("code")]
+    life = [each.all("strong")[0].text for each in page.one("ol", class_="life").all("li")]
+    assert life == ["Pending", "Taken into account by the service provider", "Failed"]
+    assert "Reported by kumomta" in page.one("ol", class_="life").text
+
+
+async def test_what_was_refused_is_told_with_its_rule(reader):
+    page = await reader.get(f"/messages/{CONTRADICTED_MESSAGE}")
+    refused = page.one("li", class_="off")
+    assert refused.all("strong")[0].text == "Sent"
+    assert "It contradicts “Ignored”" in refused.text
+    assert page.one("li", class_="now").all("strong")[0].text == "Ignored"
+
+
+async def test_a_message_says_what_it_waits_for(reader):
+    now = (await reader.get(f"/messages/{STUCK_MESSAGE}")).one(id="now").text
+    assert "Waits for: The handset's receipt." in now
+    assert "Stuck." in now
+    now = (await reader.get(f"/messages/{STUCK_MESSAGE}?lang=sv")).one(id="now").text
+    assert "Väntar på: Mobilens kvitto." in now
+
+
+async def test_a_cancel_that_came_too_late_is_told(reader):
+    assert "The cancel came too late." in (await reader.get(f"/messages/{LATE_MESSAGE}")).one(id="now").text
+
+
+async def test_an_id_may_hold_anything(reader):
+    page = await reader.get(f"/messages/{quote(ODD_ID, safe='')}")
+    assert page.one("h1").text == ODD_ID
+    assert "<script>alert(1)</script>" in page.one("blockquote").text
+    assert [each.text for each in page.all("span", class_="badge")] == [
+        "attempt 1",
+        "attempt 1",
+        "attempt 2",
+        "now",
+        "attempt 2",
+    ]
+    assert await reader.leads_to(f"/find?q={quote(ODD_ID, safe='')}") == f"/messages/{quote(ODD_ID, safe='')}"
+
+
+async def test_times_are_exact_for_machines_and_in_utc_for_people(reader, world):
+    page = await reader.get(f"/messages/{FAILED_MESSAGE}")
+    for time in page.all("time"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time["datetime"])
+        assert time["title"] == time["datetime"].replace("T", " ").replace("Z", " UTC")
+        assert time.text == f"{time['datetime'][:19].replace('T', ' ')} UTC"
+
+
+async def test_finding_leads_to_what_there_is(reader):
+    assert await reader.leads_to(f"/find?q=+{FAILED_MESSAGE}+") == f"/messages/{FAILED_MESSAGE}"
+    assert await reader.leads_to(f"/find?q={HELD}") == f"/deliveries/{HELD}"
+    assert await reader.leads_to("/find?q=autumn%20sale") == "/deliveries?q=autumn%20sale"
+    assert await reader.leads_to("/find?q=") == "/deliveries"

@@ -13,7 +13,8 @@ from itertools import islice
 
 import orjson
 
-from processor.codec import decode_event, encode_row
+from processor.codec import decode_event, encode_counts, encode_row
+from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
 from processor.domain.row import Row
 from processor.engine import clients
@@ -45,11 +46,25 @@ async def fill_events(settings: Settings, messages: int, seed: int = 1) -> int:
 
 
 async def fill_rows(settings: Settings, messages: int) -> int:
-    """Publish the last row of so many messages, as a changelog holds them after its compaction; give their number."""
-    return await _fill(settings, settings.topic_prefix + "messages.v1", _last_rows(messages))
+    """Publish the last row of so many messages and their counts, as compacted topics hold them; give their number."""
+    counts = [Counts() for _ in range(settings.partitions)]
+
+    def rows() -> Iterator[tuple[bytes, bytes]]:
+        for message_id, row in _last_rows(messages):
+            key = message_id.encode()
+            place = place_of(row, row.provider_name)
+            counts[partition_of(key, settings.partitions)].move({(None, place): 1})
+            yield key, encode_row(message_id, row, row)
+
+    filled = await _fill(settings, settings.topic_prefix + "messages.v1", rows())
+    async with _producer(settings) as producer:
+        for partition, each in enumerate(counts):
+            records = [encode_counts(name, partition, numbers) for name, numbers in each.deliveries.items()]
+            await _send(producer, settings.topic_prefix + "counts.v1", {partition: records})
+    return filled
 
 
-def _last_rows(messages: int) -> Iterator[tuple[bytes, bytes]]:
+def _last_rows(messages: int) -> Iterator[tuple[str, Row]]:
     """Give each message's row; a share of the messages at a time, so that memory does not bound their number."""
     share = 100_000
     for first in range(0, messages, share):
@@ -58,8 +73,12 @@ def _last_rows(messages: int) -> Iterator[tuple[bytes, bytes]]:
             event, node, moment = decode_event(value, None)
             rows[event.message_id], _ = fold(rows.get(event.message_id), event, node, moment)
         for number, row in enumerate(rows.values(), start=first):
-            message_id = f"m-{number:09d}"
-            yield message_id.encode(), encode_row(message_id, row, row)
+            yield message_name(number), row
+
+
+def message_name(number: int) -> str:
+    """Give the id of one of the messages that `fill_rows` publishes."""
+    return f"m-{number:09d}"
 
 
 def _key_of(value: bytes) -> bytes:

@@ -67,6 +67,15 @@ COLUMNS: dict[str, dict[str, str]] = {
         "rss_mib": "RSS, MiB",
         "others_percent": "others' share of the cores, %",
     },
+    "questions": {
+        "contender": "contender",
+        "rows": "rows",
+        "question": "question",
+        "asked": "asked",
+        "p50_ms": "p50, ms",
+        "p99_ms": "p99, ms",
+        "others_percent": "others' share of the cores, %",
+    },
 }
 
 TITLES = {
@@ -74,6 +83,7 @@ TITLES = {
     "latency": "Latency: from an event's due moment to its row at a reader of committed records",
     "recovery": "Recovery from the changelog, and memory",
     "growth": "Growth: speed while the rows grow from half of the number to all of it",
+    "questions": "Questions: answers over HTTP while 10,000 events/s flow",
 }
 
 

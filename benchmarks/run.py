@@ -35,6 +35,7 @@ SIZES = {
         warm_up_seconds=4,
         rows=(10_000, 100_000),
         growth=(20_000, 100_000),
+        asked_rows=50_000,
     ),
     "standard": Size(
         messages=300_000,
@@ -44,6 +45,7 @@ SIZES = {
         warm_up_seconds=10,
         rows=(50_000, 500_000),
         growth=(100_000, 1_000_000),
+        asked_rows=1_000_000,
     ),
     "full": Size(
         messages=1_000_000,
@@ -53,6 +55,7 @@ SIZES = {
         warm_up_seconds=15,
         rows=(100_000, 1_000_000, 5_000_000),
         growth=(100_000, 1_000_000, 10_000_000),
+        asked_rows=1_000_000,
     ),
 }
 

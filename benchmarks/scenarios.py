@@ -9,17 +9,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import aiohttp
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from check import check
 from contenders import HERE, Contender, UnavailableError, command_of, environment_of
-from load import fill_events, fill_rows
+from load import fill_events, fill_rows, message_name
 from measure import Group, PeerError, Process, Sample, between, others_share, percentile, rates, watch
 
 from processor.engine import clients
@@ -47,6 +49,8 @@ class Size:
     rows: tuple[int, ...]
     #: Rows that the store grows to.
     growth: tuple[int, ...]
+    #: Rows of the worker that is asked.
+    asked_rows: int
 
 
 @dataclass(frozen=True)
@@ -371,4 +375,74 @@ async def _grow(bench: Bench, settings: Settings, contender: Contender, events: 
         return await watch(process, group, events, limit=3_600)
 
 
-SCENARIOS = {"throughput": throughput, "latency": latency, "recovery": recovery, "growth": growth}
+# Questions
+
+#: Events a second that flow while people ask, and how often they ask for a message and for the page of everything.
+_FLOW = 10_000
+_MESSAGES_A_SECOND = 40
+_PAGES_A_SECOND = 4
+
+
+async def questions(bench: Bench) -> list[Row]:
+    """Ask a worker with many rows about messages, and for its first page, while events flow."""
+    rows = []
+    count = bench.size.asked_rows
+    settings = bench.on("questions.")
+    await create_topics(settings)
+    await fill_rows(settings, count)
+    for contender in bench.ours:
+        port = _free_port()
+        async with _running(bench.process(contender, settings, port)) as process:
+            await _ready(process, port)
+            generator = await _start_generator(settings, _FLOW, bench.size.latency_seconds)
+            begin = process.sample(0)
+            asked = await _ask(port, count, bench.size.latency_seconds - 2)
+            samples = [begin, process.sample(1)]
+            await generator.wait()
+        for path, milliseconds in asked.items():
+            row: Row = {"contender": contender.name, "rows": count, "question": path, "asked": len(milliseconds)}
+            row |= {f"p{share:g}_ms": percentile(sorted(milliseconds), share / 100) for share in (50, 99)}
+            rows.append(row | {"others_percent": round(100 * others_share(samples))})
+            say(json.dumps(rows[-1]))
+    return rows
+
+
+async def _ask(port: int, count: int, seconds: float) -> dict[str, list[float]]:
+    """Ask at a steady rate, whether the last answer has come or not; give the milliseconds of each answer."""
+    random = Random(1)
+    base = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session:
+
+        async def ask(path: str, times: list[float]) -> None:
+            begun = time.perf_counter()
+            async with session.get(base + path) as response:
+                await response.read()
+                if response.status != 200:
+                    raise PeerError(f"{path} answered {response.status}")
+            times.append((time.perf_counter() - begun) * 1000)
+
+        async def keep_asking(rate: int, path: Callable[[], str], times: list[float]) -> None:
+            ends = time.monotonic() + seconds
+            async with asyncio.TaskGroup() as group:
+                while time.monotonic() < ends:
+                    group.create_task(ask(path(), times))
+                    await asyncio.sleep(1 / rate)
+
+        messages: list[float] = []
+        pages: list[float] = []
+        await asyncio.gather(
+            keep_asking(
+                _MESSAGES_A_SECOND, lambda: f"/api/v1/messages/{message_name(random.randrange(count))}", messages
+            ),
+            keep_asking(_PAGES_A_SECOND, lambda: "/", pages),
+        )
+        return {"/api/v1/messages/{id}": messages, "/": pages}
+
+
+SCENARIOS = {
+    "throughput": throughput,
+    "latency": latency,
+    "recovery": recovery,
+    "growth": growth,
+    "questions": questions,
+}

@@ -1,4 +1,4 @@
-"""`demo`: broker, worker and simulated providers in one command."""
+"""`demo`: broker, worker, page and simulated providers in one command, and something going wrong to be found."""
 
 from __future__ import annotations
 
@@ -6,28 +6,41 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from datetime import datetime, timedelta, timezone
+from heapq import merge
+from operator import attrgetter
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import click
 
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
-from processor.cli.common import Failure, echo_json, json_option, run_async
+from processor.cli.assembly import Assembly, assemble
+from processor.cli.common import Failure, json_option, run_async
+from processor.cli.demo_screen import Screen
 from processor.cli.publish import outgoing, paced
-from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.domain.status import Channel, Status
 from processor.engine.admin import create_topics
 from processor.engine.streams import Writer
-from processor.engine.worker import Worker
-from processor.metrics import Metrics, known_statuses
 from processor.settings import Settings, load
-from processor.stages import STAGE_NAMES, stages
-from processor.views.board import Board
-from processor.views.deliveries import Deliveries
-from processor.web.server import Server
-from processor.web.site import Site
+from processor.simulate import (
+    FAILED_MESSAGE,
+    Record,
+    Window,
+    bounce_storm,
+    broken_records,
+    failed_message,
+    silenced,
+    stuck_delivery,
+    traffic,
+    usual_past,
+    waiting_deliveries,
+)
+from processor.web.alerts import AlertReceiver
 
 #: Seconds that the worker may take at the end to catch up with what was published.
 _CATCH_UP_SECONDS = 20.0
@@ -35,26 +48,79 @@ _CATCH_UP_SECONDS = 20.0
 #: Seconds of a message's life in one of the demo: within a minute one sees whole lives, also long ones.
 _SPEED = 600.0
 
+#: Seconds after which what nobody has taken is stuck here: who watches a demo does not wait for an hour.
+_STUCK_SECONDS = 60.0
+_NOT_TAKEN = (Status.PENDING, Status.PREPARED)
+
+#: Where Alertmanager's web hook is taken: the port that ops/alertmanager names.
+_ALERTS_HOST, _ALERTS_PORT = "127.0.0.1", 8090
+
+
+class _Fault(NamedTuple):
+    """One fault: what happens, and for how many seconds unless told otherwise: long enough for its alert."""
+
+    meaning: str
+    lasting: float = 600.0
+
+
+_FAULTS = {
+    "silent-provider": _Fault("mailgun takes messages, and does not tell what becomes of them"),
+    "stuck-delivery": _Fault("most messages of delivery DM911 stay pending"),
+    "bounce-storm": _Fault("what delivery DM921 sends through sparkpost bounces"),
+    "dead-letters": _Fault("payloads of postmark arrive cut off"),
+    # Less than five minutes, or what waits meanwhile comes late, and there is an alert for that, too.
+    "worker-down": _Fault("the worker is stopped, and with it page and metrics", lasting=240.0),
+}
+
+
+class _Plan(NamedTuple):
+    """What is asked for on the command line."""
+
+    seconds: float
+    rate: float
+    seed: int
+    #: Without any, the demo has a story.
+    faults: tuple[str, ...]
+    after: float
+    lasting: float | None
+
+    def windows(self, start: datetime) -> dict[str, Window]:
+        """Give from when until when each of the faults lasts."""
+        begin = start + timedelta(seconds=self.after)
+        lasting = {fault: self.lasting or _FAULTS[fault].lasting for fault in self.faults}
+        return {fault: Window(begin, begin + timedelta(seconds=seconds)) for fault, seconds in lasting.items()}
+
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(min=0), default=0.0, help="How long to run; 0: until Ctrl-C.")
 @click.option("--rate", type=click.FloatRange(min=0.1), default=150.0, show_default=True, help="Messages a second.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same traffic.")
+@click.option("--fault", "faults", type=click.Choice(list(_FAULTS)), multiple=True, help="What goes wrong; repeatable.")
+@click.option("--after", type=click.FloatRange(min=0), default=20.0, show_default=True, help="When, in seconds.")
+@click.option("--lasting", type=click.FloatRange(min=1), help="For how many seconds; default: 600, worker-down 240.")
 @json_option
-def demo(seconds: float, rate: float, seed: int, as_json: bool) -> None:
-    """Run all of it: an embedded Kafka, a worker, and simulated KumoMTA, SES, Twilio and SMPP traffic.
+def demo(as_json: bool, **plan: Any) -> None:
+    """Run all of it: an embedded Kafka, a worker with its page, and simulated traffic of all providers.
+
+    Three things are there to be found on the page: which delivery the concurrency limit holds, which provider went
+    silent, and why a certain message failed. With --fault, what you name goes wrong instead, and passes.
 
     With DELIVERY_BROKERS set, that Kafka is used instead of an embedded one.
     """
     settings = load(os.environ)
+    if not os.environ.get("DELIVERY_STUCK_AFTER"):
+        settings = replace(settings, stuck_after=_impatient(settings.stuck_after))
     # The table says what there is to say: dead letters are meant to happen here, and Kafka has only just been born.
     logs.configure("CRITICAL", settings.log_format)
     try:
         with _kafka(settings) as settings:
-            show = _Show(settings, as_json)
-            run_async(settings, lambda: _run(settings, show, seconds, rate, seed))
+            run_async(settings, lambda: _run(settings, _Plan(**plan), Screen(as_json=as_json)))
     except BrokerError as error:
         raise Failure(str(error)) from None
+
+
+def _impatient(stuck_after: Mapping[tuple[Channel, Status], float]) -> dict[tuple[Channel, Status], float]:
+    return {place: _STUCK_SECONDS if place[1] in _NOT_TAKEN else after for place, after in stuck_after.items()}
 
 
 @contextmanager
@@ -67,167 +133,148 @@ def _kafka(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, brokers=kafka.bootstrap_servers)
 
 
-async def _run(settings: Settings, show: _Show, seconds: float, rate: float, seed: int) -> None:
+async def _run(settings: Settings, plan: _Plan, screen: Screen) -> None:
     await create_topics(settings)
     stop, enough = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
-    metrics = Metrics(STAGE_NAMES)
-    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
-    worker = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
-
-    def server(settings: Settings) -> Server:
-        return Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])
-
-    async with _served(settings, server) as address:
-        worker.url = address
-        working = asyncio.ensure_future(worker.run(stop))
-        publishing = asyncio.ensure_future(_publish(settings, rate, seed))
-        waiting = asyncio.ensure_future(_wait(enough, seconds))
+    start = datetime.now(timezone.utc)
+    windows = plan.windows(start)
+    workplace = _Workplace(settings, windows.get("worker-down"))
+    receiver = AlertReceiver(screen.tell)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(receiver.stop)
+        alerts = await receiver.start(_ALERTS_HOST, _ALERTS_PORT)
+        address = await workplace.open()
+        for line in _opening(settings, windows, address, alerts):
+            screen.tell(line)
+        working = asyncio.ensure_future(workplace.run(stop))
+        publishing = asyncio.ensure_future(_publish(settings, _script(plan, start, windows)))
+        waiting = asyncio.ensure_future(_wait(enough, plan.seconds or None))
         try:
-            async with show.live(address, metrics):
+            async with screen.live(lambda: workplace.assembly.metrics):
                 await asyncio.wait({working, publishing, waiting}, return_when=asyncio.FIRST_COMPLETED)
                 publishing.cancel()
                 with suppress(asyncio.CancelledError):
                     await publishing
-                if not working.done():
-                    await _catch_up(worker)
-            show.final(metrics)
+                if workplace.is_open and not working.done():
+                    await _catch_up(workplace.assembly)
+            screen.final(workplace.assembly.metrics)
         finally:
             waiting.cancel()
             stop.set()
             await working
 
 
-async def _wait(enough: asyncio.Event, seconds: float) -> None:
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(enough.wait(), seconds or None)
+        await asyncio.wait_for(event.wait(), seconds)
 
 
-@asynccontextmanager
-async def _served(settings: Settings, make: Callable[[Settings], Server]) -> AsyncIterator[str]:
-    """Serve on the port of the settings, or on a free one when that is taken: a demo should not fail for it."""
-    server = make(settings)
-    try:
-        address = await server.start()
-    except OSError:
-        server = make(replace(settings, http_port=0))
-        address = await server.start()
-    try:
-        yield address
-    finally:
-        await server.stop()
-
-
-async def _publish(settings: Settings, rate: float, seed: int) -> None:
+async def _publish(settings: Settings, script: Iterator[Record]) -> None:
     async with Writer(settings) as writer:
-        async for record in paced(seed, messages=None, rate=rate, speed=_SPEED):
-            await writer.write(outgoing(settings, record))
+        async for record in paced(script):
+            # The past was heard of when it happened, not now.
+            written = round(record.due.timestamp() * 1000)
+            await writer.write(outgoing(settings, record)._replace(timestamp=written))
 
 
-async def _catch_up(worker: Worker) -> None:
+async def _catch_up(assembly: Assembly) -> None:
+    worker = assembly.worker
     deadline = time.monotonic() + _CATCH_UP_SECONDS
     # The broker is asked, since it does not tell.
     while time.monotonic() < deadline and not (worker.is_ready and await worker.lag() == 0):  # noqa: ASYNC110
         await asyncio.sleep(0.2)
 
 
-class _Show:
-    """What a person sees of the demo; with --json, only the final figures."""
-
-    def __init__(self, settings: Settings, as_json: bool) -> None:
-        self._settings = settings
-        self._as_json = as_json
-
-    @asynccontextmanager
-    async def live(self, address: str, metrics: Metrics) -> AsyncIterator[None]:
-        """Show what happens while the block runs."""
-        self._tell(f"Kafka    {self._settings.brokers}")
-        self._tell(f"page     {address}/   API  {address}/api/openapi.json")
-        self._tell(f"metrics  {address}/metrics   health  {address}/readyz")
-        with self._table(metrics) as update:
-            drawing = asyncio.ensure_future(_draw(update))
-            try:
-                yield
-            finally:
-                drawing.cancel()
-
-    def final(self, metrics: Metrics) -> None:
-        """Show the last figures."""
-        if self._as_json:
-            echo_json(_figures(metrics))
-            return
-        from rich.console import Console
-
-        Console().print(_render(metrics))
-
-    def _tell(self, line: str) -> None:
-        click.echo(line, err=self._as_json)
-
-    @contextmanager
-    def _table(self, metrics: Metrics) -> Iterator[Callable[[], None]]:
-        from rich.console import Console
-        from rich.live import Live
-
-        console = Console()
-        if self._as_json or not console.is_terminal:
-            yield lambda: None
-            return
-        with Live(_render(metrics), console=console, auto_refresh=False, transient=True) as live:
-            yield lambda: live.update(_render(metrics), refresh=True)
+# What happens
 
 
-async def _draw(update: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(0.5)
-        update()
+def _script(plan: _Plan, start: datetime, windows: Mapping[str, Window]) -> Iterator[Record]:
+    """Give all records of the demo in the order of their `due`."""
+    run = traffic(plan.seed, start, rate=plan.rate, speed=_SPEED, controls=True)
+    parts = [run]
+    if not windows:
+        parts = [
+            waiting_deliveries(start),
+            failed_message(start),
+            silenced(run, start),
+            usual_past(start, speed=_SPEED),
+        ]
+    if window := windows.get("silent-provider"):
+        parts = [silenced(run, *window), usual_past(start, speed=_SPEED)]
+    if window := windows.get("stuck-delivery"):
+        parts.append(stuck_delivery(window))
+    if window := windows.get("bounce-storm"):
+        parts.append(bounce_storm(window, speed=_SPEED))
+    if window := windows.get("dead-letters"):
+        parts.append(broken_records(window, speed=_SPEED))
+    return merge(*parts, key=attrgetter("due"))
 
 
-def _figures(metrics: Metrics) -> dict[str, Any]:
-    def total(name: str, **wanted: str) -> int:
-        return int(
-            sum(
-                sample.value
-                for family in metrics.registry.collect()
-                for sample in family.samples
-                if sample.name == name and all(sample.labels[label] == value for label, value in wanted.items())
-            )
-        )
-
-    messages = {
-        channel.value: {
-            status.value: total("delivery_messages", channel=channel.value, status=status.value)
-            for known, status in known_statuses()
-            if known is channel
-        }
-        for channel in Channel
-    }
-    verdicts = ("applied", "corrected", "late", "rejected", "duplicate", "rerouted")
-    return {
-        "messages": messages,
-        "events": {verdict: total("delivery_events_total", verdict=verdict) for verdict in verdicts},
-        "dead_letters": total("delivery_dead_letters_total"),
-        "conservation_error": total("delivery_conservation_error"),
-    }
+def _opening(settings: Settings, windows: Mapping[str, Window], address: str, alerts: str) -> Iterator[str]:
+    """Say where everything is, and what to look for."""
+    yield f"Kafka    {settings.brokers}"
+    yield f"page     {address}/   API  {address}/api/openapi.json"
+    yield f"metrics  {address}/metrics   health  {address}/readyz"
+    yield f"alerts   {alerts}/ takes Alertmanager's web hook; they are shown here"
+    yield ""
+    if windows:
+        for fault, window in windows.items():
+            begin, end = (f"{moment.astimezone():%H:%M:%S}" for moment in window)
+            yield f"{begin} to {end}  {fault}: {_FAULTS[fault].meaning}"
+    else:
+        yield "Find on the page:"
+        yield f"  which delivery the concurrency limit holds   {address}/deliveries?pending=any"
+        yield f"  which provider went silent                   {address}/   a minute from now, to be sure"
+        yield f"  why message {FAILED_MESSAGE} failed                {address}/messages/{FAILED_MESSAGE}"
+    if settings.stuck_after == _impatient(settings.stuck_after):
+        yield f"Stuck, here, is what nobody has taken for {_STUCK_SECONDS:g} s (else an hour; DELIVERY_STUCK_AFTER)."
+    yield ""
 
 
-def _render(metrics: Metrics) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+class _Workplace:
+    """Where the demo's worker works; in an outage nobody does, and then another one at the same address."""
 
-    figures = _figures(metrics)
-    table = Table(box=None, pad_edge=False)
-    for column in ("status", "e-mail", "SMS"):
-        table.add_column(column, justify="left" if column == "status" else "right")
-    for status in Status:
-        cells = [figures["messages"][channel.value].get(status.value) for channel in Channel]
-        table.add_row(DEFINITIONS[status].english, *["" if cell is None else f"{cell:,}" for cell in cells])
-    sums = [sum(figures["messages"][channel.value].values()) for channel in Channel]
-    table.add_row("all", *[f"{number:,}" for number in sums], style="bold")
-    events = "   ".join(f"{verdict} {number:,}" for verdict, number in figures["events"].items() if number)
-    facts = Text(
-        f"events   {events}\n"
-        f"dead letters {figures['dead_letters']:,}   conservation error {figures['conservation_error']}"
-    )
-    return Group(table, facts)
+    def __init__(self, settings: Settings, outage: Window | None) -> None:
+        self._settings, self._outage = settings, outage
+        self.is_open = False
+
+    async def open(self) -> str:
+        """Put a worker together, and serve; give the address."""
+        self.assembly = assemble(self._settings)
+        try:
+            address = await self.assembly.serve()
+        except OSError:
+            # The port is taken: a demo should not fail for it.
+            self.assembly = assemble(replace(self._settings, http_port=0))
+            address = await self.assembly.serve()
+        # Whoever comes after an outage is to be found where this one was.
+        self._settings = replace(self._settings, http_port=urlsplit(address).port or 0)
+        self.is_open = True
+        return address
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Let the worker work until `stop` is set, but for the outage."""
+        if self._outage is not None:
+            await self._work(stop, self._outage.begin)
+            await _wait(stop, _seconds_until(self._outage.end))
+            if stop.is_set():
+                return
+            await self.open()
+        await self._work(stop, None)
+
+    async def _work(self, stop: asyncio.Event, end: datetime | None) -> None:
+        over = asyncio.Event()
+        ending = asyncio.ensure_future(_wait(stop, None if end is None else _seconds_until(end)))
+        ending.add_done_callback(lambda _: over.set())
+        try:
+            await self.assembly.worker.run(over)
+        finally:
+            ending.cancel()
+            self.is_open = False
+            await self.assembly.server.stop()
+
+
+def _seconds_until(moment: datetime) -> float:
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

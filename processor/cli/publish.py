@@ -121,7 +121,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one for each option
         published = 0
         async with Writer(settings) as writer:
             with progress("simulate", None) as advance:
-                async for record in paced(seed, messages=messages, rate=rate, speed=speed, fast=fast):
+                async for record in paced(_run(seed, messages, rate, speed, fast), fast=fast):
                     await writer.write(outgoing(settings, record))
                     published += 1
                     advance(1)
@@ -134,10 +134,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(f"published {published:,} records")
 
 
-async def paced(
-    seed: int | None, *, messages: int | None, rate: float, speed: float, fast: bool = False
-) -> AsyncIterator[Record]:
-    """Yield simulated records when they are due."""
+def _run(seed: int | None, messages: int | None, rate: float, speed: float, fast: bool) -> Iterator[Record]:
     now = datetime.now(timezone.utc)
     chosen = int(now.timestamp()) if seed is None else seed
     start = now
@@ -146,9 +143,13 @@ async def paced(
         start = now - timedelta(seconds=messages / rate) - timedelta(days=3) / speed
     # Runs that share a Kafka must not share message ids, which begin with their delivery's number.
     first_delivery = 1042 if seed is not None else 1042 + int(time.time()) % 1_000_000 * 10
-    run = traffic(
+    return traffic(
         chosen, start, messages=messages, rate=rate, speed=speed, first_delivery=first_delivery, controls=True
     )
+
+
+async def paced(run: Iterable[Record], *, fast: bool = False) -> AsyncIterator[Record]:
+    """Yield the records of a run when they are due; `fast`: at once."""
     for record in run:
         wait = (record.due - datetime.now(timezone.utc)).total_seconds()
         if wait > 0 and not fast:

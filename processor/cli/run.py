@@ -7,26 +7,20 @@ import gc
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import click
 
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
+from processor.cli.assembly import assemble
 from processor.cli.common import Failure, echo_json, json_option, run_async
 from processor.cli.demo import demo
 from processor.engine.admin import TopicsError
 from processor.engine.partition import FencedError
-from processor.engine.worker import StalledError, Worker
+from processor.engine.worker import StalledError
 from processor.logs import get_logger
-from processor.metrics import Metrics
 from processor.settings import Settings, load
-from processor.stages import STAGE_NAMES, stages
-from processor.views.board import Board
-from processor.views.deliveries import Deliveries
-from processor.web.server import Server, advertised_url
-from processor.web.site import Site
 
 log = get_logger(__name__)
 
@@ -55,26 +49,23 @@ async def run_worker(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics(STAGE_NAMES)
-    logs.count_warnings(metrics.see_warning)
-    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
-    processor = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
-    server = Server(settings, metrics, processor, [Site(settings, metrics, processor, board, deliveries)])
+    assembly = assemble(settings)
+    logs.count_warnings(assembly.metrics.see_warning)
     try:
-        address = await server.start()
+        address = await assembly.serve()
     except OSError as error:
         raise Failure(f"DELIVERY_HTTP_HOST, DELIVERY_HTTP_PORT: cannot serve: {error.strerror}") from None
-    processor.url = advertised_url(settings, address)
-    log.info("worker_started", http=address, url=processor.url, brokers=settings.brokers, app_id=settings.app_id)
+    url = assembly.worker.url
+    log.info("worker_started", http=address, url=url, brokers=settings.brokers, app_id=settings.app_id)
     _calm_garbage_collector()
     try:
-        await processor.run(stop)
+        await assembly.worker.run(stop)
     except Exception as error:
         # Whoever reads the log as JSON would miss what is written to people.
         log.error("worker_failed", error=repr(error), exc_info=not isinstance(error, _TOLD))  # noqa: TRY400
         raise
     finally:
-        await server.stop()
+        await assembly.server.stop()
         log.info("worker_stopped")
 
 

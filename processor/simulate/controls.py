@@ -38,7 +38,7 @@ class Controls:
         number = self._handed_over.pop(campaign.id, 0) + 1
         told = list(self._begin(provider, message)) if number == 1 else []
         if number == campaign.planned:
-            told.append(_control(campaign.id, message.created, "finish", message.created))
+            told.append(control_record(campaign.id, message.created, "finish", message.created))
         else:
             self._handed_over[campaign.id] = number
         for record in told:
@@ -52,9 +52,9 @@ class Controls:
             "channel": _CHANNELS[provider.topic],
             "planned": campaign.planned,
         }
-        yield _control(campaign.id, due, "register", due - self._life(_REGISTERED), **facts)
-        yield _control(campaign.id, due, "schedule", due - self._life(_SCHEDULED), scheduled_at=due.isoformat())
-        yield _control(campaign.id, due, "start", due)
+        yield control_record(campaign.id, due, "register", due - self._life(_REGISTERED), **facts)
+        yield control_record(campaign.id, due, "schedule", due - self._life(_SCHEDULED), scheduled_at=due.isoformat())
+        yield control_record(campaign.id, due, "start", due)
 
     def _disturb(self, record: Record) -> Iterator[Record]:
         """Give a record, perhaps late, and perhaps twice."""
@@ -74,7 +74,8 @@ def _slug(campaign: Campaign) -> str:
     return "-".join(name.lower().replace(",", "").split())
 
 
-def _control(delivery_id: str, due: datetime, action: str, time: datetime, **facts: Any) -> Record:
+def control_record(delivery_id: str, due: datetime, action: str, time: datetime, **facts: Any) -> Record:
+    """Give the record that tells of an action, due at `due`, done at `time`."""
     control = {"time": time.isoformat(), "delivery_id": delivery_id, "action": action, **facts}
     return Record(due, "control", delivery_id.encode(), orjson.dumps(control), ())
 
@@ -95,16 +96,16 @@ def waiting_deliveries(start: datetime, *, messages: int = 120, first_delivery: 
     dated, held = f"DM{first_delivery}", f"DM{first_delivery + 1}"
     date = (now + timedelta(hours=3)).isoformat()
     dated_facts = {"label": "Christmas letter", "campaign": "christmas", "channel": "email", "planned": 25_000}
-    yield _control(dated, now, "register", early, **dated_facts)
-    yield _control(dated, now, "schedule", early, scheduled_at=date)
+    yield control_record(dated, now, "register", early, **dated_facts)
+    yield control_record(dated, now, "schedule", early, scheduled_at=date)
     held_facts = {
         "label": "Flash sale, tonight only",
         "campaign": "flash-sale",
         "channel": "email",
         "planned": messages,
     }
-    yield _control(held, now, "register", early, **held_facts)
-    yield _control(held, now, "start", now)
+    yield control_record(held, now, "register", early, **held_facts)
+    yield control_record(held, now, "start", now)
     for number in range(messages):
         event = {
             "time": now.isoformat(),

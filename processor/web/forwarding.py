@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -61,13 +61,6 @@ class Host(Protocol):
 
 #: Answers a question from the work of a partition; None: it does not know.
 Find = Callable[[Work], "bytes | None"]
-
-
-class Unheard(NamedTuple):
-    """A worker that was asked and did not answer, and why."""
-
-    url: str
-    why: str
 
 
 class Forwarding:
@@ -160,8 +153,8 @@ class Forwarding:
 
     # All workers
 
-    async def ask_all(self, path: str) -> tuple[dict[str, bytes], list[Unheard]]:
-        """Ask all other workers of the group; give what they answered, by URL, and who did not.
+    async def ask_all(self, path: str) -> dict[str, bytes]:
+        """Ask all other workers of the group; give what those say who answer, by URL.
 
         Raises:
             ProblemError: the group cannot tell who there is.
@@ -169,15 +162,12 @@ class Forwarding:
         urls = [url for url in (await self._group()).urls if url != self._host.url]
         answers = await asyncio.gather(*[self._get(url, path) for url in urls], return_exceptions=True)
         heard: dict[str, bytes] = {}
-        unheard = []
         for url, answer in zip(urls, answers, strict=True):
-            if isinstance(answer, ProblemError):
-                unheard.append(Unheard(url, str(answer)))
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
+            if isinstance(answer, bytes):
                 heard[url] = answer
-        return heard, unheard
+            elif not isinstance(answer, ProblemError):
+                raise answer
+        return heard
 
     async def owners(self) -> Mapping[tuple[str, int], str]:
         """Give the owner of every partition that is read, by topic and number.

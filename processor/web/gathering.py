@@ -205,7 +205,7 @@ class Gathering:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
         try:
             owners = await self._forwarding.owners()
-            heard, _ = await self._forwarding.ask_all(REPORT_PATH)
+            heard = await self._forwarding.ask_all(REPORT_PATH)
         except ProblemError:
             # While nobody can tell who there is, what this worker knows is better than nothing: the rest is named.
             owners, heard = {}, {}

@@ -39,6 +39,9 @@ class Alarm(NamedTuple):
     about: list[About]
 
 
+#: Silent providers that are named at once.
+_NAMED = 3
+
 _LEVELS = {"stuck": "bad", "silent": "bad", "contradictions": "warn", "dead_letters": "warn"}
 
 #: Causes of pending deliveries, those that somebody may have to do something about first, and how bad each is.
@@ -56,9 +59,18 @@ def alarms(view: View, language: Language) -> list[Alarm]:
     }
     found = [_held(view["pending_deliveries"], language)]
     for name, count in counts.items():
-        about = About(language.text(f"wrong.{name}.about"), f"#{name}-title" if count else "")
-        found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, [about]))
+        about = [About(language.text(f"wrong.{name}.about"), f"#{name}-title" if count else "")]
+        if name == "silent":
+            about += [_silent(each, language) for each in wrong["silent"][:_NAMED]]
+        found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about))
     return found
+
+
+def _silent(provider: View, language: Language) -> About:
+    name = provider["provider"] or language.text("provider.unknown")
+    if provider["quiet"] is None:
+        return About(name)
+    return About(language.text("wrong.silent.named", provider=name, span=language.span(provider["quiet"])))
 
 
 def _held(causes: Mapping[str, int], language: Language) -> Alarm:

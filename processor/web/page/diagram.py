@@ -13,7 +13,7 @@ from typing import NamedTuple
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
 
-_BOX_WIDTH, _BOX_HEIGHT, _PITCH, _ROOM = 158, 84, 196, 170
+_BOX_WIDTH, _BOX_HEIGHT, _PITCH, _ROOM, _MARGIN = 158, 84, 196, 170, 3
 
 #: Where the rows begin: each has room above or below for arrows that pass over its own boxes.
 _ROW_TOPS = (132, 132 + _BOX_HEIGHT + _ROOM)
@@ -112,9 +112,9 @@ def draw(channel: Channel) -> Drawing:
             Arrow(NODE_NAMES[edge.end], edge.kind, _path(edge, places, spots)) for edge in edges if edge.start is node
         ]
         is_final = not TRANSITIONS[channel][node]
-        x, y = _PITCH * column + 1, _ROW_TOPS[row]
+        x, y = _MARGIN + _PITCH * column, _ROW_TOPS[row]
         boxes.append(Box(NODE_NAMES[node], x, y, _BOX_WIDTH, _BOX_HEIGHT, is_final, arrows))
-    width = max(box.x for box in boxes) + _BOX_WIDTH + 1
+    width = max(box.x for box in boxes) + _BOX_WIDTH + _MARGIN
     columns = [column for row, column in places.values() if row == 0]
     # A curve of this kind goes three quarters of the way to where it is pulled.
     top = _ROW_TOPS[0] - 0.75 * _reach(max(columns) - min(columns)) - 4
@@ -178,7 +178,7 @@ def _direction(here: tuple[int, float], there: tuple[int, float]) -> tuple[float
 
 
 def _point(port: _Port, place: tuple[int, float], share: float) -> tuple[float, float]:
-    x, y = _PITCH * place[1] + 1, _ROW_TOPS[place[0]]
+    x, y = _MARGIN + _PITCH * place[1], _ROW_TOPS[place[0]]
     if port.side in {"left", "right"}:
         return (x if port.side == "left" else x + _BOX_WIDTH), y + _BOX_HEIGHT / 2
     inset = 12

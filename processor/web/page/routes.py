@@ -30,7 +30,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     # Addresses name messages, and forms need their origin told to ourselves.
     "Referrer-Policy": "same-origin",
-    "Vary": "Accept-Language, Cookie",
+    "Vary": "Accept-Encoding, Accept-Language, Cookie",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -176,12 +176,10 @@ class Page:
             now=datetime.now(timezone.utc),
             **values,
         )
-        return web.Response(
-            text=text,
-            status=status,
-            content_type="text/html",
-            headers={**_HEADERS, "Content-Language": visit.language.code},
-        )
+        headers = {**_HEADERS, "Content-Language": visit.language.code}
+        response = web.Response(text=text, status=status, content_type="text/html", headers=headers)
+        response.enable_compression()
+        return response
 
     # Pages
 

@@ -1,0 +1,47 @@
+"""One worker and all that it serves, put together: what `worker` and `demo` run."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from processor.engine.worker import Worker
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.stages import STAGE_NAMES, stages
+from processor.views.board import Board
+from processor.views.deliveries import Deliveries
+from processor.web.server import Server, advertised_url
+from processor.web.site import Site
+
+
+class Assembly(NamedTuple):
+    """A worker, not yet started, its metrics, and the server of its page, API, metrics and health."""
+
+    settings: Settings
+    metrics: Metrics
+    worker: Worker
+    server: Server
+
+    async def serve(self) -> str:
+        """Start the server, and let the worker tell the others where it is; give the address.
+
+        Raises:
+            OSError: the address of the settings cannot be bound.
+        """
+        address = await self.server.start()
+        self.worker.url = advertised_url(self.settings, address)
+        return address
+
+
+def assemble(settings: Settings) -> Assembly:
+    """Put a worker together.
+
+    Raises:
+        SettingsError: the settings name a provider or a topic that there is not.
+    """
+    metrics = Metrics(STAGE_NAMES)
+    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
+    worker = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
+    server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])
+    return Assembly(settings, metrics, worker, server)

@@ -1,0 +1,116 @@
+"""What a person sees of the demo on the terminal: lines, and below them a table that is kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+
+from processor.cli.common import echo_json
+from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.metrics import Metrics, known_statuses
+
+_DRAW_SECONDS = 0.5
+
+
+class Screen:
+    """Lines and a table; with `as_json`, lines on standard error and the last figures as JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        #: The terminal, while it shows the table.
+        self._console: Any = None
+
+    def tell(self, line: str) -> None:
+        """Show a line; it stays."""
+        if self._console is None:
+            click.echo(line, err=self._as_json)
+        else:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @asynccontextmanager
+    async def live(self, metrics: Callable[[], Metrics]) -> AsyncIterator[None]:
+        """Show the table while the block runs, where there is a terminal."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console()
+        if self._as_json or not console.is_terminal:
+            yield
+            return
+        with Live(_render(metrics()), console=console, auto_refresh=False, transient=True) as table:
+
+            async def draw() -> None:
+                while True:
+                    await asyncio.sleep(_DRAW_SECONDS)
+                    table.update(_render(metrics()), refresh=True)
+
+            self._console = console
+            drawing = asyncio.ensure_future(draw())
+            try:
+                yield
+            finally:
+                drawing.cancel()
+                self._console = None
+
+    def final(self, metrics: Metrics) -> None:
+        """Show the last figures."""
+        if self._as_json:
+            echo_json(_figures(metrics))
+            return
+        from rich.console import Console
+
+        Console().print(_render(metrics))
+
+
+def _figures(metrics: Metrics) -> dict[str, Any]:
+    def total(name: str, **wanted: str) -> int:
+        return int(
+            sum(
+                sample.value
+                for family in metrics.registry.collect()
+                for sample in family.samples
+                if sample.name == name and all(sample.labels[label] == value for label, value in wanted.items())
+            )
+        )
+
+    messages = {
+        channel.value: {
+            status.value: total("delivery_messages", channel=channel.value, status=status.value)
+            for known, status in known_statuses()
+            if known is channel
+        }
+        for channel in Channel
+    }
+    verdicts = ("applied", "corrected", "late", "rejected", "duplicate", "rerouted")
+    return {
+        "messages": messages,
+        "events": {verdict: total("delivery_events_total", verdict=verdict) for verdict in verdicts},
+        "dead_letters": total("delivery_dead_letters_total"),
+        "conservation_error": total("delivery_conservation_error"),
+    }
+
+
+def _render(metrics: Metrics) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    figures = _figures(metrics)
+    table = Table(box=None, pad_edge=False)
+    for column in ("status", "e-mail", "SMS"):
+        table.add_column(column, justify="left" if column == "status" else "right")
+    for status in Status:
+        cells = [figures["messages"][channel.value].get(status.value) for channel in Channel]
+        table.add_row(DEFINITIONS[status].english, *["" if cell is None else f"{cell:,}" for cell in cells])
+    sums = [sum(figures["messages"][channel.value].values()) for channel in Channel]
+    table.add_row("all", *[f"{number:,}" for number in sums], style="bold")
+    events = "   ".join(f"{verdict} {number:,}" for verdict, number in figures["events"].items() if number)
+    facts = Text(
+        f"events   {events}\n"
+        f"dead letters {figures['dead_letters']:,}   conservation error {figures['conservation_error']}"
+    )
+    return Group(table, facts)

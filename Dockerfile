@@ -7,7 +7,7 @@ COPY schemas schemas
 COPY processor processor
 # Everything has wheels; were one missing, this says so instead of looking for a compiler.
 RUN pip --python /opt/delivery-status/bin/python install --no-cache-dir --disable-pip-version-check \
-    --only-binary :all: --no-binary delivery-status --constraint constraints.txt .
+    --only-binary :all: --no-binary delivery-status --constraint constraints.txt '.[rocksdb]'
 
 FROM python:3.12.12-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin delivery

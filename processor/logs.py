@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import structlog
+from structlog.typing import EventDict
 
 #: What our warnings and errors are called: a closed set, for each is a label of the metric that counts them.
 WARNINGS = (
@@ -179,13 +180,13 @@ def _handler(foreign: list[Any], *, as_json: bool) -> logging.Handler:
     return handler
 
 
-def _name_library(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+def _name_library(_logger: Any, _method: str, line: EventDict) -> EventDict:
     """Say who speaks, in the lines of others: ours have an event that tells."""
     line["logger"] = line["_record"].name
     return line
 
 
-def _tell_withheld(_logger: Any, _method: str, line: dict[str, Any]) -> dict[str, Any]:
+def _tell_withheld(_logger: Any, _method: str, line: EventDict) -> EventDict:
     withheld = getattr(line["_record"], "withheld", 0)
     if withheld:
         line["withheld"] = withheld

@@ -329,8 +329,13 @@ def test_prometheus_tells_alertmanager_and_alertmanager_the_webhook():
     assert manager["static_configs"][0]["targets"] == ["alertmanager:9093"]
     assert SERVICES["alertmanager"]["ports"] == ["127.0.0.1:9093:9093"]
     receivers = read_yaml("ops/alertmanager/alertmanager.yml")["receivers"]
-    hooks = {re.match(r"http://([a-z-]+):", hook["url"])[1] for each in receivers for hook in each["webhook_configs"]}
-    assert hooks <= set(SERVICES)
+    hooks = {
+        re.match(r"http://([a-z]+):(\d+)/", hook["url"]).groups()
+        for each in receivers
+        for hook in each["webhook_configs"]
+    }
+    assert hooks == {("webhook", "8090")}
+    assert "http://127.0.0.1:8090/" in SERVICES["webhook"]["healthcheck"]["test"][-1]
 
 
 def test_prometheus_keeps_what_alerts_look_back_at():

@@ -68,7 +68,9 @@ async def test_the_overview_says_what_is_wrong(reader):
     }
     held = alarms["Deliveries that wait"].all("a")[0]
     assert (held.text, held["href"]) == ("1 held by the concurrency limit", "/deliveries?pending=concurrency_limit")
+    assert "infobip, for 52 min" in alarms["Silent providers"].text
     assert "infobip" in page.one(id="silent").text
+    assert page.one(id="stuck").all("a")[1]["href"] == f"/messages/{STUCK_MESSAGE}"
     assert page.one(id="contradictions").all("a")[0]["href"] == f"/messages/{CONTRADICTED_MESSAGE}"
     assert ["Not what the provider sends unreadable_payload", "41"] in page.one(id="dead_letters").one("table").rows()
 
@@ -105,6 +107,15 @@ async def test_deliveries_show_progress_and_why_they_wait(reader):
     assert "Sent 75.5%" in first["aria-label"]
     drawn = sum(float(part["width"].rstrip("%")) for part in first.all("rect"))
     assert drawn == pytest.approx(100 * 22_400 / 25_000, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("cause", "waiting"), [("any", 3), ("concurrency_limit", 1), ("scheduled", 1), ("mta_resources", 1)]
+)
+async def test_deliveries_are_found_by_why_they_wait(reader, cause, waiting):
+    page = await reader.get(f"/deliveries?pending={cause}")
+    assert len(page.one("table").all("tr")) == 1 + waiting
+    assert page.one(id="f-pending").one("option", selected="")["value"] == cause
 
 
 async def test_the_form_asks_the_api_and_keeps_what_was_given(reader, world):

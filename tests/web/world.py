@@ -9,7 +9,7 @@ from processor.domain.delivery import Cause, State
 from processor.domain.reason import ADOBE_CODES, Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.views.deliveries import DeliveryView, Indicators, PendingView, Rates, SeriesPoint
-from processor.views.listing import Page
+from processor.views.listing import ANY_CAUSE, Page
 from processor.views.messages import MessageReason, MessageView, Refused, Seen, Wait
 from processor.views.overview import (
     ContradictoryMessages,
@@ -135,6 +135,10 @@ def recovering() -> ProblemError:
     return ProblemError(RECOVERING, "partition 3 is being recovered here")
 
 
+def _waits(each: DeliveryView, cause: str | None) -> bool:
+    return cause is None or (each.pending is not None and cause in {ANY_CAUSE, each.pending.cause.value})
+
+
 def _fits(each: DeliveryView, filters: Mapping[str, str]) -> bool:
     named = f"{each.delivery_id} {each.label} {each.campaign}".lower()
     return (
@@ -143,7 +147,7 @@ def _fits(each: DeliveryView, filters: Mapping[str, str]) -> bool:
         and filters.get("channel", each.channel) == each.channel
         and ("status" not in filters or each.statuses[filters["status"]] > 0)
         and ("provider" not in filters or filters["provider"] in each.providers)
-        and ("pending" not in filters or each.pending is not None)
+        and _waits(each, filters.get("pending"))
         and (filters.get("stuck") != "true" or bool(each.stuck))
     )
 

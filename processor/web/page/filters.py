@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from processor.domain.delivery import State
+from processor.domain.delivery import Cause, State
 from processor.domain.status import Channel, Status
-from processor.views.listing import DEFAULT_SORT
+from processor.views.listing import ANY_CAUSE, DEFAULT_SORT
 from processor.web.page.language import Language
 
 #: Fields that the API takes under the same name.
@@ -88,6 +88,11 @@ class Filters:
             "state": [nothing, *((each.value, language.known("state", each.value)) for each in State)],
             "channel": [nothing, *((each.value, language.known("channel", each.value)) for each in Channel)],
             "status": [nothing, *((each.value, language.status(each.value)) for each in Status)],
+            "pending": [
+                nothing,
+                (ANY_CAUSE, language.text("filter.pending.any")),
+                *((each.value, language.text(f"cause.{each.value}.short")) for each in Cause),
+            ],
             "active": [
                 ("", language.text("filter.active.any")),
                 *((period, language.text(f"filter.active.{period}")) for period in PERIODS),

@@ -285,6 +285,8 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
     "filter.state": ("State", "Läge"),
     "filter.channel": ("Channel", "Kanal"),
     "filter.status": ("Has messages", "Har meddelanden"),
+    "filter.pending": ("Pending", "Väntande"),
+    "filter.pending.any": ("Any cause", "Alla orsaker"),
     "filter.provider": ("Provider", "Leverantör"),
     "filter.active": ("Active", "Aktiv"),
     "filter.stuck": ("Only with stuck messages", "Bara med meddelanden som fastnat"),

@@ -416,7 +416,8 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
     if settings.read_token and settings.read_token in {settings.write_token, settings.internal_token}:
         yield _Problem(
             {"read_token", "write_token", "internal_token"},
-            "DELIVERY_READ_TOKEN must differ from DELIVERY_WRITE_TOKEN and DELIVERY_INTERNAL_TOKEN, or readers could write",
+            "DELIVERY_READ_TOKEN must differ from DELIVERY_WRITE_TOKEN and DELIVERY_INTERNAL_TOKEN, "
+            "or readers could write",
         )
     if settings.stall_timeout <= settings.commit_timeout:
         yield _Problem(

@@ -123,6 +123,8 @@ BAD = [
         for value in ("", "=", "=soon", "=-1h", "=0", "=1.5h", "=1h=2h")
     ],
     ("STUCK_AFTER", "email.pending=1h,email.pending=2h", "email.pending is there twice"),
+    *[("RETENTION", value, "must be a whole number with s, m, h or d") for value in ("30 days", "-1d", "1.5d", "d")],
+    ("TRACE", "on", "must be true or false"),
     ("LOG_LEVEL", "debug", "must be one of DEBUG, INFO, WARNING, ERROR"),
     ("LOG_FORMAT", "xml", "must be one of auto, json, console"),
 ]

@@ -226,10 +226,10 @@ def _opening(settings: Settings, windows: Mapping[str, Window], address: str, al
     else:
         yield "Find on the page:"
         yield f"  which delivery the concurrency limit holds   {address}/deliveries?pending=any"
-        yield f"  which provider went silent                   {address}/   a minute from now, to be sure"
+        yield f"  which provider went silent, after a minute   {address}/"
         yield f"  why message {FAILED_MESSAGE} failed                {address}/messages/{FAILED_MESSAGE}"
     if settings.stuck_after == _impatient(settings.stuck_after):
-        yield f"Stuck, here, is what nobody has taken for {_STUCK_SECONDS:g} s (else an hour; DELIVERY_STUCK_AFTER)."
+        yield f"Here a message is stuck that nobody has taken for {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; else an hour)."
     yield ""
 
 

@@ -34,19 +34,19 @@ class Screen:
     @asynccontextmanager
     async def live(self, metrics: Callable[[], Metrics]) -> AsyncIterator[None]:
         """Show the table while the block runs, where there is a terminal."""
-        from rich.console import Console
+        from rich.console import Console, Group
         from rich.live import Live
 
         console = Console()
         if self._as_json or not console.is_terminal:
             yield
             return
-        with Live(_render(metrics()), console=console, auto_refresh=False, transient=True) as table:
+        with Live(Group(*_render(metrics())), console=console, auto_refresh=False, transient=True) as table:
 
             async def draw() -> None:
                 while True:
                     await asyncio.sleep(_DRAW_SECONDS)
-                    table.update(_render(metrics()), refresh=True)
+                    table.update(Group(*_render(metrics())), refresh=True)
 
             self._console = console
             drawing = asyncio.ensure_future(draw())
@@ -63,7 +63,9 @@ class Screen:
             return
         from rich.console import Console
 
-        Console().print(_render(metrics))
+        console = Console()
+        for part in _render(metrics):
+            console.print(part, soft_wrap=True)
 
 
 def _figures(metrics: Metrics) -> dict[str, Any]:
@@ -94,8 +96,7 @@ def _figures(metrics: Metrics) -> dict[str, Any]:
     }
 
 
-def _render(metrics: Metrics) -> Any:
-    from rich.console import Group
+def _render(metrics: Metrics) -> tuple[Any, ...]:
     from rich.table import Table
     from rich.text import Text
 
@@ -113,4 +114,4 @@ def _render(metrics: Metrics) -> Any:
         f"events   {events}\n"
         f"dead letters {figures['dead_letters']:,}   conservation error {figures['conservation_error']}"
     )
-    return Group(table, facts)
+    return table, facts

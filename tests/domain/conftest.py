@@ -123,10 +123,10 @@ def name_of(event: Event) -> str:
 
 def first_names(reports: Iterable[Report]) -> Names:
     fields = ("delivery_id", "recipient", "provider", "provider_message_id")
-    claims = [
-        min(((report.time, value) for report in reports if (value := getattr(report.event, field))), default=(None, None))
-        for field in fields
-    ]
+    claims = []
+    for field in fields:
+        named = ((report.time, value) for report in reports if (value := getattr(report.event, field)))
+        claims.append(min(named, default=(None, None)))
     return Names(*(value for _, value in claims), *(time for time, _ in claims))
 
 

@@ -71,10 +71,11 @@ class TestEveryStore:
     def test_may_be_written_while_its_rows_are_given(self, store):
         store.write(change({b"%d" % number: b"1" for number in range(9)}, 1, growth=9))
         found = []
-        for key, _ in store.items():
-            found.append(key)
+        for key, row in store.items():
+            found.append((key, row))
             store.write(change({key: None, b"new-" + key: b"2"}, 2))
-        assert found[0] == b"0" and set(found) <= {b"%d" % number for number in range(9)}
+        assert found[0] == (b"0", b"1")
+        assert set(found) <= {(b"%d" % number, b"1") for number in range(9)}
 
     def test_cleared_it_is_as_at_first(self, store):
         store.write(change({b"a": b"1"}, 7, growth=1))

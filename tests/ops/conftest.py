@@ -26,7 +26,9 @@ def read_yaml(path: str) -> Any:
 
 def read_dashboards() -> dict[str, dict[str, Any]]:
     """Read the dashboards, by uid."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((OPS / "grafana/dashboards").glob("*"))]
+    found = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((OPS / "grafana/dashboards").glob("*.json"))
+    ]
     return {dashboard["uid"]: dashboard for dashboard in found}
 
 

@@ -92,6 +92,11 @@ def test_the_example_names_every_secret_and_holds_none():
     assert set(re.findall(r"\$\{(\w+)", TEXT)) == set(SECRETS)
 
 
+def test_what_is_set_is_neither_committed_nor_part_of_the_image():
+    assert "/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()[1] == "*"
+
+
 class TestSpecification:
     """The JSON Schema of the compose specification."""
 

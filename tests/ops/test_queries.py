@@ -16,7 +16,7 @@ from processor.simulate import traffic
 from processor.simulate.disorder import USUAL
 from processor.topics import EVENTS, SMS
 from tests.ops.conftest import panels_of, read_dashboards
-from tests.rules.servers import free_port, ready, running
+from tests.rules.servers import free_address, ready, running
 from tests.tools import require
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -86,7 +86,7 @@ async def scrape(folder, workers):
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
         "scrape_configs": [{"job_name": "delivery-status", "static_configs": [{"targets": targets}]}],
     }
-    file, address = folder / "prometheus.yml", f"127.0.0.1:{free_port()}"
+    file, address = folder / "prometheus.yml", free_address()
     file.write_text(json.dumps(config), encoding="utf-8")
     options = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
     return [require("prometheus"), *options, "--log.level=warn"], f"http://{address}"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 import aiohttp
 import pytest
 
-from tests.rules.servers import alertmanager, receiving
+from tests.rules.servers import alertmanager, free_address, receiving
 
 pytestmark = pytest.mark.slow
 
@@ -22,14 +22,15 @@ def alert(name, severity="warning", job="delivery-status", **labels):
 
 async def told(tmp_path, *alerts):
     """Give what is sent of some alerts that fire together."""
-    async with receiving() as (hooks, url), alertmanager(tmp_path / "alertmanager", url) as address:
+    address = free_address()
+    async with receiving() as (hooks, url), alertmanager(tmp_path / "alertmanager", url, address):
         async with (
             aiohttp.ClientSession() as session,
             session.post(f"http://{address}/api/v2/alerts", json=list(alerts)) as response,
         ):
             assert response.status == 200, await response.text()
-        # Longer than the longest group_wait, which is 750 ms here.
-        await asyncio.sleep(2)
+        # Longer than the longest group_wait, which is 1.5 s here.
+        await asyncio.sleep(3)
         return set(hooks.told)
 
 

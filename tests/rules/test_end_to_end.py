@@ -1,6 +1,6 @@
 """From Kafka to the web hook: a real worker, Prometheus and Alertmanager on the shipped files, and two faults.
 
-Time is lapsed for Prometheus and Alertmanager only, as servers.py says; the worker and its thresholds are the real ones.
+Time is lapsed for Prometheus and Alertmanager only, as servers.py says; the worker and its thresholds are real.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from processor.simulate.kumomta import KUMOMTA
 from processor.simulate.ses import SES
 from processor.simulate.smpp import SMPP
 from tests.engine.harness import Trial, eventually, settings_for_a_trial
-from tests.rules.servers import alertmanager, prometheus, receiving
+from tests.rules.servers import alertmanager, free_address, prometheus, receiving
 from tests.tools import require
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
@@ -80,10 +80,22 @@ async def simulated(settings):
         assert isinstance(outcome, asyncio.CancelledError), outcome
 
 
+async def ask(address, path, **query):
+    """Give what Prometheus answers."""
+    url = f"http://{address}/api/v1/{path}"
+    async with aiohttp.ClientSession() as session, session.get(url, params=query) as response:
+        return (await response.json())["data"]
+
+
+async def is_up(address):
+    """Say whether Prometheus had a good look at the worker, and sees no reason to call it down."""
+    found = await ask(address, "query", query="up == 1")
+    return bool(found["result"]) and "DeliveryProcessorDown" not in await firing(address)
+
+
 async def firing(address):
     """Give the names of the alerts that Prometheus itself calls firing."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://{address}/api/v1/alerts") as response:
-        alerts = (await response.json())["data"]["alerts"]
+    alerts = (await ask(address, "alerts"))["alerts"]
     return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
@@ -104,9 +116,12 @@ async def test_a_silent_provider_and_a_stuck_delivery_are_told_and_nothing_else_
         hooks, url = await stack.enter_async_context(receiving())
         # Shown where the test fails.
         stack.callback(lambda: print(hooks.told))  # noqa: T201
-        alerts_to = await stack.enter_async_context(alertmanager(tmp_path / "alertmanager", url))
-        target = (await worker.address()).removeprefix("http://")
+        target, alerts_to = (await worker.address()).removeprefix("http://"), free_address()
         watching = await stack.enter_async_context(prometheus(tmp_path / "prometheus", target, alerts_to))
+        # Until its first look at the worker Prometheus cannot tell it from one that is down, and "for three minutes" is
+        # six seconds here.
+        await eventually(lambda: is_up(watching), "Prometheus has looked at the worker")
+        await stack.enter_async_context(alertmanager(tmp_path / "alertmanager", url, alerts_to))
         await trial.publish_events(pending_for_two_hours())
 
         async def told(expected):

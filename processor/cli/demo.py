@@ -229,7 +229,7 @@ def _opening(settings: Settings, windows: Mapping[str, Window], address: str, al
         yield f"  which provider went silent, after a minute   {address}/"
         yield f"  why message {FAILED_MESSAGE} failed                {address}/messages/{FAILED_MESSAGE}"
     if settings.stuck_after == _impatient(settings.stuck_after):
-        yield f"Here a message is stuck that nobody has taken for {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; else an hour)."
+        yield f"Stuck is, here, what nobody has taken for {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; else an hour)."
     yield ""
 
 

@@ -26,6 +26,10 @@ from tests.engine.harness import WORKER, Trial, WorkerProcess, environment_of, e
 #: broker, load and the other workers want the two cores too.
 READING = 50_000
 
+#: Processes that wait for each core, on average, from which on a machine is too busy to keep a promise of seconds: what
+#: a fault costs is then printed and not judged. The trial itself keeps one or two waiting.
+OVERLOAD = 3.0
+
 #: Seconds until a group that can work at all must work again.
 PATIENCE = 120.0
 
@@ -61,9 +65,12 @@ class Cost(NamedTuple):
     partitions: int
     #: Seconds that it may cost; None where nothing is promised.
     at_most: float | None
+    #: Processes that waited for each core.
+    load: float
 
     def exceeds(self, allowance: float) -> bool:
-        return self.at_most is not None and self.resumed > self.at_most + allowance
+        """Say whether a promise was broken on a machine that could have kept it."""
+        return self.at_most is not None and self.resumed > self.at_most + allowance and self.load < OVERLOAD
 
     def __str__(self) -> str:
         told = f"{self.at:6.0f} s  {self.fault:38}"
@@ -71,6 +78,8 @@ class Cost(NamedTuple):
             return f"{told} no partition stood still for {STANDSTILL:g} s"
         promise = "" if self.at_most is None else f" (at most {self.at_most:.1f} s)"
         stood = f"{self.partitions} stood still, up to {self.still:.1f} s"
+        if self.load >= OVERLOAD:
+            stood += f"; not judged: {self.load:.0f} processes wait for each core"
         return f"{told} {self.resumed:5.1f} s until all partitions worked{promise}; {stood}"
 
 
@@ -193,7 +202,8 @@ class Group:
         stood = [still for tp in self.tps if (still := self.pulse.standstills(tp, since, until))]
         resumed = max((spells[-1].ended - since for spells in stood), default=0.0)
         still = max((sum(each.ended - max(each.began, since) for each in spells) for spells in stood), default=0.0)
-        self.costs.append(Cost(since - self._began, fault, resumed, still, len(stood), at_most))
+        load = os.getloadavg()[0] / (os.cpu_count() or 1)
+        self.costs.append(Cost(since - self._began, fault, resumed, still, len(stood), at_most, load))
         sys.stdout.write(f"{self.costs[-1]}\n")
         sys.stdout.flush()
 

@@ -154,9 +154,15 @@ class TestHops:
     def test_a_signature_is_for_one_path_only(self):
         assert problem_of(self.access.check_hop, self.hop(signed=self.PATH.replace("true", "false"))) == 403
 
-    @pytest.mark.parametrize("header", ["", "unsigned", "t=1", "t=1,v1=00", f"t={int(time.time())},v1={'0' * 64}"])
+    @pytest.mark.parametrize("header", ["", "unsigned", "t=1", "t=1,v1=00", "t={now},v1=" + "0" * 64])
     def test_what_is_not_signed_is_refused(self, header):
-        assert problem_of(self.access.check_hop, request(path=self.PATH, **{HOP_HEADER: header})) == 403
+        assert (
+            problem_of(
+                self.access.check_hop,
+                request(path=self.PATH, **{HOP_HEADER: header.replace("{now}", str(int(time.time())))}),
+            )
+            == 403
+        )
 
     def test_a_signature_gets_old(self, monkeypatch):
         hop = self.hop()

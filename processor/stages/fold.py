@@ -44,6 +44,7 @@ from processor.stages.dead import DeadLetters
 from processor.stages.facts import Facts
 from processor.stages.watch import Pace, Watch
 from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
+from processor.trace import carried
 from processor.views.board import Board
 
 log = get_logger(__name__)
@@ -112,6 +113,7 @@ class Fold:
         self._counts = Counts()
         self.ledger_position = 0
         self._max_bytes = settings.max_record_bytes
+        self._traces = settings.trace
         prefix = settings.topic_prefix
         self._events_topic, self._messages_topic = prefix + EVENTS.name, prefix + MESSAGES.name
         self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
@@ -250,7 +252,7 @@ class Fold:
     def _fold(self, records: Sequence[Record], before: _Rows, rows: _Rows, outbox: Outbox) -> None:
         """Fold events into rows, in place; each event all the way, while it is at hand for the processor's caches."""
         publish = outbox.to(self._messages_topic, self._partition).append
-        note = self._facts.note
+        note, traces = self._facts.note, self._traces
         max_bytes, canceled, oldest, changed = self._max_bytes, self._canceled, self._oldest, self._changed
         for record in records:
             value, timestamp = record.value, record.timestamp
@@ -275,12 +277,13 @@ class Fold:
                 row, verdict = fold(known, event, node, moment)
                 if verdict is not Verdict.DUPLICATE:
                     packed = pack_row(row)
+                    trace = carried(record.headers) if traces and record.headers else ()
                     published = encode_row(event.message_id, row, known, packed)
                     if verdict is Verdict.REJECTED:
                         evidence = encode_rejected(value or b"null", row, node)
-                        outbox.add(self._rejected_topic, self._partition, timestamp, key, evidence)
+                        outbox.add(self._rejected_topic, self._partition, timestamp, key, evidence, trace)
                     # What could fail has been done: an event's effect is whole, or it is a dead letter.
-                    publish((timestamp, key, published, ()))
+                    publish((timestamp, key, published, trace))
                     rows[key], changed[key] = row, packed
             except Exception as error:
                 self._dead.add(record, outbox, error)

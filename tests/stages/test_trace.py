@@ -73,7 +73,6 @@ def test_a_dead_letter_has_all_headers_in_any_case(trace):
 # From event to row
 
 
-@pytest.mark.xfail(reason="the fold stage does not carry it yet", strict=True)
 def test_a_row_has_the_trace_of_the_event_that_made_it(desk):
     desk = desk(trace=True)
     desk.chunk(
@@ -88,7 +87,6 @@ def test_a_row_has_the_trace_of_the_event_that_made_it(desk):
     ]
 
 
-@pytest.mark.xfail(reason="the fold stage does not carry it yet", strict=True)
 def test_what_was_refused_has_the_trace_of_its_event(desk):
     desk = desk(trace=True)
     desk.chunk(event("m-1", "sent"), event("m-1", "ignored", 1)._replace(headers=(PARENT,)))

@@ -148,8 +148,14 @@ async def _config_problems(admin: Any, settings: Settings, topic: Topic) -> list
     return problems
 
 
+#: How soon a topic is compacted: what is declared is a good start, and who runs the brokers may know better.
+_A_CHOICE = frozenset({"segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"})
+
+
 def _differs(option: str, wanted: str, found: str | None) -> bool:
     """Say whether a topic's option is a problem: its policy must be ours, its limits may be wider."""
+    if option in _A_CHOICE:
+        return False
     if found is None or option == "cleanup.policy":
         return found != wanted
     if option == "retention.ms":

@@ -18,7 +18,7 @@ from processor.topics import EVENTS, MESSAGES
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 #: Topics that are read: two of raw records, and the events.
-INPUTS = 3
+INPUTS = 4
 
 
 class WatchedWorker(Worker):

@@ -12,8 +12,8 @@ from processor.simulate import canonical_events
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-#: Topics that are read: two of raw records, and the events.
-INPUTS = 3
+#: Topics that are read: two of raw records, the control of deliveries, and the events.
+INPUTS = 4
 
 
 def endless_events(seed: int) -> Iterator[bytes]:

@@ -46,8 +46,8 @@ class Extent(NamedTuple):
     away: float
     #: Seconds until a silent worker's partitions go to others.
     session: float
-    #: Seconds by which a promise is broken without harm.
-    allowance: float
+    #: Seconds by which a promise is broken without harm; None: promises of time are printed, and not judged.
+    allowance: float | None
 
 
 #: `make chaos`. The allowance is what measuring costs: one look and its answer.
@@ -55,9 +55,9 @@ LONG = Extent(has_variants=True, rate=5_000, away=60, session=10, allowance=0.5)
 
 #: `make test`. It shares two slow cores with the other half of the tests, which have brokers and workers of their own:
 #: at 5,000 events/s broker, load and three workers that start, recover and die would want both cores for themselves,
-#: and every cost would be that of waiting for one. What is in flight when a fault strikes is the same. The allowance is
-#: the wait for a core.
-SHORT = Extent(has_variants=False, rate=1_000, away=12, session=6, allowance=3.0)
+#: and every cost would be that of waiting for one. What is in flight when a fault strikes is the same. For the same
+#: reason time is not judged.
+SHORT = Extent(has_variants=False, rate=1_000, away=12, session=6, allowance=None)
 
 EXTENT = LONG if SECONDS >= 300 else SHORT
 
@@ -290,12 +290,13 @@ async def test_every_event_has_its_effect_once_whatever_happens(chaos: Chaos):
     sys.stdout.write(
         f"{published} events published, {rate:.0f} a second; {chaos.restarts} workers ended by themselves\n"
     )
-    assert rate >= 0.95 * EXTENT.rate
     statuses = await judge(chaos.trial)
     sys.stdout.write(f"{sum(statuses.values())} messages: every event had its effect once\n")
     await chaos.trial.assert_gauges_say(statuses)
     await the_books_are_right(chaos)
-    assert not (broken := [str(cost) for cost in chaos.costs if cost.exceeds(EXTENT.allowance)]), broken
+    if EXTENT.allowance is not None:
+        assert rate >= 0.95 * EXTENT.rate
+        assert not (broken := [str(cost) for cost in chaos.costs if cost.exceeds(EXTENT.allowance)]), broken
 
 
 async def inject_faults(chaos: Chaos, load: Load) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def worker() -> None:
     except StalledError as error:
         raise Failure(f"stalled: {error}") from None
 
+
+#: Seconds that are left for the process to end by itself, once all is done.
+_END_SECONDS = 5.0
 
 #: Ends that people are told of in words, by `worker`: no stack trace says more.
 _TOLD = (TopicsError, FencedError, StalledError)

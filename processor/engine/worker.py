@@ -37,6 +37,9 @@ _MONITOR_SECONDS = 2.0
 #: Seconds between attempts to reach a broker that is away.
 _RETRY_SECONDS = 1.0
 
+#: Seconds that Faust may take to leave the group and close its connections.
+_STOP_SECONDS = 10.0
+
 #: Seconds between audits of the books: the sums go over every delivery.
 _AUDIT_SECONDS = 15.0
 
@@ -224,7 +227,8 @@ class Worker:
         await self._close(list(self.partitions))
         self._drop_parked(set(self._parked))
         if self._app is not None:
-            await self._app.stop()
+            # All that is ours is committed by now. Faust's consumer may wait for a broker that was restarted.
+            await asyncio.wait({asyncio.ensure_future(self._app.stop())}, timeout=_STOP_SECONDS)
         for client in (self._reader, self._admin):
             if client is not None:
                 await _close(client)

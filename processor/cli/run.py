@@ -71,6 +71,14 @@ async def run_worker(settings: Settings) -> None:
     finally:
         await assembly.server.stop()
         log.info("worker_stopped")
+        _end_soon(1 if sys.exc_info()[0] else 0)
+
+
+def _end_soon(code: int) -> None:
+    """See to it that the process ends: a client's thread that waits for a broker must not keep it."""
+    timer = threading.Timer(_END_SECONDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def _calm_garbage_collector() -> None:

@@ -180,12 +180,12 @@ def environment_of(contender: Contender, settings: Settings, data: Path, http_po
 
 def _python_of(contender: Contender) -> Path:
     """Make the environment of a peer once, and give its Python."""
-    home = _VENVS / contender.name
+    home = _VENVS / Path(contender.program).stem
     python = home / "bin" / "python"
     ready = home / ".ready"
     if ready.exists() and ready.read_text() == "\n".join(contender.packages):
         return python
-    print(f"making the environment of {contender.name} (first time only)", file=sys.stderr)
+    print(f"making the environment of {contender.program} (first time only)", file=sys.stderr)
     venv.create(home, clear=True, with_pip=True)
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *contender.packages]
     if subprocess.run(install, check=False).returncode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -18,15 +19,14 @@ from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
 from processor.domain.row import Row
 from processor.engine import clients
+from processor.engine.records import fill_batch
+from processor.engine.stage import Written
 from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.simulate import canonical_events
 
 #: Key and value of each record, by partition.
 Pending = dict[int, list[tuple[bytes, bytes]]]
-
-#: The moment in milliseconds at which a record is to be sent, its key and its value.
-Due = tuple[int, bytes, bytes]
 
 _FLUSH_RECORDS = 50_000
 _TICK_SECONDS = 0.005
@@ -129,40 +129,41 @@ async def _send(producer, topic: str, pending: Pending) -> None:
 
 
 async def publish_steadily(settings: Settings, rate: int, seconds: float) -> None:
-    """Publish `rate` events a second.
+    """Publish `rate` events a second, and say "begun" when the first is due.
 
     A record's timestamp is the moment at which it was due, so that a broker or a generator that falls behind makes
-    latencies longer and not events fewer.
+    latencies longer and not events fewer. The events are made before: what that takes is not the load's.
     """
     topic = settings.topic_prefix + "events.v1"
-    events = events_of(int(rate * seconds), seed=2)
-    waiting: dict[int, list[Due]] = {number: [] for number in range(settings.partitions)}
+    events = [
+        (partition_of(key, settings.partitions), key, value)
+        for value in events_of(int(rate * seconds), seed=2)
+        for key in (_key_of(value),)
+    ][: int(rate * seconds)]
+    gc.freeze()
+    waiting: dict[int, list[Written]] = {number: [] for number in range(settings.partitions)}
     async with _producer(settings) as producer:
+        print("begun", flush=True)
         begun, published = time.time(), 0
         is_over = asyncio.Event()
         senders = [asyncio.ensure_future(_send_due(producer, topic, is_over, *queue)) for queue in waiting.items()]
-        while published < rate * seconds:
-            due = int(min(time.time() - begun, seconds) * rate) - published
-            for number, value in enumerate(islice(events, due), start=published):
-                key = _key_of(value)
-                moment = int((begun + number / rate) * 1000)
-                waiting[partition_of(key, settings.partitions)].append((moment, key, value))
-            published += due
+        while published < len(events):
+            due = min(len(events), int((time.time() - begun) * rate))
+            for number in range(published, due):
+                partition, key, value = events[number]
+                waiting[partition].append((int((begun + number / rate) * 1000), key, value, ()))
+            published = due
             await asyncio.sleep(_TICK_SECONDS)
         is_over.set()
         await asyncio.gather(*senders)
 
 
-async def _send_due(producer, topic: str, is_over: asyncio.Event, partition: int, waiting: list[Due]) -> None:
+async def _send_due(producer, topic: str, is_over: asyncio.Event, partition: int, waiting: list[Written]) -> None:
     """Send what waits for one partition, a batch at a time: a slow broker gets larger batches, not more of them."""
     while waiting or not is_over.is_set():
         await asyncio.sleep(_LINGER_SECONDS)
-        batch, taken = producer.create_batch(), 0
-        for moment, key, value in waiting:
-            if batch.append(timestamp=moment, key=key, value=value) is None:
-                break
-            taken += 1
-        if taken:
+        if waiting:
+            batch, taken = fill_batch(producer, waiting, 0)
             await (await producer.send_batch(batch, topic, partition=partition))
             del waiting[:taken]
 

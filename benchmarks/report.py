@@ -25,6 +25,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "guarantee": "guarantee",
         "events_per_second": "events/s",
         "second_half_per_second": "second half",
+        "spread": "in all rounds",
         "ratio": "ours is faster by",
         "events_per_cpu_second": "events per CPU-second",
         "second_half_per_cpu_second": "second half",
@@ -79,7 +80,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 
 TITLES = {
-    "throughput": "Throughput: the same topic, one process each",
+    "throughput": "Throughput: the same topic, one process each, the median of the rounds",
     "latency": "Latency: from an event's due moment to its row at a reader of committed records",
     "recovery": "Recovery from the changelog, and memory",
     "growth": "Growth: speed while the rows grow from half of the number to all of it",

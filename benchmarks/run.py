@@ -29,6 +29,7 @@ PARTITIONS = 8
 SIZES = {
     "quick": Size(
         messages=40_000,
+        rounds=1,
         seconds=6,
         rate=20_000,
         latency_seconds=10,
@@ -38,7 +39,8 @@ SIZES = {
         asked_rows=50_000,
     ),
     "standard": Size(
-        messages=300_000,
+        messages=150_000,
+        rounds=3,
         seconds=20,
         rate=20_000,
         latency_seconds=30,
@@ -49,6 +51,7 @@ SIZES = {
     ),
     "full": Size(
         messages=1_000_000,
+        rounds=3,
         seconds=60,
         rate=20_000,
         latency_seconds=60,
@@ -63,7 +66,7 @@ SIZES = {
 def main() -> None:
     options = _options()
     size = SIZES["quick" if options.quick else "full" if options.full else "standard"]
-    given = {"seconds": options.seconds, "messages": options.messages, "rate": options.rate}
+    given = {"seconds": options.seconds, "messages": options.messages, "rounds": options.rounds, "rate": options.rate}
     size = replace(size, **{name: value for name, value in given.items() if value is not None})
     contenders = tuple(each for each in CONTENDERS if each.name in (options.peers or _usual()))
     results = asyncio.run(_run(size, contenders, options.scenarios))
@@ -94,6 +97,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, help="how long a slow peer is watched")
     parser.add_argument("--messages", type=int, help="messages of the throughput scenario")
+    parser.add_argument("--rounds", type=int, help="how often each contender is measured in the throughput scenario")
     parser.add_argument("--rate", type=int, help="events a second of the latency scenario")
     return parser.parse_args()
 

@@ -39,6 +39,8 @@ class Size:
 
     #: Messages of the throughput scenario; each makes 3.5 events.
     messages: int
+    #: How often each contender folds them: the machine's speed changes from minute to minute.
+    rounds: int
     #: Seconds that a slow contender is watched.
     seconds: float
     rate: int
@@ -122,21 +124,41 @@ async def _prepare(settings: Settings, contender: Contender) -> None:
 
 
 async def throughput(bench: Bench) -> list[Row]:
-    """Let each contender fold the same topic, one after the other."""
+    """Let each contender fold the same topic, one after the other, round by round; the middle of its rounds counts."""
     settings = bench.on("bench.")
     await create_topics(settings)
     events = await fill_events(settings, bench.size.messages)
     say(f"{events:,} events of {bench.size.messages:,} messages in {settings.partitions} partitions")
-    rows = []
-    for contender in bench.contenders:
-        row: Row = {"contender": contender.name, "guarantee": contender.guarantee, "leaves_out": contender.leaves_out}
-        try:
-            row |= await _fold_all(bench, settings, contender, events)
-        except (PeerError, UnavailableError) as error:
-            row["failure"] = str(error)
-        say(json.dumps(row))
-        rows.append(row)
-    return rows
+    rounds: dict[str, list[Row]] = {contender.name: [] for contender in bench.contenders}
+    failures: dict[str, str] = {}
+    for number in range(bench.size.rounds):
+        for contender in bench.contenders:
+            if contender.name in failures:
+                continue
+            try:
+                row = await _fold_all(bench, settings, replace(contender, name=f"{contender.name}-{number}"), events)
+            except (PeerError, UnavailableError) as error:
+                failures[contender.name] = str(error)
+            else:
+                rounds[contender.name].append(row)
+                say(json.dumps({"contender": contender.name, "round": number} | row))
+    return [_summary(contender, rounds[contender.name], failures) for contender in bench.contenders]
+
+
+#: Of several rounds, not the middle one but the worst.
+_WORST = frozenset({"peak_rss_mib", "rows_wrong", "counts_wrong", "others_percent"})
+
+
+def _summary(contender: Contender, rounds: Sequence[Row], failures: dict[str, str]) -> Row:
+    """Give each figure's median, and the lowest and the highest of what ratios are made of."""
+    row: Row = {"contender": contender.name, "guarantee": contender.guarantee, "leaves_out": contender.leaves_out}
+    if contender.name in failures:
+        return row | {"failure": failures[contender.name]}
+    for name in rounds[0]:
+        known = sorted(each[name] for each in rounds if each[name] is not None)
+        row[name] = None if not known else known[-1] if name in _WORST else known[len(known) // 2]
+    steady = sorted(each["second_half_per_second"] or each["events_per_second"] for each in rounds)
+    return row | {"spread": f"{steady[0]:,} - {steady[-1]:,}"}
 
 
 async def _fold_all(bench: Bench, settings: Settings, contender: Contender, events: int) -> Row:
@@ -239,7 +261,7 @@ async def _delays(size: Size, rate: int, settings: Settings, feed: str) -> list[
 
 
 async def _start_generator(settings: Settings, rate: int, seconds: float) -> asyncio.subprocess.Process:
-    """Start the load in a process of its own."""
+    """Start the load in a process of its own, and wait until it flows."""
     options = {
         "--brokers": settings.brokers,
         "--prefix": settings.topic_prefix,
@@ -248,13 +270,17 @@ async def _start_generator(settings: Settings, rate: int, seconds: float) -> asy
         "--seconds": str(seconds),
     }
     arguments = [part for option in options.items() for part in option]
-    return await asyncio.create_subprocess_exec(
+    generator = await asyncio.create_subprocess_exec(
         sys.executable,
         str(HERE / "load.py"),
         *arguments,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(HERE.parent)},
     )
+    assert generator.stdout is not None
+    if await generator.stdout.readline() != b"begun\n":
+        raise PeerError(f"the load ended with {await generator.wait()} before it began")
+    return generator
 
 
 # Recovery and memory
@@ -423,10 +449,11 @@ async def _ask(port: int, count: int, seconds: float) -> dict[str, list[float]]:
 
         async def keep_asking(rate: int, path: Callable[[], str], times: list[float]) -> None:
             ends = time.monotonic() + seconds
-            async with asyncio.TaskGroup() as group:
-                while time.monotonic() < ends:
-                    group.create_task(ask(path(), times))
-                    await asyncio.sleep(1 / rate)
+            asked = []
+            while time.monotonic() < ends:
+                asked.append(asyncio.ensure_future(ask(path(), times)))
+                await asyncio.sleep(1 / rate)
+            await asyncio.gather(*asked)
 
         messages: list[float] = []
         pages: list[float] = []

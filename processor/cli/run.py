@@ -82,9 +82,12 @@ def _end_soon(code: int) -> None:
 
 
 def _calm_garbage_collector() -> None:
-    """Let the collector run seldom: rows at rest are bytes, and what a chunk makes dies by reference count."""
+    """Let the collector run seldom: rows at rest are bytes, and what a chunk makes dies by reference count.
+
+    A chunk in hand holds tens of thousands of tuples, which the collector would walk for nothing (docs/performance.md).
+    """
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(500_000, 5, 20)
 
 
 @click.command()

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import faust
@@ -140,6 +141,7 @@ class Worker:
         self._app: _App | None = None
         self._admin: Any = None
         self._reader: Any = None
+        self._show_states()
 
     # Life-cycle
 
@@ -279,6 +281,9 @@ class Worker:
             await asyncio.wait(tasks.values())
         for tp, task in tasks.items():
             del self.partitions[tp]
+            with suppress(KeyError):
+                # Its lag is told by who owns it now.
+                self.metrics.lag.remove(tp.topic, str(tp.partition))
             if task.cancelled() or task.exception() is not None:
                 continue
             work = task.result()
@@ -367,7 +372,6 @@ class Worker:
     async def _monitor(self) -> None:
         while True:
             await asyncio.sleep(_MONITOR_SECONDS)
-            self.update_gauges()
             self._audit()
             with suppress(KafkaError, OSError, asyncio.TimeoutError):
                 # A broker that is away is waited for: without its answer there is no lag to judge by.
@@ -384,13 +388,16 @@ class Worker:
         if error:
             log.error("conservation_broken", messages=error, mend="restart this worker: it recovers from the changelog")
 
-    def update_gauges(self) -> None:
-        """Bring the gauges that follow the clock up to date."""
-        states = [(partition.stage.name, partition.state.value) for partition in self.partitions.values()]
+    def _show_states(self) -> None:
+        """Let the gauges count partitions when they are asked: a rebalance is over sooner than any clock would tell."""
         for stage in self.stages:
             for state in PARTITION_STATES:
-                self.metrics.partition_state.labels(stage.name, state).set(states.count((stage.name, state)))
-        self.metrics.recovery_progress.set(self.recovery_progress)
+                gauge = self.metrics.partition_state.labels(stage.name, state)
+                gauge.set_function(partial(self._count_partitions, stage.name, state))
+        self.metrics.recovery_progress.set_function(lambda: self.recovery_progress)
+
+    def _count_partitions(self, stage: str, state: str) -> int:
+        return sum(each.stage.name == stage and each.state.value == state for each in self.partitions.values())
 
     async def lag(self) -> int:
         """Ask the broker how many records this worker's partitions have still to commit."""

@@ -85,9 +85,13 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A report whose effect was withheld, and the rule that it breaks."""
+    """A report whose effect was withheld, where the message stood then, and the rule that it breaks.
+
+    `standing` is null where the channel does not have what was reported.
+    """
 
     node: str
+    standing: str | None
     rule: str
 
 
@@ -172,13 +176,12 @@ def _history(row: Row) -> tuple[Seen, ...]:
 def _refused(row: Row) -> Iterator[Refused]:
     """Give each refused report with where the walk stood when it came to it."""
     for node in row.rejected:
+        name, channel = NODE_NAMES[node], row.channel.value
         if node not in TRANSITIONS[row.channel]:
-            yield Refused(NODE_NAMES[node], f"{row.channel.value} has no {NODE_NAMES[node]}")
-            continue
-        standing = _standing_at(row, node)
-        yield Refused(
-            NODE_NAMES[node], f"on {row.channel.value}, {NODE_NAMES[node]} may neither follow nor precede {standing}"
-        )
+            yield Refused(name, None, f"{channel} has no {name}")
+        else:
+            standing = _standing_at(row, node)
+            yield Refused(name, standing, f"on {channel}, {name} may neither follow nor precede {standing}")
 
 
 def _standing_at(row: Row, node: Node) -> str:

@@ -38,7 +38,7 @@ from processor.engine import clients
 from processor.engine.admin import create_topics
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import FIELDS, PREFIX, Settings
-from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS
+from processor.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS
 from tests.domain.conftest import EMAIL, RANKS, REOPENING, Contract, names, table_of
 from tests.domain.conftest import SMS as TEXT_MESSAGES
 
@@ -256,16 +256,17 @@ class Trial:
 
     # Looking
 
-    def _inputs(self) -> list[TopicPartition]:
-        topics = [self.topic(topic) for topic in (MTA, SMS, EVENTS)]
+    def inputs(self) -> list[TopicPartition]:
+        """Give all that the group reads."""
+        topics = [self.topic(topic) for topic in (MTA, SMS, EVENTS, CONTROL)]
         return [TopicPartition(topic, number) for topic in topics for number in range(self.settings.partitions)]
 
     async def committed(self) -> dict[TopicPartition, int]:
         """Give the group's committed offset of every input partition."""
         try:
-            return await self.committed_offsets(self._inputs())
+            return await self.committed_offsets(self.inputs())
         except KafkaError:
-            return dict.fromkeys(self._inputs(), 0)
+            return dict.fromkeys(self.inputs(), 0)
 
     async def committed_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
         """Give the group's committed offset of some partitions; raise when the broker does not say."""
@@ -294,7 +295,7 @@ class Trial:
                 assert worker.exit_code in {None, 0, -signal.SIGKILL}, worker.log_text()[-4_000:]
             # What a commit made true was written before it, so the ends are asked for after the offsets.
             committed = await self.committed()
-            return committed == await self._reader.end_offsets(self._inputs())
+            return committed == await self._reader.end_offsets(self.inputs())
 
         await eventually(is_settled, "the group has read everything")
 

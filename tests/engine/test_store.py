@@ -1,5 +1,7 @@
 """One contract for every store; and what only a store on disk can get wrong."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,7 +85,25 @@ class TestEveryStore:
         assert (len(store), store.position, list(store.get_many([b"a"])), list(store.items())) == (0, 0, [None], [])
 
 
+#: Stores of one process: most of the bound is held by some, one takes what is left and more, and then another writes.
+_CROWDED = """
+import sys
+from pathlib import Path
+from processor.engine.store import Change, StoreName
+from processor.engine.store.rocksdb import RocksStore
+
+stores = [RocksStore(Path(sys.argv[1], str(number)), StoreName("c", "t", number), 16) for number in range(8)]
+for position, (number, rows) in enumerate([*((number, 700) for number in range(7)), (0, 6_000), (7, 100)]):
+    stores[number].write(Change({b"%d-%d" % (position, row): bytes(1_000) for row in range(rows)}, rows, position))
+"""
+
+
 class TestAStoreOnDisk:
+    def test_never_waits_for_another_store_to_be_flushed(self, tmp_path):
+        # A store that waits does so for ever, and holds the interpreter: hence a process, and a minute.
+        command = [sys.executable, "-c", _CROWDED, str(tmp_path)]
+        assert subprocess.run(command, check=False, timeout=60).returncode == 0
+
     def test_opened_again_holds_rows_and_position(self, on_disk):
         first = on_disk()
         first.write(change({b"a": b"1", b"b": b"2"}, 7, growth=2))

@@ -1,11 +1,15 @@
-"""A worker without a broker: what it judges by lag, readiness and progress."""
+"""A worker without a broker: what it judges by lag, readiness and progress, and how it ends."""
 
+import asyncio
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 
+from processor.engine import worker as engine
 from processor.engine.partition import State
 from processor.engine.worker import StalledError, Worker
 from processor.metrics import Metrics
@@ -104,6 +108,24 @@ class TestReadiness:
         assert worker.is_ready
 
 
+class TestStates:
+    def test_count_the_partitions_that_there_are_when_they_are_asked_for(self, worker):
+        value = worker.metrics.registry.get_sample_value
+        running = {"stage": "fold", "state": "running"}
+        worker.partitions[EVENTS] = partition()
+        assert value("delivery_partition_state", running) == 1
+        del worker.partitions[EVENTS]
+        assert value("delivery_partition_state", running) == 0
+
+    async def test_a_partition_that_has_gone_takes_its_lag_along(self, worker):
+        worker._reader = Reader(end=15)
+        leaves = worker.partitions[EVENTS] = partition(close=lambda: None)
+        await worker._watch_lag()
+        worker._tasks[EVENTS] = asyncio.ensure_future(asyncio.sleep(0, leaves.work))
+        await worker._close([EVENTS])
+        assert lag_shown(worker) == {}
+
+
 class TestProgress:
     def test_is_whole_when_nothing_recovers(self, worker):
         worker.partitions[EVENTS] = partition()
@@ -120,11 +142,29 @@ class TestProgress:
 
     def test_shows_in_the_gauges(self, worker):
         worker.partitions[EVENTS] = partition(State.RECOVERING, recovered=1, to_recover=4)
-        worker.update_gauges()
         value = worker.metrics.registry.get_sample_value
         assert value("delivery_recovery_progress_ratio") == 0.25
         assert value("delivery_partition_state", {"stage": "fold", "state": "recovering"}) == 1
         assert value("delivery_partition_state", {"stage": "fold", "state": "running"}) == 0
+
+
+class TestEnd:
+    async def test_does_not_wait_for_ever_for_a_client_that_waits_for_a_broker(self, worker, monkeypatch):
+        class Client:
+            async def stop(self):
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(engine, "_STOP_SECONDS", 0.01)
+        worker._app = Client()
+        await worker._stop()
+
+    @pytest.mark.parametrize("code", [0, 1])
+    def test_a_thread_of_a_client_does_not_keep_the_process(self, code):
+        process = (
+            "import threading; from processor.cli import run; run._END_SECONDS = 0.01;"
+            f"threading.Thread(target=threading.Event().wait).start(); run._end_soon({code})"
+        )
+        assert subprocess.run([sys.executable, "-c", process], check=False).returncode == code
 
 
 async def test_books_that_do_not_balance_show_in_a_gauge(worker):

@@ -304,7 +304,7 @@ async def test_gauges_of_two_workers_add_up_to_the_truth_while_partitions_move(t
     recount = Counter((row.channel.value, row.status.value) for row in rows.values())
     await trial.assert_gauges_say(recount)
 
-    partitions = len(trial._inputs()) + trial.settings.partitions
+    partitions = len(trial.inputs())
     leaves = await trial.start_worker()
     watch = Watch(trial, recount)
 

@@ -53,8 +53,10 @@ _encode_about = msgspec.msgpack.Encoder().encode
 def _shared(cache_mib: int) -> tuple[rocksdict.Cache, rocksdict.WriteBufferManager]:
     """Give the block cache and the write buffers that all stores of the process share, so that their sum is bounded."""
     cache = rocksdict.Cache(cache_mib * _MIB)
-    # Half of the bound may be rows that are not on disk yet; they count against the cache.
-    buffers = rocksdict.WriteBufferManager.new_write_buffer_manager_with_cache(cache_mib * _MIB // 2, True, cache)
+    # Half of the bound may be rows that are not on disk yet; they count against the cache. Writers must not be stalled
+    # at it: they share one thread, and one that waits for another store to be flushed waits for ever, since a store is
+    # flushed by its own writes only.
+    buffers = rocksdict.WriteBufferManager.new_write_buffer_manager_with_cache(cache_mib * _MIB // 2, False, cache)
     return cache, buffers
 
 
@@ -70,6 +72,8 @@ def _options(cache_mib: int) -> rocksdict.Options:
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)
     options.set_write_buffer_manager(buffers)
+    # So that eight stores reach the bound together, and none is flushed at each write because others hold it all.
+    options.set_write_buffer_size(max(1, cache_mib // 16) * _MIB)
     options.set_max_background_jobs(2)
     options.set_keep_log_file_num(1)
     options.set_max_open_files(256)

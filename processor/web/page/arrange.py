@@ -271,13 +271,13 @@ def shape(view: View) -> str:
 
 def life(view: View) -> list[Step]:
     """Give what was reported of a message, by time."""
-    refused = {each["node"] for each in view["refused"]}
-    now = max((index for index, each in enumerate(view["history"]) if each["node"] == shape(view)), default=None)
+    here = shape(view)
+    # Where the channel has no such status, there was no place in time at which it was refused.
+    refused = {each["node"]: each["standing"] or here for each in view["refused"]}
+    now = max((index for index, each in enumerate(view["history"]) if each["node"] == here), default=None)
     steps: list[Step] = []
-    standing = shape(view)
     before = None
     for index, each in enumerate(view["history"]):
-        is_refused = each["node"] in refused
         first = parse(each["first"])
         steps.append(
             Step(
@@ -288,10 +288,9 @@ def life(view: View) -> list[Step]:
                 each["first"] != each["last"],
                 None if before is None else (first - before).total_seconds(),
                 index == now,
-                standing if is_refused else None,
-                each.get("source") or view["provider"],
+                refused.get(each["node"]),
+                view["provider"],
             )
         )
-        standing = standing if is_refused else each["node"]
         before = first
     return steps

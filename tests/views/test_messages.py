@@ -86,16 +86,18 @@ def test_a_new_attempt_shows_after_the_failure_that_it_reopened():
 class TestRefused:
     def test_it_names_the_rule(self):
         told = view((1, "ignored"), (2, "sent"))
-        assert told.refused == (Refused("sent", "on email, sent may neither follow nor precede ignored"),)
+        assert told.refused == (Refused("sent", "ignored", "on email, sent may neither follow nor precede ignored"),)
 
     def test_the_rule_is_about_where_the_message_stood_then(self):
         told = view((1, "pending"), (2, "failed", GAVE_UP), (3, "ignored"), (4, "failed"))
         assert told.status is Status.FAILED
-        assert told.refused == (Refused("ignored", "on email, ignored may neither follow nor precede failed_gave_up"),)
+        assert told.refused == (
+            Refused("ignored", "failed_gave_up", "on email, ignored may neither follow nor precede failed_gave_up"),
+        )
 
     def test_a_status_that_the_channel_does_not_have(self):
         told = view((1, "pending"), (2, "received_on_mobile", {"channel": "sms"}))
-        assert told.refused == (Refused("received_on_mobile", "email has no received_on_mobile"),)
+        assert told.refused == (Refused("received_on_mobile", None, "email has no received_on_mobile"),)
 
 
 class TestWaiting:

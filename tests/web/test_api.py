@@ -89,7 +89,8 @@ class TestMessages:
 
     async def test_what_was_refused_and_what_it_waits_for(self, worker):
         _, body, _ = await worker.ask("/api/v1/messages/m-2")
-        assert body["refused"] == [{"node": "sent", "rule": "on email, sent may neither follow nor precede ignored"}]
+        rule = "on email, sent may neither follow nor precede ignored"
+        assert body["refused"] == [{"node": "sent", "standing": "ignored", "rule": rule}]
         _, body, _ = await worker.ask("/api/v1/messages/m-held")
         assert body["waits_for_code"] == "scheduled"
         assert body["stuck"] is False

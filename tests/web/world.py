@@ -491,7 +491,7 @@ def _messages(world: World) -> list[MessageView]:
             (_seen(world, "pending", minutes=20), _seen(world, "ignored", minutes=19), _seen(world, "sent", minutes=9)),
             since=world.ago(minutes=19),
             reason=MessageReason(None, Category.DENYLISTED, 8, None, None, None),
-            refused=(Refused("sent", "on email, sent may neither follow nor precede ignored"),),
+            refused=(Refused("sent", "ignored", "on email, sent may neither follow nor precede ignored"),),
         ),
         _message(
             LATE_MESSAGE,

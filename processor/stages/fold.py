@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from processor.codec import (
@@ -28,10 +27,8 @@ from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import STATUS_INDEX, Counts, Place, place_of
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
-from processor.domain.moment import to_datetime, to_rfc3339
 from processor.domain.row import Row
-from processor.domain.status import Status
-from processor.domain.transitions import TRANSITIONS, Node
+from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.engine.store import Change, Store, StoreName
@@ -40,8 +37,11 @@ from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
 from processor.settings import Settings
+from processor.stages.cancels import Cancels, cancel
 from processor.stages.dead import DeadLetters
+from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
+from processor.stages.hand import Hand
 from processor.stages.watch import Pace, Watch
 from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
 from processor.trace import carried
@@ -71,26 +71,11 @@ def stage(settings: Settings, metrics: Metrics, board: Board, starts: Callable[[
     return Stage("fold", (EVENTS,), MESSAGES, COUNTS, (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS), start)
 
 
-#: Earlier than any event.
-_EVER = -(1 << 62)
-
-#: Rows by their messages' ids; None: there is no such row.
-_Rows = dict[bytes, "Row | None"]
-
 #: Rows that are told of a cancel, or removed, in one transaction besides what records change.
 _ROWS_AT_A_TIME = 2_000
 
 #: Seconds behind the present from which on what has not been read yet may be what is missed.
 _LATE_SECONDS = 30
-
-#: Seconds after its opening in which a partition removes nothing (a tenth of a short retention).
-_GRACE_SECONDS = 600.0
-
-#: Where a message may still be cancelled.
-_CANCELABLE = {
-    channel: frozenset(node for node, may_follow in table.items() if Node.CANCELED in may_follow)
-    for channel, table in TRANSITIONS.items()
-}
 
 
 class Fold:
@@ -119,8 +104,8 @@ class Fold:
         self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
         self._partitions = partitioning.counts[self._events_topic]
         self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
-        #: Packed rows that the chunk in hand changed (None: removed): the store learns of them when it is committed.
-        self._changed: dict[bytes, bytes | None] = {}
+        #: What the transaction in hand changes: the store learns of it when it is committed.
+        self._hand = Hand(store, ())
         self._growth = 0
         #: Deliveries whose counts are to be published, whatever rows changed.
         self._touched: set[str] = set()
@@ -128,17 +113,8 @@ class Fold:
         self._rerouted: Counter[tuple[str, ...]] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
         self._cleared: Counter[tuple[str, ...]] = Counter()
-        #: When each cancelled delivery was; and the walk through the rows that tells its messages, while it lasts.
-        self._canceled: dict[str, int] = {}
-        self._walk: Iterator[bytes] | None = None
-        #: How long messages are kept, in microseconds (0: for ever), the latest event time at which one changed, the
-        #: event time before which events are refused, and messages that may be removed.
-        self._retention = int(settings.retention * 1_000_000)
-        self._latest = 0
-        self._oldest = _EVER
-        self._expiring: list[bytes] = []
-        #: Who has just brought in old history may look at it for a while before it goes.
-        self._keeps_until = time.monotonic() + min(_GRACE_SECONDS, settings.retention / 10)
+        self._cancels = Cancels(store)
+        self._expiry = Expiry(settings.retention)
         #: The last record's timestamp, in milliseconds.
         self._timestamp = 0
         #: What this partition has added to the gauge of messages.
@@ -177,12 +153,10 @@ class Fold:
         if error := self._counts.conservation_error(len(self._store)):
             log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, messages=error)
             self._rebuild_counts()
-        deliveries = self._counts.deliveries.items()
-        self._latest = max((counts.last for _, counts in deliveries if counts.last is not None), default=0)
-        self._forget_the_old()
-        self._canceled = {each: at for each, counts in deliveries if (at := counts.canceled_at) is not None}
-        if any(not self._counts.delivery(each).is_cancel_done for each in self._canceled):
-            self._walk = self._keys()
+        for counts in self._counts.deliveries.values():
+            self._expiry.see(counts.last or 0)
+        self._expiry.forget_the_old(has_expired=self._counts.has_expired)
+        self._cancels.restore(self._counts)
         self._show()
 
     def _rebuild_counts(self) -> None:
@@ -208,69 +182,56 @@ class Fold:
 
     def close(self) -> None:
         """Let go of the store."""
-        self._walk = None
+        self._cancels.stop()
         self._watch.stop()
         self._store.close()
-
-    def _keys(self) -> Iterator[bytes]:
-        return (key for key, _ in self._store.items())
 
     # Work
 
     @property
     def is_due(self) -> bool:
         """Whether messages are to be told of a cancel, or to be removed, or counts to be published anew."""
-        return self._walk is not None or bool(self._expiring or self._touched)
+        return self._cancels.is_walking or bool(self._expiry.found or self._touched)
 
     def look_around(self, *, is_behind: bool) -> None:
         """Go on looking through the rows: what is stuck, who is silent, what may be removed."""
         now = int(time.time() * 1_000_000)
         is_late = is_behind and now - self._timestamp * 1_000 > _LATE_SECONDS * 1_000_000
         now = self._timestamp * 1_000 if is_late else now
-        horizon = self._latest - self._retention if self._retention and time.monotonic() > self._keeps_until else None
-        found = self._watch.look(now, self._starts, is_behind=is_late, expired_before=horizon)
+        found = self._watch.look(now, self._starts, is_behind=is_late, expired_before=self._expiry.seeks_before)
         if found:
-            self._expiring = found
+            self._expiry.found = found
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Fold a chunk of events; then do a share of what is due without one."""
-        before = self._rows_of(records)
-        rows = before.copy()
+        hand = self._hand = Hand(self._store, {record.key for record in records if record.key is not None})
         if records:
             self._timestamp = records[-1].timestamp
-        self._fold(records, before, rows, outbox)
-        self._cancel_some(before, rows, outbox)
-        self._expire_some(before, rows, outbox)
-        self._count(before, rows, outbox)
+        self._fold(records, hand, outbox)
+        self._cancel_some(hand, outbox)
+        self._expire_some(hand, outbox)
+        self._count(hand, outbox)
 
-    def _rows_of(self, records: Sequence[Record]) -> dict[bytes, Row | None]:
-        """Give the rows of the messages that the records' keys name, in one look at the store."""
-        keys = list({record.key for record in records if record.key is not None})
-        found = zip(keys, self._store.get_many(keys), strict=True)
-        return {key: None if row is None else unpack_row(row) for key, row in found}
-
-    def _fold(self, records: Sequence[Record], before: _Rows, rows: _Rows, outbox: Outbox) -> None:
-        """Fold events into rows, in place; each event all the way, while it is at hand for the processor's caches."""
+    def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:
+        """Fold events into the rows in hand; each event all the way, while it is at hand for the processor's caches."""
         publish = outbox.to(self._messages_topic, self._partition).append
         note, traces = self._facts.note, self._traces
-        max_bytes, canceled, oldest, changed = self._max_bytes, self._canceled, self._oldest, self._changed
+        rows, changed = hand.now, hand.changed
+        max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
         for record in records:
             value, timestamp = record.value, record.timestamp
             try:
                 if record.headers and is_marker(record.headers):
-                    self._take_marker(value, rows)
+                    self._take_marker(value, hand)
                     continue
                 if value is not None and len(value) > max_bytes:
                     _refuse_large(len(value), max_bytes)
                 event, node, moment = decode_event(value, timestamp)
                 if moment < oldest:
-                    _refuse_old(moment, oldest)
+                    self._expiry.refuse(moment)
                 key = event.message_id.encode()
-                if key not in rows:
-                    # The record's key is not its message's id: null, or whatever upstream had in mind.
-                    packed = self._store.get_many([key])[0]
-                    before[key] = rows[key] = None if packed is None else unpack_row(packed)
-                known = rows[key]
+                # Another key than its message's id: null, or whatever upstream had in mind.
+                known = rows[key] if key in rows else hand.row(key)
                 if known is None and (home := partition_of(key, self._partitions)) != self._partition:
                     self._reroute(record, key, event, home, outbox)
                     continue
@@ -290,7 +251,7 @@ class Fold:
             else:
                 note(event, moment, timestamp, node, known, row, verdict)
                 if canceled and (at := canceled.get(row.delivery)) is not None:
-                    rows[key] = self._cancel(key, row, at, outbox)
+                    self._cancel(key, row, at, hand, outbox)
 
     def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
         """Send an event on to the partition of its message."""
@@ -299,94 +260,65 @@ class Fold:
 
     # Cancelling
 
-    def _take_marker(self, value: bytes | None, rows: _Rows) -> None:
+    def _take_marker(self, value: bytes | None, hand: Hand) -> None:
         """Learn that a delivery was cancelled: its messages are told from now on, and those that are here in turn."""
         delivery, at = decode_marker(value)
-        counts = self._counts.delivery(delivery)
-        if counts.canceled_at is None or at < counts.canceled_at:
-            counts.canceled_at, counts.is_cancel_done = at, False
-            self._canceled[delivery] = at
+        # Messages that came before the marker in this chunk are not in the store yet.
+        in_hand = [key for key, row in hand.now.items() if row is not None]
+        if self._cancels.learn(delivery, at, self._counts, in_hand):
             self._touched.add(delivery)
-            # Those of this chunk that came before the marker are not in the store yet.
-            self._walk = chain([key for key, row in rows.items() if row is not None], self._keys())
 
-    def _cancel(self, key: bytes, row: Row, at: int, outbox: Outbox) -> Row:
+    def _cancel(self, key: bytes, row: Row, at: int, hand: Hand, outbox: Outbox) -> None:
         """Tell a message that its delivery was cancelled, if that can still change something."""
-        if row.node not in _CANCELABLE[row.channel]:
-            return row
         message_id = key.decode()
-        event = Event(to_datetime(at), message_id, row.channel, Status.CANCELED, attempt=row.attempt)
-        told, verdict = fold(row, event, Node.CANCELED, at)
-        if verdict is not Verdict.DUPLICATE:
-            packed = pack_row(told)
-            value = encode_row(message_id, told, row, packed)
-            timestamp = int(time.time() * 1000)
-            outbox.add(self._messages_topic, self._partition, timestamp, key, value)
-            self._changed[key] = packed
-            self._facts.note(event, at, timestamp, Node.CANCELED, row, told, verdict)
-        return told
-
-    def _cancel_some(self, before: _Rows, rows: _Rows, outbox: Outbox) -> None:
-        """Go on telling the messages that were here when their delivery was cancelled."""
-        if self._walk is None:
+        told = cancel(message_id, row, at)
+        if told is None:
             return
-        is_over = True
-        for key in islice(self._walk, _ROWS_AT_A_TIME):
-            is_over = False
-            row = self._row_in(key, before, rows)
-            if row is not None and (at := self._canceled.get(row.delivery)) is not None:
-                rows[key] = self._cancel(key, row, at, outbox)
-        if is_over:
-            self._walk = None
-            for delivery in self._canceled:
-                counts = self._counts.delivery(delivery)
-                if not counts.is_cancel_done:
-                    counts.is_cancel_done = True
-                    self._touched.add(delivery)
+        event, after, verdict = told
+        packed = pack_row(after)
+        value = encode_row(message_id, after, row, packed)
+        timestamp = int(time.time() * 1000)
+        outbox.add(self._messages_topic, self._partition, timestamp, key, value)
+        hand.put(key, after, packed)
+        self._facts.note(event, at, timestamp, Node.CANCELED, row, after, verdict)
 
-    def _row_in(self, key: bytes, before: _Rows, rows: _Rows) -> Row | None:
-        """Give a row as it is now, also one that no record of the chunk speaks of."""
-        if key not in rows:
-            packed = self._store.get_many([key])[0]
-            before[key] = rows[key] = None if packed is None else unpack_row(packed)
-        return rows[key]
+    def _cancel_some(self, hand: Hand, outbox: Outbox) -> None:
+        """Go on telling the messages that were here when their delivery was cancelled."""
+        if not self._cancels.is_walking:
+            return
+        keys = self._cancels.walk(_ROWS_AT_A_TIME)
+        for key in keys:
+            row = hand.row(key)
+            if row is not None and (at := self._cancels.moments.get(row.delivery)) is not None:
+                self._cancel(key, row, at, hand, outbox)
+        if not keys:
+            self._touched |= self._cancels.finish(self._counts)
 
     # Retention
 
-    def _expire_some(self, before: _Rows, rows: _Rows, outbox: Outbox) -> None:
+    def _expire_some(self, hand: Hand, outbox: Outbox) -> None:
         """Remove messages that retention has done with; what changed since they were found stays."""
-        horizon = self._latest - self._retention
         timestamp = int(time.time() * 1000)
-        for key in self._expiring[-_ROWS_AT_A_TIME:]:
-            row = None if key in rows else self._row_in(key, before, rows)
-            if row is None or not may_expire(row, horizon):
+        for key in self._expiry.take(_ROWS_AT_A_TIME):
+            row = None if key in hand.now else hand.row(key)
+            if row is None or not may_expire(row, self._expiry.horizon):
                 continue
             outbox.add(self._messages_topic, self._partition, timestamp, key, None)
-            rows[key] = self._changed[key] = None
+            hand.remove(key)
             self._counts.expire(_place(row))
             self._growth -= 1
             self._touched.add(row.delivery)
-        del self._expiring[-_ROWS_AT_A_TIME:]
-        self._forget_the_old()
-
-    def _forget_the_old(self) -> None:
-        """Refuse, once messages have been removed, events that are older than any that are kept.
-
-        Whose message has been removed would become a new one, and be counted twice. While nothing has been removed,
-        history of any age may be brought in.
-        """
-        if self._retention and self._counts.has_expired:
-            self._oldest = self._latest - self._retention
+        self._expiry.forget_the_old(has_expired=self._counts.has_expired)
 
     # Books
 
-    def _count(self, before: _Rows, rows: _Rows, outbox: Outbox) -> None:
+    def _count(self, hand: Hand, outbox: Outbox) -> None:
         """Bring the counts up to date with what changed, and publish those that did."""
         moves: Counter[tuple[Place | None, Place | None]] = Counter()
         times: dict[str, list[int]] = defaultdict(list)
         labels = self._watch.labels
-        for key in self._changed:
-            old, row = before[key], rows[key]
+        for key in hand.changed:
+            old, row = hand.before[key], hand.now[key]
             if row is None:
                 continue  # Expired: counted when it was.
             here, there = None if old is None else _place(old), _place(row)
@@ -399,9 +331,10 @@ class Fold:
         changed = self._counts.move(moves) | self._touched
         self._touched = set()
         for delivery, moments in times.items():
-            if self._counts.delivery(delivery).see(min(moments), max(moments)):
+            latest = max(moments)
+            self._expiry.see(latest)
+            if self._counts.delivery(delivery).see(min(moments), latest):
                 changed.add(delivery)
-        self._latest = max([self._latest, *map(max, times.values())])
         timestamp = int(time.time() * 1000)
         for delivery in changed:
             key, value = encode_counts(delivery, self._partition, self._counts.delivery(delivery))
@@ -409,8 +342,8 @@ class Fold:
 
     def committed(self, position: int) -> None:
         """Make the chunk true for the store and the metrics."""
-        self._store.write(Change(self._changed, self._growth, max(position, self._store.position)))
-        self._changed = {}
+        self._store.write(Change(self._hand.changed, self._growth, max(position, self._store.position)))
+        self._hand = Hand(self._store, ())
         self._growth = 0
         self._facts.publish(self._metrics, self._watch.flow)
         self._facts = Facts()
@@ -445,11 +378,6 @@ class Fold:
 
 def _refuse_large(size: int, limit: int) -> NoReturn:
     raise RefusedError(DeadReason.RECORD_TOO_LARGE, f"{size} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}")
-
-
-def _refuse_old(moment: int, oldest: int) -> NoReturn:
-    told = f"the event time {to_rfc3339(moment)} is before {to_rfc3339(oldest)}"
-    raise RefusedError(DeadReason.TOO_OLD, f"{told}, and messages of then have been removed")
 
 
 def _place(row: Row) -> Place:

@@ -14,7 +14,7 @@ from processor.domain.moment import to_microseconds
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.stages import fold, watch
+from processor.stages import expiry, fold, watch
 from processor.views.board import Board
 from processor.views.partials import Partial
 
@@ -133,7 +133,7 @@ def desk(request: pytest.FixtureRequest, tmp_path, monkeypatch) -> Callable[...,
     # Nobody waits for the next look here.
     monkeypatch.setattr(watch, "_REST_SECONDS", 0.0)
     monkeypatch.setattr(watch, "_PART_OF_TIME", 1e9)
-    monkeypatch.setattr(fold, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(expiry, "_GRACE_SECONDS", 0.0)
 
     def make(**settings: object) -> Desk:
         return Desk(replace(SETTINGS, store=request.param, store_path=str(tmp_path), store_cache_mib=8, **settings))

@@ -1,0 +1,41 @@
+"""The rows that one transaction touches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from processor.codec import unpack_row
+from processor.domain.row import Row
+from processor.engine.store import Store
+
+#: Rows by their messages' ids; None: there is no such row.
+Rows = dict[bytes, "Row | None"]
+
+
+class Hand:
+    """Rows as the store has them, as they are now, and what the store is to be told of them."""
+
+    __slots__ = ("_store", "before", "changed", "now")
+
+    def __init__(self, store: Store, keys: Collection[bytes]) -> None:
+        self._store = store
+        found = zip(keys, store.get_many(list(keys)), strict=True)
+        self.before: Rows = {key: None if row is None else unpack_row(row) for key, row in found}
+        self.now: Rows = self.before.copy()
+        #: Packed rows; None: removed.
+        self.changed: dict[bytes, bytes | None] = {}
+
+    def row(self, key: bytes) -> Row | None:
+        """Give a row as it is now; one that was not asked for before comes from the store."""
+        if key not in self.now:
+            packed = self._store.get_many([key])[0]
+            self.before[key] = self.now[key] = None if packed is None else unpack_row(packed)
+        return self.now[key]
+
+    def put(self, key: bytes, row: Row, packed: bytes) -> None:
+        """Change a row that is in hand."""
+        self.now[key], self.changed[key] = row, packed
+
+    def remove(self, key: bytes) -> None:
+        """Remove a row that is in hand."""
+        self.now[key] = self.changed[key] = None

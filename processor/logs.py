@@ -32,6 +32,7 @@ WARNINGS = (
     "report_unreadable",
     "request_failed",
     "snapshot_failed",
+    "store_not_flushed",
     "store_rebuilt",
     "worker_failed",
 )

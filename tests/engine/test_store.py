@@ -1,8 +1,11 @@
 """One contract for every store; and what only a store on disk can get wrong."""
 
+import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,19 @@ def on_disk(tmp_path: Path, clock: Clock) -> Callable[..., RocksStore]:
 @pytest.fixture(params=["memory", "rocksdb"])
 def store(request: pytest.FixtureRequest) -> Store:
     return MemoryStore() if request.param == "memory" else request.getfixturevalue("on_disk")()
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Let this process write files up to a size only, and be told so by an error and not by a signal."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def change(rows: dict[bytes, bytes | None], position: int, growth: int = 0) -> Change:
@@ -111,6 +127,17 @@ class TestAStoreOnDisk:
         first.close()
         again = on_disk()
         assert (again.position, len(again), list(again.get_many([b"a", b"b"]))) == (9, 1, [b"1", None])
+
+    def test_on_a_disk_that_is_full_is_as_it_was_and_lets_go(self, on_disk):
+        store = on_disk()
+        store.write(change({b"a": b"1"}, 7, growth=1))
+        with files_no_larger_than(50_000):
+            for _ in range(2):
+                with pytest.raises(OSError, match="File too large"):
+                    store.write(change({b"%d" % number: bytes(1_000) for number in range(1_000)}, 9, growth=1_000))
+            store.close()
+        again = on_disk()
+        assert (again.position, len(again), list(again.get_many([b"a", b"5"]))) == (7, 1, [b"1", None])
 
     def test_that_was_not_closed_holds_the_state_at_a_position(self, on_disk, tmp_path):
         import subprocess

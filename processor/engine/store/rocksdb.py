@@ -166,8 +166,12 @@ class RocksStore:
         self._db = self._rebuild("the changelog does not reach its position", self._db)
 
     def close(self) -> None:
-        """Let go of files and memory."""
-        self._db.close()
+        """Let go of files and memory; what a full or broken disk did not take is read from the changelog again."""
+        try:
+            self._db.close()
+        except Exception as error:
+            # It is closed all the same, and its folder may be opened: only its last words were not written.
+            log.warning("store_not_flushed", folder=str(self._folder), error=str(error))
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -47,6 +47,10 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
+#: Members learn from the answer to a heartbeat that one joins or leaves, and until all have learned it nobody works on.
+_HEARTBEAT_MS = 500
+
+
 def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafkaConsumer:
     """Make the consumer that Faust reads the stages' input with: committed records only, offsets are ours to commit."""
     session_ms = int(settings.session_timeout * 1000)
@@ -64,7 +68,7 @@ def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafk
         fetch_max_wait_ms=250,
         request_timeout_ms=max(40_000, session_ms + 5_000),
         session_timeout_ms=session_ms,
-        heartbeat_interval_ms=session_ms // 4,
+        heartbeat_interval_ms=_HEARTBEAT_MS,
         rebalance_timeout_ms=60_000,
         # After a broker's restart the leader assigns by what it knows of the topics: that must not be old.
         metadata_max_age_ms=5_000,

@@ -26,6 +26,10 @@ log = get_logger(__name__)
 #: Kafka removes tombstones after `delete.retention.ms`, a day by default: who has been away for longer missed some.
 _TRUSTED_SECONDS = 20 * 60 * 60
 
+#: What keeps a folder from being opened and says nothing against what is in it: another worker of this machine has not
+#: let go of it yet, or the disk takes no more. Built anew, it would not be better off.
+_NOT_THE_FOLDERS = ("lock", "no space left", "quota exceeded", "file too large", "too many open files", "read-only")
+
 #: What the first byte of a key says: a row, or the one record about the whole.
 _ROW, _ABOUT = b"r", b"a"
 
@@ -95,9 +99,8 @@ class RocksStore:
         try:
             db = self._open()
         except Exception as error:
-            if "lock" in str(error).lower():
-                # Another worker of this machine has not let go of the partition yet.
-                raise OSError(f"{self._folder} is in use: {error}") from None
+            if any(trouble in str(error).lower() for trouble in _NOT_THE_FOLDERS):
+                raise OSError(f"{self._folder} cannot be opened: {error}") from None
             return self._rebuild(f"it cannot be opened: {error}")
         found = db.get(_ABOUT)
         if found is None:

@@ -64,16 +64,19 @@ async def fill_rows(settings: Settings, messages: int) -> int:
     return filled
 
 
+#: Lives that are told apart; of more messages, the next ones live the same again.
+_LIVES = 100_000
+
+
 def _last_rows(messages: int) -> Iterator[tuple[str, Row]]:
-    """Give each message's row; a share of the messages at a time, so that memory does not bound their number."""
-    share = 100_000
-    for first in range(0, messages, share):
-        rows: dict[str, Row] = {}
-        for value in events_of(min(share, messages - first), seed=first):
-            event, node, moment = decode_event(value, None)
-            rows[event.message_id], _ = fold(rows.get(event.message_id), event, node, moment)
-        for number, row in enumerate(rows.values(), start=first):
-            yield message_name(number), row
+    """Give each message's row."""
+    lives: dict[str, Row] = {}
+    for value in events_of(min(_LIVES, messages)):
+        event, node, moment = decode_event(value, None)
+        lives[event.message_id], _ = fold(lives.get(event.message_id), event, node, moment)
+    rows = list(lives.values())
+    for number in range(messages):
+        yield message_name(number), rows[number % len(rows)]
 
 
 def message_name(number: int) -> str:

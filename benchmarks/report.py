@@ -68,6 +68,18 @@ COLUMNS: dict[str, dict[str, str]] = {
         "rss_mib": "RSS, MiB",
         "others_percent": "others' share of the cores, %",
     },
+    "disk": {
+        "contender": "contender",
+        "rows": "rows",
+        "source": "rows come",
+        "seconds_to_recover": "recovery, s",
+        "seconds_to_first_commit": "start to first commit, s",
+        "events_per_second": "events/s",
+        "events_per_cpu_second": "events per CPU-second",
+        "rss_mib": "RSS, MiB",
+        "peak_rss_mib": "peak RSS, MiB",
+        "others_percent": "others' share of the cores, %",
+    },
     "questions": {
         "contender": "contender",
         "rows": "rows",
@@ -84,6 +96,7 @@ TITLES = {
     "latency": "Latency: from an event's due moment to its row at a reader of committed records",
     "recovery": "Recovery from the changelog, and memory",
     "growth": "Growth: speed while the rows grow from half of the number to all of it",
+    "disk": "State larger than memory: recovery, restart, and folding with all of it on disk",
     "questions": "Questions: answers over HTTP while 10,000 events/s flow",
 }
 

@@ -37,6 +37,7 @@ SIZES = {
         rows=(10_000, 100_000),
         growth=(20_000, 100_000),
         asked_rows=50_000,
+        rows_on_disk=100_000,
     ),
     "standard": Size(
         messages=150_000,
@@ -48,6 +49,7 @@ SIZES = {
         rows=(50_000, 500_000),
         growth=(100_000, 1_000_000),
         asked_rows=1_000_000,
+        rows_on_disk=5_000_000,
     ),
     "full": Size(
         messages=1_000_000,
@@ -59,6 +61,7 @@ SIZES = {
         rows=(100_000, 1_000_000, 5_000_000),
         growth=(100_000, 1_000_000, 10_000_000),
         asked_rows=1_000_000,
+        rows_on_disk=10_000_000,
     ),
 }
 

@@ -53,6 +53,8 @@ class Size:
     growth: tuple[int, ...]
     #: Rows of the worker that is asked.
     asked_rows: int
+    #: Rows that are kept on disk.
+    rows_on_disk: int
 
 
 @dataclass(frozen=True)
@@ -401,6 +403,36 @@ async def _grow(bench: Bench, settings: Settings, contender: Contender, events: 
         return await watch(process, group, events, limit=3_600)
 
 
+# State larger than memory
+
+
+async def disk(bench: Bench) -> list[Row]:
+    """Recover many rows to disk, start once more on them, and fold events of messages that are there."""
+    rows = []
+    count = bench.size.rows_on_disk
+    settings = bench.on("disk.")
+    await create_topics(settings)
+    await fill_rows(settings, count)
+    for contender in (each for each in bench.ours if each.keeps_rows):
+        for source in ("from the changelog", "from its folder"):
+            row: Row = {"contender": contender.name, "rows": count, "source": source}
+            row |= await _recover(bench, settings, contender)
+            say(json.dumps(row))
+            rows.append(row)
+        async with bench.group(contender, settings) as group:
+            events = await group.committed() + await fill_events(settings, bench.size.messages, seed=3)
+            async with _running(bench.process(contender, settings)) as process:
+                samples = await watch(process, group, events, limit=600)
+                half = between(samples, (samples[0].events + events) / 2, events)
+                per_second, per_cpu_second = rates(half)
+                row = {"contender": contender.name, "rows": count, "source": "folding"}
+                row |= {"events_per_second": per_second, "events_per_cpu_second": per_cpu_second}
+                row |= {"rss_mib": round(process.rss_mib(), 1), "peak_rss_mib": round(process.peak_rss_mib(), 1)}
+                rows.append(row | {"others_percent": round(100 * others_share(samples))})
+                say(json.dumps(rows[-1]))
+    return rows
+
+
 # Questions
 
 #: Events a second that flow while people ask, and how often they ask for a message and for the page of everything.
@@ -471,5 +503,6 @@ SCENARIOS = {
     "latency": latency,
     "recovery": recovery,
     "growth": growth,
+    "disk": disk,
     "questions": questions,
 }

@@ -34,6 +34,7 @@ WARNINGS = (
     "snapshot_failed",
     "store_not_flushed",
     "store_rebuilt",
+    "transaction_lost",
     "worker_failed",
 )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from processor.settings import Settings
 from processor.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
@@ -89,6 +91,11 @@ def reader(settings: Settings, **options: Any) -> AIOKafkaConsumer:
     )
 
 
+def uncommitted_reader(settings: Settings) -> AIOKafkaConsumer:
+    """Make a consumer that belongs to no group and sees what open transactions have written, too."""
+    return AIOKafkaConsumer(**connection(settings), group_id=None, enable_auto_commit=False)
+
+
 def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
     """Make the producer of one partition; starting it fences every older one with the same id."""
     return AIOKafkaProducer(
@@ -99,6 +106,25 @@ def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafk
         max_request_size=OUTPUT_MAX_BYTES,
         request_timeout_ms=int(settings.commit_timeout * 1000),
     )
+
+
+async def abort_in(
+    producer: AIOKafkaProducer, places: Iterable[TopicPartition], tp: TopicPartition, group: str
+) -> None:
+    """Run a transaction that writes nothing and is aborted: it ends whatever its producer has left open.
+
+    Args:
+        producer: a transactional one, started.
+        places: partitions that it may have left open.
+        tp: the partition whose offset it may have left undecided.
+        group: the consumer group of that offset.
+    """
+    await producer.begin_transaction()
+    for place in places:
+        producer._txn_manager.maybe_add_partition_to_txn(place)
+    # The partitions join before the offset does, so once this has returned all of them have.
+    await producer.send_offsets_to_transaction({tp: OffsetAndMetadata(0, "")}, group)
+    await producer.abort_transaction()
 
 
 def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:

@@ -9,7 +9,8 @@ Exactly once rests on four rules:
 1. What a chunk wrote and the offset after it are committed together, or not at all.
 2. State is what the changelog holds. After any failure the work is dropped and recovered; it is never repaired.
 3. A chunk is taken only where the last one ended. A hole is read again, an overlap is skipped.
-4. Reading starts at the group's committed offset, asked for after the fencing.
+4. Reading starts at the group's committed offset, asked for after the fencing, unless the changelog lacks what was
+   committed with it (proof.py): then where that chunk began.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.chunks import Chunk
+from processor.engine.proof import Proof, read_proof
 from processor.engine.records import fill_batch
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work, Written
 from processor.logs import get_logger
@@ -68,11 +70,14 @@ class Host(Protocol):
     settings: Settings
     metrics: Metrics
 
-    async def committed_offset(self, tp: TopicPartition) -> int | None:
+    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         """Ask the broker for the group's committed offset."""
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        """Ask the broker for the oldest offset of a partition and the one after its last."""
+        """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""
+
+    async def high_watermark(self, tp: TopicPartition) -> int:
+        """Ask the broker for the offset after a partition's last record, of open transactions too."""
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make `offset` the next that is fetched."""
@@ -103,6 +108,8 @@ class Partition:
         #: The next offset to commit, and the next that a chunk must start at.
         self.committed = 0
         self.arrived = 0
+        #: What the next offset proves, unless more is written.
+        self._proof: Proof | None = None
         self.last_commit = time.monotonic()
         #: Changelog records read and to read, while recovering.
         self.recovered = 0
@@ -236,8 +243,9 @@ class Partition:
         self.work = parked or self.stage.start(
             Partitioning(self.tp.topic, self.tp.partition, host.partition_counts, host.cluster)
         )
+        committed = await self._reconcile(producer, self.work, is_parked=parked is not None)
         await self._recover(self.work)
-        self.committed = self.arrived = await self._first_offset()
+        self.committed = self.arrived = await self._first_offset(committed)
         await self._host.seek(self.tp, self.arrived)
         self.last_commit = time.monotonic()
         if self.state is State.RECOVERING:
@@ -254,10 +262,57 @@ class Partition:
     async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
         return await asyncio.wait_for(awaitable, self._settings.commit_timeout)
 
-    async def _first_offset(self) -> int:
+    async def _reconcile(self, producer: AIOKafkaProducer, work: Work, *, is_parked: bool) -> int | None:
+        """Compare committed offset, changelog and work; forget a work that is ahead of what is true.
+
+        Returns:
+            Where to go on; None when nothing has ever been committed.
+        """
+        has_ended = await self._end_what_hangs(producer)
+        committed = await self._within(self._host.committed_offset(self.tp))
+        if committed is None:
+            self._proof = None
+            return None
+        proof = self._proof = read_proof(committed.metadata)
+        if proof is None or self.changelog is None:
+            return int(committed.offset)
+        # A work that was parked has seen no failure, so its transactions have ended as it believes; unless one hung.
+        is_sure = is_parked and not has_ended
+        if not is_sure and not await self._holds(self.changelog, proof.position - 1):
+            log.warning("transaction_lost", topic=self.tp.topic, partition=self.tp.partition, start=proof.start)
+            work.forget()
+            self._proof = None
+            return proof.start
+        if work.position > proof.position:
+            work.forget()
+        return int(committed.offset)
+
+    async def _end_what_hangs(self, producer: AIOKafkaProducer) -> bool:
+        """Abort what the changelog holds of a transaction whose end it was not told; say whether there was any.
+
+        Only this transactional id writes to the changelog, and by now all its transactions have been decided.
+        """
+        if self.changelog is None:
+            return False
+        _, end = await self._within(self._host.bounds(self.changelog))
+        if await self._within(self._host.high_watermark(self.changelog)) <= end:
+            return False
+        prefix = self._settings.topic_prefix
+        places = [TopicPartition(prefix + topic.name, self.tp.partition) for topic in self.stage.outputs]
+        await self._within(clients.abort_in(producer, places, self.tp, self._settings.app_id))
+        return True
+
+    async def _holds(self, tp: TopicPartition, offset: int) -> bool:
+        """Say whether a partition has a committed record at an offset."""
+        found: list[int] = []
+        _, end = await self._within(self._host.bounds(tp))
+        if offset < end:
+            await self._read(tp, offset, offset + 1, lambda records, _: found.extend(each.offset for each in records))
+        return offset in found
+
+    async def _first_offset(self, committed: int | None) -> int:
         """Give the offset to read from: the committed one, or the oldest there is."""
         oldest, _ = await self._within(self._host.bounds(self.tp))
-        committed = await self._within(self._host.committed_offset(self.tp))
         if committed is None:
             return oldest
         if committed < oldest:
@@ -303,7 +358,9 @@ class Partition:
             while self.state is not State.CLOSING and position < end:
                 fetched = await self._within(reader.getmany(timeout_ms=200))
                 position = await self._within(reader.position(tp))
-                restore(fetched.get(tp, ()), position)
+                if records := fetched.get(tp):
+                    # Not `position`: markers come after it, and what was committed is compared with proofs.
+                    restore(records, records[-1].offset + 1)
                 if tp == self.changelog:
                     self.recovered = self.to_recover - max(0, end - position)
                 await asyncio.sleep(0)
@@ -388,7 +445,9 @@ class Partition:
         # (KIP-890) turns away records whose transaction changes at the same moment, and that costs a retry.
         places = [tp for tp, records in outbox.records.items() if records]
         written = dict(zip(places, await _all(sends), strict=True))
-        offsets = {self.tp: OffsetAndMetadata(end, "")}
+        if position := _position_in(written, self.changelog):
+            self._proof = Proof(position, self.committed)
+        offsets = {self.tp: OffsetAndMetadata(end, "" if self._proof is None else self._proof.text())}
         await producer.send_offsets_to_transaction(offsets, self._settings.app_id)
         await producer.commit_transaction()
         return written

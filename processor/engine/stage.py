@@ -69,7 +69,7 @@ class Work(Protocol):
         """Take committed records of the changelog, up to a position; a null value is a tombstone."""
 
     def forget(self) -> None:
-        """Forget the state: changelog or ledger do not reach its position, so it cannot be what came of them."""
+        """Forget the state: it reflects more than has been committed."""
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
         """Take committed records of the ledger, up to a position; the last of each key counts."""

@@ -17,6 +17,7 @@ import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from processor.engine import clients
@@ -141,6 +142,7 @@ class Worker:
         self._app: _App | None = None
         self._admin: Any = None
         self._reader: Any = None
+        self._uncommitted_reader: Any = None
         self._show_states()
 
     # Life-cycle
@@ -184,6 +186,7 @@ class Worker:
         self.cluster, self.partition_counts = await look_at_cluster(self.settings, self.stages)
         self._admin = await self._connected(clients.admin)
         self._reader = await self._connected(clients.reader)
+        self._uncommitted_reader = await self._connected(clients.uncommitted_reader)
         app = self._app = _App(self.settings, self.url, _Wanted(self.partitions))
         for stage in self.stages:
             self._add_agent(app, stage)
@@ -231,7 +234,7 @@ class Worker:
         if self._app is not None:
             # All that is ours is committed by now. Faust's consumer may wait for a broker that was restarted.
             await asyncio.wait({asyncio.ensure_future(self._app.stop())}, timeout=_STOP_SECONDS)
-        for client in (self._reader, self._admin):
+        for client in (self._reader, self._uncommitted_reader, self._admin):
             if client is not None:
                 await _close(client)
 
@@ -296,17 +299,21 @@ class Worker:
 
     # What partitions ask for
 
-    async def committed_offset(self, tp: TopicPartition) -> int | None:
+    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         """Ask the broker for the group's committed offset of a partition; None when there is none."""
         offsets = await self._admin.list_consumer_group_offsets(self.settings.app_id, partitions=[tp])
         found = offsets.get(tp)
-        return None if found is None or found.offset < 0 else int(found.offset)
+        return None if found is None or found.offset < 0 else found
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        """Ask the broker for the oldest offset of a partition and the one after its last."""
+        """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""
         begin = await self._reader.beginning_offsets([tp])
         end = await self._reader.end_offsets([tp])
         return int(begin[tp]), int(end[tp])
+
+    async def high_watermark(self, tp: TopicPartition) -> int:
+        """Ask the broker for the offset after a partition's last record, of open transactions too."""
+        return int((await self._uncommitted_reader.end_offsets([tp]))[tp])
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""

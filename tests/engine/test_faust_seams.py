@@ -18,6 +18,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
@@ -88,6 +89,8 @@ USED = [
     (AIOKafkaProducer, "create_batch"),
     (AIOKafkaProducer, "send_batch"),
     (AIOKafkaProducer, "send_offsets_to_transaction"),
+    (AIOKafkaProducer, "_txn_manager"),
+    (TransactionManager, "maybe_add_partition_to_txn"),
     (PartitionRecords, "_records_iterator"),
     (BatchBuilder, "_builder"),
     (BatchBuilder, "_relative_offset"),

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     ProducerFenced,
     TopicAuthorizationFailedError,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients, partition
 from processor.engine.chunks import Chunk
@@ -38,6 +39,10 @@ class Broker:
     def __init__(self) -> None:
         self.changelog: list[tuple[bytes, bytes | None] | None] = []
         self.committed: int | None = None
+        #: What the committed offset was committed with.
+        self.metadata = ""
+        #: The end of what is committed, where a transaction hangs behind it.
+        self.stable: int | None = None
         self.oldest = 0
         #: What each next call of a kind raises: {"commit": [error, error]}.
         self.failures: dict[str, list[BaseException]] = {}
@@ -93,6 +98,10 @@ class Producer:
         self._offset: int | None = None
         self.calls: list[str] = []
         self.client = SimpleNamespace(close=self.stop)
+        self._txn_manager = SimpleNamespace(maybe_add_partition_to_txn=self._join)
+
+    def _join(self, tp: TopicPartition) -> None:
+        self.calls.append(f"join {tp.topic}")
 
     async def start(self) -> None:
         self.calls.append("start")
@@ -123,7 +132,7 @@ class Producer:
         assert group == "app"
         [(tp, offset)] = offsets.items()
         assert tp == INPUT
-        self._offset = offset.offset
+        self._offset, self._metadata = offset.offset, offset.metadata
 
     async def commit_transaction(self) -> None:
         self._broker.waiting.set()
@@ -131,7 +140,15 @@ class Producer:
         self._broker.maybe_fail("commit")
         self.calls.append("commit")
         self._broker.changelog.extend([*self._written, None])
-        self._broker.committed = self._offset
+        self._broker.committed, self._broker.metadata = self._offset, self._metadata
+
+    async def abort_transaction(self) -> None:
+        self.calls.append("abort")
+        # The marker ends all that its producer left open.
+        changelog, stable = self._broker.changelog, self._broker.stable
+        if stable is not None:
+            changelog[stable:] = [None] * (len(changelog) - stable + 1)
+            self._broker.stable = None
 
 
 class Reader:
@@ -154,11 +171,11 @@ class Reader:
         self._position = offset
 
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
-        fetched = self._broker.changelog[self._position : self._position + 2]
+        fetched = list(enumerate(self._broker.changelog))[self._position : self._position + 2]
         self._position += len(fetched)
-        records = [record for record in fetched if record is not None]
-        self._broker.recovered.extend(records)
-        return {CHANGELOG: [SimpleNamespace(key=key, value=value) for key, value in records]}
+        records = [(offset, record) for offset, record in fetched if record is not None]
+        self._broker.recovered.extend(record for _, record in records)
+        return {CHANGELOG: [SimpleNamespace(offset=offset, key=key, value=value) for offset, (key, value) in records]}
 
     async def position(self, _tp: TopicPartition) -> int:
         return self._position
@@ -179,13 +196,19 @@ class Host:
         self.fetched: int | None = None
         self._broker = broker
 
-    async def committed_offset(self, tp: TopicPartition) -> int | None:
+    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         assert tp == INPUT
         self._broker.maybe_fail("committed_offset")
-        return self._broker.committed
+        committed = self._broker.committed
+        return None if committed is None else OffsetAndMetadata(committed, self._broker.metadata)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        return (0, len(self._broker.changelog)) if tp == CHANGELOG else (self._broker.oldest, 1_000)
+        end = len(self._broker.changelog) if self._broker.stable is None else self._broker.stable
+        return (0, end) if tp == CHANGELOG else (self._broker.oldest, 1_000)
+
+    async def high_watermark(self, tp: TopicPartition) -> int:
+        assert tp == CHANGELOG
+        return len(self._broker.changelog)
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         assert tp == INPUT

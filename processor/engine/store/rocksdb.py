@@ -166,7 +166,7 @@ class RocksStore:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._db = self._rebuild("the changelog does not reach its position", self._db)
+        self._db = self._rebuild("it reflects more than has been committed", self._db)
 
     def close(self) -> None:
         """Let go of files and memory; what a full or broken disk did not take is read from the changelog again."""

@@ -297,6 +297,7 @@ class Partition:
         _, end = await self._within(self._host.bounds(self.changelog))
         if await self._within(self._host.high_watermark(self.changelog)) <= end:
             return False
+        log.info("open_transaction_aborted", topic=self.tp.topic, partition=self.tp.partition, changelog=end)
         prefix = self._settings.topic_prefix
         places = [TopicPartition(prefix + topic.name, self.tp.partition) for topic in self.stage.outputs]
         await self._within(clients.abort_in(producer, places, self.tp, self._settings.app_id))

@@ -624,6 +624,72 @@ class TestOpening:
         assert stand.broker.recovered == [*rows(3, 4, 5).items()]
 
 
+class TestForgottenMarkers:
+    """A broker that died between a commit and its markers (ADR 0013)."""
+
+    #: Rows 0 and 1 with their marker, and rows 2 and 3 behind it.
+    TWO_CHUNKS = (*rows(0, 1).items(), None, *rows(2, 3).items())
+    FIRST, SECOND = "changelog=2 from=0", "changelog=5 from=2"
+
+    async def test_each_offset_says_what_was_written_with_it_and_from_where(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+            assert stand.broker.metadata == self.FIRST
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+            assert stand.broker.metadata == self.SECOND
+
+    async def test_an_offset_that_nothing_was_written_with_goes_on_proving_what_was(self, stand):
+        stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 4
+        stand.broker.metadata = self.SECOND
+        async with stand.running() as running:
+            await running.accept(Chunk(4, 6, []))
+            await until(lambda: stand.broker.committed == 6)
+        assert stand.broker.metadata == self.SECOND
+
+    async def test_neither_rows_nor_offset_were_told_the_chunk_is_done_again(self, stand):
+        stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        # What hung is aborted before anything is read, so that no later commit makes it true beside its repetition.
+        assert stand.broker.changelog == [*rows(0, 1).items(), *[None] * 4, *rows(2, 3).items(), None]
+        joined = [f"join {CHANGELOG.topic}"]
+        assert stand.broker.producers[0].calls[:5] == ["start", "begin", *joined, "offsets", "abort"]
+
+    async def test_only_the_offset_was_told_its_chunk_is_done_again(self, stand):
+        stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
+        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_only_the_offset_was_told_and_the_rows_have_been_aborted_since(self, stand):
+        stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
+        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_work_that_is_ahead_of_the_offset_is_forgotten(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        # The second chunk was acknowledged, and is not true.
+        stand.parked.released()
+        stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running(stand.parked) as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_an_offset_that_somebody_else_set_proves_nothing_and_is_taken(self, stand):
+        stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 3
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (3, rows(0, 1, 2, 3))
+
+
 class TestFailures:
     @pytest.mark.parametrize("call", ["start", "begin", "commit", "offsets"])
     async def test_one_that_is_fenced_ends_with_an_error(self, stand, call):

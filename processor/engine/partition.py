@@ -269,15 +269,16 @@ class Partition:
             Where to go on; None when nothing has ever been committed.
         """
         has_ended = await self._end_what_hangs(producer)
-        committed = await self._within(self._host.committed_offset(self.tp))
-        if committed is None:
-            self._proof = None
-            return None
-        proof = self._proof = read_proof(committed.metadata)
-        if proof is None or self.changelog is None:
-            return int(committed.offset)
         # A work that was parked has seen no failure, so its transactions have ended as it believes; unless one hung.
         is_sure = is_parked and not has_ended
+        committed = await self._within(self._host.committed_offset(self.tp))
+        proof = self._proof = None if committed is None else read_proof(committed.metadata)
+        if committed is None:
+            if not is_sure and work.position:
+                work.forget()
+            return None
+        if proof is None or self.changelog is None:
+            return int(committed.offset)
         if not is_sure and not await self._holds(self.changelog, proof.position - 1):
             log.warning("transaction_lost", topic=self.tp.topic, partition=self.tp.partition, start=proof.start)
             work.forget()

@@ -684,6 +684,15 @@ class TestForgottenMarkers:
         async with stand.running(stand.parked) as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
+    async def test_the_very_first_chunk_may_be_the_one_that_is_forgotten(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        stand.parked.released()
+        stand.broker.stable, stand.broker.committed = 0, None
+        async with stand.running(stand.parked) as running:
+            assert (running.committed, stand.works[0].rows) == (0, {})
+
     async def test_an_offset_that_somebody_else_set_proves_nothing_and_is_taken(self, stand):
         stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 3
         async with stand.running() as running:

@@ -42,6 +42,10 @@ def delivery_status() -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
     return run
 
 
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Running:
     """A command in the foreground of a terminal of its own, so to speak, and everything that it starts."""
 
@@ -56,6 +60,8 @@ class Running:
                 stderr=err,
                 env=environment(MARK_OF_A_TEST=self._mark, **settings),
                 start_new_session=True,
+                # Tests that run in the background of a shell ignore Ctrl-C, and so would all that they start.
+                preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - it takes no lock
             )
 
     def stdout(self) -> str:

@@ -684,6 +684,25 @@ class TestForgottenMarkers:
         async with stand.running(stand.parked) as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
+    async def test_who_is_closed_while_it_looks_forgets_nothing(self, stand, monkeypatch):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        stand.parked.released()
+        # A hung transaction: so it looks whether the last record that was proven is there.
+        stand.broker.changelog += [*rows(2).items()]
+        stand.broker.stable = 3
+        closed = stand.partition()
+        start = Reader.start
+
+        async def close_meanwhile(reader):
+            closed.close()
+            await start(reader)
+
+        monkeypatch.setattr(Reader, "start", close_meanwhile)
+        await asyncio.wait_for(closed.run(stand.parked), 30)
+        assert stand.parked.rows == rows(0, 1)
+
     async def test_the_very_first_chunk_may_be_the_one_that_is_forgotten(self, stand):
         async with stand.running() as running:
             await running.accept(chunk(0, 2))

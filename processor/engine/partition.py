@@ -368,7 +368,7 @@ class Partition:
                     # Not `position`: markers come after it, and what was committed is compared with proofs.
                     restore(records, records[-1].offset + 1)
                 if tp == self.changelog:
-                    self.recovered = self.to_recover - max(0, end - position)
+                    self.recovered = max(0, self.to_recover - max(0, end - position))
                 await asyncio.sleep(0)
         finally:
             await reader.stop()

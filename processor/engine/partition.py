@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import Protocol, TypeVar
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
@@ -69,6 +69,12 @@ class Host(Protocol):
 
     settings: Settings
     metrics: Metrics
+
+    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+        """Make a producer; starting it fences every older one with the same id."""
+
+    def reader(self) -> AIOKafkaConsumer:
+        """Make a consumer that belongs to no group and reads committed records."""
 
     async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         """Ask the broker for the group's committed offset."""
@@ -172,7 +178,7 @@ class Partition:
         """
         attempt = 0
         while self.state is not State.CLOSING:
-            producer = clients.transactional_producer(self._settings, self._transactional_id)
+            producer = self._host.transactional_producer(self._transactional_id)
             try:
                 await self._open(producer, parked)
                 attempt = 0
@@ -356,7 +362,7 @@ class Partition:
         """Hand over what a partition holds between two offsets; `position` steps over markers."""
         if position >= end:
             return
-        reader = clients.reader(self._settings)
+        reader = self._host.reader()
         await self._within(reader.start())
         try:
             reader.assign([tp])

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
@@ -298,6 +298,14 @@ class Worker:
                     self._parked[tp] = work
 
     # What partitions ask for
+
+    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+        """Make a producer; starting it fences every older one with the same id."""
+        return clients.transactional_producer(self.settings, transactional_id)
+
+    def reader(self) -> AIOKafkaConsumer:
+        """Make a consumer that belongs to no group and reads committed records."""
+        return clients.reader(self.settings)
 
     async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         """Ask the broker for the group's committed offset of a partition; None when there is none."""

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.engine import clients, partition
+from processor.engine import partition
 from processor.engine.chunks import Chunk
 from processor.engine.partition import FencedError, Partition, State
 from processor.engine.stage import Outbox, Partitioning, Stage
@@ -196,6 +196,14 @@ class Host:
         self.fetched: int | None = None
         self._broker = broker
 
+    def transactional_producer(self, transactional_id: str) -> Producer:
+        assert transactional_id == "app-t.events.v1-3"
+        self._broker.producers.append(Producer(self._broker))
+        return self._broker.producers[-1]
+
+    def reader(self) -> Reader:
+        return Reader(self._broker)
+
     async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         assert tp == INPUT
         self._broker.maybe_fail("committed_offset")
@@ -303,11 +311,6 @@ class Stand:
         self.works.append(Work(partitioning))
         return self.works[-1]
 
-    def transactional_producer(self, settings: Settings, transactional_id: str) -> Producer:
-        assert transactional_id == "app-t.events.v1-3"
-        self.broker.producers.append(Producer(self.broker))
-        return self.broker.producers[-1]
-
     @asynccontextmanager
     async def running(self, parked: Work | None = None) -> AsyncIterator[Partition]:
         """Run a partition, and close it in good order at the end of the block."""
@@ -354,8 +357,6 @@ def rows(*offsets: int) -> dict[bytes, bytes]:
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     stand = Stand()
-    monkeypatch.setattr(clients, "transactional_producer", stand.transactional_producer)
-    monkeypatch.setattr(clients, "reader", lambda _settings: Reader(stand.broker))
     monkeypatch.setattr(partition, "_RETRY_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(partition, "_IDLE_COMMIT_SECONDS", 0.01)
     return stand

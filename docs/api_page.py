@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from provider_pages import table
 
-from processor.web.access import mask_recipient
 from processor.web.answers import LIST_PARAMETERS
 from processor.web.api import ROUTES
 from processor.web.live import HEARTBEAT_SECONDS, MAX_STREAMS, SNAPSHOT_SECONDS
+from processor.web.masking import mask_recipient
 from processor.web.openapi import JSON, Route
 from processor.web.problems import KINDS
 

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, the page's cookie, the signature that workers know each other by, and what is masked.
+"""Who may do what: tokens, the page's cookie, and the signature that workers know each other by.
 
 Reading is open only where nobody but this machine can ask: no read token is set, the server is bound to loopback, and
 the request names a loopback host (else any web page could reach it by rebinding its own name to 127.0.0.1, and so could
@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from processor.providers import ADAPTERS
 from processor.settings import Settings
 from processor.web.problems import FORBIDDEN, UNAUTHORIZED, ProblemError
 
@@ -192,61 +191,3 @@ def _is_same_origin(request: web.Request) -> bool:
     if origin is not None:
         return origin.partition("://")[2] == request.host
     return request.headers.get("Sec-Fetch-Site", "same-origin") in {"same-origin", "none"}
-
-
-# What is masked
-
-_ADDRESS = re.compile(r"([^\s<>\"'(),:;=@|]+)@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
-_NUMBER = re.compile(r"(?<![\w.+])\+?[0-9][0-9 ()-]{5,18}[0-9](?!\w|\.\w)")
-_BULLET = "\N{BULLET}"
-
-
-def mask_recipient(recipient: str) -> str:
-    """Give a recipient so that one who knows it may recognise it: `u***@example.com`, `+467•••••12`."""
-    local, at, domain = recipient.rpartition("@")
-    if at:
-        return f"{local[:1] if len(local) > 1 else ''}***@{domain}"
-    if re.fullmatch(r"\+?[0-9 ()-]+", recipient):
-        return _mask_number(recipient)
-    return f"{recipient[:1]}***" if len(recipient) > 1 else "***"
-
-
-def _mask_number(number: str) -> str:
-    plus = "+" if number.lstrip().startswith("+") else ""
-    digits = re.sub(r"[^0-9]", "", number)
-    if len(digits) < 8:
-        return plus + _BULLET * len(digits)
-    return plus + digits[:3] + _BULLET * (len(digits) - 5) + digits[-2:]
-
-
-def mask_text(text: str, recipient: str | None = None) -> str:
-    """Mask what a text of a provider's says of a recipient: any address in it, and the number that the message went to.
-
-    Args:
-        text: a reason's text.
-        recipient: the message's own; a number is only known as one when it is this.
-    """
-    masked = _ADDRESS.sub(lambda found: mask_recipient(found[0]), text) if "@" in text else text
-    if not recipient:
-        return masked
-    if "@" in recipient:
-        return re.sub(re.escape(recipient), lambda _: mask_recipient(recipient), masked, flags=re.IGNORECASE)
-    digits = re.sub(r"[^0-9]", "", recipient)
-    if len(digits) < 6:
-        return masked.replace(recipient, mask_recipient(recipient))
-
-    def of_number(found: re.Match[str]) -> str:
-        other = re.sub(r"[^0-9]", "", found[0])
-        # With or without a country's prefix.
-        same = other.endswith(digits[-8:]) or digits.endswith(other)
-        return _mask_number(found[0]) if same else found[0]
-
-    return _NUMBER.sub(of_number, masked)
-
-
-def mask_id(message_id: str) -> str:
-    """Mask the recipient in a message's id: where a provider's report had no id of ours, it may be made of one."""
-    head, colon, last = message_id.rpartition(":")
-    if head.partition(":")[0] in ADAPTERS and colon and re.fullmatch(r"\+?[0-9]{7,15}", last):
-        return f"{head}:{_mask_number(last)}" if ":" in head else message_id
-    return mask_text(message_id)

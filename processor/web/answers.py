@@ -35,9 +35,9 @@ from processor.views.overview import (
     WaitingMessages,
 )
 from processor.views.partials import is_stuck
-from processor.web.access import mask_id, mask_recipient, mask_text
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
+from processor.web.masking import mask_id, mask_recipient, mask_text
 from processor.web.parameters import NAME_MAX, Parameter, choice, flag, moment, text, whole
 from processor.web.problems import (
     BROKER_AWAY,

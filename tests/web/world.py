@@ -22,7 +22,8 @@ from processor.views.overview import (
     Wrong,
 )
 from processor.views.silence import Verdict
-from processor.web.access import Caller, mask_recipient
+from processor.web.access import Caller
+from processor.web.masking import mask_recipient
 from processor.web.page.routes import NotFoundError, RefusedError
 from processor.web.problems import RECOVERING, ProblemError
 

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from processor.engine.transactions import TransactionalProducer
 from processor.settings import Settings
 from processor.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
 
@@ -96,9 +97,9 @@ def uncommitted_reader(settings: Settings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(**connection(settings), group_id=None, enable_auto_commit=False)
 
 
-def transactional_producer(settings: Settings, transactional_id: str) -> AIOKafkaProducer:
+def transactional_producer(settings: Settings, transactional_id: str) -> TransactionalProducer:
     """Make the producer of one partition; starting it fences every older one with the same id."""
-    return AIOKafkaProducer(
+    return TransactionalProducer(
         **connection(settings),
         transactional_id=transactional_id,
         transaction_timeout_ms=int(settings.commit_timeout * 1000) + 10_000,

@@ -17,7 +17,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer import sender
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
+from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
 from faust.transport import consumer as faust_consumer
@@ -25,7 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from mode import Service
 
-from processor.engine import chunks, records, worker
+from processor.engine import chunks, records, transactions, worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +48,16 @@ OVERRIDDEN = [
     (PartitionRecords, records._PartitionRecords, "__iter__", ["self"]),
     # It is called by position.
     (PartitionRecords, records._PartitionRecords, "_consumer_record", None),
+    (TransactionManager, transactions._TransactionManager, "begin_transaction", ["self"]),
+    (TransactionManager, transactions._TransactionManager, "error_transaction", ["self", "exc"]),
+    (Sender, transactions._Sender, "_do_add_partitions_to_txn", ["self", "tps"]),
+    (Sender, transactions._Sender, "_do_add_offsets_to_txn", ["self", "group_id"]),
+    (Sender, transactions._Sender, "_do_txn_offset_commit", ["self", "offsets", "group_id"]),
+    (Sender, transactions._Sender, "_do_txn_commit", ["self", "commit_result"]),
+    (sender.BaseHandler, transactions._NotingHandler, "do", ["self", "node_id"]),
+    # Theirs calls it `resp`, by position.
+    (sender.BaseHandler, transactions._NotingHandler, "handle_response", ["self", "response"]),
+    (sender.EndTxnHandler, transactions._EndTxnHandler, "create_request", ["self"]),
 ]
 
 #: What we use: methods and properties, and attributes that objects are given when they are made.
@@ -89,8 +101,27 @@ USED = [
     (AIOKafkaProducer, "create_batch"),
     (AIOKafkaProducer, "send_batch"),
     (AIOKafkaProducer, "send_offsets_to_transaction"),
+    (AIOKafkaProducer, "_message_accumulator"),
+    (AIOKafkaProducer, "_request_timeout_ms"),
+    (AIOKafkaProducer, "_sender"),
     (AIOKafkaProducer, "_txn_manager"),
+    (MessageAccumulator, "_txn_manager"),
+    (MessageAccumulator, "flush_for_commit"),
+    (Sender, "_find_coordinator"),
+    (Sender, "_message_accumulator"),
+    (Sender, "_txn_manager"),
+    (sender.BaseHandler, "_sender"),
+    (sender.EndTxnHandler, "_commit_result"),
+    (TransactionManager, "_pid_and_epoch"),
+    (TransactionManager, "_sequence_numbers"),
+    (TransactionManager, "_txn_consumer_group"),
+    (TransactionManager, "_txn_partitions"),
+    (TransactionManager, "complete_transaction"),
+    (TransactionManager, "is_empty_transaction"),
     (TransactionManager, "maybe_add_partition_to_txn"),
+    (TransactionManager, "producer_epoch"),
+    (TransactionManager, "producer_id"),
+    (TransactionManager, "transactional_id"),
     (PartitionRecords, "_records_iterator"),
     (BatchBuilder, "_builder"),
     (BatchBuilder, "_relative_offset"),
@@ -114,9 +145,9 @@ def test_the_pinned_version_of_faust_is_the_one_that_is_installed():
     assert version("faust-streaming") == pinned == "0.15.3"
 
 
-def test_the_version_of_aiokafka_is_held_to_the_one_whose_insides_we_know():
-    assert '"aiokafka>=0.14,<0.15"' in (ROOT / "pyproject.toml").read_text()
-    assert version("aiokafka").startswith("0.14.")
+def test_the_pinned_version_of_aiokafka_is_the_one_that_is_installed():
+    [pinned] = re.findall(r'"aiokafka==([^"]+)"', (ROOT / "pyproject.toml").read_text())
+    assert version("aiokafka") == pinned == "0.14.0"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +236,44 @@ def test_a_fetch_asks_its_records_for_each_in_turn_and_where_they_end():
     assert "yield consumer_record" in source
     assert inspect.isgeneratorfunction(PartitionRecords._unpack_records)
     assert "self._records_iterator = self._unpack_records()" in inspect.getsource(PartitionRecords.__init__)
+
+
+def test_a_producer_makes_its_parts_as_ours_are_made():
+    source = inspect.getsource(AIOKafkaProducer.__init__)
+    assert set(re.findall(r"^            (\w+)=", source.split("Sender(")[1], re.MULTILINE)) == {
+        "acks",
+        "txn_manager",
+        "retry_backoff_ms",
+        "message_accumulator",
+        "request_timeout_ms",
+    }
+    assert parameters(TransactionManager.__init__) == ["self", "transactional_id", "transaction_timeout_ms"]
+    # Whoever else held the manager would hold another one than ours.
+    assert source.count("self._txn_manager") == source.count("self._txn_manager = ") + len(
+        re.findall("txn_manager=self._txn_manager", source)
+    )
+
+
+def test_a_transaction_is_sent_by_the_four_methods_that_we_override_and_by_no_other():
+    source = inspect.getsource(Sender._maybe_do_transactional_request)
+    assert sorted(re.findall(r"self\.(_do_\w+)\(", source)) == [
+        "_do_add_offsets_to_txn",
+        "_do_add_partitions_to_txn",
+        "_do_txn_commit",
+        "_do_txn_offset_commit",
+    ]
+
+
+def test_whatever_a_producer_survives_is_told_to_the_method_that_we_override():
+    """After it only an abort is left, which must end what has joined."""
+    source = inspect.getsource(sender)
+    assert len(re.findall(r"txn_manager\.error_transaction\(", source)) == 4
+    assert "ABORTABLE_ERROR" not in source
+
+
+def test_a_request_without_an_answer_never_reaches_its_handler():
+    source = inspect.getsource(sender.BaseHandler.do)
+    assert source.index("except KafkaError") < source.index("self.handle_response(resp)")
 
 
 def producer(batch_size):

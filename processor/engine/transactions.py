@@ -1,0 +1,223 @@
+"""The transactional producer: aiokafka's, whose transactions end as the broker was told to end them (ADR 0015).
+
+Three things are amiss in aiokafka's own, and each makes records true that nobody committed, or true ones unreachable:
+
+1. It ends transactions with the first version of `EndTxn`, and all transactions of a producer have the same epoch. A
+   request that is sent again on a new connection may still arrive later on the old one, and is taken for the *next*
+   transaction's: half of it becomes true. Version 5 raises the epoch at each end, so what is late is refused. Where the
+   broker does not know it, a producer one of whose requests got no answer begins no other transaction.
+2. After a refusal that the producer survives, aiokafka forgets what has joined the transaction, takes it for empty, and
+   sends no `EndTxn` at its abort: what was written is committed with the next one.
+3. Sequence numbers wrap to a negative one after 2^31 records to a partition, which the broker refuses for good. With
+   version 5 they begin anew with each transaction; else a producer ends before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.client import CoordinationType
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, ProducerFenced
+from aiokafka.producer.sender import (
+    AddOffsetsToTxnHandler,
+    AddPartitionsToTxnHandler,
+    BaseHandler,
+    EndTxnHandler,
+    Sender,
+    TxnOffsetCommitHandler,
+)
+from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.transaction import EndTxnRequest_v0
+from aiokafka.protocol.types import Boolean, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.structs import OffsetAndMetadata
+
+__all__ = ["LAST_SEQUENCE", "RETRY_BACKOFF_MS", "NewProducerNeededError", "TransactionalProducer"]
+
+#: A producer that has given a partition's record this number is replaced: half of what aiokafka counts to.
+LAST_SEQUENCE = 2**30
+
+#: Milliseconds between attempts, as aiokafka's producer has it.
+RETRY_BACKOFF_MS = 100
+
+#: What a broker answers to an epoch that is not the last; aiokafka does not know the code.
+_PRODUCER_FENCED = 90
+
+
+class NewProducerNeededError(KafkaError):
+    """No transaction may be begun with this producer any more; one that is made anew, with its id, goes on."""
+
+    retriable = True
+
+
+class _EndTxnResponseV5(Response):
+    API_KEY = 26
+    API_VERSION = 5
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _EndTxnRequestV5(RequestStruct):
+    API_KEY = 26
+    API_VERSION = 5
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _EndTxnResponseV5
+    SCHEMA = Schema(
+        ("transactional_id", CompactString("utf-8")),
+        ("producer_id", Int64),
+        ("producer_epoch", Int16),
+        ("committed", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _EndTxnRequest(Request[EndTxnRequest_v0 | _EndTxnRequestV5]):
+    """Ends a transaction, in the highest version that the broker knows."""
+
+    API_KEY = 26
+
+    def __init__(self, manager: _TransactionManager, *, commit: bool) -> None:
+        self._fields = (manager.transactional_id, manager.producer_id, manager.producer_epoch, commit)
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        tags: tuple[Mapping[int, bytes], ...] = ({},) if request_struct_class.FLEXIBLE_VERSION else ()
+        return request_struct_class(*self._fields, *tags)
+
+
+class _TransactionManager(TransactionManager):
+    """Knows what has joined the transaction, and whether another may follow."""
+
+    def __init__(self, transactional_id: str, transaction_timeout_ms: int) -> None:
+        super().__init__(transactional_id, transaction_timeout_ms)
+        #: Whether a request of a former transaction may still arrive, with an epoch that is valid.
+        self._may_be_late = False
+        #: Whose sequence numbers are counted: each epoch has its own.
+        self._numbered: PidAndEpoch | None = None
+
+    def begin_transaction(self) -> None:
+        if self._may_be_late:
+            raise NewProducerNeededError("a request without an answer may still arrive")
+        if self._numbered != self._pid_and_epoch:
+            self._sequence_numbers.clear()
+            self._numbered = self._pid_and_epoch
+        if max(self._sequence_numbers.values(), default=0) > LAST_SEQUENCE:
+            raise NewProducerNeededError("its sequence numbers come to their end")
+        super().begin_transaction()
+
+    def error_transaction(self, exc: BaseException) -> None:
+        """Note a failure after which only an abort is left: it must end all that has joined."""
+        partitions, group = self._txn_partitions.copy(), self._txn_consumer_group
+        super().error_transaction(exc)
+        self._txn_partitions.update(partitions)
+        self._txn_consumer_group: str | None = group
+
+    def request_unanswered(self) -> None:
+        """Note that a request was sent, perhaps, and may arrive at any time."""
+        self._may_be_late = True
+
+    def ended(self, producer_id: int, epoch: int) -> None:
+        """Take over what the broker gave for the next transaction; what carries the former epoch, it refuses."""
+        self._pid_and_epoch = PidAndEpoch(producer_id, epoch)
+        self._may_be_late = False
+
+
+class _NotingHandler(BaseHandler):
+    """Tells when a request got no answer. aiokafka sends it again, and says nothing."""
+
+    async def do(self, node_id: int) -> bool:
+        self._is_answered = False
+        is_done: bool = await super().do(node_id)
+        if not self._is_answered:
+            self._sender._txn_manager.request_unanswered()
+        return is_done
+
+    def handle_response(self, response: Response) -> float | None:
+        self._is_answered = True
+        backoff: float | None = super().handle_response(response)
+        return backoff
+
+
+class _AddPartitionsHandler(_NotingHandler, AddPartitionsToTxnHandler):
+    pass
+
+
+class _AddOffsetsHandler(_NotingHandler, AddOffsetsToTxnHandler):
+    pass
+
+
+class _OffsetCommitHandler(_NotingHandler, TxnOffsetCommitHandler):
+    pass
+
+
+class _EndTxnHandler(_NotingHandler, EndTxnHandler):
+    def create_request(self) -> _EndTxnRequest:
+        return _EndTxnRequest(self._sender._txn_manager, commit=bool(self._commit_result))
+
+    def handle_response(self, response: Response) -> float | None:
+        if response.error_code == _PRODUCER_FENCED:
+            raise ProducerFenced
+        if response.error_code == 0 and isinstance(response, _EndTxnResponseV5):
+            self._sender._txn_manager.ended(response.producer_id, response.producer_epoch)
+        return super().handle_response(response)
+
+
+class _Sender(Sender):
+    """Sends the four requests of a transaction through our handlers."""
+
+    async def _do_add_partitions_to_txn(self, tps: set[TopicPartition]) -> bool:
+        return await _AddPartitionsHandler(self, tps).do(await self._transaction_coordinator())
+
+    async def _do_add_offsets_to_txn(self, group_id: str) -> bool:
+        return await _AddOffsetsHandler(self, group_id).do(await self._transaction_coordinator())
+
+    async def _do_txn_offset_commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str) -> None:
+        try:
+            node_id = await self._find_coordinator(CoordinationType.GROUP, group_id)
+        except GroupAuthorizationFailedError as error:
+            self._txn_manager.error_transaction(error)
+            return
+        await _OffsetCommitHandler(self, offsets, group_id).do(node_id)
+
+    async def _do_txn_commit(self, commit_result: int) -> None:
+        await self._message_accumulator.flush_for_commit()
+        if self._txn_manager.is_empty_transaction():
+            self._txn_manager.complete_transaction()
+            return
+        await _EndTxnHandler(self, commit_result).do(await self._transaction_coordinator())
+
+    async def _transaction_coordinator(self) -> int:
+        node_id: int = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)
+        return node_id
+
+
+class TransactionalProducer(AIOKafkaProducer):
+    """Writes in transactions; starting it fences every older one with the same id.
+
+    `begin_transaction` raises NewProducerNeededError, which is retriable, when a new producer has to go on.
+    """
+
+    def __init__(self, *, transactional_id: str, transaction_timeout_ms: int, **options: Any) -> None:
+        super().__init__(
+            transactional_id=transactional_id,
+            transaction_timeout_ms=transaction_timeout_ms,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+            **options,
+        )
+        # Nothing has been started, and aiokafka has no other way to bring parts of one's own.
+        manager = _TransactionManager(transactional_id, transaction_timeout_ms)
+        self._txn_manager = self._message_accumulator._txn_manager = manager
+        self._sender = _Sender(
+            self.client,
+            acks=-1,
+            txn_manager=manager,
+            message_accumulator=self._message_accumulator,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+            request_timeout_ms=self._request_timeout_ms,
+        )

@@ -1,0 +1,283 @@
+"""The transactional producer on a real broker, with a proxy between them that delays, repeats and loses requests."""
+
+import struct
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.structs import OffsetAndMetadata
+
+from processor.broker import EmbeddedKafka
+from processor.engine import clients
+from processor.engine.streams import read_to_end
+from processor.engine.transactions import LAST_SEQUENCE, NewProducerNeededError
+from processor.settings import Settings
+from tests.engine.harness import eventually
+from tests.engine.proxy import PASSES, Answered, Api, CutAfter, CutBefore, Fate, Late, Proxy, Repeated, Request
+
+pytestmark = pytest.mark.kafka
+
+#: What a broker answers to an epoch that is not its last.
+PRODUCER_FENCED = 90
+
+#: What a transaction consists of, beside its records.
+TRANSACTION = [Api.ADD_PARTITIONS_TO_TXN, Api.ADD_OFFSETS_TO_TXN, Api.TXN_OFFSET_COMMIT, Api.END_TXN]
+
+#: The newest EndTxn that a broker before Kafka 4 knows.
+BEFORE_KAFKA_4 = {Api.END_TXN: 4}
+
+
+class Stand:
+    """A topic and a group of its own, and producers that reach the broker through a proxy."""
+
+    def __init__(self, proxy: Proxy, broker: str) -> None:
+        name = f"txn-{uuid.uuid4().hex[:10]}"
+        self.proxy = proxy
+        self.direct = Settings(brokers=broker, app_id=name, commit_timeout=30.0)
+        self.settings = Settings(brokers=proxy.address, app_id=name, commit_timeout=30.0)
+        self.topic, self.other_topic = name, f"{name}-other"
+        self.offset_of = TopicPartition(name, 0)
+
+    def producer(self) -> AIOKafkaProducer:
+        return clients.transactional_producer(self.settings, self.settings.app_id)
+
+    def producer_of_aiokafka(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(**clients.connection(self.settings), transactional_id=self.settings.app_id)
+
+    async def write(self, producer: AIOKafkaProducer, *values: bytes, topic: str | None = None) -> None:
+        for value in values:
+            await producer.send_and_wait(topic or self.topic, value, partition=0)
+
+    async def move(self, producer: AIOKafkaProducer, offset: int) -> None:
+        await producer.send_offsets_to_transaction(
+            {self.offset_of: OffsetAndMetadata(offset, "")}, self.settings.app_id
+        )
+
+    async def transaction(self, producer: AIOKafkaProducer, *values: bytes) -> None:
+        await producer.begin_transaction()
+        await self.write(producer, *values)
+        await producer.commit_transaction()
+
+    def refusal(self, of: str, error: int) -> bytes:
+        """Give the body of an answer that refuses a group, the offset or a partition."""
+        topic = self.topic if of == "offset" else self.other_topic
+        name = struct.pack(f">h{len(topic)}s", len(topic), topic.encode())
+        no_wait, one = struct.pack(">i", 0), struct.pack(">i", 1)
+        if of == "group":
+            return no_wait + struct.pack(">h", error)
+        return no_wait + one + name + one + struct.pack(">ih", 0, error)
+
+    async def shows(self, expected: list[bytes]) -> bool:
+        return await self.visible() == expected
+
+    async def visible(self) -> list[bytes]:
+        return [record.value async for record in read_to_end(self.direct, self.topic)]
+
+
+@pytest.fixture
+async def make_stand(kafka_broker: EmbeddedKafka) -> AsyncIterator[Callable[..., Any]]:
+    proxies = []
+
+    async def make(newest: dict[int, int] | None = None) -> Stand:
+        proxy = Proxy(kafka_broker.bootstrap_servers, newest)
+        proxies.append(await proxy.__aenter__())
+        stand = Stand(proxy, kafka_broker.bootstrap_servers)
+        admin = clients.admin(stand.direct)
+        await admin.start()
+        await admin.create_topics([NewTopic(topic, 1, 1) for topic in (stand.topic, stand.other_topic)])
+        await admin.close()
+        return stand
+
+    yield make
+    for proxy in proxies:
+        await proxy.__aexit__()
+
+
+@pytest.fixture
+async def stand(make_stand: Callable[..., Any]) -> Stand:
+    return await make_stand()
+
+
+def error_of(answer: bytes, *, flexible: bool = False) -> int:
+    """Read the error of an answer to EndTxn: it follows the header and the time to wait."""
+    return struct.unpack_from(">h", answer, 9 if flexible else 8)[0]
+
+
+def first(api: Api, fate: Fate) -> Callable[[Request], Fate]:
+    """Give a judge that mistreats the first request of a kind."""
+    fates = iter([fate])
+    return lambda request: next(fates, PASSES) if request.api == api else PASSES
+
+
+class TestALateEndOfATransaction:
+    async def test_commits_half_of_the_next_with_a_producer_of_aiokafka(self, stand):
+        """The fault that all this is for. Where it is gone, transactions.py has lost its reason."""
+        late = Late()
+        async with stand.producer_of_aiokafka() as producer:
+            stand.proxy.fate_of = first(Api.END_TXN, late)
+            await stand.transaction(producer, b"a")
+            await producer.begin_transaction()
+            await stand.write(producer, b"half of b")
+            assert error_of(await late.arrives()) == 0
+            # Nobody has committed it; its marker comes after the answer.
+            await eventually(lambda: stand.shows([b"a", b"half of b"]), "half of the second transaction is true")
+
+    async def test_is_refused_and_the_next_is_aborted_as_it_is_told(self, stand):
+        late = Late()
+        async with stand.producer() as producer:
+            stand.proxy.fate_of = first(Api.END_TXN, late)
+            await stand.transaction(producer, b"a")
+            await producer.begin_transaction()
+            await stand.write(producer, b"half of b")
+            assert error_of(await late.arrives(), flexible=True) == PRODUCER_FENCED
+            await producer.abort_transaction()
+            await stand.transaction(producer, b"c")
+        assert await stand.visible() == [b"a", b"c"]
+
+    async def test_is_refused_and_the_next_is_committed_as_it_is_told(self, stand):
+        late = Late()
+        async with stand.producer() as producer:
+            stand.proxy.fate_of = first(Api.END_TXN, late)
+            await stand.transaction(producer, b"a")
+            await producer.begin_transaction()
+            await stand.write(producer, b"half of b")
+            assert error_of(await late.arrives(), flexible=True) == PRODUCER_FENCED
+            await stand.write(producer, b"rest of b")
+            await producer.commit_transaction()
+        assert await stand.visible() == [b"a", b"half of b", b"rest of b"]
+
+    async def test_is_refused_after_an_abort_of_what_hung(self, stand):
+        """`abort_in` is the one place at which the engine aborts and goes on."""
+        late = Late()
+        async with stand.producer() as producer:
+            stand.proxy.fate_of = first(Api.END_TXN, late)
+            places = [TopicPartition(stand.topic, 0)]
+            await clients.abort_in(producer, places, stand.offset_of, stand.settings.app_id)
+            await producer.begin_transaction()
+            await stand.write(producer, b"half of a")
+            assert error_of(await late.arrives(), flexible=True) == PRODUCER_FENCED
+            await stand.write(producer, b"rest of a")
+            await producer.commit_transaction()
+        assert await stand.visible() == [b"half of a", b"rest of a"]
+
+
+class TestABrokerThatDoesNotKnowVersion5:
+    """What is late is valid there, so the next transaction is a new producer's, which has another epoch."""
+
+    @pytest.fixture
+    async def stand(self, make_stand):
+        return await make_stand(BEFORE_KAFKA_4)
+
+    async def test_ends_transactions_with_the_version_that_it_knows(self, stand):
+        async with stand.producer() as producer:
+            await stand.transaction(producer, b"a")
+            await stand.transaction(producer, b"b")
+        assert {request.version for request in stand.proxy.seen if request.api == Api.END_TXN} == {0}
+        assert await stand.visible() == [b"a", b"b"]
+
+    @pytest.mark.parametrize("api", TRANSACTION)
+    async def test_a_producer_one_of_whose_requests_got_no_answer_begins_no_other(self, stand, api):
+        late = Late()
+        async with stand.producer() as producer:
+            stand.proxy.fate_of = first(api, late)
+            await producer.begin_transaction()
+            await stand.write(producer, b"a")
+            await stand.move(producer, 1)
+            await producer.commit_transaction()
+            with pytest.raises(NewProducerNeededError) as refused:
+                await producer.begin_transaction()
+        assert refused.value.retriable
+        async with stand.producer() as producer:
+            await producer.begin_transaction()
+            await stand.write(producer, b"half of b")
+            await late.arrives()
+            await stand.write(producer, b"rest of b")
+            await producer.commit_transaction()
+            await stand.transaction(producer, b"c")
+        assert await stand.visible() == [b"a", b"half of b", b"rest of b", b"c"]
+
+    async def test_neither_after_an_abort_of_what_hung(self, stand):
+        async with stand.producer() as producer:
+            stand.proxy.fate_of = first(Api.END_TXN, CutBefore())
+            places = [TopicPartition(stand.topic, 0)]
+            await clients.abort_in(producer, places, stand.offset_of, stand.settings.app_id)
+            with pytest.raises(NewProducerNeededError):
+                await producer.begin_transaction()
+
+
+class TestRequestsThatAreLostOrRepeated:
+    @pytest.mark.parametrize("api", [*TRANSACTION, Api.PRODUCE])
+    @pytest.mark.parametrize("fate", [CutBefore, CutAfter, lambda: Repeated(0.05)], ids=["before", "after", "repeated"])
+    async def test_each_transaction_is_there_once(self, stand, api, fate):
+        expected = []
+        async with stand.producer() as producer:
+            for number in range(4):
+                stand.proxy.fate_of = first(api, fate())
+                values = [b"%d" % number, b"%d again" % number]
+                await producer.begin_transaction()
+                await stand.write(producer, *values)
+                await stand.move(producer, number)
+                await producer.commit_transaction()
+                expected += values
+        assert await stand.visible() == expected
+        assert stand.proxy.count(api) > 4 or fate not in {CutBefore, CutAfter}
+
+
+class TestARefusalThatTheProducerSurvives:
+    @pytest.mark.parametrize(
+        ("api", "answer", "error"),
+        [
+            (Api.TXN_OFFSET_COMMIT, "offset", GroupAuthorizationFailedError),
+            (Api.ADD_OFFSETS_TO_TXN, "group", GroupAuthorizationFailedError),
+            (Api.ADD_PARTITIONS_TO_TXN, "partition", TopicAuthorizationFailedError),
+        ],
+    )
+    async def test_what_was_refused_is_aborted_and_never_seen(self, stand, api, answer, error):
+        async with stand.producer() as producer:
+            await producer.begin_transaction()
+            await stand.write(producer, b"refused")
+            stand.proxy.fate_of = first(api, Answered(stand.refusal(answer, error.errno)))
+            if api == Api.ADD_PARTITIONS_TO_TXN:
+                await producer.send(stand.other_topic, b"refused", partition=0)
+                step = producer._txn_manager.wait_for_transaction_end()
+            else:
+                step = stand.move(producer, 1)
+            with pytest.raises(error):
+                await step
+            ends = stand.proxy.count(Api.END_TXN)
+            await producer.abort_transaction()
+            assert stand.proxy.count(Api.END_TXN) == ends + 1
+            await stand.transaction(producer, b"true")
+        assert await stand.visible() == [b"true"]
+
+
+class TestSequenceNumbers:
+    async def test_begin_anew_with_each_transaction(self, stand):
+        async with stand.producer() as producer:
+            await producer.begin_transaction()
+            # A producer id that a partition does not know yet may begin at any number.
+            producer._txn_manager._sequence_numbers[stand.offset_of] = 2**31 - 2
+            await stand.write(producer, b"a", b"b")
+            await producer.commit_transaction()
+            await stand.transaction(producer, b"c", b"d")
+            await stand.transaction(producer, b"e")
+        assert await stand.visible() == [b"a", b"b", b"c", b"d", b"e"]
+
+    async def test_a_broker_before_version_5_has_a_new_producer_before_they_end(self, make_stand):
+        stand = await make_stand(BEFORE_KAFKA_4)
+        async with stand.producer() as producer:
+            await producer.begin_transaction()
+            producer._txn_manager._sequence_numbers[stand.offset_of] = LAST_SEQUENCE - 1
+            await stand.write(producer, b"a")
+            await producer.commit_transaction()
+            await stand.transaction(producer, b"b")
+            with pytest.raises(NewProducerNeededError) as refused:
+                await producer.begin_transaction()
+        assert refused.value.retriable
+        async with stand.producer() as producer:
+            await stand.transaction(producer, b"c")
+        assert await stand.visible() == [b"a", b"b", b"c"]

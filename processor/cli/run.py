@@ -18,8 +18,9 @@ from processor.cli.assembly import assemble
 from processor.cli.common import Failure, echo_json, json_option, run_async
 from processor.cli.demo import demo
 from processor.engine.admin import TopicsError
+from processor.engine.bounds import closed
 from processor.engine.partition import FencedError
-from processor.engine.worker import StalledError
+from processor.engine.worker import HungError, StalledError
 from processor.logs import get_logger
 from processor.settings import Settings, load
 
@@ -39,20 +40,29 @@ def worker() -> None:
         raise Failure(f"another worker took a partition of ours; start this one again: {error}") from None
     except StalledError as error:
         raise Failure(f"stalled: {error}") from None
+    except HungError as error:
+        raise Failure(f"hung: {error}") from None
 
 
-#: Seconds that are left for the process to end by itself, once all is done.
-_END_SECONDS = 5.0
+#: Seconds that are left for the server to stop and the process to end by itself, once the worker has.
+_SERVER_SECONDS = 7.0
+_END_SECONDS = 10.0
 
 #: Ends that people are told of in words, by `worker`: no stack trace says more.
-_TOLD = (TopicsError, FencedError, StalledError)
+_TOLD = (TopicsError, FencedError, StalledError, HungError)
 
 
 async def run_worker(settings: Settings) -> None:
     """Serve and work until a signal asks to stop."""
     stop = asyncio.Event()
+
+    def ask_to_stop() -> None:
+        stop.set()
+        # A worker ends within the commit timeout, unless a library of ours holds up the whole loop.
+        _end_soon(1, settings.commit_timeout + _END_SECONDS)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, ask_to_stop)
     assembly = assemble(settings)
     logs.count_warnings(assembly.metrics.see_warning)
     try:
@@ -69,14 +79,14 @@ async def run_worker(settings: Settings) -> None:
         log.error("worker_failed", error=repr(error), exc_info=not isinstance(error, _TOLD))  # noqa: TRY400
         raise
     finally:
-        await assembly.server.stop()
+        _end_soon(1 if sys.exc_info()[0] else 0, _END_SECONDS)
+        await closed("server", assembly.server.stop(), _SERVER_SECONDS)
         log.info("worker_stopped")
-        _end_soon(1 if sys.exc_info()[0] else 0)
 
 
-def _end_soon(code: int) -> None:
+def _end_soon(code: int, seconds: float) -> None:
     """See to it that the process ends: a client's thread that waits for a broker must not keep it."""
-    timer = threading.Timer(_END_SECONDS, os._exit, [code])
+    timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True
     timer.start()
 

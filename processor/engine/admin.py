@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from processor.engine import clients
+from processor.engine.bounds import closed, within
 from processor.engine.stage import Stage
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -181,15 +182,15 @@ async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluste
     while True:
         admin = clients.admin(settings)
         try:
-            await admin.start()
-            counts = await _counts(admin)
-            described = await admin.describe_cluster()
+            await within(admin.start(), settings.commit_timeout)
+            counts = await within(_counts(admin), settings.commit_timeout)
+            described = await within(admin.describe_cluster(), settings.commit_timeout)
             break
-        except (KafkaConnectionError, KafkaError, OSError) as error:
+        except (KafkaError, OSError, asyncio.TimeoutError) as error:
             log.warning("broker_away", brokers=settings.brokers, error=repr(error))
             await asyncio.sleep(_RETRY_SECONDS)
         finally:
-            await admin.close()
+            await closed("client", admin.close())
     problems = _shape_problems(settings, needed, counts)
     if problems:
         raise TopicsError(problems)

@@ -8,7 +8,9 @@ ended (see partition.py): a dropped chunk shows as a hole, whoever dropped it, a
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Container, Mapping
 from typing import Any, NamedTuple
 
@@ -16,12 +18,17 @@ import uvloop
 from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust import Schema
+from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
 from processor.engine import clients
 from processor.engine.stage import Record
 from processor.settings import Settings
+
+#: Seconds between looks whether a thread has ended.
+_THREAD_SECONDS = 0.02
 
 #: Without this, Faust would log its services' lives under our own modules' names.
 FAUST_LOGGER = logging.getLogger("faust")
@@ -62,6 +69,17 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust would fall back to round robin without tables, which moves every partition at each rebalance.
         self._assignor = self.app.assignor
         return clients.group_consumer(transport.settings, self._assignor)
+
+    async def stop(self) -> None:
+        """Stop the thread and wait for its end, without holding up the loop that waits.
+
+        Faust leaves a thread alone that has only just been started, and blocks its own loop until the thread has ended.
+        """
+        if self._thread is None:
+            return
+        await Service.stop(self)
+        while not self._thread.is_stopped.is_set():  # noqa: ASYNC110 - a thread's event cannot be awaited.
+            await asyncio.sleep(_THREAD_SECONDS)
 
     async def fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
         """Fetch what there is of the wanted partitions, waiting up to `timeout` seconds for the first records."""
@@ -138,6 +156,9 @@ class ChunkConsumer(driver.Consumer):
 
     _thread: ChunkConsumerThread
 
+    #: When the fetch that has not returned yet began.
+    _fetching_since: float | None = None
+
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
 
@@ -147,7 +168,9 @@ class ChunkConsumer(driver.Consumer):
             await self.wait(self.can_resume_flow)
         if self.should_stop:
             return
+        self._fetching_since = time.monotonic()
         chunks = await self._thread.fetch_chunks(self.transport.wanted, timeout)
+        self._fetching_since = None
         # Asked for after the fetch, which may have waited while partitions changed hands: Faust drops what is of an
         # older generation, and a partition judges for itself whether a chunk is what it waits for.
         generation = self.app.consumer_generation_id
@@ -162,6 +185,11 @@ class ChunkConsumer(driver.Consumer):
         return ConsumerMessage(
             tp.topic, tp.partition, chunk.end, 0.0, 0, None, None, chunk, None, 0, 0, tp, generation_id=generation
         )
+
+    @property
+    def stands_still_for(self) -> float:
+        """Tell for how many seconds a fetch has not returned; one waits for a second when there is nothing."""
+        return 0.0 if self._fetching_since is None else time.monotonic() - self._fetching_since
 
     async def seek_to(self, tp: TP, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""
@@ -179,6 +207,26 @@ class ChunkConsumer(driver.Consumer):
         """Leave the positions alone: a partition seeks by itself when it has been opened."""
 
 
+class ChunkFetcher(Fetcher):
+    """Faust's task that fetches, which may be cancelled at any moment of a rebalance.
+
+    Faust's own asks a supervisor to start it anew, and it has none.
+    """
+
+    logger = FAUST_LOGGER
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _fetcher(self) -> None:
+        try:
+            await self.app.consumer._drain_messages(self)
+        except asyncio.CancelledError:
+            if not (self.should_stop or self.app.should_stop):
+                await self.crash(RuntimeError("the fetch was cancelled although nobody stops it"))
+            raise
+        finally:
+            self.set_shutdown()
+
+
 class ChunkProducer(driver.Producer):
     """Faust's own producer, which we never write with; it must still be able to connect."""
 
@@ -194,6 +242,7 @@ class ChunkTransport(driver.Transport):
 
     Consumer = ChunkConsumer
     Producer = ChunkProducer
+    Fetcher = ChunkFetcher
 
     #: Set by the worker before the app starts.
     settings: Settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from processor.engine import clients
 from processor.engine.admin import MissingTopicError, count_partitions
+from processor.engine.bounds import closed, within
 from processor.engine.stage import Record
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -23,6 +23,9 @@ log = get_logger(__name__)
 #: the fewer records there are to decode, since only the last of each key counts.
 _RETRY_SECONDS = 1.0
 _PAUSE_SECONDS = 0.25
+
+#: Seconds that one turn may take before the broker counts as away.
+_PATIENCE_SECONDS = 60.0
 
 #: What is done with the latest record of each key, in one fetch from one topic.
 Take = Callable[[Topic, Sequence[Record]], None]
@@ -64,21 +67,22 @@ class Follower:
         tps = [
             TopicPartition(name, number)
             for name in self._topics
-            for number in range(await count_partitions(self._settings, name))
+            for number in range(await within(count_partitions(self._settings, name), _PATIENCE_SECONDS))
         ]
         reader = clients.reader(self._settings)
         try:
-            await reader.start()
+            await within(reader.start(), _PATIENCE_SECONDS)
             reader.assign(tps)
-            await self._seek(reader, tps)
+            await within(self._seek(reader, tps), _PATIENCE_SECONDS)
             while True:
-                fetched = await reader.getmany(timeout_ms=500)
-                self._hand_over(fetched)
-                await self._note_positions(reader, tps)
+                await within(self._take_turn(reader, tps), _PATIENCE_SECONDS)
                 await asyncio.sleep(_PAUSE_SECONDS if self.is_caught_up else 0)
         finally:
-            with suppress(KafkaError, OSError):
-                await reader.stop()
+            await closed("follower", reader.stop())
+
+    async def _take_turn(self, reader: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> None:
+        self._hand_over(await reader.getmany(timeout_ms=500))
+        await self._note_positions(reader, tps)
 
     async def _seek(self, reader: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> None:
         begins = await reader.beginning_offsets(tps)

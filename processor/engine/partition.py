@@ -27,6 +27,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
+from processor.engine.bounds import closed, within
 from processor.engine.chunks import Chunk
 from processor.engine.proof import Proof, read_proof
 from processor.engine.records import fill_batch
@@ -44,6 +45,9 @@ _QUEUE_FETCHES = 8
 
 #: Seconds between attempts to open a partition: a broker that is away is waited for.
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+#: Seconds that a producer may take to close.
+_ABANDON_SECONDS = 5.0
 
 #: Seconds that an offset which only steps over markers may wait for records to be committed with.
 _IDLE_COMMIT_SECONDS = 1.0
@@ -158,7 +162,7 @@ class Partition:
         log.info("chunk_reread", topic=self.tp.topic, partition=self.tp.partition, start=position, at=self.arrived)
         self._seeking = True
         try:
-            await self._host.seek(self.tp, self.arrived)
+            await self._within(self._host.seek(self.tp, self.arrived))
         finally:
             self._seeking = False
         self._host.wake()
@@ -199,6 +203,10 @@ class Partition:
                 )
                 # At once: what is about to be forgotten must not count as running, nor show in the gauges.
                 self._drop()
+            except asyncio.CancelledError:
+                # Nobody waits for the work any more, and a store on disk must be free for who opens it next.
+                self._drop()
+                raise
             finally:
                 await self._abandon(producer)
             parked = None
@@ -239,9 +247,9 @@ class Partition:
     async def _abandon(self, producer: AIOKafkaProducer) -> None:
         """Close a producer; what it did not commit is aborted by the next one with its id."""
         try:
-            await asyncio.wait_for(producer.stop(), 5)
+            await within(producer.stop(), _ABANDON_SECONDS)
         except (KafkaError, OSError, asyncio.TimeoutError):
-            await producer.client.close()
+            await closed("producer", producer.client.close(), _ABANDON_SECONDS)
 
     async def _open(self, producer: AIOKafkaProducer, parked: Work | None) -> None:
         await self._within(producer.start())
@@ -252,7 +260,7 @@ class Partition:
         committed = await self._reconcile(producer, self.work, is_parked=parked is not None)
         await self._recover(self.work)
         self.committed = self.arrived = await self._first_offset(committed)
-        await self._host.seek(self.tp, self.arrived)
+        await self._within(self._host.seek(self.tp, self.arrived))
         self.last_commit = time.monotonic()
         if self.state is State.RECOVERING:
             self.state = State.RUNNING
@@ -266,7 +274,7 @@ class Partition:
         )
 
     async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
-        return await asyncio.wait_for(awaitable, self._settings.commit_timeout)
+        return await within(awaitable, self._settings.commit_timeout)
 
     async def _reconcile(self, producer: AIOKafkaProducer, work: Work, *, is_parked: bool) -> int | None:
         """Compare committed offset, changelog and work; forget a work that is ahead of what is true.
@@ -377,7 +385,7 @@ class Partition:
                     self.recovered = max(0, self.to_recover - max(0, end - position))
                 await asyncio.sleep(0)
         finally:
-            await reader.stop()
+            await closed("reader", reader.stop())
 
     async def _fold_chunks(self, producer: AIOKafkaProducer) -> None:
         work = self._working

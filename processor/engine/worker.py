@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -22,6 +22,7 @@ from faust.types import TP
 
 from processor.engine import clients
 from processor.engine.admin import look_at_cluster
+from processor.engine.bounds import closed, end, within
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
 from processor.engine.partition import Partition, State
 from processor.engine.stage import Stage, Work
@@ -39,8 +40,16 @@ _MONITOR_SECONDS = 2.0
 #: Seconds between attempts to reach a broker that is away.
 _RETRY_SECONDS = 1.0
 
-#: Seconds that Faust may take to leave the group and close its connections.
-_STOP_SECONDS = 10.0
+#: The parts of the commit timeout that a stop may take: for the transactions in hand, for Faust to leave the group, and
+#: for connections to close. None is shorter than this many seconds.
+_CLOSING_SHARE, _LEAVING_SHARE, _PARTING_SHARE = 1 / 2, 1 / 3, 1 / 6
+_SHORTEST_SECONDS = 2.0
+
+#: Seconds beyond the commit timeout that a partition which is taken away may take.
+_REVOKED_SECONDS = 15.0
+
+#: Seconds without a turn of the watch, beyond what one may take, and of a fetch after which they count as hung.
+_HUNG_SECONDS = 60.0
 
 #: Seconds between audits of the books: the sums go over every delivery.
 _AUDIT_SECONDS = 15.0
@@ -50,11 +59,21 @@ class StalledError(Exception):
     """There is something to read and nothing was committed for too long."""
 
 
+class HungError(Exception):
+    """Something does not end although it was cancelled, so what it holds cannot be handed over in good order."""
+
+
 Client = TypeVar("Client", AIOKafkaAdminClient, AIOKafkaConsumer)
 
 
 async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
-    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+    await closed("client", client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def _crash_of(app: _App) -> None:
+    await app._crashed.wait()
+    reason = app.crash_reason
+    raise reason if isinstance(reason, Exception) else RuntimeError(f"Faust crashed: {reason!r}")
 
 
 class _App(faust.App):
@@ -133,11 +152,17 @@ class Worker:
         #: Records still to commit, when the broker was last asked.
         self._known_lags: dict[TopicPartition, int] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[Work | None]] = {}
+        #: The one task that lets go of a partition, however many ask for it.
+        self._closings: dict[TopicPartition, asyncio.Task[None]] = {}
         self._parked: dict[TopicPartition, Work] = {}
         self._stage_of = {settings.topic_prefix + topic.name: stage for stage in self.stages for topic in stage.inputs}
         self._failure: asyncio.Future[None] | None = None
         self._is_assigned = False
         self._is_stopping = False
+        #: By when it must have ended, once it is to; when the watch last turned; and whether it has ended.
+        self._end_by: float | None = None
+        self._turned: float | None = None
+        self._has_ended = False
         self._next_audit = 0.0
         self._app: _App | None = None
         self._admin: Any = None
@@ -155,34 +180,36 @@ class Worker:
         """
         self._failure = asyncio.get_running_loop().create_future()
         working = asyncio.ensure_future(self._work())
+        working.add_done_callback(self._on_task_done)
         stopping = asyncio.ensure_future(stop.wait())
         ends: set[asyncio.Future[Any]] = {working, stopping, self._failure}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in (self._failure, working):
-                if end.done():
-                    end.result()
         finally:
-            for task in (working, stopping):
-                task.cancel()
-            await asyncio.wait({working, stopping})
-            await self._stop()
+            self._is_stopping = True
+            self._end_by = time.monotonic() + self.settings.commit_timeout
+            await self._stop([working, stopping])
+            self._has_ended = True
+        if self._failure.done():
+            self._failure.result()
 
     async def _work(self) -> None:
-        """Start, then watch until something fails."""
-        app = await self._start()
-        monitor = asyncio.ensure_future(self._monitor())
-        crash = asyncio.ensure_future(app._crashed.wait())
+        """Start, then watch until something fails: whatever Faust is waited for, its crash ends the wait."""
+        app = await self._prepare()
+        works: list[Coroutine[Any, Any, None]] = [self._start_and_watch(app), _crash_of(app)]
+        tasks = [asyncio.ensure_future(work) for work in works]
         try:
-            await asyncio.wait({monitor, crash}, return_when=asyncio.FIRST_COMPLETED)
-            if monitor.done():
-                monitor.result()
-            raise app.crash_reason or RuntimeError("Faust crashed without a reason")
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            monitor.cancel()
-            crash.cancel()
+            await end(tasks)
 
-    async def _start(self) -> _App:
+    async def _start_and_watch(self, app: _App) -> None:
+        await app.start()
+        await self._monitor()
+
+    async def _prepare(self) -> _App:
         self.cluster, self.partition_counts = await look_at_cluster(self.settings, self.stages)
         self._admin = await self._connected(clients.admin)
         self._reader = await self._connected(clients.reader)
@@ -192,7 +219,6 @@ class Worker:
             self._add_agent(app, stage)
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
-        await app.start()
         return app
 
     async def _connected(self, make: Callable[[Settings], Client]) -> Client:
@@ -200,8 +226,8 @@ class Worker:
         while True:
             client = make(self.settings)
             try:
-                await client.start()
-            except (KafkaError, OSError) as error:
+                await within(client.start(), self.settings.commit_timeout)
+            except (KafkaError, OSError, asyncio.TimeoutError) as error:
                 log.warning("broker_away", brokers=self.settings.brokers, error=repr(error))
                 await _close(client)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -227,30 +253,40 @@ class Worker:
         except Exception as error:
             self.fail(error)
 
-    async def _stop(self) -> None:
-        self._is_stopping = True
-        await self._close(list(self.partitions))
+    async def _stop(self, tasks: Iterable[asyncio.Future[Any]] = ()) -> None:
+        """Let go of everything, in bounded time: of partitions first, since only they hold what others wait for."""
+        await end(tasks)
+        await self._close(list(self.partitions), self._share(_CLOSING_SHARE))
         self._drop_parked(set(self._parked))
         if self._app is not None:
             # All that is ours is committed by now. Faust's consumer may wait for a broker that was restarted.
-            await asyncio.wait({asyncio.ensure_future(self._app.stop())}, timeout=_STOP_SECONDS)
-        for client in (self._reader, self._uncommitted_reader, self._admin):
-            if client is not None:
-                await _close(client)
+            await closed("faust", self._app.stop(), self._share(_LEAVING_SHARE))
+        clients_of_ours = [each for each in (self._reader, self._uncommitted_reader, self._admin) if each is not None]
+        closings = asyncio.gather(*(_close(client) for client in clients_of_ours))
+        await closed("clients", closings, self._share(_PARTING_SHARE))
+
+    def _share(self, part: float) -> float:
+        return max(_SHORTEST_SECONDS, part * self.settings.commit_timeout)
 
     def fail(self, error: BaseException) -> None:
         """End the worker with this error; the first one wins."""
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
 
+    @property
+    def _has_failed(self) -> bool:
+        return self._failure is not None and self._failure.done()
+
     # Assignment
 
     async def _on_revoked(self, _app: Any, revoked: Iterable[TP], **_: Any) -> None:
         self._is_assigned = False
-        await self._close([TopicPartition(*tp) for tp in revoked])
+        # A transaction ends within the commit timeout by itself, and its producer closes soon after.
+        seconds = self.settings.commit_timeout + _REVOKED_SECONDS
+        await self._close([TopicPartition(*tp) for tp in revoked], seconds)
 
     async def _on_assigned(self, _app: Any, assigned: Iterable[TP], **_: Any) -> None:
-        if self._is_stopping:
+        if self._is_stopping or self._has_failed:
             return
         self.metrics.rebalances.inc()
         tps = [TopicPartition(*tp) for tp in sorted(assigned)]
@@ -270,32 +306,58 @@ class Worker:
         for tp in tps:
             self._parked.pop(tp).close()
 
-    def _on_task_done(self, task: asyncio.Task[Work | None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.fail(error)
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            return
+        if task in {self._tasks.get(tp) for tp in self._closings} and task.cancelled():
+            return
+        if not self._is_stopping:
+            self.fail(error if isinstance(error, Exception) else RuntimeError("work was cancelled from within"))
+        elif isinstance(error, Exception):
+            # What it did not commit is done again by the next owner, as after any stop.
+            log.warning("not_closed_in_order", what="task", error=repr(error))
 
-    async def _close(self, tps: Iterable[TopicPartition]) -> None:
-        """Close partitions in good order: the transaction in hand is finished, the rest is left to the next owner."""
-        closing = [tp for tp in tps if tp in self.partitions]
-        for tp in closing:
+    async def _close(self, tps: Iterable[TopicPartition], seconds: float) -> None:
+        """Close partitions in good order: the transaction in hand is finished, the rest is left to the next owner.
+
+        What takes longer than `seconds` is cancelled; a transaction in hand is then aborted by the next owner.
+        """
+        closings = {tp: self._closing(tp) for tp in tps if tp in self.partitions}
+        if not closings:
+            return
+        _, late = await asyncio.wait(closings.values(), timeout=seconds)
+        stuck = await end([self._tasks[tp] for tp, closing in closings.items() if closing in late])
+        if stuck:
+            self.fail(HungError(f"{len(stuck)} partitions do not end within {seconds:g} s, and cannot be cancelled"))
+            return
+        await asyncio.wait(closings.values())
+
+    def _closing(self, tp: TopicPartition) -> asyncio.Task[None]:
+        if tp not in self._closings:
+            closing = self._closings[tp] = asyncio.ensure_future(self._let_go(tp))
+            closing.add_done_callback(self._on_task_done)
+        return self._closings[tp]
+
+    async def _let_go(self, tp: TopicPartition) -> None:
+        task = self._tasks[tp]
+        try:
             self.partitions[tp].close()
-        tasks = {tp: self._tasks.pop(tp) for tp in closing}
-        if tasks:
-            await asyncio.wait(tasks.values())
-        for tp, task in tasks.items():
-            del self.partitions[tp]
+            await asyncio.wait({task})
+        finally:
+            del self.partitions[tp], self._tasks[tp], self._closings[tp]
             with suppress(KeyError):
                 # Its lag is told by who owns it now.
                 self.metrics.lag.remove(tp.topic, str(tp.partition))
-            if task.cancelled() or task.exception() is not None:
-                continue
-            work = task.result()
-            if work is not None:
-                work.released()
-                if work.is_durable:
-                    work.close()
-                else:
-                    self._parked[tp] = work
+        if task.cancelled() or task.exception() is not None:
+            return
+        work = task.result()
+        if work is not None:
+            work.released()
+            if work.is_durable:
+                work.close()
+            else:
+                self._parked[tp] = work
 
     # What partitions ask for
 
@@ -370,6 +432,22 @@ class Worker:
         return self._is_assigned and running
 
     @property
+    def ailment(self) -> str:
+        """Say why only a restart helps, as far as it shows without asking the broker; empty when nothing does."""
+        now = time.monotonic()
+        if self._has_ended:
+            return "the worker has ended, and its process has not"
+        if self._end_by is not None:
+            return "the worker does not end" if now > self._end_by else ""
+        if self._turned is None:
+            return ""
+        if now - self._turned > _MONITOR_SECONDS + self.settings.commit_timeout + _HUNG_SECONDS:
+            return "the worker's watch stands still"
+        if self._consumer.stands_still_for > _HUNG_SECONDS:
+            return "the fetch of records stands still"
+        return ""
+
+    @property
     def recovery_progress(self) -> float:
         """How much of the changelogs has been read, from 0 to 1."""
         recovering = [each for each in self.partitions.values() if each.changelog and each.state is State.RECOVERING]
@@ -386,11 +464,12 @@ class Worker:
 
     async def _monitor(self) -> None:
         while True:
+            self._turned = time.monotonic()
             await asyncio.sleep(_MONITOR_SECONDS)
             self._audit()
             with suppress(KafkaError, OSError, asyncio.TimeoutError):
                 # A broker that is away is waited for: without its answer there is no lag to judge by.
-                await asyncio.wait_for(self._watch_lag(), self.settings.commit_timeout)
+                await within(self._watch_lag(), self.settings.commit_timeout)
 
     def _audit(self) -> None:
         now = time.monotonic()
@@ -416,7 +495,7 @@ class Worker:
 
     async def lag(self) -> int:
         """Ask the broker how many records this worker's partitions have still to commit."""
-        return sum((await self._lags()).values())
+        return sum((await within(self._lags(), self.settings.commit_timeout)).values())
 
     async def _lags(self) -> dict[TopicPartition, int]:
         partitions = {tp: each for tp, each in self.partitions.items() if each.state is State.RUNNING}

@@ -35,6 +35,10 @@ class Health(Protocol):
         """Whether partitions were assigned and all of them have recovered."""
 
     @property
+    def ailment(self) -> str:
+        """Why only a restart helps, as far as it shows without asking the broker; empty when nothing does."""
+
+    @property
     def recovery_progress(self) -> float:
         """How much of the changelogs has been read, from 0 to 1."""
 
@@ -116,9 +120,10 @@ class Server:
             await asyncio.sleep(_HEART_BEAT_SECONDS)
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        """Answer whether the process turns: it must not depend on the broker, or its outage restarts every worker."""
+        """Answer whether the worker turns: it must not depend on the broker, or its outage restarts every worker."""
         late = time.monotonic() - self._beat
-        return _json({"status": "alive" if late < _HUNG_SECONDS else "hung"}, 200 if late < _HUNG_SECONDS else 503)
+        ailment = f"the event loop was held up for {late:.0f} s" if late >= _HUNG_SECONDS else self._health.ailment
+        return _json({"status": "hung", "reason": ailment}, 503) if ailment else _json({"status": "alive"}, 200)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         """Answer whether partitions are assigned and recovered, and how far recovery is."""

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from processor.domain.delivery import Cause
+from processor.engine.bounds import end
 from processor.engine.follower import Follower
 from processor.engine.members import Members
 from processor.engine.streams import Outgoing, Writer
@@ -68,9 +69,7 @@ class Site:
     async def _run(self, _application: web.Application) -> AsyncIterator[None]:
         running = [asyncio.ensure_future(self._follower.run()), asyncio.ensure_future(self._show_pending())]
         yield
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
+        await end(running)
         await self._forwarding.close()
 
     async def _show_pending(self) -> None:

@@ -1,5 +1,6 @@
 """A chunk says truly which offsets it stands for: a partition finds out by that what was lost on the way."""
 
+import asyncio
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from processor.engine.chunks import Chunk, ChunkConsumer, ChunkConsumerThread
+from processor.engine.chunks import Chunk, ChunkConsumer, ChunkConsumerThread, ChunkFetcher
 
 ONE, OTHER = TP("events", 0), TP("events", 1)
 
@@ -125,3 +126,26 @@ class TestDelivery:
     async def test_the_rest_is_left_when_partitions_change_hands_in_between(self, consumer, owner, name, value):
         target = consumer if owner is None else getattr(consumer, owner)
         assert [tp for tp, _ in await consumer.delivered(lambda: setattr(target, name, value))] == [ONE]
+
+
+class TestFetcher:
+    """Faust's task that fetches, cancelled in the middle of a rebalance."""
+
+    @staticmethod
+    async def cancelled(*, app_stops: bool) -> ChunkFetcher:
+        async def drain(_fetcher):
+            raise asyncio.CancelledError
+
+        app = SimpleNamespace(rebalancing=True, should_stop=app_stops, consumer=SimpleNamespace(_drain_messages=drain))
+        fetcher = ChunkFetcher(app, loop=asyncio.get_running_loop())
+        with pytest.raises(asyncio.CancelledError):
+            await fetcher._fetcher.fun(fetcher)
+        return fetcher
+
+    async def test_ends_without_a_crash_when_the_worker_stops(self):
+        assert not (await self.cancelled(app_stops=True)).crashed
+
+    async def test_crashes_faust_when_nobody_stops_it(self):
+        fetcher = await self.cancelled(app_stops=False)
+        assert fetcher.crashed
+        assert "nobody stops it" in str(fetcher.crash_reason)

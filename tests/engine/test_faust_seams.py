@@ -26,6 +26,7 @@ from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from mode import Service
+from mode.threads import ServiceThread, WorkerThread
 
 from processor.engine import chunks, records, transactions, worker
 
@@ -37,6 +38,8 @@ PartitionRecords = records._PartitionRecords.__base__
 #: What we override: whose, its name, and the parameters that it is called with.
 OVERRIDDEN = [
     (driver.AIOKafkaConsumerThread, chunks.ChunkConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+    (driver.AIOKafkaConsumerThread, chunks.ChunkConsumerThread, "stop", ["self"]),
+    (faust_consumer.Fetcher, chunks.ChunkFetcher, "_fetcher", None),
     (driver.Consumer, chunks.ChunkConsumer, "_new_consumer_thread", ["self"]),
     (driver.Consumer, chunks.ChunkConsumer, "getmany", ["self", "timeout"]),
     (driver.Consumer, chunks.ChunkConsumer, "perform_seek", ["self"]),
@@ -65,10 +68,12 @@ USED = [
     (driver.AIOKafkaConsumerThread, "_assignor"),
     (driver.AIOKafkaConsumerThread, "_consumer"),
     (driver.AIOKafkaConsumerThread, "_ensure_consumer"),
+    (driver.AIOKafkaConsumerThread, "_thread"),
     (driver.AIOKafkaConsumerThread, "call_thread"),
     (driver.AIOKafkaConsumerThread, "thread_loop"),
     (driver.AIOKafkaConsumerThread, "consumer"),
     (driver.Consumer, "_thread"),
+    (driver.Consumer, "_drain_messages"),
     (driver.Consumer, "_read_offset"),
     (driver.Consumer, "flow_active"),
     (driver.Consumer, "can_resume_flow"),
@@ -182,6 +187,19 @@ def test_faust_takes_its_consumer_and_producer_from_the_transport():
     assert driver.Transport.Producer is driver.Producer
     assert "self.Consumer(" in inspect.getsource(driver.Transport.create_consumer)
     assert "self.Producer(" in inspect.getsource(driver.Transport.create_producer)
+
+
+def test_faust_takes_its_fetcher_from_the_transport_and_starts_the_task_that_we_put_there():
+    assert issubclass(chunks.ChunkTransport.Fetcher, faust_consumer.Fetcher)
+    assert "self.transport.Fetcher" in inspect.getsource(faust.app.base)
+    assert "_fetcher" in chunks.ChunkFetcher._tasks[chunks.ChunkFetcher._get_class_id()]
+
+
+def test_a_thread_of_faust_is_stopped_by_its_service_and_says_when_it_has_ended():
+    stop = inspect.getsource(ServiceThread.stop)
+    assert "await super().stop()" in stop
+    assert "self._thread.stop()" in stop
+    assert "self.is_stopped.wait()" in inspect.getsource(WorkerThread.stop), "it blocks the loop"
 
 
 def test_faust_drops_messages_below_what_it_has_read_unless_that_is_none():

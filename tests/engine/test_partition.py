@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import partition
+from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
 from processor.engine.partition import FencedError, Partition, State
 from processor.engine.stage import Outbox, Partitioning, Stage
@@ -806,6 +808,39 @@ class TestFailures:
         assert len(stand.broker.producers) == 1
         assert stand.broker.producers[0].calls[-1] == "stop"
         assert stand.broker.committed is None
+
+    @pytest.mark.parametrize("when", ["it opens", "a hole is read again"])
+    async def test_a_fetch_that_has_crashed_is_not_waited_for(self, stand, monkeypatch, when):
+        """Nobody answers to a seek once Faust's thread has gone."""
+        stand.host.settings = replace(stand.host.settings, commit_timeout=0.05)
+        sought = asyncio.Event()
+
+        async def seek(*_: Any) -> None:
+            sought.set()
+            await asyncio.Event().wait()
+
+        if when == "it opens":
+            monkeypatch.setattr(stand.host, "seek", seek)
+            running = stand.partition()
+            task = asyncio.ensure_future(running.run())
+            await sought.wait()
+            await until(stand.reopened)
+            running.close()
+            await asyncio.wait_for(task, 60)
+        else:
+            async with stand.running() as running:
+                monkeypatch.setattr(stand.host, "seek", seek)
+                with pytest.raises(asyncio.TimeoutError):
+                    await running.accept(chunk(5, 7))
+
+    async def test_cancelled_it_lets_go_of_its_work(self, stand):
+        running = stand.partition()
+        task = asyncio.ensure_future(running.run())
+        await until(lambda: running.state is State.RUNNING)
+        assert await end([task]) == set()
+        assert task.cancelled()
+        assert stand.works[0].closed
+        assert stand.broker.producers[0].calls[-1] == "stop"
 
     async def test_a_transaction_that_takes_too_long_is_given_up_and_done_again(self, stand, monkeypatch):
         monkeypatch.setattr(stand.host, "settings", Settings(app_id="app", topic_prefix="t.", commit_timeout=1.0))

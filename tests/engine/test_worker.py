@@ -4,14 +4,17 @@ import asyncio
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 
+from processor.engine import bounds
 from processor.engine import worker as engine
 from processor.engine.partition import State
-from processor.engine.worker import StalledError, Worker
+from processor.engine.worker import HungError, StalledError, Worker
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -122,7 +125,7 @@ class TestStates:
         leaves = worker.partitions[EVENTS] = partition(close=lambda: None)
         await worker._watch_lag()
         worker._tasks[EVENTS] = asyncio.ensure_future(asyncio.sleep(0, leaves.work))
-        await worker._close([EVENTS])
+        await worker._close([EVENTS], 60)
         assert lag_shown(worker) == {}
 
 
@@ -148,23 +151,197 @@ class TestProgress:
         assert value("delivery_partition_state", {"stage": "fold", "state": "running"}) == 0
 
 
+class Works:
+    """A partition's work, that remembers what it was told."""
+
+    is_durable = False
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def released(self) -> None:
+        self.told.append("released")
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+class Open:
+    """An open partition of a worker. It ends when it is closed and let; a stubborn one loses every cancellation."""
+
+    def __init__(self, worker: Worker, *, is_stubborn: bool = False) -> None:
+        self.state, self.closes, self.work = State.RUNNING, 0, Works()
+        self.stage = SimpleNamespace(name="fold")
+        self.may_end = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._is_stubborn = is_stubborn
+        worker.partitions[EVENTS] = self
+        self.task = worker._tasks[EVENTS] = asyncio.ensure_future(self._run())
+        self.task.add_done_callback(worker._on_task_done)
+
+    def close(self) -> None:
+        self.closes += 1
+        self._closed.set()
+
+    async def _run(self) -> Works:
+        while True:
+            try:
+                await self._closed.wait()
+                await self.may_end.wait()
+                return self.work
+            except asyncio.CancelledError:
+                if not self._is_stubborn:
+                    raise
+
+
+class App:
+    """As much of Faust as a worker's end needs."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self._crashed, self.crash_reason = asyncio.Event(), None
+
+    async def start(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.stops += 1
+
+
 class TestEnd:
-    async def test_does_not_wait_for_ever_for_a_client_that_waits_for_a_broker(self, worker, monkeypatch):
-        class Client:
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch):
+        monkeypatch.setattr(engine, "_SHORTEST_SECONDS", 0.05)
+        monkeypatch.setattr(bounds, "_PATIENCE_SECONDS", 0.05)
+        monkeypatch.setattr(bounds, "_AGAIN_SECONDS", 0.01)
+
+    @pytest.fixture
+    async def worker(self, worker) -> Worker:
+        worker.settings = replace(worker.settings, commit_timeout=0.1)
+        worker._failure = asyncio.get_running_loop().create_future()
+        worker._app = App()
+        return worker
+
+    async def test_does_not_wait_for_ever_for_a_client_that_waits_for_a_broker(self, worker):
+        class Client(App):
             async def stop(self):
                 await asyncio.Event().wait()
 
-        monkeypatch.setattr(engine, "_STOP_SECONDS", 0.01)
         worker._app = Client()
         await worker._stop()
 
     @pytest.mark.parametrize("code", [0, 1])
     def test_a_thread_of_a_client_does_not_keep_the_process(self, code):
         process = (
-            "import threading; from processor.cli import run; run._END_SECONDS = 0.01;"
-            f"threading.Thread(target=threading.Event().wait).start(); run._end_soon({code})"
+            "import threading; from processor.cli import run;"
+            f"threading.Thread(target=threading.Event().wait).start(); run._end_soon({code}, 0.01)"
         )
         assert subprocess.run([sys.executable, "-c", process], check=False).returncode == code
+
+    @pytest.mark.parametrize("first", ["revoked", "stopped"])
+    async def test_a_stop_during_a_rebalance_lets_go_of_a_partition_once_and_goes_on_to_leave_the_group(
+        self, worker, first
+    ):
+        worker.settings = replace(worker.settings, commit_timeout=60.0)
+        leaves = Open(worker)
+        both = [worker._on_revoked(worker._app, [EVENTS]), worker._stop()]
+        ends = [asyncio.ensure_future(each) for each in (both if first == "revoked" else reversed(both))]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert leaves.closes == 1
+        assert worker._app.stops == 0, "it waits for the transaction in hand"
+        leaves.may_end.set()
+        await asyncio.gather(*ends)
+        assert leaves.work.told.count("released") == 1
+        assert worker._app.stops == 1
+        assert worker.partitions == {}
+        assert not worker._failure.done()
+
+    async def test_a_partition_that_takes_too_long_at_a_stop_is_cancelled(self, worker):
+        leaves = Open(worker)
+        await worker._stop()
+        assert leaves.task.cancelled()
+        assert worker._app.stops == 1
+        assert not worker._failure.done()
+
+    async def test_one_that_cannot_be_cancelled_is_left_and_the_worker_says_so(self, worker):
+        leaves = Open(worker, is_stubborn=True)
+        await worker._stop()
+        assert worker._app.stops == 1
+        with pytest.raises(HungError, match="1 partitions do not end"):
+            await worker._failure
+        leaves.may_end.set()
+        await leaves.task
+
+    async def test_a_stop_is_heard_although_a_client_loses_the_cancellation(self, worker, monkeypatch):
+        asked, stop = asyncio.Event(), asyncio.Event()
+
+        async def look_at_cluster(*_):
+            asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3_600)
+            await asyncio.sleep(3_600)
+
+        monkeypatch.setattr(engine, "look_at_cluster", look_at_cluster)
+        running = asyncio.ensure_future(worker.run(stop))
+        await asked.wait()
+        stop.set()
+        await running
+
+    async def test_a_crash_of_faust_ends_the_worker_while_it_still_starts(self, worker, monkeypatch):
+        async def prepare():
+            return worker._app
+
+        monkeypatch.setattr(worker, "_prepare", prepare)
+        running = asyncio.ensure_future(worker.run(asyncio.Event()))
+        worker._app.crash_reason = ValueError("the thread fell over")
+        worker._app._crashed.set()
+        with pytest.raises(ValueError, match="the thread fell over"):
+            await running
+        assert worker._app.stops == 1
+
+    async def test_work_that_is_cancelled_by_nobody_of_ours_ends_the_worker(self, worker):
+        leaves = Open(worker)
+        await asyncio.sleep(0)
+        leaves.task.cancel()
+        with pytest.raises(RuntimeError, match="cancelled from within"):
+            await worker._failure
+
+
+class TestAilment:
+    @pytest.fixture
+    def worker(self, worker, monkeypatch) -> Worker:
+        self.consumer = SimpleNamespace(stands_still_for=0.0)
+        monkeypatch.setattr(Worker, "_consumer", property(lambda _: self.consumer))
+        return worker
+
+    def test_there_is_none_before_it_has_started_and_while_its_watch_turns(self, worker):
+        assert worker.ailment == ""
+        worker._turned = time.monotonic()
+        assert worker.ailment == ""
+
+    def test_is_a_watch_that_stands_still(self, worker):
+        worker._turned = time.monotonic() - 3_600
+        assert "watch stands still" in worker.ailment
+
+    def test_is_a_fetch_that_does_not_return(self, worker):
+        worker._turned, self.consumer.stands_still_for = time.monotonic(), 3_600
+        assert "fetch" in worker.ailment
+
+    def test_is_a_stop_that_is_overdue(self, worker):
+        worker._end_by = time.monotonic() + 60
+        assert worker.ailment == ""
+        worker._end_by = time.monotonic() - 1
+        assert "does not end" in worker.ailment
+
+    async def test_is_a_process_that_outlives_its_worker(self, worker, monkeypatch):
+        async def fails():
+            raise ValueError("wrong")
+
+        monkeypatch.setattr(worker, "_prepare", fails)
+        with pytest.raises(ValueError, match="wrong"):
+            await worker.run(asyncio.Event())
+        assert "has ended" in worker.ailment
 
 
 async def test_books_that_do_not_balance_show_in_a_gauge(worker):

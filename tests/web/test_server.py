@@ -25,6 +25,7 @@ class Health:
 
     def __init__(self) -> None:
         self.is_ready = False
+        self.ailment = ""
         self.recovery_progress = 0.0
         self.counts = {"recovering": 3, "running": 1, "closing": 0}
 
@@ -96,7 +97,14 @@ async def test_it_is_alive_while_it_is_not_ready(page):
 
 async def test_a_process_that_does_not_turn_is_not_alive(page, monkeypatch):
     monkeypatch.setattr(server_module, "_HUNG_SECONDS", -1.0)
-    assert await page.get("/livez") == (503, {"status": "hung"})
+    status, body = await page.get("/livez")
+    assert (status, body["status"]) == (503, "hung")
+    assert body["reason"].startswith("the event loop was held up for ")
+
+
+async def test_neither_is_a_worker_that_only_a_restart_helps(page, health):
+    health.ailment = "the fetch of records stands still"
+    assert await page.get("/livez") == (503, {"status": "hung", "reason": "the fetch of records stands still"})
 
 
 async def test_every_known_label_set_is_there_at_zero_from_the_start(page):

@@ -140,6 +140,7 @@ class Host:
     recovering: set[int] = field(default_factory=set)
     is_ready = True
     recovery_progress = 1.0
+    ailment = ""
 
     def states(self) -> dict[str, int]:
         return {"recovering": len(self.recovering), "running": len(self.works), "closing": 0}

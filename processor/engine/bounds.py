@@ -1,0 +1,69 @@
+"""Waiting that ends, whatever a client or Faust does with a cancellation.
+
+aiokafka and Faust wait for tasks of their own while they suppress `CancelledError`. A cancellation that is meant for
+the one who called them is lost there, and both `asyncio.wait_for` and a plain `cancel()` then wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+from processor.logs import get_logger
+
+log = get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+#: Seconds after which what has not ended is cancelled once more, and after which it is left alone.
+_AGAIN_SECONDS = 0.5
+_PATIENCE_SECONDS = 5.0
+
+
+async def within(awaitable: Awaitable[Answer], seconds: float) -> Answer:
+    """Wait for an answer, but not for longer than some seconds, and a few more for its end.
+
+    Raises:
+        asyncio.TimeoutError: it did not come. What was waited for has been cancelled, and may yet have had its effect.
+    """
+    task = asyncio.ensure_future(awaitable)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        stuck = await end([task])
+    if stuck or task.cancelled():
+        raise asyncio.TimeoutError(f"no answer within {seconds:g} s")
+    return task.result()
+
+
+async def end(tasks: Iterable[asyncio.Future[Any]]) -> set[asyncio.Future[Any]]:
+    """Cancel what has not ended, again and again until it has; give what still runs after some seconds.
+
+    Whoever waits here and is cancelled waits on, and raises `CancelledError` afterwards.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_SECONDS
+    running = {task for task in tasks if not task.done()}
+    interruption: asyncio.CancelledError | None = None
+    while running and loop.time() < deadline:
+        for task in running:
+            task.cancel()
+        try:
+            _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+        except asyncio.CancelledError as error:
+            interruption = error
+            running = {task for task in running if not task.done()}
+    for task in running:
+        log.error("task_does_not_end", task=repr(task))
+    if interruption is not None:
+        raise interruption
+    return running
+
+
+async def closed(what: str, closing: Awaitable[object], seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait until something is closed; that it fails or takes too long is logged, and no reason to stay."""
+    try:
+        await within(closing, seconds)
+    except Exception as error:
+        log.warning("not_closed_in_order", what=what, error=repr(error))

@@ -232,6 +232,9 @@ class Metrics:
         self.recovery_progress = Gauge(
             "delivery_recovery_progress_ratio", "How much of its changelogs this worker has read; 1: all.", registry=r
         )
+        self.tasks = Gauge(
+            "delivery_tasks", "Tasks of the worker's event loop; constant while its partitions are.", registry=r
+        )
         self.rebalances = Counter("delivery_rebalances", "Times that partitions were handed out anew.", registry=r)
         self.reopened = Counter(
             "delivery_partition_reopenings",

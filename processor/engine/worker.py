@@ -178,7 +178,9 @@ class Worker:
         Raises:
             Exception: the worker cannot go on; what it did not commit is done again by the next one.
         """
-        self._failure = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._failure = loop.create_future()
+        self.metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
         working = asyncio.ensure_future(self._work())
         working.add_done_callback(self._on_task_done)
         stopping = asyncio.ensure_future(stop.wait())

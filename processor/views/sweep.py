@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from processor.domain.row import Row
@@ -91,11 +90,18 @@ class _Group:
 
 
 class _Look(NamedTuple):
-    """What rows at one node need a look: those that stand there since `until` or before, or since `since` or later."""
+    """What rows at one node need a look: those that stand there since `until` or before, or since `since` or later.
+
+    Data, and no bound methods: a sweep that refers to itself would stay, with all that it has gathered, until the
+    garbage collector comes, which runs seldom (cli/run.py).
+    """
 
     until: int
     since: int
-    look: Callable[[bytes, Row], None]
+    #: Where messages wait at this node; None: nobody waits there.
+    place: _Place | None
+    is_handed_over: bool
+    is_answer: bool
 
 
 class Sweep:
@@ -143,18 +149,22 @@ class Sweep:
 
     def _look(self, channel: Channel, node: Node) -> _Look:
         place = self._places.get((channel, NODE_STATUS[node])) if node in TRANSITIONS[channel] else None
+        is_answer = node in ANSWERS
         if place is not None:
-            return _Look(_NEVER, _NEVER, partial(self._see_waiting, place, node in HANDED_OVER, node in ANSWERS))
-        if node in ANSWERS:
-            return _Look(self._expired_before, self._history, self._see_answered)
-        return _Look(self._expired_before, _NEVER, self._see_settled)
+            return _Look(_NEVER, _NEVER, place, node in HANDED_OVER, is_answer)
+        return _Look(self._expired_before, self._history if is_answer else _NEVER, None, False, is_answer)
 
     def see(self, key: bytes, row: Row) -> None:
         """Look at one row; `key` is its message's id in UTF-8."""
-        until, since, look = self._looks[row.channel][row.node]
+        until, since, place, is_handed_over, is_answer = self._looks[row.channel][row.node]
         if until < row.since < since and not row.rejected:
             return
-        look(key, row)
+        if place is not None:
+            self._see_waiting(place, is_handed_over, is_answer, key, row)
+        elif is_answer:
+            self._see_answered(key, row)
+        else:
+            self._see_settled(key, row)
         if row.rejected:
             self._contradict(key, row)
 

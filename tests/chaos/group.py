@@ -226,9 +226,9 @@ def environment_beside(trial: Trial) -> dict[str, str]:
 class Load:
     """The process that publishes."""
 
-    def __init__(self, trial: Trial, rate: float, seed: int) -> None:
+    def __init__(self, trial: Trial, module: str, *arguments: float) -> None:
         self._trial = trial
-        self._command = [sys.executable, "-m", "tests.chaos.load", str(rate), str(seed)]
+        self._command = [sys.executable, "-m", module, *map(str, arguments)]
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:

@@ -59,12 +59,13 @@ def stream(seed: int) -> Iterator[Keyed]:
             yield heappop(late)[2]
 
 
-async def publish(rate: float, seed: int) -> int:
+async def publish(rate: float, source: Iterator[Keyed]) -> int:
+    """Publish so many a second until SIGTERM; give how many."""
     settings = load(os.environ)
     topic = settings.topic_prefix + EVENTS.name
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    source, published, began = stream(seed), 0, time.monotonic()
+    published, began = 0, time.monotonic()
     async with clients.producer(settings) as producer:
         while not ended.is_set():
             due = min(MOST, int((time.monotonic() - began) * rate) - published)
@@ -90,4 +91,4 @@ async def publish(rate: float, seed: int) -> int:
 if __name__ == "__main__":
     # That the broker is away is what is tried.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    sys.stdout.write(f"{asyncio.run(publish(float(sys.argv[1]), int(sys.argv[2])))}\n")
+    sys.stdout.write(f"{asyncio.run(publish(float(sys.argv[1]), stream(int(sys.argv[2]))))}\n")

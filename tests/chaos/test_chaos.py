@@ -276,7 +276,7 @@ async def chaos(tmp_path: Path, _quiet: None) -> AsyncIterator[Chaos]:
 
 async def test_every_event_has_its_effect_once_whatever_happens(chaos: Chaos):
     sys.stdout.write(f"\n{AGAIN}\n")
-    load = Load(chaos.trial, EXTENT.rate, SEED)
+    load = Load(chaos.trial, "tests.chaos.load", EXTENT.rate, SEED)
     began = time.monotonic()
     try:
         await load.start()

@@ -6,7 +6,7 @@ The published form is schemas/*.json; tests/contract compares it with this file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import DeliveryCounts
 from processor.domain.event import MAX_AHEAD, Event, breach_of
 from processor.domain.fold import contradicts
-from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.moment import FIRST, LAST, to_microseconds, to_rfc3339
 from processor.domain.reason import Reason
 from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
@@ -27,9 +27,6 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Row).decode
 
 _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
-#: The first and the last moment that rows can be written with: the years 1 to 9999, in UTC.
-_FIRST = to_microseconds(datetime.min.replace(tzinfo=timezone.utc))
-_LAST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
 def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Node, int]:
@@ -69,7 +66,7 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
     if node is None:
         raise RefusedError(DeadReason.INVALID_STATUS, breach_of(event))
     time = to_microseconds(event.time)
-    if not _FIRST <= time <= _LAST:
+    if not FIRST <= time <= LAST:
         detail = f"the event time {event.time.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.time`"
         raise RefusedError(DeadReason.INVALID_EVENT, detail)
     if record_ms is not None and record_ms >= 0 and time > (record_ms + _MAX_AHEAD_MS) * 1000:

@@ -1,4 +1,4 @@
-"""Control of deliveries on the wire: control records in, deliveries and cancel markers out.
+"""Control of deliveries on the wire: control records in, deliveries out.
 
 The published form is schemas/control.json and schemas/delivery.json; tests/contract compares them with this file.
 """
@@ -6,27 +6,23 @@ The published form is schemas/control.json and schemas/delivery.json; tests/cont
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
-from typing import Annotated
+from datetime import timedelta
 
 import msgspec
 
-from processor.deadletter import DeadReason, Headers, RefusedError
+from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import Control, Delivery, State, breach_of
 from processor.domain.event import MAX_AHEAD
-from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.moment import FIRST, LAST, to_microseconds, to_rfc3339
 from processor.domain.status import Channel
 
-#: The header that tells a cancel marker among the events.
+#: The header of a cancel marker among the events. Who may publish events must not be able to cancel (ADR 0017).
 MARKER_HEADER, CANCEL = "delivery.control", b"cancel"
 
 _encode = msgspec.json.Encoder().encode
 _decode_control = msgspec.json.Decoder(Control).decode
 
 _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
-#: The first and the last moment that can be written in UTC.
-_FIRST = to_microseconds(datetime.min.replace(tzinfo=timezone.utc))
-_LAST = to_microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
 # Control records
@@ -66,7 +62,7 @@ def _check(control: Control, record_ms: int | None) -> None:
     if breach is not None:
         raise RefusedError(DeadReason.INVALID_CONTROL, breach)
     for name, moment in (("time", control.time), ("scheduled_at", control.scheduled_at)):
-        if moment is not None and not _FIRST <= to_microseconds(moment) <= _LAST:
+        if moment is not None and not FIRST <= to_microseconds(moment) <= LAST:
             detail = f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.{name}`"
             raise RefusedError(DeadReason.INVALID_CONTROL, detail)
     if record_ms is None or record_ms < 0:
@@ -151,41 +147,6 @@ def decode_delivery(value: bytes) -> tuple[str, Delivery]:
 # Cancel markers
 
 
-class CancelMarker(msgspec.Struct, frozen=True, gc=False):
-    """That a delivery was cancelled: one for every partition of the events, so that all of its messages hear it."""
-
-    delivery_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-    time: Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-_decode_marker = msgspec.json.Decoder(CancelMarker).decode
-
-MARKER_HEADERS: Headers = ((MARKER_HEADER, CANCEL),)
-
-
-def encode_marker(delivery_id: str, canceled_at: int) -> bytes:
-    """Write the value of a cancel marker; the moment is in microseconds."""
-    return _encode({"delivery_id": delivery_id, "time": to_rfc3339(canceled_at)})
-
-
 def is_marker(headers: Iterable[tuple[str, bytes | None]]) -> bool:
-    """Say whether a record among the events is a cancel marker."""
+    """Say whether a record among the events asks for a cancel: none is heard, only control records cancel."""
     return any(name == MARKER_HEADER and value == CANCEL for name, value in headers)
-
-
-def decode_marker(value: bytes | None) -> tuple[str, int]:
-    """Read a cancel marker.
-
-    Returns:
-        The delivery, and when it was cancelled, in microseconds.
-
-    Raises:
-        RefusedError: the value is not one of ours.
-    """
-    if value is None:
-        raise RefusedError(DeadReason.NULL_VALUE, "a cancel marker without a value")
-    try:
-        marker = _decode_marker(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusedError(DeadReason.INVALID_CONTROL, f"a cancel marker: {error}") from None
-    return marker.delivery_id, to_microseconds(marker.time)

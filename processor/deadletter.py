@@ -37,6 +37,8 @@ class DeadReason(str, Enum):
     TIME_AHEAD = "time_ahead"
     #: The event time is further back than messages are kept, and messages of that time have been removed.
     TOO_OLD = "too_old"
+    #: A cancel marker among the events (header `delivery.control: cancel`): only control records cancel a delivery.
+    CANCEL_MARKER = "cancel_marker"
     #: Neither a header nor a setting says which provider sent it.
     NO_PROVIDER = "no_provider"
     #: The header names a provider that has no adapter.

@@ -88,9 +88,10 @@ async def _look_at_events(settings: Settings) -> list[str]:
     refused: Counter[str] = Counter()
     seen = astray = 0
     async for record in read_to_end(settings, topic, newest=_SAMPLED):
-        if is_marker(record.headers):
-            continue
         seen += 1
+        if is_marker(record.headers):
+            refused["a cancel marker: only control records cancel"] += 1
+            continue
         try:
             event, _, _ = decode_event(record.value, record.timestamp)
         except RefusedError as error:

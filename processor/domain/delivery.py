@@ -13,7 +13,7 @@ from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from processor.domain.moment import to_microseconds
+from processor.domain.moment import Moment, to_microseconds
 from processor.domain.status import Channel
 
 
@@ -69,6 +69,7 @@ _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 #: More messages than this are no plan but a mistake, and would not be exact in every reader's JSON.
 PLANNED_MAX = 1_000_000_000_000
+_Planned = Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)]
 
 
 class Control(msgspec.Struct, gc=False, omit_defaults=True):
@@ -85,7 +86,7 @@ class Control(msgspec.Struct, gc=False, omit_defaults=True):
     campaign: _Name | None = None
     channel: Channel | None = None
     #: How many messages it will have.
-    planned: Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)] | None = None
+    planned: _Planned | None = None
     scheduled_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
@@ -102,7 +103,7 @@ Value = TypeVar("Value", str, int, Channel)
 class Told(msgspec.Struct, Generic[Value], array_like=True, frozen=True, gc=False):
     """A fact that control records tell: the one told last wins, the greatest value where the times are equal."""
 
-    time: int
+    time: Moment
     value: Value
 
 
@@ -110,8 +111,8 @@ class Done(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """That an action was reported: the first and the last time, in microseconds."""
 
     action: Action
-    first: int
-    last: int
+    first: Moment
+    last: Moment
 
 
 #: What the latest of these actions makes of a delivery that is neither finished nor canceled.
@@ -133,8 +134,8 @@ class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False):
     label: Told[str] | None = None
     campaign: Told[str] | None = None
     channel: Told[Channel] | None = None
-    planned: Told[int] | None = None
-    scheduled_at: Told[int] | None = None
+    planned: Told[_Planned] | None = None
+    scheduled_at: Told[Moment] | None = None
     #: In the order of `Action`, each once.
     actions: tuple[Done, ...] = ()
 

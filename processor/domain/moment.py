@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from typing import Annotated
+
+import msgspec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+
+#: The first and the last moment that can be written: the years 1 to 9999, in UTC.
+FIRST = (datetime.min.replace(tzinfo=timezone.utc) - EPOCH) // _MICROSECOND
+LAST = (datetime.max.replace(tzinfo=timezone.utc) - EPOCH) // _MICROSECOND
+
+#: A moment that is kept: what lies outside the calendar is refused where it is read back.
+Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
+
+
+def stamp_of(timestamp: int, now: int) -> int:
+    """Give when a record was written, in milliseconds; one without a timestamp (Kafka: below 0) is of now."""
+    return timestamp if timestamp >= 0 else now
 
 
 def to_microseconds(time: datetime) -> int:

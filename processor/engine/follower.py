@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from processor.engine import clients
 from processor.engine.admin import MissingTopicError, count_partitions
 from processor.engine.bounds import closed, within
-from processor.engine.stage import Record
+from processor.engine.stage import Take
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.topics import Topic
@@ -26,9 +26,6 @@ _PAUSE_SECONDS = 0.25
 
 #: Seconds that one turn may take before the broker counts as away.
 _PATIENCE_SECONDS = 60.0
-
-#: What is done with the latest record of each key, in one fetch from one topic.
-Take = Callable[[Topic, Sequence[Record]], None]
 
 
 class Follower:

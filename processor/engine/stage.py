@@ -122,6 +122,20 @@ class Partitioning(NamedTuple):
     cluster: str
 
 
+#: What is done with the latest record of each key, in one fetch from one topic.
+Take = Callable[[Topic, Sequence[Record]], None]
+
+
+class Followed(NamedTuple):
+    """Compacted topics that every worker reads whole, whichever partitions it has, and what takes their records.
+
+    It is told on the loop that the stage's work runs on, between two steps of that work, and may be told again.
+    """
+
+    topics: tuple[Topic, ...]
+    take: Take
+
+
 class Stage(NamedTuple):
     """A stage: what it reads, where its state is kept, what it writes, and how one partition's work is made."""
 
@@ -133,3 +147,5 @@ class Stage(NamedTuple):
     ledger: Topic | None
     outputs: tuple[Topic, ...]
     start: Callable[[Partitioning], Work]
+    #: What the work is to know beside its own partition.
+    follows: Followed | None = None

@@ -24,6 +24,7 @@ from processor.engine import clients
 from processor.engine.admin import look_at_cluster
 from processor.engine.bounds import closed, end, within
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
+from processor.engine.follower import Follower
 from processor.engine.partition import Partition, State
 from processor.engine.stage import Stage, Work
 from processor.logs import get_logger
@@ -198,7 +199,8 @@ class Worker:
     async def _work(self) -> None:
         """Start, then watch until something fails: whatever Faust is waited for, its crash ends the wait."""
         app = await self._prepare()
-        works: list[Coroutine[Any, Any, None]] = [self._start_and_watch(app), _crash_of(app)]
+        followers = [follower.run() for follower in self._followers()]
+        works: list[Coroutine[Any, Any, None]] = [self._start_and_watch(app), _crash_of(app), *followers]
         tasks = [asyncio.ensure_future(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -206,6 +208,12 @@ class Worker:
                 task.result()
         finally:
             await end(tasks)
+
+    def _followers(self) -> Iterator[Follower]:
+        """Make a follower of all that the stages are to know beside their partitions."""
+        for stage in self.stages:
+            if stage.follows is not None:
+                yield Follower(self.settings, *stage.follows)
 
     async def _start_and_watch(self, app: _App) -> None:
         await app.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from processor.engine.stage import Stage
@@ -21,6 +22,7 @@ def stages(
     metrics: Metrics,
     board: Board | None = None,
     starts: Callable[[], Mapping[str, int]] = dict,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[Stage, ...]:
     """Give the stages of a worker, in the direction that data flows.
 
@@ -29,6 +31,7 @@ def stages(
         metrics: those of the worker.
         board: where what is wrong now is shown; None: on one that nobody reads.
         starts: gives when deliveries are to start, in microseconds, of those that have a date.
+        clock: gives the present moment, in seconds since the epoch.
 
     Raises:
         SettingsError: the settings name a provider or a topic that there is not.
@@ -38,9 +41,9 @@ def stages(
         raise SettingsError(problems)
     board = board or Board(metrics)
     return (
-        normalise.stage(settings, metrics, board),
-        control.stage(settings, metrics, board),
-        fold.stage(settings, metrics, board, starts),
+        normalise.stage(settings, metrics, board, clock),
+        control.stage(settings, metrics, board, clock),
+        fold.stage(settings, metrics, board, starts, clock),
     )
 
 

@@ -1,37 +1,38 @@
-"""The control stage: control records in; deliveries, cancel markers and dead letters out.
+"""The control stage: control records in; deliveries and dead letters out.
 
-A delivery's record is its changelog entry and its line in the public table, in one. Its messages are spread over all
-partitions of the events, and one that was cancelled must be known to each of them: so a cancel is written, in the same
-transaction, to every partition of the events, as a marker that the fold applies to that delivery's messages.
+A delivery's record is its changelog entry and its line in the public table, in one. Every worker follows it: so the
+fold learns which deliveries were cancelled (ADR 0017).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from processor.control import MARKER_HEADERS, decode_control, decode_delivery, encode_delivery, encode_marker
+from processor.control import decode_control, decode_delivery, encode_delivery
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import Delivery, join
+from processor.domain.moment import stamp_of
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
-from processor.topics import CONTROL, DEAD, DELIVERIES, EVENTS
+from processor.topics import CONTROL, DEAD, DELIVERIES
 from processor.views.board import Board
 
 log = get_logger(__name__)
 
 
-def stage(settings: Settings, metrics: Metrics, board: Board) -> Stage:
-    """Declare the stage."""
+def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
+    """Declare the stage; the clock gives seconds since the epoch."""
 
     def start(partitioning: Partitioning) -> Work:
-        return ControlWork(settings, metrics, partitioning, board)
+        return ControlWork(settings, metrics, partitioning, board, clock)
 
     # Control records that came to the wrong partition go back to CONTROL.
-    return Stage("control", (CONTROL,), DELIVERIES, None, (DELIVERIES, EVENTS, DEAD, CONTROL), start)
+    return Stage("control", (CONTROL,), DELIVERIES, None, (DELIVERIES, DEAD, CONTROL), start)
 
 
 class ControlWork:
@@ -42,14 +43,20 @@ class ControlWork:
     #: Nothing is written but what records tell.
     is_due = False
 
-    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning, board: Board) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        partitioning: Partitioning,
+        board: Board,
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
         prefix = settings.topic_prefix
         self.position = 0
         self._partition = partitioning.number
         self._control_topic, self._deliveries_topic = prefix + CONTROL.name, prefix + DELIVERIES.name
-        self._events_topic = prefix + EVENTS.name
         self._partitions = partitioning.counts[self._control_topic]
-        self._events_partitions = partitioning.counts[self._events_topic]
         self._max_bytes = settings.max_record_bytes
         self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
         self._deliveries: dict[str, Delivery] = {}
@@ -82,7 +89,7 @@ class ControlWork:
         """Need nothing: there are no gauges."""
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Join every record into its delivery; write what changed, and tell of what was cancelled."""
+        """Join every record into its delivery; write what changed."""
         for record in records:
             # The topic is compacted, so a null value is how its owner cleans up: it tells nothing.
             if record.value is not None:
@@ -94,13 +101,14 @@ class ControlWork:
             key = delivery_id.encode()
             value = encode_delivery(delivery_id, delivery)
             outbox.add(self._deliveries_topic, self._partition, timestamp, key, value)
-            self._tell_cancel(delivery_id, delivery, timestamp, outbox)
+            self._canceled += self._is_news_of_cancel(delivery_id, delivery)
 
     def _join(self, record: Record, value: bytes, outbox: Outbox) -> None:
         if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
-        control = decode_control(value, record.timestamp)
+        timestamp = stamp_of(record.timestamp, int(self._clock() * 1000))
+        control = decode_control(value, timestamp)
         key = control.delivery_id.encode()
         home = partition_of(key, self._partitions)
         if home != self._partition:
@@ -109,23 +117,17 @@ class ControlWork:
         before = self._delivery(control.delivery_id)
         delivery = join(before, control)
         if delivery is not before:
-            self._changed[control.delivery_id] = delivery, record.timestamp
+            self._changed[control.delivery_id] = delivery, timestamp
 
     def _delivery(self, delivery_id: str) -> Delivery | None:
         """Give a delivery as the chunk in hand leaves it so far."""
         changed = self._changed.get(delivery_id)
         return self._deliveries.get(delivery_id) if changed is None else changed[0]
 
-    def _tell_cancel(self, delivery_id: str, delivery: Delivery, timestamp: int, outbox: Outbox) -> None:
-        """Write a marker to every partition of the events when the chunk made a delivery cancelled, or so earlier."""
+    def _is_news_of_cancel(self, delivery_id: str, delivery: Delivery) -> bool:
+        """Say whether the chunk made a delivery cancelled, or so earlier."""
         before = self._deliveries.get(delivery_id)
-        canceled_at = delivery.canceled_at
-        if canceled_at is None or (before is not None and before.canceled_at == canceled_at):
-            return
-        marker = encode_marker(delivery_id, canceled_at)
-        for number in range(self._events_partitions):
-            outbox.add(self._events_topic, number, timestamp, delivery_id.encode(), marker, MARKER_HEADERS)
-        self._canceled += 1
+        return delivery.canceled_at is not None and (before is None or before.canceled_at != delivery.canceled_at)
 
     def committed(self, position: int) -> None:
         """Make the chunk true."""

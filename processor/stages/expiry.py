@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from processor.deadletter import DeadReason, RefusedError
@@ -16,19 +17,31 @@ _GRACE_SECONDS = 600.0
 
 
 class Expiry:
-    """The clock of one partition, which goes by event time, and the messages whose time is up."""
+    """The clock of one partition, which goes by event time, and the messages whose time is up.
 
-    def __init__(self, retention: float) -> None:
+    No event moves the clock beyond the present, by whichever is earlier: the worker's own clock, or the latest
+    timestamp of a record, which the broker has checked. So neither an event with an absurd time nor a worker whose
+    clock is ahead removes what others may still ask for.
+    """
+
+    def __init__(
+        self, retention: float, clock: Callable[[], float], steady: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin.
 
         Args:
             retention: seconds that messages are kept after their last change; 0: for ever.
+            clock: gives the present moment, in seconds since the epoch.
+            steady: gives seconds since any moment, and is never set.
         """
         self._retention = int(retention * 1_000_000)
+        self._clock, self._steady = clock, steady
         # Who has just brought in old history may look at it for a while before it goes.
-        self._keeps_until = time.monotonic() + min(_GRACE_SECONDS, retention / 10)
-        #: The latest event time at which a message changed, in microseconds.
-        self._latest = 0
+        self._keeps_until = steady() + min(_GRACE_SECONDS, retention / 10)
+        #: How far the clock has come, and when the newest record was written (None: none had a timestamp), in
+        #: microseconds.
+        self._latest = _EVER
+        self._newest: int | None = None
         #: Events of before this time are refused, in microseconds.
         self.oldest = _EVER
         #: Messages that may be removed: found by looking through the rows.
@@ -42,11 +55,30 @@ class Expiry:
     @property
     def seeks_before(self) -> int | None:
         """Which messages are to be looked for: those of before this time; None: none for now."""
-        return self.horizon if self._retention and time.monotonic() > self._keeps_until else None
+        return self.horizon if self._retention and self._steady() > self._keeps_until else None
+
+    def restore(self, moment: int, written: int | None) -> None:
+        """Take up the clock where it stood.
+
+        Args:
+            moment: the latest time of a change that was published, in microseconds.
+            written: when it was published, in milliseconds; None: not known.
+        """
+        present = self._now() if written is None else min(self._now(), written * 1_000)
+        self._latest = max(self._latest, min(moment, present))
+
+    def see_record(self, timestamp: int) -> None:
+        """Take note of a record's own timestamp, in milliseconds; below 0: it has none."""
+        if timestamp >= 0:
+            self._newest = max(timestamp * 1_000, self._newest or 0)
 
     def see(self, moment: int) -> None:
-        """Let the clock go on to the time of a change, in microseconds."""
-        self._latest = max(self._latest, moment)
+        """Let the clock go on to the time of a change, in microseconds, and no further than the present."""
+        present = self._now() if self._newest is None else min(self._now(), self._newest)
+        self._latest = max(self._latest, min(moment, present))
+
+    def _now(self) -> int:
+        return int(self._clock() * 1_000_000)
 
     def take(self, number: int) -> list[bytes]:
         """Give so many of the messages that were found, each once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import NoReturn
 
 from processor.codec import (
@@ -22,35 +23,41 @@ from processor.codec import (
     to_counts,
     unpack_row,
 )
-from processor.control import decode_marker, is_marker
+from processor.control import is_marker
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import STATUS_INDEX, Counts, Place, place_of
-from processor.domain.event import Event
+from processor.domain.event import MAX_AHEAD, Event
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
-from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
+from processor.engine.stage import Followed, Outbox, Partitioning, Record, Stage, Work
 from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
 from processor.settings import Settings
-from processor.stages.cancels import Cancels, cancel
+from processor.stages.cancels import Canceled, Cancels, cancel
 from processor.stages.dead import DeadLetters
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
 from processor.stages.watch import Pace, Watch
-from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
+from processor.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, REJECTED
 from processor.trace import carried
 from processor.views.board import Board
 
 log = get_logger(__name__)
 
 
-def stage(settings: Settings, metrics: Metrics, board: Board, starts: Callable[[], Mapping[str, int]]) -> Stage:
+def stage(
+    settings: Settings,
+    metrics: Metrics,
+    board: Board,
+    starts: Callable[[], Mapping[str, int]],
+    clock: Callable[[], float] = time.time,
+) -> Stage:
     """Declare the stage.
 
     Args:
@@ -58,17 +65,19 @@ def stage(settings: Settings, metrics: Metrics, board: Board, starts: Callable[[
         metrics: those of the worker.
         board: where what is wrong now is shown.
         starts: gives when deliveries are to start, in microseconds, of those that have a date.
+        clock: gives the present moment, in seconds since the epoch.
     """
-    pace = Pace()
+    pace, canceled = Pace(), Canceled()
 
     def start(partitioning: Partitioning) -> Work:
         name = StoreName(partitioning.cluster, settings.topic_prefix + MESSAGES.name, partitioning.number)
         store = open_store(settings, name)
         watch = Watch(settings, store, partitioning.number, pace, board)
-        return Fold(settings, metrics, partitioning, store, watch, starts, board)
+        return Fold(settings, metrics, partitioning, store, watch, starts, board, canceled, clock)
 
     # Events that came to the wrong partition go back to EVENTS.
-    return Stage("fold", (EVENTS,), MESSAGES, COUNTS, (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS), start)
+    outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS)
+    return Stage("fold", (EVENTS,), MESSAGES, COUNTS, outputs, start, Followed((DELIVERIES,), canceled.take))
 
 
 #: Rows that are told of a cancel, or removed, in one transaction besides what records change.
@@ -76,6 +85,9 @@ _ROWS_AT_A_TIME = 2_000
 
 #: Seconds behind the present from which on what has not been read yet may be what is missed.
 _LATE_SECONDS = 30
+
+#: By how much an event's time may lie ahead of its record, in microseconds.
+_AHEAD = MAX_AHEAD // timedelta(microseconds=1)
 
 
 class Fold:
@@ -90,13 +102,17 @@ class Fold:
         watch: Watch,
         starts: Callable[[], Mapping[str, int]],
         board: Board,
+        canceled: Canceled,
+        clock: Callable[[], float],
     ) -> None:
-        self._metrics, self._watch, self._starts = metrics, watch, starts
+        self._metrics, self._watch, self._starts, self._clock = metrics, watch, starts, clock
         self._partition = partitioning.number
         self._store = store
         self.is_durable = store.is_durable
         self._counts = Counts()
         self.ledger_position = 0
+        #: When the counts were last written, in milliseconds; 0: it is not known.
+        self._written = 0
         self._max_bytes = settings.max_record_bytes
         self._traces = settings.trace
         prefix = settings.topic_prefix
@@ -113,9 +129,9 @@ class Fold:
         self._rerouted: Counter[tuple[str, ...]] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
         self._cleared: Counter[tuple[str, ...]] = Counter()
-        self._cancels = Cancels(store)
-        self._expiry = Expiry(settings.retention)
-        #: The last record's timestamp, in milliseconds.
+        self._cancels = Cancels(store, canceled)
+        self._expiry = Expiry(settings.retention, clock)
+        #: When the last record was written, in milliseconds.
         self._timestamp = 0
         #: What this partition has added to the gauge of messages.
         self._shown: dict[tuple[str, str], int] = {}
@@ -142,10 +158,13 @@ class Fold:
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
         """Take the counts that were last published, of every delivery."""
-        latest = {record.key: record.value for record in records if record.value is not None}
-        for value in latest.values():
-            record = decode_counts(value)
-            self._counts.restore(record.delivery_id, to_counts(record))
+        latest = {record.key: record for record in records}
+        for record in latest.values():
+            if record.value is None:
+                continue
+            told = decode_counts(record.value)
+            self._counts.restore(told.delivery_id, to_counts(told))
+            self._written = max(self._written, record.timestamp)
         self.ledger_position = position
 
     def restored(self) -> None:
@@ -153,11 +172,25 @@ class Fold:
         if error := self._counts.conservation_error(len(self._store)):
             log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, messages=error)
             self._rebuild_counts()
-        for counts in self._counts.deliveries.values():
-            self._expiry.see(counts.last or 0)
+        self._restore_clock()
         self._expiry.forget_the_old(has_expired=self._counts.has_expired)
         self._cancels.restore(self._counts)
         self._show()
+
+    def _restore_clock(self) -> None:
+        """Set retention's clock, and mend what an absurd event time once made of a delivery's last change."""
+        present = max(self._written * 1_000, self._now())
+        for delivery, counts in self._counts.deliveries.items():
+            if counts.last is not None and counts.last > present + _AHEAD:
+                counts.last = present
+                self._touched.add(delivery)
+        latest = max([each.last for each in self._counts.deliveries.values() if each.last is not None], default=None)
+        if latest is not None:
+            self._expiry.restore(latest, self._written or None)
+
+    def _now(self) -> int:
+        """Give the present moment in microseconds."""
+        return int(self._clock() * 1_000_000)
 
     def _rebuild_counts(self) -> None:
         """Count all rows; what does not follow from them is taken over."""
@@ -191,11 +224,12 @@ class Fold:
     @property
     def is_due(self) -> bool:
         """Whether messages are to be told of a cancel, or to be removed, or counts to be published anew."""
-        return self._cancels.is_walking or bool(self._expiry.found or self._touched)
+        return self._cancels.is_due or bool(self._expiry.found or self._touched)
 
     def look_around(self, *, is_behind: bool) -> None:
-        """Go on looking through the rows: what is stuck, who is silent, what may be removed."""
-        now = int(time.time() * 1_000_000)
+        """Hear of cancels, and go on looking through the rows: what is stuck, who is silent, what may be removed."""
+        self._cancels.listen(self._counts)
+        now = self._now()
         is_late = is_behind and now - self._timestamp * 1_000 > _LATE_SECONDS * 1_000_000
         now = self._timestamp * 1_000 if is_late else now
         found = self._watch.look(now, self._starts, is_behind=is_late, expired_before=self._expiry.seeks_before)
@@ -205,8 +239,8 @@ class Fold:
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Fold a chunk of events; then do a share of what is due without one."""
         hand = self._hand = Hand(self._store, {record.key for record in records if record.key is not None})
-        if records:
-            self._timestamp = records[-1].timestamp
+        self._cancels.listen(self._counts)
+        self._touched |= self._cancels.learn(self._counts)
         self._fold(records, hand, outbox)
         self._cancel_some(hand, outbox)
         self._expire_some(hand, outbox)
@@ -218,12 +252,16 @@ class Fold:
         note, traces = self._facts.note, self._traces
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
+        now, timestamp, newest = self._now() // 1000, self._timestamp, -1
         for record in records:
             value, timestamp = record.value, record.timestamp
+            if timestamp > newest:
+                newest = timestamp
+            elif timestamp < 0:
+                timestamp = now
             try:
                 if record.headers and is_marker(record.headers):
-                    self._take_marker(value, hand)
-                    continue
+                    _refuse_marker()
                 if value is not None and len(value) > max_bytes:
                     _refuse_large(len(value), max_bytes)
                 event, node, moment = decode_event(value, timestamp)
@@ -252,6 +290,8 @@ class Fold:
                 note(event, moment, timestamp, node, known, row, verdict)
                 if canceled and (at := canceled.get(row.delivery)) is not None:
                     self._cancel(key, row, at, hand, outbox)
+        self._timestamp = timestamp
+        self._expiry.see_record(newest)
 
     def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
         """Send an event on to the partition of its message."""
@@ -259,14 +299,6 @@ class Fold:
         self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
 
     # Cancelling
-
-    def _take_marker(self, value: bytes | None, hand: Hand) -> None:
-        """Learn that a delivery was cancelled: its messages are told from now on, and those that are here in turn."""
-        delivery, at = decode_marker(value)
-        # Messages that came before the marker in this chunk are not in the store yet.
-        in_hand = [key for key, row in hand.now.items() if row is not None]
-        if self._cancels.learn(delivery, at, self._counts, in_hand):
-            self._touched.add(delivery)
 
     def _cancel(self, key: bytes, row: Row, at: int, hand: Hand, outbox: Outbox) -> None:
         """Tell a message that its delivery was cancelled, if that can still change something."""
@@ -277,16 +309,16 @@ class Fold:
         event, after, verdict = told
         packed = pack_row(after)
         value = encode_row(message_id, after, row, packed)
-        timestamp = int(time.time() * 1000)
+        timestamp = self._now() // 1000
         outbox.add(self._messages_topic, self._partition, timestamp, key, value)
         hand.put(key, after, packed)
         self._facts.note(event, at, timestamp, Node.CANCELED, row, after, verdict)
 
     def _cancel_some(self, hand: Hand, outbox: Outbox) -> None:
         """Go on telling the messages that were here when their delivery was cancelled."""
-        if not self._cancels.is_walking:
-            return
         keys = self._cancels.walk(_ROWS_AT_A_TIME)
+        if keys is None:
+            return
         for key in keys:
             row = hand.row(key)
             if row is not None and (at := self._cancels.moments.get(row.delivery)) is not None:
@@ -298,7 +330,7 @@ class Fold:
 
     def _expire_some(self, hand: Hand, outbox: Outbox) -> None:
         """Remove messages that retention has done with; what changed since they were found stays."""
-        timestamp = int(time.time() * 1000)
+        timestamp = self._now() // 1000
         for key in self._expiry.take(_ROWS_AT_A_TIME):
             row = None if key in hand.now else hand.row(key)
             if row is None or not may_expire(row, self._expiry.horizon):
@@ -335,7 +367,7 @@ class Fold:
             self._expiry.see(latest)
             if self._counts.delivery(delivery).see(min(moments), latest):
                 changed.add(delivery)
-        timestamp = int(time.time() * 1000)
+        timestamp = self._now() // 1000
         for delivery in changed:
             key, value = encode_counts(delivery, self._partition, self._counts.delivery(delivery))
             outbox.add(self._counts_topic, self._partition, timestamp, key, value)
@@ -374,6 +406,11 @@ class Fold:
     def audit(self) -> int:
         """Give by how many messages the counts differ from the rows, those of the chunk in hand among them."""
         return self._counts.conservation_error(len(self._store) + self._growth)
+
+
+def _refuse_marker() -> NoReturn:
+    detail = "a record among the events cancels nothing: cancel by a control record, or with `delivery-status cancel`"
+    raise RefusedError(DeadReason.CANCEL_MARKER, detail)
 
 
 def _refuse_large(size: int, limit: int) -> NoReturn:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from processor.codec import decode_event, encode_event
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.event import Event
+from processor.domain.moment import stamp_of
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.partitioner import partition_of
@@ -27,11 +29,11 @@ from processor.views.board import Board
 PROVIDER_HEADER = "provider"
 
 
-def stage(settings: Settings, metrics: Metrics, board: Board) -> Stage:
-    """Declare the stage."""
+def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
+    """Declare the stage; the clock gives seconds since the epoch."""
 
     def start(partitioning: Partitioning) -> Work:
-        return Normalise(settings, metrics, partitioning, board)
+        return Normalise(settings, metrics, partitioning, board, clock)
 
     return Stage("normalise", (MTA, SMS), None, None, (EVENTS, DEAD), start)
 
@@ -44,8 +46,16 @@ class Normalise:
     position = 0
     ledger_position = 0
 
-    def __init__(self, settings: Settings, metrics: Metrics, partitioning: Partitioning, board: Board) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        partitioning: Partitioning,
+        board: Board,
+        clock: Callable[[], float],
+    ) -> None:
         self._settings = settings
+        self._clock = clock
         self._metrics = metrics
         self._events_topic = settings.topic_prefix + EVENTS.name
         self._events_partitions = partitioning.counts[self._events_topic]
@@ -61,11 +71,12 @@ class Normalise:
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Read every payload; each element that cannot be used is a dead letter, the others live."""
+        now = int(self._clock() * 1000)
         for record in records:
             provider = None
             try:
                 provider = self._provider_of(record)
-                self._normalise(record, _adapter(provider), outbox)
+                self._normalise(record, stamp_of(record.timestamp, now), _adapter(provider), outbox)
             except Exception as error:
                 self._outcomes[provider_label(provider), "dead"] += 1
                 self._dead.add(record, outbox, error, provider=provider)
@@ -81,23 +92,23 @@ class Normalise:
             )
         return self._default_provider
 
-    def _normalise(self, record: Record, adapter: Adapter, outbox: Outbox) -> None:
+    def _normalise(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
         payload = self._payload(record)
-        received = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, timezone.utc)
+        received = datetime.fromtimestamp(timestamp / 1000, timezone.utc)
         names = self._settings.message_id_names, self._settings.delivery_id_names
         findings = read(adapter, payload, Context(received, *names, self._memory))
         self._outcomes[adapter.name, outcome(findings)[0]] += 1
         for finding in findings:
             try:
-                self._use(finding, record, adapter, outbox)
+                self._use(finding, record, timestamp, adapter, outbox)
             except RefusedError as refusal:
                 element = finding.element if isinstance(finding, Unreadable) else None
                 value = None if element is None else orjson.dumps(element)
                 self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
 
-    def _use(self, finding: Finding, record: Record, adapter: Adapter, outbox: Outbox) -> None:
+    def _use(self, finding: Finding, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
         if isinstance(finding, Event):
-            self._write(finding, record, outbox)
+            self._write(finding, record, timestamp, outbox)
             if is_unqualified(finding):
                 self._unqualified[(adapter.name,)] += 1
         elif isinstance(finding, Unknown):
@@ -122,15 +133,15 @@ class Normalise:
         except ValueError as error:
             raise RefusedError(DeadReason.INVALID_ENCODING, str(error)) from None
 
-    def _write(self, event: Event, record: Record, outbox: Outbox) -> None:
+    def _write(self, event: Event, record: Record, timestamp: int, outbox: Outbox) -> None:
         value = encode_event(event)
         # What would be refused as an event is refused here, while the provider's own bytes are at hand.
-        decode_event(value, record.timestamp)
+        decode_event(value, timestamp)
         key = event.message_id.encode()
         partition = partition_of(key, self._events_partitions)
         # The raw record's timestamp goes on: the rule about times ahead is about when the report came in.
         headers = carried(record.headers) if self._settings.trace else ()
-        outbox.add(self._events_topic, partition, record.timestamp, key, value, headers)
+        outbox.add(self._events_topic, partition, timestamp, key, value, headers)
 
     def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
         """Count what the last chunk held."""

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from processor.cli import cli
-from processor.control import MARKER_HEADERS, decode_control, encode_marker
+from processor.control import decode_control
 from processor.domain.delivery import Action
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.engine.streams import Outgoing, Writer, read_to_end
@@ -253,10 +253,11 @@ class TestCancel:
         assert published() == []
 
 
-@pytest.mark.parametrize("arguments", [("check",), ("reasons",)], ids=" ".join)
-def test_those_who_look_at_events_step_over_markers(corner, arguments):
+@pytest.mark.parametrize(("arguments", "said"), [(("check",), "only control records cancel"), (("reasons",), None)])
+def test_a_cancel_among_the_events_is_told_by_check_and_has_no_reason(corner, arguments, said):
     topic = corner.settings.topic_prefix + EVENTS.name
-    marker = Outgoing(topic, encode_marker("DM1042", AT), b"DM1042", MARKER_HEADERS)
+    value = json.dumps({"delivery_id": "DM1042", "time": to_rfc3339(AT)}).encode()
+    marker = Outgoing(topic, value, b"DM1042", (("delivery.control", b"cancel"),))
 
     async def publish() -> None:
         async with Writer(corner.settings) as writer:
@@ -265,7 +266,8 @@ def test_those_who_look_at_events_step_over_markers(corner, arguments):
     asyncio.run(publish())
     result = corner.run(*arguments)
     assert result.exit_code == 0, result.output
-    assert not any(word in result.output for word in ("break", "are no events"))
+    assert "are no events" not in result.output
+    assert said is None or said in result.output
 
 
 @pytest.mark.parametrize(

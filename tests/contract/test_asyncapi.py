@@ -1,14 +1,11 @@
 """schemas/asyncapi.yaml says of the topics what topics.py says, and every reference of it leads somewhere."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema_rs
 import pytest
 import yaml
 
-from processor.control import MARKER_HEADERS, encode_marker
 from processor.settings import Settings
 from processor.stages.normalise import PROVIDER_HEADER
 from processor.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
@@ -54,9 +51,8 @@ def channel_of(document, topic):
 
 
 def message_of(document, topic):
-    """Give what a topic is for; the only one of its kinds, but for the markers among the events."""
-    message, *others = channel_of(document, topic)["messages"].values()
-    assert not others or topic is EVENTS
+    """Give what a topic is for: one kind."""
+    (message,) = channel_of(document, topic)["messages"].values()
     return resolve(document, message["$ref"])
 
 
@@ -104,20 +100,6 @@ def test_a_value_of_ours_has_its_schema_in_a_dialect_that_every_tool_knows(docum
 @pytest.mark.parametrize("topic", [MTA, SMS], ids=lambda topic: topic.name)
 def test_a_raw_record_names_its_provider_in_a_header(document, topic):
     assert list(message_of(document, topic)["headers"]["properties"]) == [PROVIDER_HEADER]
-
-
-def test_a_marker_among_the_events_is_described_as_it_is_written(document):
-    marker = resolve(document, channel_of(document, EVENTS)["messages"]["cancelMarker"]["$ref"])
-    headers = marker["headers"]["schema"]
-    assert [(name, value.encode()) for name, value in _constants(headers)] == list(MARKER_HEADERS)
-    value = json.loads(encode_marker("DM1042", 0))
-    payload = marker["payload"]["schema"]
-    assert jsonschema_rs.Draft7Validator(payload, validate_formats=True).is_valid(value)
-    assert list(value) == payload["required"] == list(payload["properties"])
-
-
-def _constants(schema):
-    return [(name, schema["properties"][name]["const"]) for name in schema["required"]]
 
 
 def test_a_dead_letter_has_its_headers_described(document):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from processor.control import decode_control, decode_delivery, decode_marker, encode_control, encode_delivery
+from processor.control import decode_control, decode_delivery, encode_control, encode_delivery
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import PLANNED_MAX, Action, Control, Delivery, breach_of, join
 from processor.domain.status import Channel
@@ -139,21 +139,3 @@ class TestDeliveries:
             record = json.loads(value)
             assert contracts["delivery"].accepts(record), contracts["delivery"].errors(record)
             assert decode_delivery(value) == ("DM1042", delivery)
-
-
-class TestMarkers:
-    @pytest.mark.parametrize(
-        ("value", "reason"),
-        [
-            (None, "null_value"),
-            (b"", "invalid_control"),
-            (b"\xff", "invalid_control"),
-            (b'{"delivery_id": "DM1"}', "invalid_control"),
-            (b'{"delivery_id": "", "time": "2026-11-23T08:00:00Z"}', "invalid_control"),
-            (b'{"delivery_id": "DM1", "time": "2026-11-23T08:00:00"}', "invalid_control"),
-        ],
-    )
-    def test_what_is_none_of_ours_is_refused(self, value, reason):
-        with pytest.raises(RefusedError) as refused:
-            decode_marker(value)
-        assert refused.value.reason.value == reason

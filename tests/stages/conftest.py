@@ -9,12 +9,13 @@ import orjson
 import pytest
 
 from processor.codec import decode_row_record
-from processor.control import MARKER_HEADERS, encode_marker
-from processor.domain.moment import to_microseconds
+from processor.control import encode_delivery
+from processor.domain.delivery import Action, Control, join
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import expiry, fold, watch
+from processor.topics import DELIVERIES
 from processor.views.board import Board
 from processor.views.partials import Partial
 
@@ -39,10 +40,11 @@ def event(message_id: str, status: str, minute: float = 0, **fields: object) -> 
     return Read(0, int(time.timestamp() * 1000), message_id.encode(), orjson.dumps(value))
 
 
-def cancel(delivery_id: str, minute: float) -> Read:
+def canceled(delivery_id: str, minute: float) -> Read:
+    """Give what the control stage writes of a delivery that was cancelled."""
     time = START + timedelta(minutes=minute)
-    value = encode_marker(delivery_id, to_microseconds(time))
-    return Read(0, int(time.timestamp() * 1000), delivery_id.encode(), value, MARKER_HEADERS)
+    value = encode_delivery(delivery_id, join(None, Control(time, delivery_id, Action.CANCEL)))
+    return Read(0, int(time.timestamp() * 1000), delivery_id.encode(), value)
 
 
 class CountingBoard(Board):
@@ -63,12 +65,33 @@ class Desk:
         self.metrics = Metrics(["fold"])
         #: All that was written, by topic, in order.
         self.written: dict[str, list[tuple[bytes, bytes | None, tuple]]] = {topic: [] for topic in TOPICS}
+        #: What the deliveries topic holds.
+        self.deliveries: list[Read] = []
+        #: The timestamp of what was written, as it is read again.
+        self.written_at = 0
+        #: The worker's clock: by default, it is long after all that the tests tell.
+        self.now = START + timedelta(days=10_000)
         self._start()
+
+    def clock(self) -> float:
+        return self.now.timestamp()
 
     def _start(self) -> None:
         self.board = CountingBoard(self.metrics)
-        stage = fold.stage(self.settings, self.metrics, self.board, dict)
+        stage = fold.stage(self.settings, self.metrics, self.board, dict, self.clock)
         self.work = stage.start(Partitioning("t.events.v1", 0, TOPICS, "cluster"))
+        assert stage.follows is not None
+        self.follow = stage.follows.take
+
+    def cancel(self, delivery_id: str, minute: float) -> None:
+        """Have the deliveries topic say that a delivery was cancelled."""
+        self.tell(canceled(delivery_id, minute))
+
+    def tell(self, *records: Read) -> None:
+        """Put records on the deliveries topic, which the stage follows."""
+        self.deliveries += records
+        self.follow(DELIVERIES, records)
+        self.work.look_around(is_behind=False)
 
     def chunk(self, *records: Read) -> None:
         """Fold one chunk and commit it."""
@@ -104,9 +127,13 @@ class Desk:
         self.work.restore_ledger(self._records("t.counts.v1"), len(self.written["t.counts.v1"]))
         self.work.restored()
         assert self.work.audit() == 0
+        if self.deliveries:
+            # The follower reads the topic anew, at any time after the partition has opened.
+            self.follow(DELIVERIES, self.deliveries)
+            self.work.look_around(is_behind=False)
 
     def _records(self, topic: str) -> list[Read]:
-        return [Read(offset, 0, key, value) for offset, (key, value, _) in enumerate(self.written[topic])]
+        return [Read(offset, self.written_at, key, value) for offset, (key, value, _) in enumerate(self.written[topic])]
 
     def statuses(self) -> dict[str, str]:
         """Give the status of every message, as the last record of each tells it."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from processor.control import decode_delivery, decode_marker, is_marker
+from processor.control import decode_delivery
 from processor.domain.delivery import Delivery, State
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
@@ -19,7 +19,7 @@ from processor.views.board import Board
 SETTINGS = Settings(topic_prefix="t.", max_record_bytes=20_000)
 PARTITIONS = 4
 NOW_MS = 1_763_884_800_000
-CONTROL, DELIVERIES, EVENTS, DEAD = "t.control.v1", "t.deliveries.v1", "t.events.v1", "t.dead.v1"
+CONTROL, DELIVERIES, DEAD = "t.control.v1", "t.deliveries.v1", "t.dead.v1"
 
 
 class Record(NamedTuple):
@@ -47,9 +47,8 @@ def told(action: str, minute: int = 0, delivery_id: str = "DM1", **facts: Any) -
 class Corner:
     """The work of the partition that holds DM1."""
 
-    def __init__(self, delivery_id: str = "DM1", events_partitions: int = PARTITIONS) -> None:
+    def __init__(self, delivery_id: str = "DM1") -> None:
         counts = {"t." + topic.name: PARTITIONS for topic in TOPICS}
-        counts[EVENTS] = events_partitions
         self.number = partition_of(delivery_id.encode(), PARTITIONS)
         self.metrics = Metrics(STAGE_NAMES)
         self._partitioning = Partitioning(CONTROL, self.number, counts, "cluster")
@@ -75,14 +74,6 @@ class Corner:
 @pytest.fixture
 def corner() -> Corner:
     return Corner()
-
-
-def markers(written: dict[tuple[str, int], list[Written]]) -> dict[int, list[tuple[str, int]]]:
-    return {
-        number: [decode_marker(each.value) for each in records]
-        for (topic, number), records in written.items()
-        if topic == EVENTS
-    }
 
 
 class TestDeliveries:
@@ -158,44 +149,16 @@ class TestRecovery:
 
 
 class TestCancel:
-    CANCELED_AT = NOW_MS * 1000 + 60_000_000
-
-    def test_every_partition_of_the_events_gets_one_marker(self):
-        corner = Corner(events_partitions=6)
+    def test_it_is_written_with_the_delivery_and_nowhere_else(self, corner):
         written = corner.take(told("cancel", 1))
-        assert markers(written) == {number: [("DM1", self.CANCELED_AT)] for number in range(6)}
-        for number in range(6):
-            [marker] = written[EVENTS, number]
-            assert (marker.key, marker.timestamp) == (b"DM1", NOW_MS)
-            assert is_marker(marker.headers)
-            assert orjson.loads(marker.value) == {"delivery_id": "DM1", "time": "2025-11-23T08:01:00Z"}
+        assert list(written) == [(DELIVERIES, corner.number)]
+        [delivery] = written[DELIVERIES, corner.number]
+        assert orjson.loads(delivery.value)["canceled_at"] == "2025-11-23T08:01:00Z"
 
-    def test_a_repeated_cancel_writes_no_second_marker(self, corner):
-        assert all(len(told) == 1 for told in markers(corner.take(told("cancel", 1), told("cancel", 2))).values())
-        assert markers(corner.take(told("cancel", 1))) == {}
-        assert markers(corner.take(told("cancel", 3))) == {}
-        assert markers(corner.take(told("finish", 4))) == {}
-
-    def test_nor_does_it_after_a_restart(self, corner):
-        written = corner.take(told("cancel", 1))[DELIVERIES, corner.number]
-        again = Corner()
-        again.work.restore(written, 7)
-        assert markers(again.take(told("cancel", 2))) == {}
-
-    def test_an_earlier_cancel_that_comes_late_is_told(self, corner):
+    def test_the_first_moment_counts_whatever_comes_in_which_order(self, corner):
         corner.take(told("cancel", 2))
-        assert markers(corner.take(told("cancel", 1))) == {
-            number: [("DM1", self.CANCELED_AT)] for number in range(PARTITIONS)
-        }
-
-    def test_what_was_not_committed_is_told_again(self, corner):
-        first = corner.take(told("cancel", 1), commit=False)
-        corner.work = corner.anew()
-        assert markers(corner.take(told("cancel", 1))) == markers(first) != {}
-
-    def test_other_actions_write_none(self, corner):
-        actions = ("register", "start", "pause", "resume", "finish")
-        assert markers(corner.take(*(told(action, minute) for minute, action in enumerate(actions)))) == {}
+        assert corner.delivery(told("cancel", 1)).canceled_at == NOW_MS * 1000 + 60_000_000
+        assert corner.delivery(told("cancel", 3)).canceled_at == NOW_MS * 1000 + 60_000_000
 
 
 def refused(written: dict[tuple[str, int], list[Written]]) -> Iterable[str]:

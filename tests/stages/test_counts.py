@@ -1,6 +1,6 @@
 """Counts come back from their topic; where they do not fit the rows, they are made anew of them."""
 
-from tests.stages.conftest import cancel, event, non_zero
+from tests.stages.conftest import event, non_zero
 
 
 def fill(d):
@@ -62,7 +62,7 @@ def test_where_they_are_missing_they_are_counted_anew_and_published(desk):
 def test_counted_anew_a_cancel_is_not_forgotten(desk):
     d = desk()
     fill(d)
-    d.chunk(cancel("DM2", 5))
+    d.cancel("DM2", 5)
     d.settle()
     del d.written["t.counts.v1"][:2]
     d.restart()

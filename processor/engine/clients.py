@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from processor.engine.publishing import Publisher
 from processor.engine.transactions import TransactionalProducer
 from processor.settings import Settings
 from processor.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
@@ -128,11 +129,10 @@ async def abort_in(
     await producer.abort_transaction()
 
 
-def producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
+def producer(settings: Settings, **options: Any) -> Publisher:
     """Make an idempotent producer for publishing outside of transactions."""
-    return AIOKafkaProducer(
+    return Publisher(
         **connection(settings),
-        enable_idempotence=True,
         max_batch_size=_BATCH_BYTES,
         max_request_size=INPUT_MAX_BYTES,
         linger_ms=5,

@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import KafkaError, KafkaTimeoutError, OutOfOrderSequenceNumber, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -493,9 +493,11 @@ def _position_in(written: Mapping[tuple[str, int], int], tp: TopicPartition | No
 def _is_passing(error: BaseException) -> bool:
     """Say whether an error means that the brokers are away or busy: they are waited for. Any other is a reason to end.
 
-    It matters for zombies: one that opened its partitions anew on an unknown refusal would fence the true owner.
+    It matters for zombies: one that opened its partitions anew on an unknown refusal would fence the true owner. A
+    broker that refuses a sequence number has looked at the epoch before, so it knows of no other owner.
     """
-    return not isinstance(error, KafkaError) or error.retriable or isinstance(error, KafkaTimeoutError)
+    is_passing = isinstance(error, KafkaTimeoutError | OutOfOrderSequenceNumber)
+    return not isinstance(error, KafkaError) or error.retriable or is_passing
 
 
 async def _all(awaitables: Sequence[Awaitable[int]]) -> list[int]:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 
 from processor.deadletter import Headers
 from processor.engine import clients
 from processor.engine.admin import count_partitions
+from processor.engine.publishing import Publisher
 from processor.engine.records import Stored
 from processor.settings import Settings
 
@@ -34,7 +35,7 @@ class Writer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Publisher | None = None
         self._pending: set[asyncio.Future[Any]] = set()
         self._error: BaseException | None = None
 

@@ -34,13 +34,13 @@ from aiokafka.protocol.transaction import EndTxnRequest_v0
 from aiokafka.protocol.types import Boolean, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
 
-__all__ = ["LAST_SEQUENCE", "RETRY_BACKOFF_MS", "NewProducerNeededError", "TransactionalProducer"]
+__all__ = ["LAST_SEQUENCE", "NewProducerNeededError", "TransactionalProducer", "equip"]
 
 #: A producer that has given a partition's record this number is replaced: half of what aiokafka counts to.
 LAST_SEQUENCE = 2**30
 
 #: Milliseconds between attempts, as aiokafka's producer has it.
-RETRY_BACKOFF_MS = 100
+_RETRY_BACKOFF_MS = 100
 
 #: What a broker answers to an epoch that is not the last; aiokafka does not know the code.
 _PRODUCER_FENCED = 90
@@ -204,20 +204,18 @@ class TransactionalProducer(AIOKafkaProducer):
     """
 
     def __init__(self, *, transactional_id: str, transaction_timeout_ms: int, **options: Any) -> None:
-        super().__init__(
-            transactional_id=transactional_id,
-            transaction_timeout_ms=transaction_timeout_ms,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            **options,
-        )
-        # Nothing has been started, and aiokafka has no other way to bring parts of one's own.
-        manager = _TransactionManager(transactional_id, transaction_timeout_ms)
-        self._txn_manager = self._message_accumulator._txn_manager = manager
-        self._sender = _Sender(
-            self.client,
-            acks=-1,
-            txn_manager=manager,
-            message_accumulator=self._message_accumulator,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            request_timeout_ms=self._request_timeout_ms,
-        )
+        super().__init__(transactional_id=transactional_id, transaction_timeout_ms=transaction_timeout_ms, **options)
+        equip(self, _TransactionManager(transactional_id, transaction_timeout_ms), _Sender)
+
+
+def equip(producer: AIOKafkaProducer, manager: TransactionManager, sender: type[Sender]) -> None:
+    """Give a producer parts of our own, before it is started: aiokafka offers no way to."""
+    producer._txn_manager = producer._message_accumulator._txn_manager = manager
+    producer._sender = sender(
+        producer.client,
+        acks=-1,
+        txn_manager=manager,
+        message_accumulator=producer._message_accumulator,
+        retry_backoff_ms=_RETRY_BACKOFF_MS,
+        request_timeout_ms=producer._request_timeout_ms,
+    )

@@ -18,7 +18,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
 from aiokafka.producer import sender
-from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
@@ -28,7 +28,7 @@ from faust.types import ConsumerMessage
 from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
-from processor.engine import chunks, records, transactions, worker
+from processor.engine import chunks, publishing, records, transactions, worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +61,11 @@ OVERRIDDEN = [
     # Theirs calls it `resp`, by position.
     (sender.BaseHandler, transactions._NotingHandler, "handle_response", ["self", "response"]),
     (sender.EndTxnHandler, transactions._EndTxnHandler, "create_request", ["self"]),
+    (TransactionManager, publishing._Numbers, "increment_sequence_number", ["self", "tp", "increment"]),
+    (Sender, publishing._Sender, "_maybe_wait_for_pid", ["self"]),
+    (Sender, publishing._Sender, "_send_produce_req", ["self", "node_id", "batches"]),
+    (sender.SendProduceReqHandler, publishing._ProduceHandler, "create_request", ["self"]),
+    (sender.SendProduceReqHandler, publishing._ProduceHandler, "_can_retry", ["self", "error", "batch"]),
 ]
 
 #: What we use: methods and properties, and attributes that objects are given when they are made.
@@ -112,20 +117,28 @@ USED = [
     (AIOKafkaProducer, "_txn_manager"),
     (MessageAccumulator, "_txn_manager"),
     (MessageAccumulator, "flush_for_commit"),
+    (MessageBatch, "get_data_buffer"),
+    (MessageBatch, "record_count"),
     (Sender, "_find_coordinator"),
+    (Sender, "_in_flight"),
     (Sender, "_message_accumulator"),
+    (Sender, "_muted_partitions"),
     (Sender, "_txn_manager"),
     (sender.BaseHandler, "_sender"),
     (sender.EndTxnHandler, "_commit_result"),
+    (sender.SendProduceReqHandler, "_batches"),
     (TransactionManager, "_pid_and_epoch"),
+    (TransactionManager, "_pid_waiter"),
     (TransactionManager, "_sequence_numbers"),
     (TransactionManager, "_txn_consumer_group"),
     (TransactionManager, "_txn_partitions"),
     (TransactionManager, "complete_transaction"),
+    (TransactionManager, "has_pid"),
     (TransactionManager, "is_empty_transaction"),
     (TransactionManager, "maybe_add_partition_to_txn"),
     (TransactionManager, "producer_epoch"),
     (TransactionManager, "producer_id"),
+    (TransactionManager, "sequence_number"),
     (TransactionManager, "transactional_id"),
     (PartitionRecords, "_records_iterator"),
     (BatchBuilder, "_builder"),
@@ -292,6 +305,26 @@ def test_whatever_a_producer_survives_is_told_to_the_method_that_we_override():
 def test_a_request_without_an_answer_never_reaches_its_handler():
     source = inspect.getsource(sender.BaseHandler.do)
     assert source.index("except KafkaError") < source.index("self.handle_response(resp)")
+
+
+def test_a_batch_is_numbered_between_the_wait_for_a_producer_id_and_the_next_wait():
+    """So no batch is numbered by a producer id that has been given up."""
+    source = inspect.getsource(Sender._sender_routine)
+    between = source.split("await self._maybe_wait_for_pid()")[1].split("await ")[0]
+    assert "drain_by_nodes(" in between
+    assert "_send_produce_req(" in between
+    assert "async" not in inspect.getsource(MessageAccumulator.drain_by_nodes)
+
+
+def test_only_a_batch_that_is_sent_for_the_first_time_is_numbered_by_aiokafka():
+    source = inspect.getsource(MessageAccumulator._pop_batch)
+    assert "not_retry = batch.retry_count == 0" in source
+    assert "if self._txn_manager is not None and not_retry:" in source
+
+
+def test_all_that_a_batch_can_fail_of_is_asked_whether_it_can_be_tried_again():
+    source = inspect.getsource(sender.SendProduceReqHandler)
+    assert source.count("batch.failure(") == source.count("not self._can_retry(") == 2
 
 
 def producer(batch_size):

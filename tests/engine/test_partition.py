@@ -14,6 +14,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaTimeoutError,
     NotLeaderForPartitionError,
+    OutOfOrderSequenceNumber,
     ProducerFenced,
     TopicAuthorizationFailedError,
 )
@@ -24,6 +25,7 @@ from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
 from processor.engine.partition import FencedError, Partition, State
 from processor.engine.stage import Outbox, Partitioning, Stage
+from processor.engine.transactions import NewProducerNeededError
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.topics import EVENTS, MESSAGES
@@ -31,7 +33,15 @@ from processor.topics import EVENTS, MESSAGES
 INPUT = TopicPartition("t.events.v1", 3)
 CHANGELOG = TopicPartition("t.messages.v1", 3)
 
-PASSING = (KafkaConnectionError, NotLeaderForPartitionError, KafkaTimeoutError, OSError, asyncio.TimeoutError)
+PASSING = (
+    KafkaConnectionError,
+    NotLeaderForPartitionError,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    NewProducerNeededError,
+    OSError,
+    asyncio.TimeoutError,
+)
 GRAVE = (TopicAuthorizationFailedError, InvalidProducerEpoch, ValueError)
 
 

@@ -228,19 +228,22 @@ class _Connection:
             _write(self._writer, self._proxy.rewritten(request, answer))
 
 
-def at_random(seed: int, apis: set[Api], share: float) -> Callable[[Request], Fate]:
-    """Give a judge that mistreats a share of the requests of some kinds, the same way for the same seed."""
+def at_random(seed: int, apis: set[Api], share: float, *, repeats: bool = True) -> Callable[[Request], Fate]:
+    """Give a judge that mistreats a share of the requests of some kinds, the same way for the same seed.
+
+    Without `repeats`, the broker sees a request twice only when the client knows that it got no answer.
+    """
     chance = random.Random(seed)
-    fates: list[Callable[[], Fate]] = [
-        CutBefore,
-        CutAfter,
-        lambda: Late(chance.uniform(0, 1)),
-        lambda: Repeated(chance.uniform(0, 1)),
-        lambda: Delayed(chance.uniform(0, 0.3)),
-    ]
+    lost: list[Callable[[], Fate]] = [CutBefore, CutAfter]
+    late: list[Callable[[], Fate]] = [lambda: Late(chance.uniform(0, 1)), lambda: Delayed(chance.uniform(0, 0.3))]
+    twice: list[Callable[[], Fate]] = [lambda: Repeated(chance.uniform(0, 1))] if repeats else []
 
     def fate_of(request: Request) -> Fate:
-        return chance.choice(fates)() if request.api in apis and chance.random() < share else PASSES
+        if request.api not in apis or chance.random() > share:
+            return PASSES
+        # The producer that asks late for an epoch fences the one that has it: whose worker ends, as it should.
+        fates = lost if request.api == Api.INIT_PRODUCER_ID else lost + late + twice
+        return chance.choice(fates)()
 
     return fate_of
 

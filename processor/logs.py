@@ -26,6 +26,8 @@ WARNINGS = (
     "dead_letters",
     "follower_failed",
     "follower_waits",
+    "not_closed_in_order",
+    "offset_ahead",
     "page_failed",
     "partition_reopens",
     "records_expired_unread",
@@ -34,6 +36,8 @@ WARNINGS = (
     "snapshot_failed",
     "store_not_flushed",
     "store_rebuilt",
+    "task_does_not_end",
+    "topics_changed",
     "transaction_lost",
     "worker_failed",
 )

@@ -629,6 +629,14 @@ ENGINE = Dashboard(
                     red_from=1,
                 ),
                 Panel(
+                    "Topics changed",
+                    "Topics that have gone, were made anew or have other partitions than when a worker started.",
+                    "short",
+                    {"{{instance}}": "max by (instance) (delivery_topic_problems)"},
+                    alerts=("DeliveryTopicsChanged",),
+                    red_from=1,
+                ),
+                Panel(
                     "Warnings and errors in the log",
                     "In ten minutes, by event; also those that the log withheld since they repeat.",
                     "short",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from processor.engine.store.opening import check_store
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -38,8 +39,9 @@ def assemble(settings: Settings) -> Assembly:
     """Put a worker together.
 
     Raises:
-        SettingsError: the settings name a provider or a topic that there is not.
+        SettingsError: the settings name a provider or a topic that there is not, or a store that cannot be opened.
     """
+    check_store(settings)
     metrics = Metrics(STAGE_NAMES)
     board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
     worker = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)

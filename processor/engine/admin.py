@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
 from processor.engine import clients
 from processor.engine.bounds import closed, within
@@ -21,6 +22,10 @@ log = get_logger(__name__)
 
 #: Seconds between attempts to reach a broker that is away.
 _RETRY_SECONDS = 1.0
+
+
+#: Where people read what to do when topics have changed under a running worker.
+TOPICS_RUNBOOK = "docs/runbooks/DeliveryTopicsChanged.md"
 
 
 class MissingTopicError(Exception):
@@ -168,7 +173,7 @@ class Cluster(NamedTuple):
     """What a worker must know of the cluster before it starts."""
 
     id: str
-    #: Partitions of every topic.
+    #: Partitions of each topic that the stages need, by its full name.
     partitions: dict[str, int]
 
 
@@ -178,7 +183,6 @@ async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluste
     Raises:
         TopicsError: a topic that the stages need does not exist or has another number of partitions.
     """
-    needed = {topic.name: topic for stage in stages for topic in (*stage.inputs, *stage.outputs)}.values()
     while True:
         admin = clients.admin(settings)
         try:
@@ -191,7 +195,36 @@ async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluste
             await asyncio.sleep(_RETRY_SECONDS)
         finally:
             await closed("client", admin.close())
+    needed = _needed(stages)
     problems = _shape_problems(settings, needed, counts)
     if problems:
         raise TopicsError(problems)
-    return Cluster(described["cluster_id"], counts)
+    names = {settings.topic_prefix + topic.name for topic in needed}
+    return Cluster(described["cluster_id"], {name: counts[name] for name in names})
+
+
+def _needed(stages: Iterable[Stage]) -> Collection[Topic]:
+    return {topic.name: topic for stage in stages for topic in (*stage.inputs, *stage.outputs)}.values()
+
+
+async def changed_topics(admin: Any, known: Mapping[str, int]) -> dict[str, str]:
+    """Compare topics with the partitions that they had; give what has changed by topic, each with its mend.
+
+    What the broker does not say now has not changed.
+    """
+    # Asked for by name, a topic that has gone would be created by brokers that do so, and be empty.
+    response = await admin._send_request(MetadataRequest(list(known), allow_auto_topic_creation=False))
+    problems = {}
+    for topic in response.to_object()["topics"]:
+        name, before, now = topic["topic"], known[topic["topic"]], len(topic["partitions"])
+        if topic["error_code"] == UnknownTopicOrPartitionError.errno:
+            problems[name] = (
+                f"topic {name} has gone, and what it held with it: stop all workers, run `delivery-status topics "
+                f"create`, and start them again; see {TOPICS_RUNBOOK}"
+            )
+        elif topic["error_code"] == 0 and now != before:
+            problems[name] = (
+                f"topic {name} has {now} partitions, and had {before} when this worker started: the number is for "
+                f"life, since it decides where a message is kept; see {TOPICS_RUNBOOK}"
+            )
+    return problems

@@ -332,8 +332,19 @@ class Partition:
 
     async def _first_offset(self, committed: int | None) -> int:
         """Give the offset to read from: the committed one, or the oldest there is."""
-        oldest, _ = await self._within(self._host.bounds(self.tp))
+        oldest, end = await self._within(self._host.bounds(self.tp))
         if committed is None:
+            return oldest
+        if committed > end:
+            # What was read of the old topic says nothing about the new one; an event that comes twice does no harm.
+            log.error(
+                "offset_ahead",
+                topic=self.tp.topic,
+                partition=self.tp.partition,
+                committed=committed,
+                end=end,
+                mend="the topic was made anew, or its broker has lost records: it is read from its beginning",
+            )
             return oldest
         if committed < oldest:
             log.error(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from processor.engine import clients
-from processor.engine.admin import look_at_cluster
+from processor.engine.admin import TOPICS_RUNBOOK, changed_topics, look_at_cluster
 from processor.engine.bounds import closed, end, within
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
 from processor.engine.follower import Follower
@@ -37,6 +37,9 @@ log = get_logger(__name__)
 #: Seconds between looks at lag, progress and stalls.
 _MONITOR_SECONDS = 2.0
 
+
+#: Seconds between looks whether the topics are still as they were.
+_TOPICS_SECONDS = 5.0
 
 #: Seconds between attempts to reach a broker that is away.
 _RETRY_SECONDS = 1.0
@@ -164,7 +167,9 @@ class Worker:
         self._end_by: float | None = None
         self._turned: float | None = None
         self._has_ended = False
-        self._next_audit = 0.0
+        self._next_audit = self._next_look = 0.0
+        #: What is wrong with the topics, by topic or partition.
+        self._topic_problems: dict[str, str] = {}
         self._app: _App | None = None
         self._admin: Any = None
         self._reader: Any = None
@@ -437,9 +442,14 @@ class Worker:
 
     @property
     def is_ready(self) -> bool:
-        """Whether partitions were assigned and all of them have recovered."""
+        """Whether partitions were assigned, all of them have recovered, and nothing is wrong."""
         running = all(partition.state is State.RUNNING for partition in self.partitions.values())
-        return self._is_assigned and running
+        return self._is_assigned and running and not self.problems
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Say what is wrong that no waiting mends, each with its mend."""
+        return tuple(self._topic_problems.values())
 
     @property
     def ailment(self) -> str:
@@ -477,9 +487,39 @@ class Worker:
             self._turned = time.monotonic()
             await asyncio.sleep(_MONITOR_SECONDS)
             self._audit()
-            with suppress(KafkaError, OSError, asyncio.TimeoutError):
-                # A broker that is away is waited for: without its answer there is no lag to judge by.
-                await within(self._watch_lag(), self.settings.commit_timeout)
+            for watch in (self._look_at_topics, self._watch_lag):
+                with suppress(KafkaError, OSError, asyncio.TimeoutError):
+                    # A broker that is away is waited for: without its answer there is nothing to judge by.
+                    await within(watch(), self.settings.commit_timeout)
+
+    async def _look_at_topics(self) -> None:
+        """See whether a topic has gone, has other partitions, or was made anew: then no worker may claim to be well."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _TOPICS_SECONDS
+        problems = await changed_topics(self._admin, self.partition_counts)
+        # Asked before the ends are: meanwhile they only grow.
+        reached = {tp: offset for tp, offset in self._reached() if tp.topic not in problems}
+        ends = await self._reader.end_offsets(list(reached)) if reached else {}
+        for tp, offset in reached.items():
+            if ends[tp] < offset:
+                problems[f"{tp.topic}[{tp.partition}]"] = (
+                    f"topic {tp.topic} ends at offset {ends[tp]} in partition {tp.partition}, and had reached "
+                    f"{offset}: it was made anew, or its broker has lost records; see {TOPICS_RUNBOOK}"
+                )
+        if problems != self._topic_problems:
+            self._topic_problems = problems
+            self.metrics.topic_problems.set(len(problems))
+            for problem in problems.values():
+                log.error("topics_changed", problem=problem)
+
+    def _reached(self) -> Iterator[tuple[TopicPartition, int]]:
+        """Give how far the topics of the partitions that run had come, as these know it."""
+        for tp, partition in self.partitions.items():
+            if partition.state is State.RUNNING and partition.work is not None:
+                yield tp, partition.committed
+                if partition.changelog is not None:
+                    yield partition.changelog, partition.work.position
 
     def _audit(self) -> None:
         now = time.monotonic()

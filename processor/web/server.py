@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -32,7 +32,11 @@ class Health(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether partitions were assigned and all of them have recovered."""
+        """Whether partitions were assigned, all of them have recovered, and nothing is wrong."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong that no waiting mends, each with its mend."""
 
     @property
     def ailment(self) -> str:
@@ -126,10 +130,11 @@ class Server:
         return _json({"status": "hung", "reason": ailment}, 503) if ailment else _json({"status": "alive"}, 200)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        """Answer whether partitions are assigned and recovered, and how far recovery is."""
-        ready = self._health.is_ready
+        """Answer whether partitions are assigned and recovered, how far recovery is, and what is wrong."""
+        ready, problems = self._health.is_ready, self._health.problems
         body = {
-            "status": "ready" if ready else "recovering",
+            "status": "ready" if ready else "wrong" if problems else "recovering",
+            "problems": problems,
             "recovery_progress": round(self._health.recovery_progress, 4),
             "partitions": self._health.states(),
         }

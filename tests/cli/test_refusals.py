@@ -87,3 +87,16 @@ def test_a_worker_whose_port_is_taken_names_the_settings(delivery_status):
     assert result.returncode == 1
     assert b"DELIVERY_HTTP_PORT" in result.stderr
     assert b"Traceback" not in result.stderr
+
+
+def test_a_worker_whose_store_cannot_be_written_says_so_before_it_looks_for_a_broker(
+    delivery_status, silent_address, tmp_path
+):
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "store")
+    result = delivery_status(
+        "worker", DELIVERY_BROKERS=silent_address, DELIVERY_STORE="rocksdb", DELIVERY_STORE_PATH=path
+    )
+    assert result.returncode == 2
+    [line] = result.stderr.decode().splitlines()
+    assert line.startswith(f"settings: DELIVERY_STORE_PATH: {path}/delivery-status cannot be written: Not a directory")

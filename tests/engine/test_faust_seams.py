@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
@@ -92,6 +93,7 @@ USED = [
     (faust.App, "create_event"),
     (faust.App, "on_partitions_assigned"),
     (faust.App, "on_partitions_revoked"),
+    (AIOKafkaAdminClient, "_send_request"),
     (AIOKafkaConsumer, "_closed"),
     (AIOKafkaConsumer, "_fetcher"),
     (AIOKafkaConsumer, "_subscription"),

@@ -607,6 +607,15 @@ class TestOpening:
         async with stand.running() as running:
             assert running.committed == 40
 
+    async def test_an_offset_beyond_the_end_is_that_of_a_topic_that_has_gone_and_the_new_one_is_read_whole(self, stand):
+        stand.broker.committed = 1_001
+        async with stand.running() as running:
+            assert running.arrived == 0
+            assert stand.host.seeks == [0]
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        assert stand.broker.changelog[0] == (b"k0", b"v0")
+
     async def test_it_fences_before_it_reads_where_it_stands(self, stand):
         seen = []
         committed_offset = stand.host.committed_offset

@@ -95,6 +95,68 @@ class TestWatchdog:
         assert lag_shown(worker) == {}
 
 
+class Admin:
+    """A broker that tells how many partitions topics have; an error instead where a topic cannot be told of."""
+
+    def __init__(self, **answers: int) -> None:
+        self.answers = answers
+
+    async def _send_request(self, request):
+        assert request._allow_auto_topic_creation is False
+        topics = []
+        for name in request._topics:
+            answer = self.answers[name.split(".")[1]]
+            error, partitions = (0, [None] * answer) if answer >= 0 else (-answer, [])
+            topics.append({"topic": name, "error_code": error, "partitions": partitions})
+        return SimpleNamespace(to_object=lambda: {"topics": topics})
+
+
+class TestTopics:
+    GONE, NO_LEADER = -3, -5
+
+    @pytest.fixture
+    def worker(self, worker) -> Worker:
+        worker.partition_counts = {EVENTS.topic: 4, CHANGELOG.topic: 4}
+        worker._reader = Reader(end=15)
+        worker.partitions[EVENTS] = partition(committed=15, work=SimpleNamespace(position=15))
+        return worker
+
+    @staticmethod
+    async def look(worker: Worker, **answers: int) -> list[str]:
+        worker._admin, worker._next_look = Admin(**answers), 0.0
+        await worker._look_at_topics()
+        assert worker.is_ready is not bool(worker.problems)
+        assert worker.metrics.registry.get_sample_value("delivery_topic_problems") == len(worker.problems)
+        return list(worker.problems)
+
+    async def test_that_are_as_they_were_are_no_problem(self, worker):
+        assert await self.look(worker, events=4, messages=4) == []
+
+    async def test_that_have_gone(self, worker):
+        [problem] = await self.look(worker, events=4, messages=self.GONE)
+        assert problem.startswith("topic delivery.messages.v1 has gone")
+
+    @pytest.mark.parametrize("partitions", [3, 5])
+    async def test_that_have_another_number_of_partitions(self, worker, partitions):
+        [problem] = await self.look(worker, events=partitions, messages=4)
+        assert problem.startswith(f"topic delivery.events.v1 has {partitions} partitions, and had 4")
+
+    async def test_of_which_the_broker_says_nothing_now_are_no_problem(self, worker):
+        assert await self.look(worker, events=4, messages=self.NO_LEADER) == []
+
+    async def test_that_end_before_what_was_read_or_written(self, worker):
+        worker._reader.end = 14
+        problems = await self.look(worker, events=4, messages=4)
+        assert [problem.split(",")[0] for problem in problems] == [
+            "topic delivery.events.v1 ends at offset 14 in partition 0",
+            "topic delivery.messages.v1 ends at offset 14 in partition 0",
+        ]
+
+    async def test_that_are_mended_are_no_problem_any_more(self, worker):
+        assert await self.look(worker, events=4, messages=self.GONE)
+        assert await self.look(worker, events=4, messages=4) == []
+
+
 class TestReadiness:
     def test_needs_an_assignment(self, worker):
         worker._is_assigned = False

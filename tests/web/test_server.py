@@ -26,6 +26,7 @@ class Health:
     def __init__(self) -> None:
         self.is_ready = False
         self.ailment = ""
+        self.problems = ()
         self.recovery_progress = 0.0
         self.counts = {"recovering": 3, "running": 1, "closing": 0}
 
@@ -84,11 +85,17 @@ async def test_not_ready_tells_how_far_recovery_is_and_ready_is_200(page, health
     health.recovery_progress = 0.123456
     assert await page.get("/readyz") == (
         503,
-        {"status": "recovering", "recovery_progress": 0.1235, "partitions": health.counts},
+        {"status": "recovering", "problems": [], "recovery_progress": 0.1235, "partitions": health.counts},
     )
     health.is_ready, health.recovery_progress = True, 1.0
     status, body = await page.get("/readyz")
     assert (status, body["status"], body["recovery_progress"]) == (200, "ready", 1.0)
+
+
+async def test_not_ready_tells_what_is_wrong(page, health):
+    health.problems = ("topic delivery.messages.v1 has gone",)
+    status, body = await page.get("/readyz")
+    assert (status, body["status"], body["problems"]) == (503, "wrong", ["topic delivery.messages.v1 has gone"])
 
 
 async def test_it_is_alive_while_it_is_not_ready(page):

@@ -1,7 +1,7 @@
 """Workers in memory: the real server, API and forwarding over HTTP, with a group, rows and deliveries of our own."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -141,6 +141,7 @@ class Host:
     is_ready = True
     recovery_progress = 1.0
     ailment = ""
+    problems: Sequence[str] = ()
 
     def states(self) -> dict[str, int]:
         return {"recovering": len(self.recovering), "running": len(self.works), "closing": 0}

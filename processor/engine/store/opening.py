@@ -1,28 +1,79 @@
-"""Which store the settings ask for."""
+"""Which store the settings ask for, and whether it can be had."""
 
 from __future__ import annotations
 
+import errno
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from processor.engine.store import Store, StoreName
 from processor.engine.store.memory import MemoryStore
 from processor.settings import Settings, SettingsError
 
+#: What keeps a folder from being written now, and passes: it is waited for where a partition is opened.
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.EAGAIN})
+
+
+def check_store(settings: Settings) -> None:
+    """See whether the store can be opened at all, before anything depends on it.
+
+    Raises:
+        SettingsError: it needs a package that is not installed, or its folder cannot be written.
+    """
+    if settings.store == "memory":
+        return
+    problems = [*_missing_package(), *_unwritable_folders(_folder(settings))]
+    if problems:
+        raise SettingsError(problems)
+
 
 def open_store(settings: Settings, name: StoreName) -> Store:
     """Open the store of one partition.
 
     Raises:
-        SettingsError: the store needs a package that is not installed.
         OSError: the folder cannot be used, or another process uses it.
     """
     if settings.store == "memory":
         return MemoryStore()
-    try:
-        # rocksdict is an extra: who keeps rows in memory need not have it.
-        from processor.engine.store.rocksdb import RocksStore  # noqa: PLC0415
-    except ImportError:
-        problem = "DELIVERY_STORE is 'rocksdb', but rocksdict is missing: pip install 'delivery-status[rocksdb]'"
-        raise SettingsError([problem]) from None
-    folder = Path(settings.store_path) / settings.app_id / name.changelog / str(name.partition)
+    # rocksdict is an extra: who keeps rows in memory need not have it.
+    from processor.engine.store.rocksdb import RocksStore  # noqa: PLC0415
+
+    folder = _folder(settings) / name.changelog / str(name.partition)
     return RocksStore(folder, name, settings.store_cache_mib)
+
+
+def _folder(settings: Settings) -> Path:
+    return Path(settings.store_path) / settings.app_id
+
+
+def _missing_package() -> Iterator[str]:
+    try:
+        import rocksdict  # noqa: F401, PLC0415 - an extra.
+    except ImportError as error:
+        yield (
+            f"DELIVERY_STORE is 'rocksdb', but rocksdict cannot be imported ({error}): "
+            "pip install 'delivery-status[rocksdb]'"
+        )
+
+
+def _unwritable_folders(folder: Path) -> Iterator[str]:
+    """Try the folder itself, and those that partitions have left in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folders = [folder, *folder.glob("*/*")]
+    except OSError as error:
+        yield from _told(folder, error)
+        return
+    for each in folders:
+        try:
+            with tempfile.TemporaryFile(dir=each):
+                pass
+        except OSError as error:
+            yield from _told(each, error)
+
+
+def _told(folder: Path, error: OSError) -> Iterator[str]:
+    if error.errno not in _PASSING:
+        mend = "give a folder that the user of the worker may write, or set DELIVERY_STORE=memory"
+        yield f"DELIVERY_STORE_PATH: {folder} cannot be written: {error.strerror}; {mend}"

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,8 @@ class Settings:
     delivery_id_names: tuple[str, ...] = ("delivery_id",)
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    http_allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     advertised_url: str = ""
     read_token: str = field(default="", repr=False)
     write_token: str = field(default="", repr=False)
@@ -77,6 +80,11 @@ class Settings:
     trace: bool = False
     log_level: str = "INFO"
     log_format: str = "auto"
+
+    @property
+    def workers_token(self) -> str:
+        """The token that workers know each other by; empty: they have none."""
+        return self.internal_token or self.write_token
 
     @property
     def uses_tls(self) -> bool:
@@ -185,6 +193,20 @@ def _names(value: str) -> tuple[str, ...]:
     return names
 
 
+def _hosts(value: str) -> tuple[str, ...]:
+    hosts = _names(value)
+    if not all(re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", host) for host in hosts):
+        raise ValueError("must be names like 'status.example.com', '.example.com' for all that end so, or '*' for any")
+    return hosts
+
+
+def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(name) for name in _names(value))
+    except ValueError:
+        raise ValueError("must be addresses or networks like '10.0.0.7' or '10.0.0.0/8'") from None
+
+
 def _pairs(value: str) -> Mapping[str, str]:
     pairs: dict[str, str] = {}
     for pair in value.split(","):
@@ -260,6 +282,15 @@ FIELDS: dict[str, Field] = {
     "delivery_id_names": Field(_names, "Names under which your delivery id travels in providers' metadata."),
     "http_host": Field(_text, "Address that page, API, metrics and health bind to."),
     "http_port": Field(_whole(0, 65_535), "Their port; 0: any free one, which the log names."),
+    "http_allowed_hosts": Field(
+        _hosts,
+        "Names that requests may ask for, besides addresses, localhost, this host's name and the one of "
+        "DELIVERY_ADVERTISED_URL: `status.example.com,.svc.cluster.local`; `*`: any.",
+    ),
+    "trusted_proxies": Field(
+        _networks,
+        "Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are believed: `10.0.0.0/8`.",
+    ),
     "advertised_url": Field(
         _origin, "Where the other workers reach this one, `http://host:port`; empty: the address, or this host's name."
     ),

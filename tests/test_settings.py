@@ -1,6 +1,7 @@
 """Settings: every wrong one is named at once, with its mend, and no secret is ever shown."""
 
 import dataclasses
+from ipaddress import ip_network
 
 import pytest
 
@@ -71,6 +72,17 @@ GOOD = [
     ("ADVERTISED_URL", "http://10.0.0.5:8080/", "http://10.0.0.5:8080"),
     ("ADVERTISED_URL", "https://[fd00::5]:8443", "https://[fd00::5]:8443"),
     ("ADVERTISED_URL", "http://worker-0.workers", "http://worker-0.workers"),
+    (
+        "HTTP_ALLOWED_HOSTS",
+        "status.example.com, .svc.cluster.local,worker_1",
+        ("status.example.com", ".svc.cluster.local", "worker_1"),
+    ),
+    ("HTTP_ALLOWED_HOSTS", "*", ("*",)),
+    (
+        "TRUSTED_PROXIES",
+        "10.0.0.0/8, 127.0.0.1,::1",
+        (ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("::1/128")),
+    ),
     ("READ_TOKEN", "~" * 16, "~" * 16),
     ("WRITE_TOKEN", "a" * 500, "a" * 500),
     ("TLS_CHECK_HOSTNAME", "No", False),
@@ -101,6 +113,11 @@ BAD = [
         ("ADVERTISED_URL", value, "must be like 'http://10.0.0.5:8080'")
         for value in ("10.0.0.5:8080", "ftp://a", "http://", "http://a b", "http://a/path", "http://a?b", "http://u@a")
     ],
+    *[
+        ("HTTP_ALLOWED_HOSTS", value, "must be names")
+        for value in ("a:80", "http://a", "*.a", "a..b", "å", "a b", ".", ",", "a.", "[::1]")
+    ],
+    *[("TRUSTED_PROXIES", value, "must be") for value in ("proxy", "10.0.0.1/8", "10.0.0", "*", ",", "::1/129")],
     ("SECURITY_PROTOCOL", "ssl", "must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
     ("SASL_MECHANISM", "GSSAPI", "must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
     *[(f"TLS_{name}_FILE", "no/such.pem", "must be a file") for name in ("CA", "CERTIFICATE", "KEY")],

@@ -127,6 +127,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         position: int | None = None if state is None or not state.has_valid_position else state._position
         return position
 
+    @property
+    def member_id(self) -> str:
+        """Who we are in the group, as the broker named us; empty while we are in none. Any thread may ask."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        member_id: str = "" if coordinator is None else coordinator.member_id
+        return member_id
+
     def wake(self) -> None:
         """Make a fetch that waits look again at which partitions are wanted. May be called from any thread."""
         consumer = self._consumer
@@ -198,6 +205,11 @@ class ChunkConsumer(driver.Consumer):
     def position(self, tp: TP) -> int | None:
         """Tell which offset of a partition is handed out next, without waiting."""
         return self._thread.position(tp)
+
+    @property
+    def member_id(self) -> str:
+        """Who we are in the group; empty while we are in none."""
+        return self._thread.member_id
 
     def wake(self) -> None:
         """Make a fetch that waits look again at which partitions are wanted."""

@@ -3,14 +3,20 @@
 Every worker joins the group with its URL (Faust's `canonical_url`), so the group's description says it all: members,
 their URLs, and what each was assigned. No topic of our own can lag behind it or outlive it. While the group is being
 rebalanced nobody owns anything.
+
+Whoever may join the group can write any URL there. So a worker also joins with a proof that its URL was told by one who
+has the workers' token; a URL without a proof is not asked (web/forwarding.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,18 +39,39 @@ class UnreachableError(Exception):
     """The broker does not tell."""
 
 
+class Member(NamedTuple):
+    """One member of the group."""
+
+    #: The broker gives it; nobody else has it.
+    id: str
+    #: Where it says that it is reached; None: it says nothing that is the URL of a worker.
+    url: str | None
+    #: Where the broker sees it connect from.
+    address: str
+    #: Whether one who has the workers' token told the URL.
+    is_proven: bool
+
+
 class Group(NamedTuple):
-    """What each member was assigned, and where it is reached."""
+    """All members, and what each was assigned."""
 
     #: By topic (its full name) and partition.
-    owners: Mapping[tuple[str, int], str]
-    urls: tuple[str, ...]
+    owners: Mapping[tuple[str, int], Member]
+    members: tuple[Member, ...]
 
 
 class _UserData(msgspec.Struct):
-    """The part of Faust's metadata of a member that we need."""
+    """The part of a member's metadata that we need: Faust's, and what assignor.py adds."""
 
     url: str
+    proof: str = ""
+
+
+def proof(settings: Settings, url: str) -> str:
+    """Give the proof that a URL is told by a worker of ours; empty while the workers have no token."""
+    key = settings.workers_token
+    told = f"delivery-status member\n{settings.app_id}\n{url}"
+    return hmac.new(key.encode(), told.encode(), sha256).hexdigest() if key else ""
 
 
 class Members:
@@ -88,7 +115,7 @@ class Members:
         except (KafkaError, OSError, asyncio.TimeoutError) as error:
             await self.close()
             raise UnreachableError(repr(error)) from error
-        self._group, self._asked_at = _read(response), started
+        self._group, self._asked_at = self._read(response), started
         return self._group
 
     async def _describe(self) -> Any:
@@ -110,39 +137,54 @@ class Members:
             with suppress(KafkaError, OSError):
                 await admin.close()
 
+    def _read(self, response: Any) -> Group:
+        """Read the answer to DescribeGroups.
 
-def _read(response: Any) -> Group:
-    """Read the answer to DescribeGroups.
+        Raises:
+            UnsettledError: the group is not stable, or does not exist.
+            UnreachableError: the broker refuses.
+        """
+        [(error, _, state, _, _, members, *_)] = response.groups
+        if error:
+            raise UnreachableError(for_code(error).__name__)
+        if state != "Stable":
+            raise UnsettledError(state or "no group")
+        owners: dict[tuple[str, int], Member] = {}
+        found = []
+        for member_id, _, address, metadata, assignment in members:
+            member = self._member(member_id, address, metadata)
+            found.append(member)
+            owners.update(dict.fromkeys(_assigned(assignment), member))
+        return Group(owners, tuple(found))
 
-    Raises:
-        UnsettledError: the group is not stable, or does not exist.
-        KafkaError: the broker refuses.
-    """
-    [(error, _, state, _, _, members, *_)] = response.groups
-    if error:
-        raise UnreachableError(for_code(error).__name__)
-    if state != "Stable":
-        raise UnsettledError(state or "no group")
-    return _group_of([(metadata, assignment) for _, _, _, metadata, assignment in members])
-
-
-def _group_of(members: Sequence[tuple[bytes, bytes]]) -> Group:
-    owners: dict[tuple[str, int], str] = {}
-    urls = []
-    for metadata, assignment in members:
-        url = _url_of(metadata)
-        if url is None:
-            continue
-        urls.append(url)
-        for topic, partitions in ConsumerProtocolMemberAssignment.decode(assignment).assignment:
-            owners.update({(topic, number): url for number in partitions})
-    return Group(owners, tuple(urls))
+    def _member(self, member_id: str, address: str, metadata: bytes) -> Member:
+        told = _user_data(metadata)
+        if told is None or not _is_worker_url(told.url):
+            return Member(member_id, None, address, is_proven=False)
+        known = proof(self._settings, told.url)
+        is_proven = bool(known) and hmac.compare_digest(told.proof.encode(), known.encode())
+        return Member(member_id, told.url, address, is_proven)
 
 
-def _url_of(metadata: bytes) -> str | None:
-    """Give the URL that a member joined with; None when it is none of ours."""
+def _is_worker_url(url: str) -> bool:
+    """Say whether a URL is scheme, host and port and no more, as a worker joins with it."""
+    found = re.fullmatch(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", url)
+    return found is not None and 0 < int(found[1] or 80) < 65_536
+
+
+def _user_data(metadata: bytes) -> _UserData | None:
+    """Read what a member joined with; None when it is none of ours."""
     try:
         user_data = ConsumerProtocolMemberMetadata.decode(metadata).user_data
-        return msgspec.json.decode(user_data, type=_UserData).url
-    except (msgspec.MsgspecError, ValueError):
+        return msgspec.json.decode(user_data or b"", type=_UserData)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def _assigned(assignment: bytes) -> Iterable[tuple[str, int]]:
+    """Read what a member was assigned: by the group's leader, who may be none of ours."""
+    try:
+        read = ConsumerProtocolMemberAssignment.decode(assignment).assignment
+    except ValueError:
+        return ()
+    return [(topic, number) for topic, numbers in read for number in numbers]

@@ -22,6 +22,7 @@ from faust.types import TP
 
 from processor.engine import clients
 from processor.engine.admin import TOPICS_RUNBOOK, changed_topics, look_at_cluster
+from processor.engine.assignor import Assignor
 from processor.engine.bounds import closed, end, within
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
 from processor.engine.follower import Follower
@@ -86,7 +87,8 @@ class _App(faust.App):
     logger = FAUST_LOGGER
 
     def __init__(self, settings: Settings, url: str, wanted: Any) -> None:
-        self._ours, self._wanted = settings, wanted
+        #: What the assignor joins with is made of them.
+        self.settings, self._wanted = settings, wanted
         # The group's other members learn it from what we join with: see members.py.
         address = {"canonical_url": url} if url else {}
         super().__init__(
@@ -103,12 +105,13 @@ class _App(faust.App):
             broker_request_timeout=max(40.0, settings.session_timeout + 5),
             worker_redirect_stdouts=False,
             loop=asyncio.get_running_loop(),
+            PartitionAssignor=Assignor,
             **address,
         )
 
     def _new_transport(self) -> ChunkTransport:
         transport = ChunkTransport(self.conf.broker_consumer, self)
-        transport.settings, transport.wanted = self._ours, self._wanted
+        transport.settings, transport.wanted = self.settings, self._wanted
         return transport
 
     _new_producer_transport = _new_transport
@@ -407,6 +410,11 @@ class Worker:
     def position(self, tp: TopicPartition) -> int | None:
         """Tell which offset the fetch hands out next, without waiting; None when the partition is not assigned."""
         return self._consumer.position(TP(*tp))
+
+    @property
+    def member_id(self) -> str:
+        """Who this worker is in the group; empty while it is in none."""
+        return "" if self._app is None else self._app.consumer.member_id
 
     def wake(self) -> None:
         """Make the fetch look again at which partitions have room."""

@@ -160,13 +160,16 @@ def _write_cursor(query: Query, place: _Place) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((query.sort, *place))).rstrip(b"=").decode()
 
 
+#: What a cursor holds: the sort, and a place, with a value that lists are sorted by: nothing that can be nested.
+_decode_cursor = msgspec.json.Decoder(tuple[str, bool, str | int | float | None, str]).decode
+
+
 def _read_cursor(query: Query) -> _Place:
     padding = "=" * (-len(query.cursor) % 4)
     try:
-        read = msgspec.json.decode(base64.urlsafe_b64decode(query.cursor + padding))
-        sort, is_last, value, delivery_id = read
-    except (binascii.Error, msgspec.DecodeError, UnicodeError, TypeError, ValueError):
+        sort, is_last, value, delivery_id = _decode_cursor(base64.urlsafe_b64decode(query.cursor + padding))
+    except (binascii.Error, msgspec.MsgspecError, ValueError):
         raise QueryError("the cursor is none of ours") from None
     if sort != query.sort:
-        raise QueryError(f"the cursor belongs to a list that is sorted by {sort!r}, not {query.sort!r}")
+        raise QueryError(f"the cursor belongs to a list that is sorted by {sort[:100]!r}, not {query.sort!r}")
     return is_last, value, delivery_id

@@ -18,7 +18,8 @@ from processor.views.overview import ContradictionList, DeadLetterList, Overview
 from processor.web.access import Access
 from processor.web.answers import LIST_PARAMETERS, MESSAGE_PATH, Answers, ControlFacts
 from processor.web.gathering import REPORT_PATH, Gathering
-from processor.web.live import Live
+from processor.web.hops import Hops
+from processor.web.live import Live, stream_limit
 from processor.web.openapi import JSON, PathParameter, Route, document
 from processor.web.parameters import Parameter, flag, parse_query
 from processor.web.problems import (
@@ -40,6 +41,7 @@ from processor.web.problems import (
     Kind,
     invalid,
 )
+from processor.web.sessions import ENDED_PATH, Ended
 
 
 class StatusDefinition(msgspec.Struct, frozen=True):
@@ -192,13 +194,14 @@ Body = TypeVar("Body")
 class Api:
     """Serves the API of one worker, and the hops of the others."""
 
-    def __init__(self, answers: Answers, gathering: Gathering, access: Access) -> None:
+    def __init__(self, answers: Answers, gathering: Gathering, access: Access, hops: Hops) -> None:
         self._answers = answers
         self._gathering = gathering
         self._access = access
+        self._hops = hops
         self._status_list = msgspec.json.encode(_status_list())
         self._document = msgspec.json.encode(document(ROUTES))
-        self.live = Live(self._snapshot)
+        self.live = Live(self._snapshot, max_streams=stream_limit())
 
     def add_to(self, application: web.Application) -> None:
         """Add the routes."""
@@ -211,6 +214,7 @@ class Api:
                 router.add_post(route.pattern, handler)
         router.add_get(MESSAGE_PATH + "{message_id:.+}", self._hop_message)
         router.add_get(REPORT_PATH, self._hop_report)
+        router.add_post(ENDED_PATH, self._hop_end_session)
         application.on_shutdown.append(self._end_streams)
         application.cleanup_ctx.append(self._gathering.metering)
 
@@ -274,14 +278,20 @@ class Api:
     # Hops
 
     async def _hop_message(self, request: web.Request) -> web.Response:
-        is_signed = self._access.check_hop(request)
+        is_signed = await self._hops.check(request)
         query = parse_query(request.query, (flag("reveal", ""),))
         reveal = is_signed and query.get("reveal", False)
         return _json_bytes(await self._answers.message_here(request.match_info["message_id"], reveal=reveal))
 
     async def _hop_report(self, request: web.Request) -> web.Response:
-        self._access.check_hop(request)
+        await self._hops.check(request)
         return _json(self._gathering.own())
+
+    async def _hop_end_session(self, request: web.Request) -> web.Response:
+        await self._hops.check(request)
+        ended = await _body(request, Ended)
+        self._access.end_session(ended.number, ended.given)
+        return _json({})
 
 
 async def _body(request: web.Request, kind: type[Body]) -> Body:

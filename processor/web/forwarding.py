@@ -6,8 +6,13 @@ the group who the owner is, and hands the question on over the internal hop. Thr
 1. A hop is never handed on: the routes below /internal/ answer from their own partitions, or say that they cannot. So
    a question cannot go round in circles, whatever the workers believe of each other.
 2. Only the one that the group calls the owner now may say that a message is not known. A worker that was paused may
-   still believe in partitions that others have gone on with; the group knows better.
+   still believe in partitions that others have gone on with; the group knows better. Members are told apart by the
+   names that the broker gave them, since anybody in the group may claim anybody's URL.
 3. What cannot be known now is a 503 with Retry-After, never a 404.
+
+And three keep workers from being sent about: only a URL is asked of which the member proves that a worker of ours told
+it (without a token: one of this machine's loopback, of a member that connects from where this worker does); what it
+answers is bounded; and where it leads on is not followed.
 """
 
 from __future__ import annotations
@@ -22,12 +27,14 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from processor.engine.members import Group, Members, UnreachableError, UnsettledError
+from processor.engine.members import Group, Member, Members, UnreachableError, UnsettledError
 from processor.engine.stage import Work
+from processor.logs import get_logger
 from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.topics import EVENTS, Topic
-from processor.web.access import Access, is_loopback
+from processor.web.hops import Hops
+from processor.web.hosts import is_loopback
 from processor.web.problems import (
     BROKER_AWAY,
     HOP_REFUSED,
@@ -40,9 +47,19 @@ from processor.web.problems import (
     ProblemError,
 )
 
+log = get_logger(__name__)
+
 #: Seconds that another worker may take to answer, and to take a connection.
 _PATIENCE_SECONDS = 3.0
 _CONNECT_SECONDS = 1.0
+
+#: Bytes of an answer. A message's is at most some times its record's; a report counts the stuck messages of deliveries.
+_ANSWER_MAX_BYTES = 16 * 1024 * 1024
+
+#: URLs that are remembered as refused, so that each is told of once.
+_REFUSED_MAX = 1_000
+
+_TOKENS = "DELIVERY_INTERNAL_TOKEN (else DELIVERY_WRITE_TOKEN)"
 
 #: What another worker says that is said on; anything else means that it is no worker of this version and group.
 _SAID_ON = {kind.uri: kind for kind in (MESSAGE_NOT_KNOWN, STARTING, RECOVERING, REBALANCING, OWNER_AWAY, BROKER_AWAY)}
@@ -55,9 +72,15 @@ class Host(Protocol):
     url: str
     partition_counts: dict[str, int]
 
+    @property
+    def member_id(self) -> str:
+        """Who it is in the group; empty while it is in none."""
+
     def running_work(self, topic: Topic, number: int) -> Work | None:
         """Give the work of an input partition, when it is ours and has recovered."""
 
+
+_JSON = "application/json"
 
 #: Answers a question from the work of a partition; None: it does not know.
 Find = Callable[[Work], "bytes | None"]
@@ -66,11 +89,13 @@ Find = Callable[[Work], "bytes | None"]
 class Forwarding:
     """Asks this worker, or the one that knows."""
 
-    def __init__(self, settings: Settings, access: Access, members: Members, host: Host) -> None:
+    def __init__(self, settings: Settings, hops: Hops, members: Members, host: Host) -> None:
         self._events = settings.topic_prefix + EVENTS.name
-        self._access = access
+        self._hops = hops
         self._members = members
         self._host = host
+        #: Why each URL is refused that is.
+        self._refused: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -109,7 +134,7 @@ class Forwarding:
         if work is None:
             raise ProblemError(RECOVERING, f"partition {number} does not run here, or not yet")
         found = find(work)
-        if found is None and (await self._owner(number)) != self._host.url:
+        if found is None and not self._is_this(await self._owner(number)):
             raise ProblemError(RECOVERING, f"partition {number} has just gone to another worker")
         return found
 
@@ -127,55 +152,59 @@ class Forwarding:
         Raises:
             ProblemError: the owner says so, or cannot be asked.
         """
-        problem, asked = self._nobody(number), None
+        problem = ProblemError(OWNER_AWAY, f"no worker has partition {number} of the messages")
+        asked: Member | None = None
         for anew in (False, True):
             work = self.here(number)
             found = None if work is None else find(work)
             if found is not None:
                 return found
             owner = await self._owner(number, anew=anew)
-            if owner == self._host.url:
+            if owner is None:
+                continue
+            if self._is_this(owner):
                 if work is not None:
                     return None
                 problem = ProblemError(RECOVERING, f"partition {number} is being recovered here")
-            elif owner is not None and (owner != asked or problem.kind is not OWNER_AWAY):
+            elif owner != asked or problem.kind is not OWNER_AWAY:
                 try:
-                    return await self._get(owner, path)
+                    return await self._ask(owner, path)
                 except ProblemError as error:
                     if error.kind not in {RECOVERING, OWNER_AWAY, STARTING, REBALANCING}:
                         raise
                     problem, asked = error, owner
         raise problem
 
-    @staticmethod
-    def _nobody(number: int) -> ProblemError:
-        return ProblemError(OWNER_AWAY, f"no worker has partition {number} of the messages")
-
     # All workers
 
-    async def ask_all(self, path: str) -> dict[str, bytes]:
+    async def ask_all(self, path: str, method: str = "GET", body: bytes = b"") -> dict[str, bytes]:
         """Ask all other workers of the group; give what those say who answer, by URL.
 
         Raises:
             ProblemError: the group cannot tell who there is.
         """
-        urls = [url for url in (await self._group()).urls if url != self._host.url]
-        answers = await asyncio.gather(*[self._get(url, path) for url in urls], return_exceptions=True)
+        others = [member for member in (await self._group()).members if not self._is_this(member)]
+        # Of two that say the same of themselves one is asked.
+        distinct = {member._replace(id="") for member in others}
+        asking = [self._ask(member, path, method, body) for member in distinct]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
         heard: dict[str, bytes] = {}
-        for url, answer in zip(urls, answers, strict=True):
-            if isinstance(answer, bytes):
-                heard[url] = answer
-            elif not isinstance(answer, ProblemError):
-                raise answer
+        for member, answer in zip(distinct, answers, strict=True):
+            if isinstance(answer, BaseException):
+                if not isinstance(answer, ProblemError):
+                    raise answer
+            elif member.url is not None:
+                heard[member.url] = answer
         return heard
 
     async def owners(self) -> Mapping[tuple[str, int], str]:
-        """Give the owner of every partition that is read, by topic and number.
+        """Give the URL of the owner of every partition that is read, by topic and number.
 
         Raises:
             ProblemError: the group cannot tell.
         """
-        return (await self._group()).owners
+        owners = (await self._group()).owners
+        return {partition: member.url for partition, member in owners.items() if member.url is not None}
 
     async def reach_kafka(self) -> None:
         """See to it that Kafka answers.
@@ -189,61 +218,111 @@ class Forwarding:
             if error.kind is not REBALANCING:
                 raise
 
-    async def _owner(self, number: int, *, anew: bool = False) -> str | None:
+    def _is_this(self, member: Member | None) -> bool:
+        return member is not None and member.id == self._host.member_id
+
+    async def _owner(self, number: int, *, anew: bool = False) -> Member | None:
         return (await self._group(anew=anew)).owners.get((self._events, number))
 
     async def _group(self, *, anew: bool = False) -> Group:
         try:
-            group = await self._members.group(anew=anew)
+            return await self._members.group(anew=anew)
         except UnsettledError as error:
             raise ProblemError(REBALANCING, f"the group's state is {error}") from None
         except UnreachableError as error:
             raise ProblemError(BROKER_AWAY, f"Kafka does not tell who owns what: {error}") from None
-        if len(set(group.urls)) < len(group.urls):
-            detail = f"two workers have one URL, of {', '.join(sorted(group.urls))}: set DELIVERY_ADVERTISED_URL"
-            raise ProblemError(HOP_REFUSED, detail)
-        return group
 
     # The hop
 
-    async def _get(self, url: str, path: str) -> bytes:
+    async def _ask(self, member: Member, path: str, method: str = "GET", body: bytes = b"") -> bytes:
         """Ask another worker.
 
         Raises:
-            ProblemError: its own, or that it does not answer, or refuses.
+            ProblemError: its own, or that it does not answer, or refuses, or that it is not to be asked.
         """
-        self._check(url)
+        url = await self._url_of(member)
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=_PATIENCE_SECONDS, sock_connect=_CONNECT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=_PATIENCE_SECONDS, sock_connect=_CONNECT_SECONDS),
+                # What is asked for is not compressed: what arrives is as large as it says.
+                headers={hdrs.ACCEPT_ENCODING: "identity"},
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         try:
-            async with self._session.get(
-                URL(url + path, encoded=True), headers=self._access.sign(path), allow_redirects=False
+            async with self._session.request(
+                method,
+                URL(url + path, encoded=True),
+                headers={hdrs.CONTENT_TYPE: _JSON, **self._hops.sign(url, path, method, body)},
+                data=body or None,
+                allow_redirects=False,
             ) as response:
-                body = await response.read()
+                answer = await _read(url, response)
         except asyncio.TimeoutError:
             raise ProblemError(OWNER_AWAY, f"{url} took longer than {_PATIENCE_SECONDS:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # A ValueError: a name that no name of a host can be.
             raise ProblemError(OWNER_AWAY, f"{url} cannot be reached: {type(error).__name__}") from None
-        if response.status == 200:
-            return body
-        raise _problem_of(url, response, body)
+        if response.status == 200 and response.content_type == _JSON:
+            return answer
+        raise _problem_of(url, response, answer)
 
-    def _check(self, url: str) -> None:
-        """See to it that a question without a signature stays on this machine."""
-        if not self._access.signs and not is_loopback(urlsplit(url).hostname or ""):
-            detail = f"{url} knows; to ask it, all workers need the same DELIVERY_INTERNAL_TOKEN"
-            raise ProblemError(HOP_REFUSED, detail)
+    async def _url_of(self, member: Member) -> str:
+        """Give where a member is reached, if it may be asked.
+
+        Raises:
+            ProblemError: it may not.
+        """
+        url, refusal = member.url, ""
+        if url is None:
+            url, refusal = "(none)", "it tells no URL of a worker"
+        elif url == self._host.url:
+            refusal = "it tells this worker's own URL: set DELIVERY_ADVERTISED_URL of both"
+        elif self._hops.signs:
+            if not member.is_proven:
+                refusal = f"it does not prove that a worker told its URL: all workers need the same {_TOKENS}"
+        elif not is_loopback(urlsplit(url).hostname or ""):
+            refusal = f"it is on another machine: all workers need the same {_TOKENS}"
+        elif member.address not in await self._own_addresses():
+            refusal = f"it connects to Kafka from elsewhere ({member.address}): all workers need the same {_TOKENS}"
+        if not refusal:
+            return url
+        if self._refused.get(url) != refusal:
+            if len(self._refused) >= _REFUSED_MAX:
+                self._refused.clear()
+            self._refused[url] = refusal
+            log.warning("member_not_asked", url=url, address=member.address, reason=refusal)
+        raise ProblemError(HOP_REFUSED, f"the member at {url} is not asked: {refusal}")
+
+    async def _own_addresses(self) -> set[str]:
+        """Give where the broker sees this worker connect from."""
+        return {member.address for member in (await self._group()).members if self._is_this(member)}
+
+
+async def _read(url: str, response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer, as far as it may go.
+
+    Raises:
+        ProblemError: it goes on, or is compressed.
+    """
+    if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise ProblemError(HOP_REFUSED, f"{url} answered with what was not asked for: compressed")
+    answer = bytearray()
+    async for part in response.content.iter_any():
+        answer += part
+        if len(answer) > _ANSWER_MAX_BYTES:
+            response.close()
+            raise ProblemError(HOP_REFUSED, f"{url} answered with more than {_ANSWER_MAX_BYTES} bytes")
+    return bytes(answer)
 
 
 def _problem_of(url: str, response: aiohttp.ClientResponse, body: bytes) -> ProblemError:
     """Read a problem that a worker answers with; only ours mean what they say."""
     try:
         problem = msgspec.json.decode(body, type=Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return ProblemError(HOP_REFUSED, f"{url} answered {response.status}, and is no worker of this version")
     kind = _SAID_ON.get(problem.type)
     if kind is None or kind.status != response.status:
         return ProblemError(HOP_REFUSED, f"{url} answered {response.status}: {problem.detail}")
-    retry = response.headers.get(hdrs.RETRY_AFTER)
-    return ProblemError(kind, problem.detail, headers={"Retry-After": retry} if retry else None)
+    return ProblemError(kind, problem.detail)

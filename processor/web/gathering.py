@@ -116,8 +116,9 @@ def _events(metrics: Metrics) -> float:
 def _readable(heard: Mapping[str, bytes]) -> Iterator[WorkerReport]:
     for url, report in heard.items():
         try:
-            yield _decode_report(report)
-        except msgspec.MsgspecError as error:
+            # It is the report of whom was asked, whatever it calls itself.
+            yield msgspec.structs.replace(_decode_report(report), url=url)
+        except (msgspec.MsgspecError, RecursionError) as error:
             # Of another version, while workers are replaced one by one: its partitions are named as missing.
             log.warning("report_unreadable", url=url, error=str(error))
 

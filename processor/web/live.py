@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from processor.logs import get_logger
+from processor.web.connections import connection_limit
 from processor.web.problems import TOO_MANY_STREAMS, ProblemError
 
 log = get_logger(__name__)
@@ -29,6 +30,11 @@ _HEADERS = {
     # Proxies that buffer would hold events back.
     "X-Accel-Buffering": "no",
 }
+
+
+def stream_limit() -> int:
+    """Give how many streams this process can serve at a time: half of its connections are for everybody else."""
+    return min(MAX_STREAMS, connection_limit() // 2)
 
 
 class Live:

@@ -35,6 +35,7 @@ class Kind(NamedTuple):
 INVALID_REQUEST = Kind("invalid-request", 400, "A parameter or the body is not one that this route takes")
 UNAUTHORIZED = Kind("unauthorized", 401, "A token is needed, or the one given is wrong")
 FORBIDDEN = Kind("forbidden", 403, "This is not allowed")
+TOO_MANY_ATTEMPTS = Kind("too-many-attempts", 429, "Too many wrong tokens were presented", 6)
 NO_ROUTE = Kind("no-route", 404, "There is nothing at this path")
 MESSAGE_NOT_KNOWN = Kind("message-not-known", 404, "No event has named this message")
 DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a fact has named this delivery")
@@ -49,12 +50,14 @@ RECOVERING = Kind("recovering", 503, "The partition that knows is still being re
 OWNER_AWAY = Kind("owner-away", 503, "The worker that knows does not answer", 5)
 BROKER_AWAY = Kind("broker-away", 503, "Kafka does not answer", 5)
 TOO_MANY_STREAMS = Kind("too-many-streams", 503, "The worker serves as many streams as it may", 10)
+TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "The worker serves as many connections as it may", 5)
 
 KINDS: tuple[Kind, ...] = (
     INVALID_REQUEST,
     BAD_REQUEST,
     UNAUTHORIZED,
     FORBIDDEN,
+    TOO_MANY_ATTEMPTS,
     NO_ROUTE,
     MESSAGE_NOT_KNOWN,
     DELIVERY_NOT_KNOWN,
@@ -68,6 +71,7 @@ KINDS: tuple[Kind, ...] = (
     OWNER_AWAY,
     BROKER_AWAY,
     TOO_MANY_STREAMS,
+    TOO_MANY_CONNECTIONS,
 )
 
 
@@ -93,7 +97,7 @@ class ProblemError(Exception):
         self.problem = Problem(kind.uri, kind.title, kind.status, detail, tuple(allowed))
         self.headers = dict(headers or {})
         if kind.retry_after is not None:
-            self.headers["Retry-After"] = str(kind.retry_after)
+            self.headers.setdefault("Retry-After", str(kind.retry_after))
 
     def response(self) -> web.Response:
         """Give the answer that says it."""

@@ -20,6 +20,8 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from processor.metrics import Metrics
 from processor.settings import Settings
+from processor.web.connections import Connections, connection_limit
+from processor.web.hosts import Hosts
 from processor.web.problems import tell_problems
 
 #: How late the event loop's own heart beat may be before the worker counts as hung.
@@ -67,10 +69,14 @@ _LAST_SECONDS = 5.0
 #: are answered (problems.py); addresses may name recipients.
 _SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # noqa: LOG001 - it is nobody else's to configure
 
+#: Connections that the kernel may hold for the server, besides those that it serves.
+_BACKLOG = 64
+
 #: On every answer that does not say otherwise: nothing here is to be kept, guessed at, or shown inside another page.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -84,7 +90,10 @@ class Server:
         self._health = health
         self._beat = time.monotonic()
         self._heart: asyncio.Task[None] | None = None
-        application = web.Application(middlewares=[tell_problems], client_max_size=_MAX_BODY_BYTES)
+        self._connections = Connections(connection_limit())
+        application = web.Application(
+            middlewares=[tell_problems, self._connections.serve, Hosts(settings).check], client_max_size=_MAX_BODY_BYTES
+        )
         application.on_response_prepare.append(_add_headers)
         application.router.add_get("/metrics", make_aiohttp_handler(registry=metrics.registry))
         application.router.add_get("/livez", self._livez)
@@ -92,7 +101,13 @@ class Server:
         for part in parts:
             part.add_to(application)
         self._runner = web.AppRunner(
-            application, access_log=None, logger=_SILENT, max_line_size=_MAX_LINE_BYTES, shutdown_timeout=_LAST_SECONDS
+            application,
+            access_log=None,
+            logger=_SILENT,
+            max_line_size=_MAX_LINE_BYTES,
+            shutdown_timeout=_LAST_SECONDS,
+            # A body is as large as it says.
+            auto_decompress=False,
         )
 
     async def start(self) -> str:
@@ -102,7 +117,7 @@ class Server:
             OSError: the address cannot be bound.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.http_host, self._settings.http_port)
+        site = _Site(self._runner, self._settings, self._connections)
         try:
             await site.start()
         except OSError:
@@ -121,6 +136,7 @@ class Server:
     async def _beat_on(self) -> None:
         while True:
             self._beat = time.monotonic()
+            self._connections.close_late()
             await asyncio.sleep(_HEART_BEAT_SECONDS)
 
     async def _livez(self, _request: web.Request) -> web.Response:
@@ -139,6 +155,34 @@ class Server:
             "partitions": self._health.states(),
         }
         return _json(body, 200 if ready else 503)
+
+
+class _Site(web.BaseSite):
+    """Where the server listens; its connections are bounded."""
+
+    def __init__(self, runner: web.AppRunner, settings: Settings, connections: Connections) -> None:
+        super().__init__(runner, backlog=_BACKLOG)
+        self._protocol = runner.server
+        self._host, self._port = settings.http_host, settings.http_port
+        self._connections = connections
+
+    @property
+    def name(self) -> str:
+        """Where it was to listen."""
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        await super().start()
+        if self._protocol is None:
+            raise RuntimeError("the runner has not been set up")
+        make = self._connections.factory(self._protocol)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(make, self._host, self._port, backlog=self._backlog)
 
 
 def advertised_url(settings: Settings, address: str) -> str:

@@ -15,6 +15,7 @@ from processor.engine.bounds import end
 from processor.engine.follower import Follower
 from processor.engine.members import Members
 from processor.engine.streams import Outgoing, Writer
+from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.topics import COUNTS, DELIVERIES, EVENTS
@@ -27,9 +28,13 @@ from processor.web import forwarding, gathering
 from processor.web.access import Access, Caller
 from processor.web.answers import LIST_PARAMETERS, Answers
 from processor.web.api import Api
-from processor.web.page.routes import NotFoundError, Page, RefusedError
+from processor.web.hops import Hops
+from processor.web.page.routes import NotFoundError, Page
 from processor.web.parameters import parse_query
-from processor.web.problems import DELIVERY_NOT_KNOWN, MESSAGE_NOT_KNOWN, ProblemError
+from processor.web.problems import DELIVERY_NOT_KNOWN, HOP_REFUSED, MESSAGE_NOT_KNOWN, ProblemError
+from processor.web.sessions import ENDED_PATH, Ended, Session
+
+log = get_logger(__name__)
 
 #: Seconds between looks at how many deliveries are pending.
 _SHOW_SECONDS = 5.0
@@ -45,8 +50,8 @@ class Site:
     def __init__(self, settings: Settings, metrics: Metrics, host: Host, board: Board, deliveries: Deliveries) -> None:
         self._settings = settings
         self._board, self._deliveries = board, deliveries
-        access = Access(settings)
-        self._forwarding = forwarding.Forwarding(settings, access, Members(settings), host)
+        access, hops = Access(settings), Hops(settings, lambda: host.url)
+        self._forwarding = forwarding.Forwarding(settings, hops, Members(settings), host)
         gatherer = gathering.Gathering(host, metrics, board, self._forwarding, settings.topic_prefix + EVENTS.name)
         self._follower = Follower(settings, (COUNTS, DELIVERIES), deliveries.take)
         answers = Answers(
@@ -58,7 +63,7 @@ class Site:
             publish=self._publish,
             topic_prefix=settings.topic_prefix,
         )
-        self._parts = (Api(answers, gatherer, access), Page(PageSource(answers, access), access))
+        self._parts = (Api(answers, gatherer, access, hops), Page(PageSource(answers, self._forwarding), access))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""
@@ -86,9 +91,9 @@ class Site:
 class PageSource:
     """Answers the page, in its own terms."""
 
-    def __init__(self, answers: Answers, access: Access) -> None:
+    def __init__(self, answers: Answers, forwarding: forwarding.Forwarding) -> None:
         self._answers = answers
-        self._access = access
+        self._forwarding = forwarding
 
     async def overview(self) -> Overview:
         """Give everything at a glance."""
@@ -112,16 +117,25 @@ class PageSource:
             found = await self._answers.message(message_id, reveal=caller.sees_recipients)
         except ProblemError as error:
             raise _in_terms_of_the_page(error) from None
-        return msgspec.json.decode(found, type=MessageView)
+        try:
+            return msgspec.json.decode(found, type=MessageView)
+        except (msgspec.MsgspecError, RecursionError):
+            raise ProblemError(HOP_REFUSED, "the worker that knows answers what this one cannot read") from None
 
-    async def cancel(self, delivery_id: str, token: str) -> None:
-        """Cancel a delivery, on the word of the write token."""
-        if not self._access.may_write(token):
-            raise RefusedError(is_off=not self._access.takes_writes)
+    async def cancel(self, delivery_id: str) -> None:
+        """Cancel a delivery."""
         try:
             await self._answers.cancel(delivery_id)
         except ProblemError as error:
             raise _in_terms_of_the_page(error) from None
+
+    async def tell_ended(self, session: Session) -> None:
+        """Tell the other workers of a session that has ended."""
+        ended = msgspec.json.encode(Ended(session.number, session.given))
+        try:
+            await self._forwarding.ask_all(ENDED_PATH, "POST", ended)
+        except ProblemError as error:
+            log.warning("sign_out_not_told", error=str(error))
 
 
 def _in_terms_of_the_page(error: ProblemError) -> Exception:

@@ -17,19 +17,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
-from processor.engine import chunks, publishing, records, transactions, worker
+from processor.engine import assignor, chunks, publishing, records, transactions, worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +51,7 @@ OVERRIDDEN = [
     (faust.App, worker._App, "_new_producer_transport", ["self"]),
     (faust.App, worker._App, "on_first_start", ["self"]),
     (faust.Schema, chunks.ChunkSchema, "compile", None),
+    (PartitionAssignor, assignor.Assignor, "metadata", ["self", "topics"]),
     (PartitionRecords, records._PartitionRecords, "__iter__", ["self"]),
     # It is called by position.
     (PartitionRecords, records._PartitionRecords, "_consumer_record", None),
@@ -94,9 +97,12 @@ USED = [
     (faust.App, "on_partitions_assigned"),
     (faust.App, "on_partitions_revoked"),
     (AIOKafkaAdminClient, "_send_request"),
+    (PartitionAssignor, "app"),
     (AIOKafkaConsumer, "_closed"),
+    (AIOKafkaConsumer, "_coordinator"),
     (AIOKafkaConsumer, "_fetcher"),
     (AIOKafkaConsumer, "_subscription"),
+    (GroupCoordinator, "member_id"),
     (Fetcher, "_closed"),
     (Fetcher, "_fetch_waiters"),
     (Fetcher, "_notify"),

@@ -1,6 +1,7 @@
 """Who owns which partition: read from what the broker tells of the group."""
 
 import asyncio
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,24 +9,34 @@ import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import KafkaConnectionError
 from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
-from faust.assignor.partition_assignor import PartitionAssignor
 
 from processor.engine import members
-from processor.engine.members import Members, UnreachableError, UnsettledError
+from processor.engine.assignor import Assignor
+from processor.engine.members import Members, UnreachableError, UnsettledError, proof
 from processor.settings import Settings
 
-
-def user_data(url: str) -> bytes:
-    """Give what Faust joins with."""
-    return ClientMetadata(
-        assignment=ClientAssignment(actives={}, standbys={}), url=url, changelog_distribution={}
-    ).dumps()
+TOKEN = "a-token-among-workers"
 
 
-def member(url: str, *partitions: int, topic: str = "events", metadata: bytes | None = None) -> tuple[Any, ...]:
-    told = ConsumerProtocolMemberMetadata(4, [topic], user_data(url)).encode() if metadata is None else metadata
-    assignment = ConsumerProtocolMemberAssignment(4, [(topic, list(partitions))], b"").encode()
-    return ("member-1", "client", "/127.0.0.1", told, assignment)
+def joined(url: str, **settings: Any) -> bytes:
+    """Give what a worker joins with."""
+    conf = SimpleNamespace(canonical_url=url)
+    app: Any = SimpleNamespace(conf=conf, tables=None, settings=Settings(**{"internal_token": TOKEN, **settings}))
+    told: bytes = Assignor(app).metadata({"events"}).encode()
+    return told
+
+
+def member(
+    url: str, *partitions: int, topic: str = "events", metadata: bytes | None = None, assignment: bytes | None = None
+) -> tuple[Any, ...]:
+    if assignment is None:
+        assignment = ConsumerProtocolMemberAssignment(4, [(topic, list(partitions))], b"").encode()
+    return (f"member-{url}", "client", "/127.0.0.1", joined(url) if metadata is None else metadata, assignment)
+
+
+def urls(group: Any) -> dict[Any, Any]:
+    """Give the URL of each partition's owner."""
+    return {partition: owner.url for partition, owner in group.owners.items()}
 
 
 def response(*its_members: tuple[Any, ...], state: str = "Stable", error: int = 0) -> Any:
@@ -60,33 +71,100 @@ def made(monkeypatch):
     def make(*answers: Any) -> tuple[Members, Admin]:
         admin = Admin(*answers)
         monkeypatch.setattr(members.clients, "admin", lambda _: admin)
-        return Members(Settings()), admin
+        return Members(Settings(internal_token=TOKEN)), admin
 
     return make
 
 
-def test_faust_joins_with_its_canonical_url():
-    app: Any = SimpleNamespace(conf=SimpleNamespace(canonical_url="http://10.0.0.5:8080"), tables=None)
-    told = PartitionAssignor(app).metadata({"events"})
-    assert members._url_of(told.encode()) == "http://10.0.0.5:8080"
+def test_a_worker_joins_with_its_url_which_faust_still_reads():
+    told = ConsumerProtocolMemberMetadata.decode(joined("http://10.0.0.5:8080"))
+    assert told.subscription == ["events"]
+    assert ClientMetadata.loads(told.user_data).url == "http://10.0.0.5:8080"
+    assert ClientMetadata.loads(told.user_data).assignment == ClientAssignment(actives={}, standbys={})
+
+
+async def test_a_url_is_proven_by_the_workers_token(made):
+    one, other = "http://a:1", "http://b:2"
+    asked, _ = made(
+        response(
+            member(one),
+            member(other, metadata=joined(other, internal_token="", write_token=TOKEN)),
+            member(one, metadata=joined(one, internal_token="another-token-than-theirs")),
+            member(one, metadata=joined(one, internal_token="")),
+            member(one, metadata=joined(one, app_id="another-group")),
+            # Somebody's proof with a URL of one's own.
+            member(other, metadata=joined(one).replace(b"http://a:1", b"http://c:3")),
+        )
+    )
+    found = (await asked.group()).members
+    assert [each.is_proven for each in found] == [True, True, False, False, False, False]
+    assert found[0] == ("member-http://a:1", one, "/127.0.0.1", True)
+    assert found[5].url == "http://c:3"
+
+
+async def test_without_a_token_nothing_is_proven(made, monkeypatch):
+    asked, _ = made(response(member("http://a:1", metadata=joined("http://a:1", internal_token=""))))
+    monkeypatch.setattr(asked, "_settings", Settings())
+    assert [each.is_proven for each in (await asked.group()).members] == [False]
+    assert proof(Settings(), "http://a:1") == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["", "a", "http://", "http://[::1", "http://[x]:80", "http://a:0", "http://a:65536", "http://a:1:1"],
+        *["http://a:1/path", "http://a:1?b", "http://a:1#b", "http://u:p@a:1", "ftp://a:1", "file:///etc", "//a:1"],
+        *["http://a b:1", "http://a:1\n", "http://å:1", "HTTP://a:1", "http://a:\N{SUPERSCRIPT TWO}"],
+    ],
+)
+async def test_what_is_no_url_of_a_worker_is_none(made, url):
+    asked, _ = made(response(member(url, 0), member("http://b:2", 1)))
+    group = await asked.group()
+    assert urls(group) == {("events", 0): None, ("events", 1): "http://b:2"}
 
 
 async def test_owners_by_topic_and_partition(made):
     asked, _ = made(response(member("http://a:1", 0, 2), member("http://b:2", 1), member("http://c:3", 0, topic="mta")))
     group = await asked.group()
-    assert group.owners == {
+    assert urls(group) == {
         ("events", 0): "http://a:1",
         ("events", 2): "http://a:1",
         ("events", 1): "http://b:2",
         ("mta", 0): "http://c:3",
     }
-    assert group.urls == ("http://a:1", "http://b:2", "http://c:3")
+    assert [each.url for each in group.members] == ["http://a:1", "http://b:2", "http://c:3"]
 
 
-@pytest.mark.parametrize("metadata", [b"", b"\x00\x04", ConsumerProtocolMemberMetadata(4, ["x"], b"no json").encode()])
-async def test_a_member_that_is_none_of_ours_owns_nothing_that_can_be_asked(made, metadata):
+@pytest.mark.parametrize(
+    "user_data",
+    [
+        *[None, b"", b"no json", b"null", b"[]", b"{}", b'{"url":1}', b'{"url":null}', b"\xff", b'{"url":"\xff"}'],
+        *[b'{"url":"\\ud800"}', b"[" * 100_000, b'{"a":' * 100_000, b'{"url":"http://a:1","proof":1}'],
+    ],
+)
+async def test_a_member_that_is_none_of_ours_is_reached_nowhere(made, user_data):
+    metadata = ConsumerProtocolMemberMetadata(4, ["x"], user_data).encode()
     asked, _ = made(response(member("", 0, metadata=metadata), member("http://b:2", 1)))
-    assert (await asked.group()).owners == {("events", 1): "http://b:2"}
+    assert urls(await asked.group()) == {("events", 0): None, ("events", 1): "http://b:2"}
+
+
+async def test_whatever_a_member_tells_the_others_are_reached(made):
+    """Its metadata and what it was assigned are bytes that any member, or the group's leader, may have written."""
+    whole = joined("http://a:1")
+    assigned = ConsumerProtocolMemberAssignment(4, [("events", [0])], b"").encode()
+    choice = random.Random(1)
+    mutated = [(whole[:length], assigned[:length]) for length in range(len(assigned) + 3)]
+    mutated += [(_mutate(choice, whole), _mutate(choice, assigned)) for _ in range(2_000)]
+    for metadata, assignment in mutated:
+        asked, _ = made(response(member("", metadata=metadata, assignment=assignment), member("http://b:2", 1)))
+        assert urls(await asked.group())["events", 1] == "http://b:2"
+
+
+def _mutate(choice: random.Random, value: bytes) -> bytes:
+    changed = bytearray(value)
+    for _ in range(choice.randint(1, 4)):
+        changed[choice.randrange(len(changed))] = choice.choice([0, 1, 0x7F, 0x80, 0xFF, choice.randrange(256)])
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("state", ["PreparingRebalance", "CompletingRebalance", "Empty", "Dead", ""])
@@ -101,7 +179,7 @@ async def test_a_broker_that_does_not_tell(made, answer):
     asked, admin = made(answer, response(member("http://a:1", 0)))
     with pytest.raises(UnreachableError):
         await asked.group()
-    assert (await asked.group()).owners == {("events", 0): "http://a:1"}
+    assert urls(await asked.group()) == {("events", 0): "http://a:1"}
     await asked.close()
     assert admin.closed >= 1
 
@@ -123,7 +201,7 @@ async def test_an_answer_will_do_for_a_moment_unless_it_is_wanted_anew(made, mon
     asked, admin = made(response(member("http://a:1", 0)), response(member("http://b:2", 0)))
     first = await asked.group()
     assert await asked.group() is first
-    assert (await asked.group(anew=True)).owners == {("events", 0): "http://b:2"}
+    assert urls(await asked.group(anew=True)) == {("events", 0): "http://b:2"}
     assert admin.asked == 2
     monkeypatch.setattr(members, "_FRESH_SECONDS", 0.0)
     await asked.group()

@@ -1,7 +1,9 @@
 """Lists of deliveries: filters, sorts, and pages that what happens meanwhile does not shift."""
 
+import base64
 import random
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -173,6 +175,27 @@ class TestPages:
         assert cursor
         with pytest.raises(QueryError, match="sorted by 'label'"):
             page(some, Query(sort="-label", cursor=cursor), NOW)
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            *["[" * 2_900, '{"a":' * 580, '["-last_activity",false,' + "[" * 2_000, '["-last_activity",true,{},"a"]'],
+            *['["-last_activity",false,[[]],"a"]', '["-last_activity",false,NaN,"a"]', '["-last_activity",0,1,"a"]'],
+            *['["-last_activity",false,1e999,"a"]', '["-last_activity",false,1,null]', "null", "1", '"a"', "[]", "\0"],
+            *['["-last_activity",false,"a","a"]', '["' + "x" * 2_000 + '",false,1,"a"]', '["\\ud800",false,1,"a"]'],
+        ],
+    )
+    def test_whatever_a_cursor_holds_it_is_refused(self, some, told):
+        cursor = base64.urlsafe_b64encode(told.encode()).decode()
+        with pytest.raises(QueryError, match="cursor") as refused:
+            page(some, Query(cursor=cursor), NOW)
+        assert len(str(refused.value)) < 300
+
+    @pytest.mark.parametrize("value", ["9" * 1_000, "-1", "1e300", "null", "1.5"])
+    def test_a_place_that_no_list_has_is_still_a_place(self, some, value):
+        cursor = base64.urlsafe_b64encode(f'["-last_activity",false,{value},"a"]'.encode()).decode()
+        with suppress(QueryError):
+            page(some, Query(cursor=cursor), NOW)
 
     @pytest.mark.parametrize("cursor", ["x", "é", "bnVsbA", "W10", "WyItbGFzdF9hY3Rpdml0eSIsIDEsIHt9LCB7fV0", "%%%"])
     def test_what_is_no_cursor_of_ours_is_refused(self, some, cursor):

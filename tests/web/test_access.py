@@ -1,15 +1,16 @@
 """Who may do what."""
 
-import time
+from ipaddress import ip_network
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from processor.settings import Settings
-from processor.web.access import HOP_HEADER, SESSION_COOKIE, Access, is_loopback
+from processor.web.access import Access
 from processor.web.problems import ProblemError
+from processor.web.sessions import SESSION_COOKIE
 
-READ, WRITE, HOP = "a-token-to-read-with", "a-token-to-write-with", "a-token-among-workers"
+READ, WRITE = "a-token-to-read-with", "a-token-to-write-with"
 
 
 def request(token=None, *, host="localhost:8080", path="/api/v1/overview", remote="127.0.0.1", **headers):
@@ -37,6 +38,11 @@ class TestReading:
     def test_another_name_for_this_machine_needs_a_token(self, host):
         """A web page may bind its own name to 127.0.0.1; its requests still carry that name."""
         assert problem_of(Access(Settings()).reader, request(host=host)) == 403
+
+    @pytest.mark.parametrize("mark", ["X_Forwarded_For", "X_Forwarded_Proto", "Forwarded", "Via", "X_Real_IP"])
+    def test_what_comes_through_a_proxy_needs_a_token(self, mark):
+        """A proxy on this machine speaks for whoever asks it."""
+        assert problem_of(Access(Settings()).reader, request(**{mark: "x"})) == 403
 
     def test_bound_beyond_loopback_it_needs_a_token(self):
         access = Access(Settings(http_host="0.0.0.0", read_token=READ))
@@ -87,10 +93,23 @@ class TestWriting:
         assert access.caller(request(WRITE)).sees_recipients
 
     def test_a_form_tells_its_token_in_its_own_field(self):
-        assert Access(Settings(write_token=WRITE)).may_write(WRITE)
-        assert not Access(Settings(write_token=WRITE)).may_write("")
-        assert not Access(Settings()).may_write("")
+        assert Access(Settings(write_token=WRITE)).may_write(request(), WRITE)
+        assert not Access(Settings(write_token=WRITE)).may_write(request(), "")
+        assert not Access(Settings()).may_write(request(), "")
         assert not Access(Settings()).takes_writes
+
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "evil.example.com"])
+    def test_a_token_is_not_a_parameter(self, host):
+        access = Access(Settings(read_token=READ, write_token=WRITE))
+        for path in (f"/api/v1/overview?token={WRITE}", f"/api/v1/overview?access_token={READ}"):
+            assert access.caller(request(host=host, path=path)) == (False, False)
+
+    @pytest.mark.parametrize(
+        "name", ["X_HTTP_Method_Override", "X_Original_URL", "X_Forwarded_User", "Proxy_Authorization"]
+    )
+    def test_other_headers_give_nothing(self, name):
+        access = Access(Settings(read_token=READ, write_token=WRITE))
+        assert access.caller(request(**{name: f"Bearer {WRITE}"})) == (False, False)
 
 
 class TestSession:
@@ -101,87 +120,85 @@ class TestSession:
 
     @pytest.mark.parametrize(("token", "may_write"), [(READ, False), (WRITE, True)])
     def test_the_cookie_stands_for_the_token_and_does_not_hold_it(self, token, may_write):
-        session = self.access.session(token)
+        session = self.access.start_session(request(), token)
         assert session is not None
         assert token not in session
         assert self.access.caller(self.with_cookie(session)) == (True, may_write)
 
     def test_there_is_none_for_a_wrong_token(self):
-        assert self.access.session("wrong") is None
-        assert Access(Settings()).session("") is None
+        assert self.access.start_session(request(), "wrong") is None
+        assert Access(Settings()).start_session(request(), "") is None
 
     def test_a_token_as_a_cookie_is_nothing(self):
         assert self.access.caller(self.with_cookie(READ)) == (False, False)
 
     def test_a_new_token_ends_old_sessions(self):
-        session = self.access.session(READ)
+        session = self.access.start_session(request(), READ)
         assert not Access(Settings(read_token=READ + "2")).caller(self.with_cookie(session)).may_read
 
     def test_a_wrong_token_is_not_made_good_by_a_cookie(self):
-        session = self.access.session(READ)
+        session = self.access.start_session(request(), READ)
         assert not self.access.caller(self.with_cookie(session, Authorization="Bearer wrong")).may_read
+
+    def test_one_that_has_ended_is_none(self):
+        cookie = self.access.start_session(request(), READ)
+        session = self.access.session(self.with_cookie(cookie))
+        self.access.end_session(session.number, session.given)
+        assert self.access.caller(self.with_cookie(cookie)) == (False, False)
 
     @pytest.mark.parametrize("headers", [{"Origin": "http://localhost:8080"}, {"Sec_Fetch_Site": "same-origin"}, {}])
     def test_pages_of_ours_may_write(self, headers):
-        assert self.access.writer(self.with_cookie(self.access.session(WRITE), **headers)).may_write
+        cookie = self.access.start_session(request(), WRITE)
+        assert self.access.writer(self.with_cookie(cookie, **headers)).may_write
 
     @pytest.mark.parametrize(
         "headers", [{"Origin": "http://localhost:9090"}, {"Origin": "null"}, {"Sec_Fetch_Site": "same-site"}]
     )
     def test_pages_of_others_may_not(self, headers):
-        assert problem_of(self.access.writer, self.with_cookie(self.access.session(WRITE), **headers)) == 403
+        cookie = self.access.start_session(request(), WRITE)
+        assert problem_of(self.access.writer, self.with_cookie(cookie, **headers)) == 403
+
+    def test_behind_tls_a_page_without_it_is_another(self):
+        access = Access(Settings(write_token=WRITE, trusted_proxies=(ip_network("127.0.0.1"),)))
+        cookie = access.start_session(request(), WRITE)
+        headers = {"Origin": "http://localhost:8080", "X_Forwarded_Proto": "https"}
+        assert problem_of(access.writer, self.with_cookie(cookie, **headers)) == 403
+        headers["Origin"] = "https://localhost:8080"
+        assert access.writer(self.with_cookie(cookie, **headers)).may_write
 
 
-class TestHops:
-    PATH = "/internal/v1/messages/a%2Fb?reveal=true"
-    access = Access(Settings(internal_token=HOP))
-
-    def hop(self, path=PATH, signed=PATH, access=access, **more):
-        return request(path=path, **{**access.sign(signed), **more})
-
-    def test_a_worker_knows_another(self):
-        assert self.access.check_hop(self.hop(remote="10.0.0.7")) is True
-
-    def test_the_write_token_serves_where_there_is_no_other(self):
+class TestWrongTokens:
+    def test_in_forms_there_may_be_some_and_then_one_has_to_wait(self):
         access = Access(Settings(write_token=WRITE))
-        assert access.check_hop(self.hop(access=access)) is True
-        assert problem_of(self.access.check_hop, self.hop(access=access)) == 403
+        for _ in range(10):
+            assert not access.may_write(request(), "wrong")
+        for judge in (access.may_write, access.start_session):
+            with pytest.raises(ProblemError) as refused:
+                judge(request(), WRITE)
+            assert refused.value.kind.status == 429
+            assert 1 <= int(refused.value.headers["Retry-After"]) <= 6
 
-    def test_the_token_does_not_travel(self):
-        assert HOP not in str(self.access.sign(self.PATH))
+    def test_another_address_need_not_wait(self):
+        access = Access(Settings(write_token=WRITE))
+        for _ in range(10):
+            access.may_write(request(remote="10.0.0.66"), "wrong")
+        assert access.may_write(request(), WRITE)
 
-    def test_a_signature_is_for_one_path_only(self):
-        assert problem_of(self.access.check_hop, self.hop(signed=self.PATH.replace("true", "false"))) == 403
+    def test_as_bearers_they_are_told_of_and_the_right_one_is_taken_all_the_same(self):
+        access = Access(Settings(read_token=READ))
+        statuses = [problem_of(access.reader, request("wrong")) for _ in range(12)]
+        assert statuses == [401] * 10 + [429] * 2
+        assert access.reader(request(READ)).may_read
 
-    @pytest.mark.parametrize("header", ["", "unsigned", "t=1", "t=1,v1=00", "t={now},v1=" + "0" * 64])
-    def test_what_is_not_signed_is_refused(self, header):
-        assert (
-            problem_of(
-                self.access.check_hop,
-                request(path=self.PATH, **{HOP_HEADER: header.replace("{now}", str(int(time.time())))}),
-            )
-            == 403
-        )
+    def test_behind_a_proxy_that_is_believed_it_is_the_client_who_waits(self):
+        access = Access(Settings(write_token=WRITE, trusted_proxies=(ip_network("127.0.0.1"),)))
+        for _ in range(10):
+            access.may_write(request(X_Forwarded_For="10.0.0.66"), "wrong")
+        assert problem_of(access.may_write, request(X_Forwarded_For="10.0.0.66"), WRITE) == 429
+        assert access.may_write(request(X_Forwarded_For="10.0.0.7"), WRITE)
 
-    def test_a_signature_gets_old(self, monkeypatch):
-        hop = self.hop()
-        later = time.time() + 61
-        monkeypatch.setattr(time, "time", lambda: later)
-        assert problem_of(self.access.check_hop, hop) == 403
-
-    def test_without_tokens_this_machine_is_believed_and_told_no_recipients(self):
-        access = Access(Settings())
-        assert access.check_hop(self.hop(access=access)) is False
-        assert problem_of(access.check_hop, self.hop(access=access, remote="10.0.0.7")) == 403
-        assert problem_of(access.check_hop, request(path=self.PATH)) == 403
-
-    def test_without_tokens_and_bound_beyond_loopback_nobody_is(self):
-        assert problem_of(Access(Settings(http_host="0.0.0.0")).check_hop, self.hop(access=Access(Settings()))) == 403
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.com", False), ("", False)],
-)
-def test_loopback(host, expected):
-    assert is_loopback(host) is expected
+    def test_nobody_gets_another_address_by_saying_so(self):
+        access = Access(Settings(write_token=WRITE))
+        for number in range(10):
+            access.may_write(request(X_Forwarded_For=f"10.0.0.{number}"), "wrong")
+        assert problem_of(access.may_write, request(X_Forwarded_For="10.0.0.99"), WRITE) == 429

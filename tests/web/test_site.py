@@ -10,12 +10,12 @@ from processor.settings import Settings
 from processor.stages import STAGE_NAMES
 from processor.views.board import Board
 from processor.views.deliveries import Deliveries
-from processor.web.access import Access, Caller
-from processor.web.page.routes import NotFoundError, RefusedError
+from processor.web.access import Caller
+from processor.web.page.routes import NotFoundError
 from processor.web.problems import ProblemError
 from processor.web.server import Server, advertised_url
 from processor.web.site import PageSource, Site
-from tests.web.workers import SETTINGS, WRITE_TOKEN, Host, workers
+from tests.web.workers import Host, workers
 
 READER, WRITER = Caller(may_read=True, may_write=False), Caller(may_read=True, may_write=True)
 
@@ -23,7 +23,7 @@ READER, WRITER = Caller(may_read=True, may_write=False), Caller(may_read=True, m
 @pytest.fixture
 async def made():
     async with workers() as [worker]:
-        yield worker, PageSource(worker.answers, Access(SETTINGS))
+        yield worker, PageSource(worker.answers, worker.forwarding)
 
 
 class TestPageSource:
@@ -39,7 +39,7 @@ class TestPageSource:
         with pytest.raises(NotFoundError):
             await source.delivery("nothing")
         with pytest.raises(NotFoundError):
-            await source.cancel("nothing", WRITE_TOKEN)
+            await source.cancel("nothing")
 
     async def test_what_cannot_be_told_now_stays_a_problem(self, made):
         worker, source = made
@@ -56,20 +56,10 @@ class TestPageSource:
         with pytest.raises(ProblemError):
             await source.deliveries({"colour": "red"})
 
-    async def test_a_cancel_needs_the_write_token(self, made):
+    async def test_a_cancel_is_published(self, made):
         worker, source = made
-        for token in ("", "wrong"):
-            with pytest.raises(RefusedError) as refused:
-                await source.cancel("DM1", token)
-            assert not refused.value.is_off
-        await source.cancel("DM1", WRITE_TOKEN)
+        await source.cancel("DM1")
         assert [record.key for record in worker.published] == [b"DM1"]
-
-    async def test_a_cancel_is_off_without_a_token(self, made):
-        worker, _ = made
-        with pytest.raises(RefusedError) as refused:
-            await PageSource(worker.answers, Access(Settings())).cancel("DM1", "")
-        assert refused.value.is_off
 
 
 async def test_it_is_served_before_any_broker_answers_and_stops_at_once():

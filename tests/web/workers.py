@@ -16,7 +16,7 @@ from processor.domain.fold import fold
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.row import Row
 from processor.domain.waiting import STUCK_AFTER
-from processor.engine.members import Group, UnreachableError, UnsettledError
+from processor.engine.members import Group, Member, UnreachableError, UnsettledError
 from processor.engine.streams import Outgoing
 from processor.engine.worker import Standing
 from processor.metrics import Metrics
@@ -33,7 +33,10 @@ from processor.web.answers import Answers
 from processor.web.api import Api
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
+from processor.web.hops import Hops
+from processor.web.page.routes import Page
 from processor.web.server import Server
+from processor.web.site import PageSource
 from tests.views.told import Record, told
 
 PARTITIONS = 6
@@ -111,8 +114,11 @@ class TheGroup:
     """What the broker tells of the group; the tests say what that is."""
 
     def __init__(self) -> None:
+        #: By the URLs of members; a member is named after its URL, unless it is one of `named`.
         self.owners: dict[tuple[str, int], str] = {}
         self.urls: list[str] = []
+        #: What members say of themselves that is not as it should be, by name.
+        self.named: dict[str, Member] = {}
         self.error: Exception | None = None
         self.asked: list[bool] = []
         #: What is told only when it is asked for anew.
@@ -124,7 +130,11 @@ class TheGroup:
             raise self.error
         if anew:
             self.owners |= self.newer
-        return Group(self.owners, tuple(self.urls))
+        owners = {partition: self._member(name) for partition, name in self.owners.items()}
+        return Group(owners, tuple([self._member(name) for name in self.urls]))
+
+    def _member(self, name: str) -> Member:
+        return self.named.get(name, Member(name, name, "/127.0.0.1", is_proven=True))
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -142,6 +152,10 @@ class Host:
     recovery_progress = 1.0
     ailment = ""
     problems: Sequence[str] = ()
+
+    @property
+    def member_id(self) -> str:
+        return self.url
 
     def states(self) -> dict[str, int]:
         return {"recovering": len(self.recovering), "running": len(self.works), "closing": 0}
@@ -174,6 +188,7 @@ class WorkerInMemory:
     board: Board
     following: Following
     answers: Answers
+    forwarding: Forwarding
     api: Api
     published: list[Outgoing]
     server: Server
@@ -231,9 +246,9 @@ async def workers(
 def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
     host, metrics, following = Host(), Metrics(STAGE_NAMES), Following()
     board = Board(metrics)
-    access = Access(settings)
+    access, hops = Access(settings), Hops(settings, lambda: host.url)
     members: Any = group
-    forwarding = Forwarding(settings, access, members, host)
+    forwarding = Forwarding(settings, hops, members, host)
     gathering = Gathering(host, metrics, board, forwarding, EVENTS_TOPIC)
     published: list[Outgoing] = []
     failure: list[Exception] = []
@@ -252,7 +267,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         publish=publish,
         topic_prefix=settings.topic_prefix,
     )
-    api = Api(answers, gathering, access)
+    api, page = Api(answers, gathering, access, hops), Page(PageSource(answers, forwarding), access)
 
     class Closing:
         def add_to(self, application: Any) -> None:
@@ -262,9 +277,9 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
 
             application.cleanup_ctx.append(close)
 
-    server = Server(settings, metrics, host, [api, Closing()])
+    server = Server(settings, metrics, host, [api, page, Closing()])
     session: Any = None
-    return WorkerInMemory(host, board, following, answers, api, published, server, session, failure)
+    return WorkerInMemory(host, board, following, answers, forwarding, api, published, server, session, failure)
 
 
 def _deliveries() -> Deliveries:

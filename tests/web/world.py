@@ -24,8 +24,9 @@ from processor.views.overview import (
 from processor.views.silence import Verdict
 from processor.web.access import Caller
 from processor.web.masking import mask_recipient
-from processor.web.page.routes import NotFoundError, RefusedError
+from processor.web.page.routes import NotFoundError
 from processor.web.problems import RECOVERING, ProblemError
+from processor.web.sessions import Session
 
 WRITE_TOKEN = "a-token-that-may-write"
 READ_TOKEN = "a-token-that-may-read"
@@ -49,6 +50,7 @@ class World:
         self.failure: Exception | None = None
         self.asked: list[dict[str, str]] = []
         self.canceled: list[str] = []
+        self.ended: list[Session] = []
         self.events_per_second = 9_871.4
         self.is_well = False
 
@@ -114,13 +116,14 @@ class World:
             return view
         return msgspec.structs.replace(view, recipient=mask_recipient(view.recipient))
 
-    async def cancel(self, delivery_id: str, token: str) -> None:
+    async def cancel(self, delivery_id: str) -> None:
         self._check()
-        if token != WRITE_TOKEN:
-            raise RefusedError
         if delivery_id not in self.list:
             raise NotFoundError
         self.canceled.append(delivery_id)
+
+    async def tell_ended(self, session: Session) -> None:
+        self.ended.append(session)
 
     # What may happen
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
 from aiohttp import web
 
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.logs import get_logger
-from processor.web.access import SESSION_COOKIE, Access, Caller
+from processor.web.access import Access, Caller
 from processor.web.page import arrange, charts, diagram, render
 from processor.web.page.assets import assets
 from processor.web.page.filters import Filters
 from processor.web.page.language import COOKIE, LANGUAGES, Language, language_of
-from processor.web.problems import API_PATHS, FORBIDDEN, UNAUTHORIZED, ProblemError
+from processor.web.problems import FORBIDDEN, UNAUTHORIZED, ProblemError, invalid
+from processor.web.sessions import SESSION_COOKIE, Session
 
 log = get_logger(__name__)
 
@@ -36,17 +37,12 @@ _HEADERS = {
 
 _YEAR_SECONDS = 365 * 24 * 60 * 60
 
+#: Fields that a form of ours has at most.
+_FIELDS_MAX = 10
+
 
 class NotFoundError(Exception):
     """No worker knows the message or the delivery."""
-
-
-class RefusedError(Exception):
-    """The cancel was not accepted: its token is wrong, or, with `is_off`, the workers accept none."""
-
-    def __init__(self, *, is_off: bool = False) -> None:
-        super().__init__("writing is off" if is_off else "wrong token")
-        self.is_off = is_off
 
 
 class Source(Protocol):
@@ -67,8 +63,11 @@ class Source(Protocol):
     async def message(self, message_id: str, caller: Caller) -> Any:
         """Give one message, masked unless the caller may see it; raise NotFoundError where there is none."""
 
-    async def cancel(self, delivery_id: str, token: str) -> None:
-        """Cancel a delivery; raise RefusedError unless the token is the write token."""
+    async def cancel(self, delivery_id: str) -> None:
+        """Cancel a delivery; raise NotFoundError where there is none."""
+
+    async def tell_ended(self, session: Session) -> None:
+        """Tell the other workers of a session that has ended; never raises a ProblemError."""
 
 
 class Visit(NamedTuple):
@@ -104,8 +103,8 @@ class Page:
         routes.add_post("/login", self._anybody(self._login))
         routes.add_post("/logout", self._anybody(self._logout))
         routes.add_get("/static/{name}", assets().serve)
-        # What no other route has.
-        routes.add_get("/{rest:.+}", self._nothing)
+        # What no other route has; the API tells of its own.
+        routes.add_get("/{rest:(?!api/|internal/).+}", self._nothing)
 
     # Who may, and what is told when it cannot be done
 
@@ -120,7 +119,7 @@ class Page:
         async def answer(request: web.Request) -> web.StreamResponse:
             visit = Visit(request, language_of(request), self._access.caller(request))
             try:
-                if request.method == "POST" and not _is_own_form(request):
+                if request.method == "POST" and not self._access.is_same_origin(request):
                     return self._error(visit, 403, "foreign")
                 response = await handler(visit)
             except ProblemError as error:
@@ -132,7 +131,7 @@ class Page:
                 log.exception("page_failed", page=getattr(handler, "__name__", ""))
                 response = self._error(visit, 500, "failed")
             if request.query.get("lang") in LANGUAGES:
-                _remember(response, COOKIE, visit.language.code, request, max_age=_YEAR_SECONDS)
+                self._remember(response, COOKIE, visit, visit.language.code, max_age=_YEAR_SECONDS)
             return response
 
         return answer
@@ -290,8 +289,6 @@ class Page:
         return _to(f"/deliveries/{quote(sought, safe='')}")
 
     async def _nothing(self, request: web.Request) -> web.StreamResponse:
-        if request.path.startswith(API_PATHS):
-            raise web.HTTPNotFound
         return self._error(Visit(request, language_of(request), self._access.caller(request)), 404, "not_found")
 
     # Cancelling
@@ -312,14 +309,20 @@ class Page:
 
     async def _cancel(self, visit: Visit) -> web.Response:
         """Cancel, on the word of a form that carries the write token: no cookie is enough."""
-        form = await visit.request.post()
+        form = await _form(visit.request)
         if form.get("sure") != "yes":
             return await self._cancel_form(visit, "cancel.unsure", 400)
+        if not self._access.takes_writes:
+            return await self._cancel_form(visit, "cancel.off", 403)
+        try:
+            may_write = self._access.may_write(visit.request, form.get("token", ""))
+        except ProblemError as error:
+            return _wait(await self._cancel_form(visit, "attempts.wait", error.kind.status), error)
+        if not may_write:
+            return await self._cancel_form(visit, "cancel.wrong_token", 403)
         delivery_id = visit.request.match_info["id"]
         try:
-            await self._source.cancel(delivery_id, str(form.get("token", "")))
-        except RefusedError as error:
-            return await self._cancel_form(visit, "cancel.off" if error.is_off else "cancel.wrong_token", 403)
+            await self._source.cancel(delivery_id)
         except NotFoundError:
             return self._missing(visit, "delivery", delivery_id)
         return _to(f"/deliveries/{quote(delivery_id, safe='')}?canceled")
@@ -338,19 +341,33 @@ class Page:
         return response
 
     async def _login(self, visit: Visit) -> web.Response:
-        form = await visit.request.post()
-        following = _own_address(str(form.get("next", "/")))
-        session = self._access.session(str(form.get("token", "")))
+        form = await _form(visit.request)
+        following = _own_address(form.get("next", "/"))
+        try:
+            session = self._access.start_session(visit.request, form.get("token", ""))
+        except ProblemError as error:
+            page = self._page(visit, "login", error.kind.status, next=following, problem="attempts.wait")
+            return _wait(page, error)
         if session is None:
             return self._page(visit, "login", 403, next=following, problem="login.wrong")
         response = _to(following)
-        _remember(response, SESSION_COOKIE, session, visit.request)
+        self._remember(response, SESSION_COOKIE, visit, session)
         return response
 
-    async def _logout(self, _visit: Visit) -> web.Response:
+    async def _logout(self, visit: Visit) -> web.Response:
+        session = self._access.session(visit.request)
+        if session is not None:
+            self._access.end_session(session.number, session.given)
+            await self._source.tell_ended(session)
         response = _to("/")
-        response.del_cookie(SESSION_COOKIE, path="/")
+        self._remember(response, SESSION_COOKIE, visit, "", max_age=0)
         return response
+
+    def _remember(
+        self, response: web.StreamResponse, name: str, visit: Visit, value: str, max_age: int | None = None
+    ) -> None:
+        is_secure = self._access.is_secure(visit.request)
+        response.set_cookie(name, value, path="/", max_age=max_age, httponly=True, samesite="Strict", secure=is_secure)
 
 
 def _plain(answer: Any) -> Any:
@@ -361,10 +378,22 @@ def _to(address: str) -> web.Response:
     return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
 
 
-def _remember(
-    response: web.StreamResponse, name: str, value: str, request: web.Request, max_age: int | None = None
-) -> None:
-    response.set_cookie(name, value, path="/", max_age=max_age, httponly=True, samesite="Strict", secure=request.secure)
+def _wait(page: web.Response, error: ProblemError) -> web.Response:
+    page.headers.update(error.headers)
+    return page
+
+
+async def _form(request: web.Request) -> Mapping[str, str]:
+    """Read a form, as our own pages send it.
+
+    Raises:
+        ProblemError: it is none of ours.
+    """
+    try:
+        text = (await request.read()).decode()
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"))
+    except ValueError:
+        raise invalid("the form is none of this page's") from None
 
 
 def _own_address(address: str) -> str:
@@ -372,11 +401,3 @@ def _own_address(address: str) -> str:
     parts = urlsplit(address)
     is_own = not parts.scheme and not parts.netloc and address.startswith("/") and not address.startswith("//")
     return address if is_own and "\\" not in address and address.isprintable() else "/"
-
-
-def _is_own_form(request: web.Request) -> bool:
-    """Say whether a form comes from a page of ours; browsers tell, and what is no browser has no cookies to abuse."""
-    origin = request.headers.get("Origin")
-    if origin is not None:
-        return origin.partition("://")[2] == request.host
-    return request.headers.get("Sec-Fetch-Site", "same-origin") in {"same-origin", "none"}

@@ -510,6 +510,10 @@ _DOOR: dict[str, tuple[str, str]] = {
     ),
     "login.token": ("Token", "Nyckel"),
     "login.do": ("Sign in", "Logga in"),
+    "attempts.wait": (
+        "There were too many wrong tokens. Wait a minute, and try again.",
+        "För många felaktiga nycklar angavs. Vänta en minut och försök igen.",
+    ),
     "login.wrong": ("That token is not known here.", "Den nyckeln är inte känd här."),
     "error.message_not_found": ("No such message", "Inget sådant meddelande"),
     "error.message_not_found.text": (

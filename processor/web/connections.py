@@ -1,0 +1,186 @@
+"""How many connections the server has at a time, and for how long: whoever connects and says nothing shuts nobody out.
+
+A connection waits (for a request, for the rest of one, until an answer has been read) or its request is being
+answered. Waiting has an end. When there are as many connections as there may be, the one that has waited longest makes
+room for a new one; when none waits, a few more are let in for the sake of the probes, and asked for nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable
+from typing import cast
+
+from aiohttp import web
+
+from processor.web.problems import BAD_REQUEST, TOO_MANY_CONNECTIONS, Handler, Kind, ProblemError
+
+#: Paths by which an orchestrator judges the worker.
+PROBES = frozenset({"/livez", "/readyz"})
+
+#: Seconds for a request to arrive, headers and body each; and for the next one, or for an answer to be read.
+_REQUEST_SECONDS = 10.0
+_IDLE_SECONDS = 30.0
+
+#: Connections at a time; a part of the files that the process may open, most of which are for Kafka and the store.
+_CONNECTIONS_MAX = 1_000
+_PART_OF_FILES = 4
+#: Connections beyond that, for probes.
+_RESERVE = 8
+
+
+def connection_limit() -> int:
+    """Give how many connections this process can serve at a time."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS_MAX
+    return max(_RESERVE, min(_CONNECTIONS_MAX, files // _PART_OF_FILES))
+
+
+class Connections:
+    """All connections of a server.
+
+    Args:
+        limit: how many there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._all: dict[asyncio.BaseProtocol, _Connection] = {}
+        #: Those that wait, the one that has waited longest first.
+        self._waiting: dict[_Connection, None] = {}
+
+    def factory(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+        """Give what makes the protocol of a connection, from what makes the one that serves it."""
+        return lambda: _Connection(self, make())
+
+    def close_late(self) -> None:
+        """Close all whose time is up; to be called every second or so."""
+        now = time.monotonic()
+        for connection in [each for each in self._waiting if each.until < now]:
+            self.leave(connection)
+            connection.abort()
+
+    @web.middleware
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Take a request's body, and mark its connection while it is answered."""
+        connection = self._all.get(request.protocol)
+        if connection is None:
+            raise ConnectionResetError("the connection has been closed")
+        if connection.is_of_reserve and request.path not in PROBES:
+            return _last(TOO_MANY_CONNECTIONS, f"{self.limit} connections are open")
+        problem = await _take_body(request) if request.body_exists else None
+        if problem is not None:
+            return _last(BAD_REQUEST, problem)
+        self._waiting.pop(connection, None)
+        connection.is_served = True
+        try:
+            return await handler(request)
+        finally:
+            connection.is_served = connection.is_arriving = False
+            if request.protocol in self._all:
+                self._wait(connection, _IDLE_SECONDS)
+
+    # What connections tell
+
+    def enter(self, connection: _Connection) -> bool:
+        """Let one in; False: there is no room."""
+        if len(self._all) >= self.limit:
+            if self._waiting:
+                longest = next(iter(self._waiting))
+                self.leave(longest)
+                longest.abort()
+            elif len(self._all) >= self.limit + _RESERVE:
+                return False
+            else:
+                connection.is_of_reserve = True
+        self._all[connection.inner] = connection
+        self._wait(connection, _REQUEST_SECONDS)
+        return True
+
+    def arrive(self, connection: _Connection) -> None:
+        """Have what begins to arrive come to an end."""
+        if not (connection.is_served or connection.is_arriving) and connection.inner in self._all:
+            connection.is_arriving = True
+            self._wait(connection, _REQUEST_SECONDS)
+
+    def _wait(self, connection: _Connection, seconds: float) -> None:
+        """Have one wait so long, at the end of the line."""
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
+        connection.until = time.monotonic() + seconds
+
+    def leave(self, connection: _Connection) -> None:
+        """Forget one."""
+        self._all.pop(connection.inner, None)
+        self._waiting.pop(connection, None)
+
+
+async def _take_body(request: web.Request) -> str | None:
+    """Read a body, which the request keeps; say why it cannot be had, or None."""
+    try:
+        await asyncio.wait_for(request.read(), _REQUEST_SECONDS)
+    except asyncio.TimeoutError:
+        return f"the body took longer than {_REQUEST_SECONDS:g} s"
+    except (ConnectionError, web.RequestPayloadError):
+        return "the body has no end"
+    return None
+
+
+def _last(kind: Kind, detail: str) -> web.Response:
+    """Give the last answer of a connection."""
+    response = ProblemError(kind, detail).response()
+    response.force_close()
+    return response
+
+
+class _Connection(asyncio.Protocol):
+    """Stands between a connection and the protocol that serves it, and notes what happens."""
+
+    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
+        self.inner = inner
+        self.until = 0.0
+        #: Whether a request of it is being answered.
+        self.is_served = False
+        #: Whether a request has begun to arrive since the last answer.
+        self.is_arriving = False
+        self.is_of_reserve = False
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand it on, if there is room."""
+        # That of uvloop is one in all but name.
+        self._transport = cast("asyncio.Transport", transport)
+        self.inner.connection_made(transport)
+        if not self._connections.enter(self):
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand it on, and note that a request arrives."""
+        self._connections.arrive(self)
+        self.inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Hand it on."""
+        return self.inner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Hand it on."""
+        self._connections.leave(self)
+        self.inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """Hand it on."""
+        self.inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand it on."""
+        self.inner.resume_writing()

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from processor import settings
+from processor.web.hosts import Hosts
 from tests.ops.conftest import OPS, ROOT, read_yaml
 
 FOLDER = OPS / "kubernetes"
@@ -42,7 +43,8 @@ def environment(folder: Path) -> dict[str, str]:
     given = dict(BASE["ConfigMap", "delivery-status-settings"]["data"])
     for each in WORKER["env"]:
         if each["name"].startswith(settings.PREFIX):
-            given[each["name"]] = each["value"].replace("$(POD_NAME)", "delivery-status-0")
+            value = each["value"].replace("$(POD_NAME)", "delivery-status-0")
+            given[each["name"]] = value.replace("$(POD_NAMESPACE)", "delivery")
     for name in ("read", "write"):
         (folder / name).write_text(f"a-token-to-{name}-with", encoding="utf-8")
         variable = f"DELIVERY_{name.upper()}_TOKEN_FILE"
@@ -105,6 +107,19 @@ def test_every_setting_is_known_and_right(tmp_path):
     assert worker.advertised_url == "http://delivery-status-0.delivery-status-workers:8080"
     assert worker.read_token
     assert worker.write_token
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *["10.1.2.3", "delivery-status", "delivery-status.delivery", "delivery-status.delivery.svc"],
+        *["delivery-status.delivery.svc.cluster.local", "delivery-status-0.delivery-status-workers", "localhost"],
+        "delivery-status-0.delivery-status-workers.delivery.svc.cluster.local",
+    ],
+)
+def test_a_worker_answers_by_every_name_that_the_cluster_has_for_it(tmp_path, host):
+    assert Hosts(settings.load(environment(tmp_path))).has(host)
+    assert not Hosts(settings.load(environment(tmp_path))).has("evil.example.com")
 
 
 def test_the_store_on_disk_is_a_setting_that_the_image_can_do(tmp_path):

@@ -7,6 +7,6 @@ What must be true, and which module sees to it:
 * stage.py     what a stage declares and what its work must offer;
 * worker.py    membership, assignment, life-cycle, fail-fast, watchdog;
 * store/       where rows are kept between chunks;
-* transactions.py the producer whose transactions end as told, whatever requests come late;
+* transactions.py, publishing.py: our producers, whose requests may be lost or late, and whose batches may fail;
 * clients.py   every Kafka client that we make; admin.py and streams.py: topics, and plain reading and writing.
 """

@@ -13,6 +13,7 @@ from aiokafka.errors import InvalidTimestampError, OutOfOrderSequenceNumber
 from processor.engine import clients, publishing
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import Settings
+from tests.engine.harness import PATIENCE
 from tests.engine.proxy import Api, Proxy, at_random
 
 pytestmark = pytest.mark.kafka
@@ -49,7 +50,8 @@ class Stand:
 
     async def publish(self, producer: AIOKafkaProducer, *values: bytes) -> None:
         for value in values:
-            await producer.send_and_wait(self.topic, value, partition=0)
+            # Without an end in sight, a producer tries for as long as it takes.
+            await asyncio.wait_for(producer.send_and_wait(self.topic, value, partition=0), PATIENCE)
 
     def spoil(self, producer: AIOKafkaProducer, number: int) -> None:
         """Make a number the next one of the first partition."""
@@ -126,7 +128,7 @@ class TestABatchThatFails:
                     assert batch.append(timestamp=timestamp, key=None, value=value) is not None
                 batches.append(await producer.send_batch(batch, stand.topic, partition=0))
                 expected += [] if number == 3 else values
-            outcomes = await asyncio.gather(*batches, return_exceptions=True)
+            outcomes = await asyncio.wait_for(asyncio.gather(*batches, return_exceptions=True), PATIENCE)
         assert [number for number, each in enumerate(outcomes) if isinstance(each, InvalidTimestampError)] == [3]
         assert await stand.values() == expected
 

@@ -2,12 +2,18 @@ FROM python:3.12.12-slim-bookworm AS build
 WORKDIR /build
 # Made at the path where it will run, and without a pip of its own.
 RUN python -m venv --without-pip /opt/delivery-status
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY locks locks
+# What comes from outside is what locks/ has the hashes of, what builds our package included. Everything has wheels; were
+# one missing, this says so instead of looking for a compiler.
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: \
+    --requirement locks/build.txt && \
+    pip --python /opt/delivery-status/bin/python install --no-cache-dir --require-hashes --only-binary :all: \
+    --requirement locks/image.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY processor processor
-# Everything has wheels; were one missing, this says so instead of looking for a compiler.
-RUN pip --python /opt/delivery-status/bin/python install --no-cache-dir --disable-pip-version-check \
-    --only-binary :all: --no-binary delivery-status --constraint constraints.txt '.[rocksdb]'
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . && \
+    pip --python /opt/delivery-status/bin/python install --no-cache-dir --no-deps --no-index wheels/*.whl
 
 FROM python:3.12.12-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin delivery

@@ -47,6 +47,29 @@ soak: $(READY) ## Fold the same events for an hour: memory, files and tasks stay
 docs: $(READY) ## Renew the docs that follow from the code
 	$(BIN)/python docs/generate.py
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
+  --no-emit-index-url --custom-compile-command 'make lock' --constraint constraints.txt
+
+.PHONY: lock
+lock: $(READY) ## Renew locks/: what constraints.txt names, with the hashes of its files
+	$(LOCK) --output-file locks/image.txt --extra rocksdb pyproject.toml
+	$(LOCK) --output-file locks/build.txt --group build
+	$(LOCK) --output-file locks/development.txt --extra embedded --extra rocksdb --group dev pyproject.toml
+
+# Of an environment that is made as the Dockerfile makes the image's, so that licences and dependencies are in it, too.
+.PHONY: sbom
+sbom: $(READY) ## Write dist/delivery-status.cdx.json: what the image holds of Python, as CycloneDX
+	rm -rf build/image && mkdir -p dist
+	$(PYTHON) -m venv --without-pip build/image
+	$(BIN)/pip --python build/image/bin/python install --quiet --require-hashes --only-binary :all: -r locks/image.txt
+	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps --no-build-isolation .
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/delivery-status.cdx.json build/image/bin/python
+
+.PHONY: pin-images
+pin-images: $(READY) ## Write into Dockerfile and docker-compose.yml which image each tag is now; needs docker
+	$(BIN)/python ops/pin_images.py
+
 .PHONY: screenshots
 screenshots: $(READY) ## Renew the docs' pictures of the page; needs chromium
 	$(BIN)/python -m tests.browser.screenshots
@@ -63,13 +86,13 @@ clean: ## Remove the environment and all caches
 .PHONY: environment
 environment: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml locks/development.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "delivery-status needs Python 3.10 or newer, and '$(PYTHON)' is older or missing." >&2; \
 	  echo "Name one that is there: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "making $(VENV) (a minute or two, first time only)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@# The pip that comes with older Pythons knows neither dependency groups nor constraints of a build.
-	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
-	@$(BIN)/pip install --quiet --editable '.[embedded,rocksdb]' --group dev -c constraints.txt --build-constraint constraints.txt
+	@# Whatever comes from outside is checked by its hash, pip and what builds the package included.
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/development.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -130,7 +130,7 @@ def test_images_of_others_are_pinned():
     images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert images
     for image in images:
-        assert re.fullmatch(r"[a-z./-]+:v?\d+\.\d+\.\d+[a-z-]*", image), image
+        assert re.fullmatch(r"[a-z./-]+:v?\d+\.\d+\.\d+[a-z-]*(@sha256:[0-9a-f]{64})?", image), image
 
 
 def test_our_image_is_tagged_with_our_version():

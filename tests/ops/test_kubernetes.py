@@ -1,6 +1,7 @@
 """What ops/kubernetes holds is what Kubernetes takes, and says what the code understands."""
 
 import copy
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_the_store_on_disk_is_a_setting_that_the_image_can_do(tmp_path):
     chosen = settings.load({**environment(tmp_path), **given})
     assert chosen.store == "rocksdb"
     assert [mount["mountPath"] for mount in container["volumeMounts"]] == [chosen.store_path]
-    assert ".[rocksdb]" in DOCKERFILE
+    assert re.search(r"^rocksdict==", (ROOT / "locks/image.txt").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
@@ -215,6 +216,55 @@ def test_prometheus_finds_every_worker_under_the_name_that_alerts_ask_for():
     [endpoint] = monitor["endpoints"]
     assert endpoint["port"] in {port["name"] for port in headless["spec"]["ports"]}
     assert endpoint["interval"] == read_yaml("ops/prometheus/prometheus.yml")["global"]["scrape_interval"]
+
+
+class TestNetworkPolicies:
+    """Policies add up: what one of them lets pass, passes."""
+
+    POLICIES = tuple(each["spec"] for (kind, _), each in BASE.items() if kind == "NetworkPolicy")
+    EVERYBODY = BASE["NetworkPolicy", "delivery-status"]["spec"]
+    WORKERS = BASE["NetworkPolicy", "delivery-status-workers"]["spec"]
+
+    @staticmethod
+    def matches(selector, labels):
+        return selector["matchLabels"].items() <= labels.items()
+
+    @pytest.mark.parametrize("pod", [each for each in BASE.values() if "template" in each.get("spec", {})])
+    def test_every_pod_is_closed_both_ways_but_for_what_is_named(self, pod):
+        labels = pod["spec"]["template"]["metadata"]["labels"]
+        [policy] = [each for each in self.POLICIES if each is self.EVERYBODY]
+        assert self.matches(policy["podSelector"], labels)
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert "ingress" not in policy
+
+    def test_workers_ask_each_other_on_the_port_that_they_tell(self):
+        labels = WORKERS["spec"]["template"]["metadata"]["labels"]
+        assert self.matches(self.WORKERS["podSelector"], labels)
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            [rule] = self.WORKERS[direction]
+            assert {"podSelector": {"matchLabels": labels}} in rule[peers]
+            [port] = rule["ports"]
+            assert port["port"] in {each["name"] for each in WORKER["ports"]}
+
+    def test_nobody_else_asks_but_those_that_are_named_by_namespace_and_label(self):
+        [rule] = self.WORKERS["ingress"]
+        names = {
+            (peer.get("namespaceSelector") or {}).get("matchLabels", {}).get("kubernetes.io/metadata.name"): peer
+            for peer in rule["from"]
+            if "namespaceSelector" in peer
+        }
+        assert set(names) == {"monitoring", "ingress-nginx", None}
+        assert all(peer["podSelector"]["matchLabels"] for peer in rule["from"])
+
+    def test_jobs_and_workers_reach_names_and_brokers_and_no_more(self):
+        by_name, to_brokers = self.EVERYBODY["egress"]
+        assert {(each["protocol"], each["port"]) for each in by_name["ports"]} == {("UDP", 53), ("TCP", 53)}
+        assert by_name["to"]
+        allowed = {each["port"] for each in to_brokers["ports"]}
+        example = read_yaml("ops/kubernetes/example/kustomization.yaml")["patches"]
+        told = [BASE["ConfigMap", "delivery-status-settings"], *(yaml.safe_load(each["patch"]) for each in example)]
+        brokers = ",".join(each["data"]["DELIVERY_BROKERS"] for each in told)
+        assert {int(broker.rpartition(":")[2]) for broker in brokers.split(",")} == allowed
 
 
 def test_images_are_those_that_the_project_makes():

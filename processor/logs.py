@@ -20,12 +20,14 @@ from structlog.typing import EventDict
 
 #: What our warnings and errors are called: a closed set, for each is a label of the metric that counts them.
 WARNINGS = (
+    "batch_refused",
     "broker_away",
     "conservation_broken",
     "counts_rebuilt",
     "dead_letters",
     "follower_failed",
     "follower_waits",
+    "member_not_asked",
     "not_closed_in_order",
     "offset_ahead",
     "page_failed",
@@ -33,6 +35,8 @@ WARNINGS = (
     "records_expired_unread",
     "report_unreadable",
     "request_failed",
+    "settings_differ",
+    "sign_out_not_told",
     "snapshot_failed",
     "store_not_flushed",
     "store_rebuilt",
@@ -40,6 +44,7 @@ WARNINGS = (
     "topics_changed",
     "transaction_lost",
     "worker_failed",
+    "wrong_tokens",
 )
 
 #: What the warnings of libraries are counted as, by the start of their loggers' names; and those of all others.

@@ -226,6 +226,11 @@ class Metrics:
         self.chunk_records = Histogram(
             "delivery_chunk_records", "Records in one transaction.", ["stage"], buckets=_RECORDS_BUCKETS, registry=r
         )
+        self.settings_differ = Gauge(
+            "delivery_settings_differ",
+            "Settings on which members of the group disagree, as this worker was told; must be 0.",
+            registry=r,
+        )
         self.topic_problems = Gauge(
             "delivery_topic_problems",
             "Topics that have gone, were made anew or have other partitions than when this worker started; must be 0.",

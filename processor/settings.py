@@ -263,6 +263,8 @@ class Field(NamedTuple):
     parse: Callable[[str], Any]
     meaning: str
     is_secret: bool = False
+    #: Whether it decides what becomes of an event, so that all workers of a group must agree on it.
+    is_shared: bool = False
 
 
 FIELDS: dict[str, Field] = {
@@ -270,16 +272,22 @@ FIELDS: dict[str, Field] = {
     "app_id": Field(
         _text, "Consumer group, and the start of every transactional id. Workers that share work share it."
     ),
-    "topic_prefix": Field(_topic_prefix, "What the names of all topics start with."),
+    "topic_prefix": Field(_topic_prefix, "What the names of all topics start with.", is_shared=True),
     "partitions": Field(_whole(1, 10_000), "Partitions of each topic that `topics create` makes. For life."),
     "replication_factor": Field(
         _whole(-1, 100), "Replicas of each topic that `topics create` makes; -1: the broker's default."
     ),
     "provider_by_topic": Field(
-        _pairs, "Provider of records without the header `provider`, by topic: `delivery.mta.v1=kumomta`."
+        _pairs,
+        "Provider of records without the header `provider`, by topic: `delivery.mta.v1=kumomta`.",
+        is_shared=True,
     ),
-    "message_id_names": Field(_names, "Names under which your message id travels in providers' metadata."),
-    "delivery_id_names": Field(_names, "Names under which your delivery id travels in providers' metadata."),
+    "message_id_names": Field(
+        _names, "Names under which your message id travels in providers' metadata.", is_shared=True
+    ),
+    "delivery_id_names": Field(
+        _names, "Names under which your delivery id travels in providers' metadata.", is_shared=True
+    ),
     "http_host": Field(_text, "Address that page, API, metrics and health bind to."),
     "http_port": Field(_whole(0, 65_535), "Their port; 0: any free one, which the log names."),
     "http_allowed_hosts": Field(
@@ -322,9 +330,10 @@ FIELDS: dict[str, Field] = {
     "retention": Field(
         _duration,
         "How long after its last event a message with a final status is kept, by event time: `30d`; 0: for ever.",
+        is_shared=True,
     ),
     "chunk_records": Field(_whole(1, 100_000), "Most records that one transaction takes."),
-    "max_record_bytes": Field(_whole(1_000, 3_500_000), "A larger record becomes a dead letter."),
+    "max_record_bytes": Field(_whole(1_000, 3_500_000), "A larger record becomes a dead letter.", is_shared=True),
     "concurrency_limit": Field(
         _whole(1, 1_000_000), "Deliveries that may run at a time where yours are sent from; explains what is pending."
     ),
@@ -458,12 +467,31 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
         )
 
 
+def shared(settings: Settings) -> dict[str, str]:
+    """Give the settings that all workers of a group must agree on, as texts that are the same where they mean the same.
+
+    None of them is a secret.
+    """
+    return {name: _as_text(getattr(settings, name)) for name, entry in FIELDS.items() if entry.is_shared}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={value[key]}" for key in sorted(value))
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return "" if value is None else str(value)
+
+
 def markdown_table() -> str:
     """Give the README's table of settings."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     defaults = Settings()
     for name, entry in FIELDS.items():
-        lines.append(f"| `{PREFIX}{name.upper()}` | {_shown(getattr(defaults, name))} | {entry.meaning} |")
+        meaning = f"{entry.meaning} The same on all workers." if entry.is_shared else entry.meaning
+        lines.append(f"| `{PREFIX}{name.upper()}` | {_shown(getattr(defaults, name))} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

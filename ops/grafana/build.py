@@ -629,6 +629,14 @@ ENGINE = Dashboard(
                     red_from=1,
                 ),
                 Panel(
+                    "Settings that differ",
+                    "Settings on which workers of the group disagree; who came later is not let in.",
+                    "short",
+                    {"{{instance}}": "max by (instance) (delivery_settings_differ)"},
+                    alerts=("DeliverySettingsDiffer",),
+                    red_from=1,
+                ),
+                Panel(
                     "Topics changed",
                     "Topics that have gone, were made anew or have other partitions than when a worker started.",
                     "short",

@@ -1,6 +1,7 @@
 """The command `delivery-status`.
 
-Exit codes: 0 done; 1 it failed, or `check` found something wrong; 2 wrong usage or wrong settings; 3 the brokers cannot
+Exit codes: 0 done; 1 it failed, or `check` found something wrong; 2 wrong usage or wrong settings, also other
+ones than the group's workers have; 3 the brokers cannot
 be reached; 4 not found.
 """
 

@@ -15,9 +15,10 @@ import click
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import assemble
-from processor.cli.common import Failure, echo_json, json_option, run_async
+from processor.cli.common import EXIT_USAGE, Failure, echo_json, json_option, run_async
 from processor.cli.demo import demo
 from processor.engine.admin import TopicsError
+from processor.engine.agreement import DisagreementError
 from processor.engine.bounds import closed
 from processor.engine.partition import FencedError
 from processor.engine.worker import HungError, StalledError
@@ -40,8 +41,18 @@ def worker() -> None:
         raise Failure(f"another worker took a partition of ours; start this one again: {error}") from None
     except StalledError as error:
         raise Failure(f"stalled: {error}") from None
+    except DisagreementError as error:
+        raise Failure(_told_disagreement(settings, error), EXIT_USAGE) from None
     except HungError as error:
         raise Failure(f"hung: {error}") from None
+
+
+def _told_disagreement(settings: Settings, error: DisagreementError) -> str:
+    told = "\n".join(f"  - {problem}" for problem in error.problems)
+    return (
+        f"other workers of group {settings.app_id} (DELIVERY_APP_ID) work by other settings:\n{told}\ngive this one "
+        "theirs, or stop all workers before you start any with new ones: docs/runbooks/DeliverySettingsDiffer.md"
+    )
 
 
 #: Seconds that are left for the server to stop and the process to end by itself, once the worker has.
@@ -49,7 +60,7 @@ _SERVER_SECONDS = 7.0
 _END_SECONDS = 10.0
 
 #: Ends that people are told of in words, by `worker`: no stack trace says more.
-_TOLD = (TopicsError, FencedError, StalledError, HungError)
+_TOLD = (TopicsError, DisagreementError, FencedError, StalledError, HungError)
 
 
 async def run_worker(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from faust.types import TP
 
 from processor.engine import clients
 from processor.engine.admin import TOPICS_RUNBOOK, changed_topics, look_at_cluster
+from processor.engine.agreement import DisagreementError, Terms, disagreements_of_group, terms
 from processor.engine.assignor import Assignor
 from processor.engine.bounds import closed, end, within
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
@@ -41,6 +42,9 @@ _MONITOR_SECONDS = 2.0
 
 #: Seconds between looks whether the topics are still as they were.
 _TOPICS_SECONDS = 5.0
+
+#: Seconds beyond the session timeout after which members that differ are no dead ones.
+_AGREEMENT_SECONDS = 5.0
 
 #: Seconds between attempts to reach a broker that is away.
 _RETRY_SECONDS = 1.0
@@ -86,6 +90,10 @@ class _App(faust.App):
 
     logger = FAUST_LOGGER
 
+    #: What the assignor joins with and compares, and who is told of what differs. Set before the app starts.
+    terms: Terms
+    on_disagreement: Callable[[Sequence[str], bool], None]
+
     def __init__(self, settings: Settings, url: str, wanted: Any) -> None:
         #: What the assignor joins with is made of them.
         self.settings, self._wanted = settings, wanted
@@ -108,6 +116,10 @@ class _App(faust.App):
             PartitionAssignor=Assignor,
             **address,
         )
+
+    def disagree(self, problems: Sequence[str], *, is_refused: bool) -> None:
+        """Take from the assignor, in its thread, on what members of the group disagree, and whether we must go."""
+        self.loop.call_soon_threadsafe(self.on_disagreement, problems, is_refused)
 
     def _new_transport(self) -> ChunkTransport:
         transport = ChunkTransport(self.conf.broker_consumer, self)
@@ -171,6 +183,8 @@ class Worker:
         self._turned: float | None = None
         self._has_ended = False
         self._next_audit = self._next_look = 0.0
+        #: On what the group that we would join disagrees with us.
+        self._disagreed: tuple[str, ...] = ()
         #: What is wrong with the topics, by topic or partition.
         self._topic_problems: dict[str, str] = {}
         self._app: _App | None = None
@@ -232,12 +246,48 @@ class Worker:
         self._admin = await self._connected(clients.admin)
         self._reader = await self._connected(clients.reader)
         self._uncommitted_reader = await self._connected(clients.uncommitted_reader)
+        ours = terms(self.settings, self.partition_counts)
+        await self._agree(ours)
         app = self._app = _App(self.settings, self.url, _Wanted(self.partitions))
+        app.terms, app.on_disagreement = ours, self._on_disagreement
         for stage in self.stages:
             self._add_agent(app, stage)
         app.on_partitions_revoked.connect(self._on_revoked)
         app.on_partitions_assigned.connect(self._on_assigned)
         return app
+
+    async def _agree(self, ours: Terms) -> None:
+        """Leave a group alone whose members work by other settings.
+
+        One that has died is still a member for the session timeout, so we wait for longer than that.
+
+        Raises:
+            DisagreementError: they still differ.
+        """
+        deadline = time.monotonic() + self.settings.session_timeout + _AGREEMENT_SECONDS
+        while problems := await self._disagreements(ours):
+            self._disagreed = tuple(problems)
+            self.metrics.settings_differ.set(len(problems))
+            log.warning("settings_differ", problems=problems)
+            if time.monotonic() >= deadline:
+                raise DisagreementError(problems)
+            await asyncio.sleep(_RETRY_SECONDS)
+        self._disagreed = ()
+
+    async def _disagreements(self, ours: Terms) -> list[str]:
+        describing = self._admin.describe_consumer_groups([self.settings.app_id])
+        try:
+            [response] = await within(describing, self.settings.commit_timeout)
+        except (KafkaError, OSError, asyncio.TimeoutError) as error:
+            # The leader of the group judges, too.
+            log.warning("broker_away", brokers=self.settings.brokers, error=repr(error))
+            return []
+        return disagreements_of_group(ours, response)
+
+    def _on_disagreement(self, problems: Sequence[str], is_refused: bool) -> None:
+        self.metrics.settings_differ.set(len(problems))
+        if is_refused:
+            self.fail(DisagreementError(problems))
 
     async def _connected(self, make: Callable[[Settings], Client]) -> Client:
         """Make a client that is connected; a broker that is away is waited for."""
@@ -457,7 +507,7 @@ class Worker:
     @property
     def problems(self) -> Sequence[str]:
         """Say what is wrong that no waiting mends, each with its mend."""
-        return tuple(self._topic_problems.values())
+        return (*self._disagreed, *self._topic_problems.values())
 
     @property
     def ailment(self) -> str:

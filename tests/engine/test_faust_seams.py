@@ -52,6 +52,8 @@ OVERRIDDEN = [
     (faust.App, worker._App, "on_first_start", ["self"]),
     (faust.Schema, chunks.ChunkSchema, "compile", None),
     (PartitionAssignor, assignor.Assignor, "metadata", ["self", "topics"]),
+    (PartitionAssignor, assignor.Assignor, "assign", ["self", "cluster", "member_metadata"]),
+    (PartitionAssignor, assignor.Assignor, "on_assignment", ["self", "assignment"]),
     (PartitionRecords, records._PartitionRecords, "__iter__", ["self"]),
     # It is called by position.
     (PartitionRecords, records._PartitionRecords, "_consumer_record", None),
@@ -81,6 +83,9 @@ USED = [
     (driver.AIOKafkaConsumerThread, "call_thread"),
     (driver.AIOKafkaConsumerThread, "thread_loop"),
     (driver.AIOKafkaConsumerThread, "consumer"),
+    (PartitionAssignor, "_compress"),
+    (PartitionAssignor, "_decompress"),
+    (PartitionAssignor, "_get_client_metadata"),
     (driver.Consumer, "_thread"),
     (driver.Consumer, "_drain_messages"),
     (driver.Consumer, "_read_offset"),

@@ -21,7 +21,9 @@ TOKEN = "a-token-among-workers"
 def joined(url: str, **settings: Any) -> bytes:
     """Give what a worker joins with."""
     conf = SimpleNamespace(canonical_url=url)
-    app: Any = SimpleNamespace(conf=conf, tables=None, settings=Settings(**{"internal_token": TOKEN, **settings}))
+    app: Any = SimpleNamespace(
+        conf=conf, tables=None, terms={}, settings=Settings(**{"internal_token": TOKEN, **settings})
+    )
     told: bytes = Assignor(app).metadata({"events"}).encode()
     return told
 

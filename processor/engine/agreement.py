@@ -1,0 +1,84 @@
+"""What all workers of a group must agree on, and who gives way when they do not (ADR 0014).
+
+Every member joins with its terms, as text, in Faust's metadata. Who comes to a group of others that differ, leaves it
+alone. Where two come at once, the leader gives partitions only to members that agree with it, and tells the others why
+(assignor.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+
+from processor.settings import PREFIX, Settings, shared
+from processor.topics import EVENTS
+
+#: A setting's name, or another thing to agree on, and what it is.
+Terms = Mapping[str, str]
+
+#: Characters of one of the terms; a longer one is compared by its digest.
+_LONGEST = 200
+
+
+class DisagreementError(Exception):
+    """The group's other members work by other settings. `problems` names each with both values."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def terms(settings: Settings, partition_counts: Mapping[str, int]) -> Terms:
+    """Give what decides the same event's result on every worker.
+
+    Args:
+        settings: those of the worker.
+        partition_counts: of each topic, by its full name.
+    """
+    found = {PREFIX + name.upper(): text for name, text in shared(settings).items()}
+    found["partitions of events.v1"] = str(partition_counts[settings.topic_prefix + EVENTS.name])
+    return {name: _short(text) for name, text in found.items()}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def differences(ours: Terms, theirs: Terms) -> list[str]:
+    """Say on which terms two disagree; a version that does not know one has no other opinion."""
+    return [
+        f"{name} is {ours[name]!r} here, and {theirs[name]!r} at others"
+        for name in sorted(ours.keys() & theirs.keys())
+        if ours[name] != theirs[name]
+    ]
+
+
+class _Told(msgspec.Struct):
+    """The part of a member's metadata that we need here, which assignor.py adds to Faust's."""
+
+    terms: dict[str, str] = {}
+
+
+def read_terms(user_data: bytes | None) -> Terms:
+    """Read the terms of a member's metadata; none where it does not tell, as older versions and strangers do not."""
+    try:
+        return msgspec.json.decode(user_data or b"", type=_Told).terms
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+
+
+def disagreements_of_group(ours: Terms, response: Any) -> list[str]:
+    """Compare the answer to DescribeGroups with our terms; a group that is not stable says nothing yet."""
+    [(_, _, _, _, _, members, *_)] = response.groups
+    found = set()
+    for _, _, _, metadata, _ in members:
+        try:
+            user_data = ConsumerProtocolMemberMetadata.decode(metadata).user_data
+        except ValueError:
+            continue
+        found.update(differences(ours, read_terms(user_data)))
+    return sorted(found)

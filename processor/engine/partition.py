@@ -52,6 +52,10 @@ _ABANDON_SECONDS = 5.0
 #: Seconds that an offset which only steps over markers may wait for records to be committed with.
 _IDLE_COMMIT_SECONDS = 1.0
 
+#: Seconds without a transaction after which one is made that changes nothing. Brokers forget transactional ids that
+#: are not used (`transactional.id.expiration.ms`: a week, or what an operator made of it) and refuse the next.
+_KEEP_KNOWN_SECONDS = 600.0
+
 
 Answer = TypeVar("Answer")
 
@@ -132,6 +136,7 @@ class Partition:
         self._seeking = False
         #: Where the last chunk ended when more had been fetched than had arrived.
         self._suspected: int | None = None
+        self._last_transaction = time.monotonic()
 
     def has_room(self) -> bool:
         """Say whether more may be fetched. Safe to ask from another thread."""
@@ -261,7 +266,7 @@ class Partition:
         await self._recover(self.work)
         self.committed = self.arrived = await self._first_offset(committed)
         await self._within(self._host.seek(self.tp, self.arrived))
-        self.last_commit = time.monotonic()
+        self.last_commit = self._last_transaction = time.monotonic()
         if self.state is State.RECOVERING:
             self.state = State.RUNNING
         self._host.wake()
@@ -405,6 +410,7 @@ class Partition:
             if not self._queue and not work.is_due:
                 await self._pause(_IDLE_COMMIT_SECONDS)
                 await self._look_for_loss()
+                await self._keep_known(producer)
                 continue
             records, end = self._take()
             if not records and not work.is_due and not await self._stays_idle():
@@ -431,6 +437,12 @@ class Partition:
         else:
             self._suspected = None
             await self._reread(position)
+
+    async def _keep_known(self, producer: AIOKafkaProducer) -> None:
+        """Make the broker remember the transactional id, although there has been nothing to write for long."""
+        if time.monotonic() - self._last_transaction > _KEEP_KNOWN_SECONDS:
+            await self._within(clients.abort_in(producer, [], self.tp, self._settings.app_id))
+            self._last_transaction = time.monotonic()
 
     def _take(self) -> tuple[list[Record], int]:
         """Take what waits, up to one transaction's worth: the cost of a transaction is paid once."""
@@ -460,7 +472,7 @@ class Partition:
             work.process(records, outbox)
         written = await self._within(self._transact(producer, outbox, end))
         self.committed = end
-        self.last_commit = time.monotonic()
+        self.last_commit = self._last_transaction = time.monotonic()
         work.committed(_position_in(written, self.changelog))
         work.ledger_position = max(work.ledger_position, _position_in(written, self.ledger))
         if records:

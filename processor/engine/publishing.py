@@ -71,7 +71,7 @@ class _Numbers(TransactionManager):
             sequence=first,
             error=repr(error),
         )
-        self._is_spent = self._is_spent or producer_id == self.producer_id
+        self._is_spent = True
 
     def give_up_when_spent(self) -> None:
         """Forget a producer id that is of no use any more, so that the sender asks for another."""

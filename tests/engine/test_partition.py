@@ -500,6 +500,29 @@ class TestWhatIsDue:
         assert partition.work.looks[-1] is False
 
 
+class TestAnIdlePartition:
+    async def test_uses_its_transactional_id_now_and_then_and_commits_nothing(self, stand, monkeypatch):
+        """A broker forgets an id that is not used, and would refuse the next chunk."""
+        monkeypatch.setattr(partition, "_KEEP_KNOWN_SECONDS", 0.01)
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+            calls = stand.broker.producers[0].calls
+            await until(lambda: calls.count("abort") > 1)
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        assert calls[calls.index("abort") - 2 :][:3] == ["begin", "offsets", "abort"]
+        assert calls.count("commit") == 2
+        assert stand.broker.committed == 4
+        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3]
+        assert stand.reopened() == 0
+
+    async def test_has_no_transaction_while_its_id_was_used_of_late(self, stand):
+        async with stand.running():
+            await until(lambda: len(stand.works[0].looks) > 3)
+        assert stand.broker.producers[0].calls == ["start", "stop"]
+
+
 class TestRoom:
     async def test_the_queue_is_bounded_and_there_is_room_again_when_some_is_done(self, stand):
         stand.broker.gate.clear()

@@ -1,5 +1,6 @@
 """The transactional producer on a real broker, with a proxy between them that delays, repeats and loses requests."""
 
+import asyncio
 import struct
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.broker import EmbeddedKafka
@@ -41,6 +42,12 @@ class Stand:
         self.settings = Settings(brokers=proxy.address, app_id=name, commit_timeout=30.0)
         self.topic, self.other_topic = name, f"{name}-other"
         self.offset_of = TopicPartition(name, 0)
+
+    async def create(self) -> None:
+        admin = clients.admin(self.direct)
+        await admin.start()
+        await admin.create_topics([NewTopic(topic, 1, 1) for topic in (self.topic, self.other_topic)])
+        await admin.close()
 
     def producer(self) -> AIOKafkaProducer:
         return clients.transactional_producer(self.settings, self.settings.app_id)
@@ -86,10 +93,7 @@ async def make_stand(kafka_broker: EmbeddedKafka) -> AsyncIterator[Callable[...,
         proxy = Proxy(kafka_broker.bootstrap_servers, newest)
         proxies.append(await proxy.__aenter__())
         stand = Stand(proxy, kafka_broker.bootstrap_servers)
-        admin = clients.admin(stand.direct)
-        await admin.start()
-        await admin.create_topics([NewTopic(topic, 1, 1) for topic in (stand.topic, stand.other_topic)])
-        await admin.close()
+        await stand.create()
         return stand
 
     yield make
@@ -253,6 +257,30 @@ class TestARefusalThatTheProducerSurvives:
             assert stand.proxy.count(Api.END_TXN) == ends + 1
             await stand.transaction(producer, b"true")
         assert await stand.visible() == [b"true"]
+
+
+@pytest.mark.slow
+async def test_an_id_that_is_used_now_and_then_is_not_forgotten():
+    """As a partition uses it that has nothing to write; the broker's week lasts six seconds here."""
+    week = {
+        "transactional.id.expiration.ms": "6000",
+        "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
+    }
+    with EmbeddedKafka(properties=week) as broker:
+        async with Proxy(broker.bootstrap_servers) as proxy:
+            used, unused = Stand(proxy, broker.bootstrap_servers), Stand(proxy, broker.bootstrap_servers)
+            await used.create()
+            await unused.create()
+            async with used.producer() as producer, unused.producer() as forgotten:
+                await used.transaction(producer, b"a")
+                await unused.transaction(forgotten, b"a")
+                for _ in range(18):
+                    await asyncio.sleep(0.5)
+                    await clients.abort_in(producer, [], used.offset_of, used.settings.app_id)
+                await used.transaction(producer, b"b")
+                with pytest.raises(KafkaError):
+                    await unused.transaction(forgotten, b"b")
+            assert await used.visible() == [b"a", b"b"]
 
 
 class TestSequenceNumbers:

@@ -106,11 +106,16 @@ class Board:
         """
         known = self._dead.get(reason)
         before = 0 if known is None else known.records
-        self._dead[reason] = DeadLetters(reason, before + records, timestamp, *origin, detail[:_DETAIL_MAX])
+        self._dead[reason] = DeadLetters(reason, before + records, timestamp, *origin, _cut(detail))
 
     def dead_letters(self) -> tuple[DeadLetters, ...]:
         """Give those that this worker has put aside, by reason."""
         return tuple(self._dead.values())
+
+
+def _cut(detail: str) -> str:
+    """Cut a long detail so that it shows: what its last word was, nobody can tell."""
+    return detail if len(detail) <= _DETAIL_MAX else detail[: _DETAIL_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def merge_dead(dead: Iterable[DeadLetters]) -> tuple[DeadLetters, ...]:

@@ -37,7 +37,7 @@ from processor.views.overview import (
 from processor.views.partials import is_stuck
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
-from processor.web.masking import mask_id, mask_recipient, mask_text
+from processor.web.masking import mask_id, mask_native_id, mask_recipient, mask_text
 from processor.web.parameters import NAME_MAX, Parameter, choice, flag, moment, text, whole
 from processor.web.problems import (
     BROKER_AWAY,
@@ -339,11 +339,20 @@ def _known(answer: bytes | None, message_id: str) -> bytes:
 
 
 def _mask_message(view: MessageView) -> MessageView:
+    """Mask a message's recipient wherever it may be quoted: ids, codes and texts are others' words."""
     recipient, reason = view.recipient, view.reason
-    if reason is not None and reason.text is not None:
-        reason = msgspec.structs.replace(reason, text=mask_text(reason.text, recipient))
-    masked = None if recipient is None else mask_recipient(recipient)
-    return msgspec.structs.replace(view, recipient=masked, reason=reason)
+    if reason is not None:
+        told = {name: getattr(reason, name) for name in ("code", "provider_code", "text")}
+        said = {name: mask_text(text, recipient) for name, text in told.items() if text is not None}
+        reason = msgspec.structs.replace(reason, **said)
+    native = view.provider_message_id
+    return msgspec.structs.replace(
+        view,
+        message_id=mask_id(view.message_id, recipient),
+        recipient=None if recipient is None else mask_recipient(recipient),
+        provider_message_id=None if native is None else mask_native_id(native, recipient),
+        reason=reason,
+    )
 
 
 _Group = TypeVar("_Group", StuckMessages, ContradictoryMessages)

@@ -62,10 +62,14 @@ class Input(NamedTuple):
 
 
 class FoundMessage(msgspec.Struct, frozen=True):
-    """A message, and since when it is as it was found."""
+    """A message, and since when it is as it was found.
+
+    `reference` is what a path names it by: its id, or, where that is masked, the id sealed.
+    """
 
     message_id: str
     since: str
+    reference: str
 
 
 class StuckMessages(msgspec.Struct, frozen=True):
@@ -286,7 +290,7 @@ def _existing(channel: Channel, numbers: Mapping[str, int]) -> dict[str, int]:
 
 
 def _found(found: Found) -> FoundMessage:
-    return FoundMessage(found.message_id, to_rfc3339(found.since))
+    return FoundMessage(found.message_id, to_rfc3339(found.since), found.message_id)
 
 
 def _sample(found: Collection[Found]) -> tuple[FoundMessage, ...]:

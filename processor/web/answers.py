@@ -47,8 +47,16 @@ from processor.web.problems import (
     ProblemError,
     invalid,
 )
+from processor.web.sealing import PREFIX, Seal, SealError
 
 MESSAGE_PATH = "/internal/v1/messages/"
+
+_NOT_SEALED_HERE = (
+    "no message has the id that this link holds: the message is no longer kept, the link was changed, or the token "
+    "that seals ids is another since (without one, links are good for one worker until it restarts)"
+)
+
+_Group = TypeVar("_Group", StuckMessages, ContradictoryMessages)
 
 #: Seconds that Kafka may take to take a control record.
 _PUBLISH_SECONDS = 10.0
@@ -115,6 +123,7 @@ class Answers:
         stuck_after: Mapping[tuple[Channel, Status], float],
         publish: Callable[[Outgoing], Awaitable[None]],
         topic_prefix: str,
+        seal: Seal,
     ) -> None:
         self._deliveries = deliveries
         self._following = following
@@ -123,19 +132,43 @@ class Answers:
         self._stuck_after = stuck_after
         self._publish = publish
         self._control_topic = topic_prefix + CONTROL.name
+        self._seal = seal
 
     # Messages
 
-    async def message(self, message_id: str, *, reveal: bool) -> bytes:
+    async def message(self, reference: str, *, reveal: bool) -> bytes:
         """Give a message as JSON (MessageView), from whichever worker has it.
 
         Args:
-            message_id: which.
+            reference: which: its id, as it is or sealed.
             reveal: whether its recipient is shown whole.
 
         Raises:
             ProblemError: it is not known, or cannot be told now.
         """
+        try:
+            return await self._message(self._opened(reference), reveal=reveal)
+        except ProblemError as error:
+            if error.kind is not MESSAGE_NOT_KNOWN or not reference.startswith(PREFIX):
+                raise
+            # Whoever knows may have named the id, which who asks is not to see.
+            raise ProblemError(MESSAGE_NOT_KNOWN, _NOT_SEALED_HERE) from None
+
+    def _opened(self, reference: str) -> str:
+        try:
+            return self._seal.open(reference)
+        except SealError:
+            if len(reference) > NAME_MAX:
+                raise ProblemError(MESSAGE_NOT_KNOWN, _NOT_SEALED_HERE) from None
+            # An id may begin so.
+            return reference
+
+    def reference(self, message_id: str, *, reveal: bool) -> str:
+        """Give what a link names a message by: its id, or, where that may not be shown, the id sealed."""
+        is_shown = (reveal or mask_id(message_id) == message_id) and not message_id.startswith(PREFIX)
+        return message_id if is_shown else self._seal.close(message_id)
+
+    async def _message(self, message_id: str, *, reveal: bool) -> bytes:
         key = _key(message_id)
         path = f"{MESSAGE_PATH}{quote(message_id, safe='')}?reveal={str(reveal).lower()}"
         number = self._forwarding.partition_of(key)
@@ -234,7 +267,7 @@ class Answers:
         messages = self._deliveries.messages()
         pending = self._deliveries.pending_deliveries(_now())
         overview = reports.overview(messages, pending, owners)
-        return overview if reveal else _mask_overview(overview)
+        return overview if reveal else self._mask_overview(overview)
 
     async def stuck(self, *, reveal: bool) -> StuckList:
         """Give what is stuck.
@@ -245,8 +278,8 @@ class Answers:
         found = (await self._gathering.gather()).reports.stuck()
         if reveal:
             return found
-        waiting = tuple([_mask_waiting(at) for at in found.waiting])
-        return StuckList(tuple([_mask_sample(at) for at in found.items]), waiting, found.incomplete)
+        waiting = tuple([self._mask_waiting(at) for at in found.waiting])
+        return StuckList(tuple([self._mask_sample(at) for at in found.items]), waiting, found.incomplete)
 
     async def contradictions(self, *, reveal: bool) -> ContradictionList:
         """Give what contradicts what.
@@ -255,7 +288,9 @@ class Answers:
             ProblemError: it cannot be told now.
         """
         found = (await self._gathering.gather()).reports.contradictions()
-        return found if reveal else ContradictionList(tuple([_mask_sample(at) for at in found.items]), found.incomplete)
+        if reveal:
+            return found
+        return ContradictionList(tuple([self._mask_sample(at) for at in found.items]), found.incomplete)
 
     async def dead_letters(self, *, reveal: bool) -> DeadLetterList:
         """Give the dead letters by reason.
@@ -277,6 +312,27 @@ class Answers:
             ProblemError: it cannot be told now.
         """
         return (await self._gathering.gather()).reports.providers()
+
+    # Masks, and the links that hold what they hide
+
+    def _mask_sample(self, at: _Group) -> _Group:
+        return msgspec.structs.replace(at, sample=tuple([self._mask_found(found) for found in at.sample]))
+
+    def _mask_waiting(self, at: WaitingMessages) -> WaitingMessages:
+        return at if at.oldest is None else msgspec.structs.replace(at, oldest=self._mask_found(at.oldest))
+
+    def _mask_found(self, found: FoundMessage) -> FoundMessage:
+        """Mask a message's id: where a provider's report had none, it is made of the recipient."""
+        whole = found.message_id
+        return msgspec.structs.replace(found, message_id=mask_id(whole), reference=self.reference(whole, reveal=False))
+
+    def _mask_overview(self, overview: Overview) -> Overview:
+        wrong = overview.wrong
+        stuck = tuple([self._mask_sample(at) for at in wrong.stuck])
+        contradictions = tuple([self._mask_sample(at) for at in wrong.contradictions])
+        return msgspec.structs.replace(
+            overview, wrong=msgspec.structs.replace(wrong, stuck=stuck, contradictions=contradictions)
+        )
 
     # Control
 
@@ -352,29 +408,4 @@ def _mask_message(view: MessageView) -> MessageView:
         recipient=None if recipient is None else mask_recipient(recipient),
         provider_message_id=None if native is None else mask_native_id(native, recipient),
         reason=reason,
-    )
-
-
-_Group = TypeVar("_Group", StuckMessages, ContradictoryMessages)
-
-
-def _mask_sample(at: _Group) -> _Group:
-    return msgspec.structs.replace(at, sample=tuple([_mask_found(found) for found in at.sample]))
-
-
-def _mask_waiting(at: WaitingMessages) -> WaitingMessages:
-    return at if at.oldest is None else msgspec.structs.replace(at, oldest=_mask_found(at.oldest))
-
-
-def _mask_found(found: FoundMessage) -> FoundMessage:
-    """Mask a message's id: where a provider's report had none, it is made of the recipient."""
-    return msgspec.structs.replace(found, message_id=mask_id(found.message_id))
-
-
-def _mask_overview(overview: Overview) -> Overview:
-    wrong = overview.wrong
-    stuck = tuple([_mask_sample(at) for at in wrong.stuck])
-    contradictions = tuple([_mask_sample(at) for at in wrong.contradictions])
-    return msgspec.structs.replace(
-        overview, wrong=msgspec.structs.replace(wrong, stuck=stuck, contradictions=contradictions)
     )

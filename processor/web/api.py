@@ -66,7 +66,7 @@ _READING = (INVALID_REQUEST, UNAUTHORIZED, FORBIDDEN, INTERNAL_ERROR, STARTING)
 _ASKING = (*_READING, HOP_REFUSED, REBALANCING, RECOVERING, OWNER_AWAY, BROKER_AWAY)
 _WRITING = (*_READING, TOO_LARGE, BROKER_AWAY)
 
-_MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded.")
+_MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded: its id, or its `reference` in a list.")
 _DELIVERY_ID = PathParameter("delivery_id", "The delivery, percent-encoded.")
 #: Where an id ends like the paths below it, its slash must be encoded.
 _DELIVERY_ID_ALONE = _DELIVERY_ID._replace(pattern=r"(?!.*/(?:cancel|control)$).+")

@@ -32,6 +32,7 @@ from processor.web.hops import Hops
 from processor.web.page.routes import NotFoundError, Page
 from processor.web.parameters import parse_query
 from processor.web.problems import DELIVERY_NOT_KNOWN, HOP_REFUSED, MESSAGE_NOT_KNOWN, ProblemError
+from processor.web.sealing import Seal
 from processor.web.sessions import ENDED_PATH, Ended, Session
 
 log = get_logger(__name__)
@@ -62,6 +63,7 @@ class Site:
             stuck_after=settings.stuck_after,
             publish=self._publish,
             topic_prefix=settings.topic_prefix,
+            seal=Seal(settings),
         )
         self._parts = (Api(answers, gatherer, access, hops), Page(PageSource(answers, self._forwarding), access))
 
@@ -111,16 +113,20 @@ class PageSource:
         except ProblemError as error:
             raise _in_terms_of_the_page(error) from None
 
-    async def message(self, message_id: str, caller: Caller) -> MessageView:
+    async def message(self, reference: str, caller: Caller) -> MessageView:
         """Give one message."""
         try:
-            found = await self._answers.message(message_id, reveal=caller.sees_recipients)
+            found = await self._answers.message(reference, reveal=caller.sees_recipients)
         except ProblemError as error:
             raise _in_terms_of_the_page(error) from None
         try:
             return msgspec.json.decode(found, type=MessageView)
         except (msgspec.MsgspecError, RecursionError):
             raise ProblemError(HOP_REFUSED, "the worker that knows answers what this one cannot read") from None
+
+    def reference(self, message_id: str, caller: Caller) -> str:
+        """Give what a link names a message by."""
+        return self._answers.reference(message_id, reveal=caller.sees_recipients)
 
     async def cancel(self, delivery_id: str) -> None:
         """Cancel a delivery."""

@@ -81,10 +81,10 @@ class TestMessages:
         assert "<Ulla.B@example.com>" in body["reason"]["text"]
 
     async def test_an_id_may_hold_anything(self, worker):
-        status, body, _ = await worker.ask(f"/api/v1/messages/{quote(ODD_ID, safe='')}")
+        status, body, _ = await worker.ask(f"/api/v1/messages/{quote(ODD_ID, safe='')}", WRITE_TOKEN)
         assert (status, body["message_id"]) == (200, ODD_ID)
         # Slashes may be left as they are.
-        status, body, _ = await worker.ask(f"/api/v1/messages/{quote(ODD_ID, safe='/')}")
+        status, body, _ = await worker.ask(f"/api/v1/messages/{quote(ODD_ID, safe='/')}", WRITE_TOKEN)
         assert (status, body["message_id"]) == (200, ODD_ID)
 
     async def test_what_was_refused_and_what_it_waits_for(self, worker):

@@ -35,6 +35,7 @@ from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
 from processor.web.page.routes import Page
+from processor.web.sealing import Seal
 from processor.web.server import Server
 from processor.web.site import PageSource
 from tests.views.told import Record, told
@@ -266,6 +267,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         stuck_after=STUCK_AFTER,
         publish=publish,
         topic_prefix=settings.topic_prefix,
+        seal=Seal(settings),
     )
     api, page = Api(answers, gathering, access, hops), Page(PageSource(answers, forwarding), access)
 

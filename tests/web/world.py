@@ -116,6 +116,9 @@ class World:
             return view
         return msgspec.structs.replace(view, recipient=mask_recipient(view.recipient))
 
+    def reference(self, message_id: str, _caller: Caller) -> str:
+        return message_id
+
     async def cancel(self, delivery_id: str) -> None:
         self._check()
         if delivery_id not in self.list:
@@ -360,7 +363,7 @@ _DEAD = {"unreadable_payload": 41, "unknown_status": 17, "time_ahead": 6, "inval
 
 
 def _found(world: World, message_id: str, **span: float) -> FoundMessage:
-    return FoundMessage(message_id, world.ago(**span))
+    return FoundMessage(message_id, world.ago(**span), message_id)
 
 
 def _stuck(world: World) -> tuple[StuckMessages, ...]:

@@ -18,6 +18,7 @@ from processor.web.page.assets import assets
 from processor.web.page.filters import Filters
 from processor.web.page.language import COOKIE, LANGUAGES, Language, language_of
 from processor.web.problems import FORBIDDEN, UNAUTHORIZED, ProblemError, invalid
+from processor.web.sealing import PREFIX
 from processor.web.sessions import SESSION_COOKIE, Session
 
 log = get_logger(__name__)
@@ -60,8 +61,14 @@ class Source(Protocol):
     async def delivery(self, delivery_id: str) -> Any:
         """Give one delivery; raise NotFoundError where there is none."""
 
-    async def message(self, message_id: str, caller: Caller) -> Any:
-        """Give one message, masked unless the caller may see it; raise NotFoundError where there is none."""
+    async def message(self, reference: str, caller: Caller) -> Any:
+        """Give one message by its id, as it is or sealed; masked unless the caller may see it.
+
+        Raise NotFoundError where there is none.
+        """
+
+    def reference(self, message_id: str, caller: Caller) -> str:
+        """Give what a link names a message by: its id, sealed where the caller may not see it."""
 
     async def cancel(self, delivery_id: str) -> None:
         """Cancel a delivery; raise NotFoundError where there is none."""
@@ -161,8 +168,8 @@ class Page:
         }
         return self._page(visit, "error", status, **{**defaults, **values})
 
-    def _missing(self, visit: Visit, kind: str, identifier: str) -> web.Response:
-        return self._error(visit, 404, f"{kind}_not_found", values={"id": identifier})
+    def _missing(self, visit: Visit, kind: str, identifier: str, detail: str = "") -> web.Response:
+        return self._error(visit, 404, f"{kind}_not_found", values={"id": identifier}, detail=detail)
 
     def _page(self, visit: Visit, name: str, status: int = 200, **values: Any) -> web.Response:
         text = render.page(
@@ -244,11 +251,12 @@ class Page:
         )
 
     async def _message(self, visit: Visit) -> web.Response:
-        message_id = visit.request.match_info["id"]
+        reference = visit.request.match_info["id"]
         try:
-            view = _plain(await self._source.message(message_id, visit.caller))
-        except NotFoundError:
-            return self._missing(visit, "message", message_id)
+            view = _plain(await self._source.message(reference, visit.caller))
+        except NotFoundError as error:
+            detail = str(error) if reference.startswith(PREFIX) else ""
+            return self._missing(visit, "message", reference, detail)
         language = visit.language
         code = view["waits_for_code"]
         return self._page(
@@ -281,7 +289,8 @@ class Page:
         except NotFoundError:
             pass
         else:
-            return _to(f"/messages/{quote(sought, safe='')}")
+            reference = sought if sought.startswith(PREFIX) else self._source.reference(sought, visit.caller)
+            return _to(f"/messages/{quote(reference, safe='')}")
         try:
             await self._source.delivery(sought)
         except NotFoundError:

@@ -5,6 +5,8 @@ What goes wrong over and over is said a few times a minute. How often it went wr
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import sys
 import threading
@@ -12,11 +14,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import orjson
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, ExcInfo
+
+from processor.printable import printable
 
 #: What our warnings and errors are called: a closed set, for each is a label of the metric that counts them.
 WARNINGS = (
@@ -176,19 +180,52 @@ def configure(level: str, form: str) -> None:
 
 def _handler(foreign: list[Any], *, as_json: bool) -> logging.Handler:
     renderer: Any = (
-        structlog.processors.JSONRenderer(serializer=lambda line, **_: orjson.dumps(line, default=repr).decode())
+        structlog.processors.JSONRenderer(serializer=_line)
         if as_json
-        else structlog.dev.ConsoleRenderer()
+        else structlog.dev.ConsoleRenderer(exception_formatter=_write_exception)
     )
+    drawn: list[Any] = [] if as_json else [_make_printable]
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_limiter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_name_library, *foreign],
-            processors=[_tell_withheld, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[_tell_withheld, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *drawn, renderer],
         )
     )
     return handler
+
+
+def _line(line: EventDict, **_: Any) -> str:
+    try:
+        return orjson.dumps(line, default=repr).decode()
+    except TypeError:
+        # Halves of surrogate pairs, as names of files have them: the standard library escapes those.
+        return json.dumps(line, default=repr)
+
+
+#: What is drawn over several lines, by formatters of its own.
+_TRACES = frozenset({"exc_info", "exception", "stack"})
+
+
+def _make_printable(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    """See to it that no value begins a line of its own on a terminal, or tells it what to do."""
+    for name, value in line.items():
+        if name in _TRACES:
+            line[name] = _printable_lines(value) if isinstance(value, str) else value
+        elif not isinstance(value, bool | int | float | None):
+            line[name] = printable(value if isinstance(value, str) else repr(value))
+    return line
+
+
+def _write_exception(out: TextIO, exc_info: ExcInfo) -> None:
+    trace = io.StringIO()
+    structlog.dev.plain_traceback(trace, exc_info)
+    out.write(_printable_lines(trace.getvalue()))
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join([printable(line) for line in text.split("\n")])
 
 
 def _name_library(_logger: Any, _method: str, line: EventDict) -> EventDict:

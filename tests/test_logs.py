@@ -229,3 +229,39 @@ def test_every_warning_in_the_code_is_counted_by_its_name_and_no_other_name_is_k
 def test_events_are_names_and_never_texts():
     assert calls()
     assert [event for _, event in calls() if not re.fullmatch(r"[a-z]+(_[a-z]+)+", event)] == []
+
+
+HOSTILE = "[/foo] \x1b[2J\x9b \u202e \udc80 two\nlines"
+
+
+def test_on_a_terminal_nothing_that_is_logged_is_obeyed(log):
+    log.configure("INFO", "console")
+    facts = {"text": HOSTILE, "error": Hostile(), "listed": [HOSTILE], "number": 7}
+    try:
+        Hostile().fail()
+    except ValueError:
+        logs.get_logger("processor.test").exception(HOSTILE, **facts)
+    logging.getLogger("aiokafka").warning("said %s", HOSTILE)
+    # What draws is structlog's own: colours.
+    written = re.sub(r"\x1b\[[0-9;]*m", "", log.stream.getvalue())
+    assert all(char == "\n" or char.isprintable() for char in written)
+    assert r"two\nlines" in written
+    assert "number=7" in written
+    assert "Traceback" in written
+    assert "said [/foo]" in written
+
+
+def test_as_json_it_stays_exact(log):
+    log.configure("INFO", "json")
+    logs.get_logger("processor.test").info("told", text=HOSTILE)
+    logs.get_logger("processor.test").info("told", text=HOSTILE.replace("\udc80", ""))
+    written = [json.loads(line)["text"] for line in log.stream.getvalue().splitlines()]
+    assert written == [HOSTILE, HOSTILE.replace("\udc80", "")]
+
+
+class Hostile:
+    def __repr__(self) -> str:
+        return HOSTILE
+
+    def fail(self) -> None:
+        raise ValueError(HOSTILE)

@@ -7,12 +7,13 @@ be reached; 4 not found.
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
 
 from processor.cli import check, deliveries, inspect, offline, publish, reasons, run
-from processor.cli.common import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE
+from processor.cli.common import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, echo, echo_error
 from processor.settings import SettingsError
 
 
@@ -29,17 +30,21 @@ for part in (run, publish, inspect, deliveries, check, offline, reasons):
 
 def main() -> None:
     """Run the command; errors are told in a few lines, not as a stack trace."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's encoding does not have is escaped.
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Where a command ended itself with an exit code, as `check` does, click gives it back.
         sys.exit(cli(standalone_mode=False))
     except SettingsError as error:
         for problem in error.problems:
-            click.echo(f"settings: {problem}", err=True)
+            echo(f"settings: {problem}", err=True)
         sys.exit(EXIT_USAGE)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        echo_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; nothing is wrong.

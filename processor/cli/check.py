@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from processor.cli.common import EXIT_FAILED, Failure, echo_json, json_option, run_async, settings_from_environment
+from processor.cli.common import (
+    EXIT_FAILED,
+    Failure,
+    echo,
+    echo_json,
+    json_option,
+    run_async,
+    settings_from_environment,
+)
 from processor.codec import decode_event
 from processor.control import is_marker
 from processor.deadletter import DeadReason, RefusedError
@@ -41,7 +49,10 @@ def topics_create(as_json: bool) -> None:
     if as_json:
         echo_json({"created": created})
     else:
-        click.echo("\n".join(f"created {name}" for name in created) or "all topics exist")
+        for name in created:
+            echo(f"created {name}")
+        if not created:
+            echo("all topics exist")
 
 
 @topics.command("check")
@@ -125,11 +136,11 @@ def _report(findings: dict[str, list[str]], as_json: bool, notes: Sequence[str] 
         echo_json({"ok": not problems, "findings": findings, "notes": list(notes)})
     else:
         for part, found in findings.items():
-            click.echo(f"{part}: {'ok' if not found else ''}")
+            echo(f"{part}: {'ok' if not found else ''}")
             for problem in found:
-                click.echo(f"  - {problem}")
+                echo(f"  - {problem}")
         for note in notes:
-            click.echo(f"note: {note}")
+            echo(f"note: {note}")
     if problems:
         raise click.exceptions.Exit(EXIT_FAILED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ import uvloop
 from processor import logs
 from processor.engine.admin import MissingTopicError
 from processor.engine.clients import KafkaConnectionError, KafkaError
+from processor.printable import printable
 from processor.settings import Settings, load
 
 EXIT_FAILED = 1
@@ -70,6 +72,26 @@ def _told_unreachable(settings: Settings, error: Exception) -> str:
     return told
 
 
+def echo(line: str, *, err: bool = False) -> None:
+    """Write one line for people; what it quotes cannot begin another, nor tell the terminal anything."""
+    click.echo(printable(line), err=err)
+
+
+def echo_error(error: click.ClickException) -> None:
+    """Write an error, and how the command is used, to standard error; it may quote anything."""
+    told = io.StringIO()
+    error.show(told)
+    for line in told.getvalue().rstrip("\n").split("\n"):
+        echo(line, err=True)
+
+
+def console(*, err: bool = False) -> Any:
+    """Give a terminal to draw on, which takes no text for markup."""
+    from rich.console import Console
+
+    return Console(stderr=err, markup=False, emoji=False, highlight=False)
+
+
 def echo_json(value: object) -> None:
     """Write one JSON object as a line."""
     sys.stdout.buffer.write(orjson.dumps(value, default=str) + b"\n")
@@ -78,17 +100,20 @@ def echo_json(value: object) -> None:
 
 def echo_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
     """Write a table for people; numbers to the right."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    def text(cell: object) -> Text:
+        return Text(f"{cell:,}" if isinstance(cell, int) else printable(str(cell)))
+
+    table = Table(title=None if title is None else text(title), title_justify="left", box=None, pad_edge=False)
     lines = [[*row] for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(lines) and all(isinstance(line[index], int) for line in lines)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+        table.add_column(text(column), justify="right" if numeric else "left", no_wrap=numeric)
     for line in lines:
-        table.add_row(*[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line])
-    Console().print(table)
+        table.add_row(*map(text, line))
+    console().print(table)
 
 
 @contextmanager
@@ -97,10 +122,9 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], Any]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console(err=True), transient=True) as bar:
+        task = bar.add_task(printable(label), total=total)
         yield lambda amount: bar.advance(task, amount)

@@ -16,6 +16,7 @@ from processor.cli.common import (
     EXIT_NOT_FOUND,
     EXIT_USAGE,
     Failure,
+    echo,
     echo_table,
     json_option,
     run_async,
@@ -30,6 +31,7 @@ from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
 from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.printable import printable
 from processor.settings import Settings
 from processor.topics import CONTROL, COUNTS, DELIVERIES
 from processor.views.deliveries import Deliveries, DeliveryView
@@ -125,7 +127,7 @@ def _tell_page(found: Page) -> None:
         ],
     )
     if found.total > len(found.items):
-        click.echo(f"{len(found.items):,} of {found.total:,}; --limit shows more, --search and the other filters fewer")
+        echo(f"{len(found.items):,} of {found.total:,}; --limit shows more, --search and the other filters fewer")
 
 
 @click.command()
@@ -148,12 +150,12 @@ def delivery(delivery_id: str, as_json: bool) -> None:
 
 def _unknown(known: Deliveries, delivery_id: str, more: str = "") -> Failure:
     near = difflib.get_close_matches(delivery_id, known.entries, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`delivery-status deliveries` lists them"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`delivery-status deliveries` lists them"
     return Failure(f"delivery {delivery_id!r} is not known{more}; {hint}", EXIT_NOT_FOUND)
 
 
 def _tell_delivery(view: DeliveryView) -> None:
-    click.echo(f"{view.delivery_id}: {view.label or view.state.value}")
+    echo(f"{view.delivery_id}: {view.label or view.state.value}")
     indicators, rates = view.indicators, view.rates
     facts = {
         "state": view.state.value if view.label else "",
@@ -178,7 +180,7 @@ def _tell_delivery(view: DeliveryView) -> None:
     }
     for name, fact in facts.items():
         if fact:
-            click.echo(f"  {name:10}{fact}")
+            echo(f"  {name:10}{fact}")
     shown = [(DEFINITIONS[status].english, view.statuses[status.value]) for status in Status]
     echo_table(("status", "messages"), [*[row for row in shown if row[1]], ("all", view.messages)])
 
@@ -234,7 +236,7 @@ def _tell_published(settings: Settings, record: Control, as_json: bool) -> None:
     if as_json:
         _write({"published": 1, "topic": topic, "record": record})
     else:
-        click.echo(f"published {record.action.value} of {record.delivery_id} to {topic}")
+        echo(f"published {record.action.value} of {record.delivery_id} to {topic}")
 
 
 @click.command()
@@ -267,7 +269,7 @@ def _tell_canceled(settings: Settings, view: DeliveryView, as_json: bool) -> Non
     if as_json:
         _write({"published": 0, "topic": settings.topic_prefix + CONTROL.name, "canceled_at": view.canceled_at})
     else:
-        click.echo(f"{view.delivery_id} was cancelled at {view.canceled_at}: nothing was published")
+        echo(f"{view.delivery_id} was cancelled at {view.canceled_at}: nothing was published")
 
 
 def _confirm(delivery_id: str, view: DeliveryView | None) -> None:
@@ -275,7 +277,7 @@ def _confirm(delivery_id: str, view: DeliveryView | None) -> None:
     open_ = sum([view.statuses[status.value] for status in _CANCELABLE]) if view is not None else 0
     about = f"{open_:,} of its {view.messages:,} messages may still be cancelled" if view else "nothing is known of it"
     try:
-        agreed = click.confirm(f"Cancel {named}? {about}, and this cannot be undone.", err=True)
+        agreed = click.confirm(f"Cancel {printable(named)}? {about}, and this cannot be undone.", err=True)
     except click.Abort:
         raise Failure("nobody is there to confirm it; --yes does not ask", EXIT_USAGE) from None
     if not agreed:

@@ -20,7 +20,7 @@ import click
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import Assembly, assemble
-from processor.cli.common import Failure, json_option, run_async
+from processor.cli.common import Failure, echo, json_option, run_async
 from processor.cli.demo_screen import Screen
 from processor.cli.publish import outgoing, paced
 from processor.domain.status import Channel, Status
@@ -128,7 +128,7 @@ def _kafka(settings: Settings) -> Iterator[Settings]:
     if os.environ.get("DELIVERY_BROKERS"):
         yield settings
         return
-    click.echo("starting Kafka ...", err=True)
+    echo("starting Kafka ...", err=True)
     with EmbeddedKafka() as kafka:
         yield replace(settings, brokers=kafka.bootstrap_servers)
 

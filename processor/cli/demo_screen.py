@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import click
-
-from processor.cli.common import echo_json
+from processor.cli.common import console, echo, echo_json
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.metrics import Metrics, known_statuses
+from processor.printable import printable
 
 _DRAW_SECONDS = 0.5
 
@@ -27,28 +26,28 @@ class Screen:
     def tell(self, line: str) -> None:
         """Show a line; it stays."""
         if self._console is None:
-            click.echo(line, err=self._as_json)
+            echo(line, err=self._as_json)
         else:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(line), soft_wrap=True)
 
     @asynccontextmanager
     async def live(self, metrics: Callable[[], Metrics]) -> AsyncIterator[None]:
         """Show the table while the block runs, where there is a terminal."""
-        from rich.console import Console, Group
+        from rich.console import Group
         from rich.live import Live
 
-        console = Console()
-        if self._as_json or not console.is_terminal:
+        screen = console()
+        if self._as_json or not screen.is_terminal:
             yield
             return
-        with Live(Group(*_render(metrics())), console=console, auto_refresh=False, transient=True) as table:
+        with Live(Group(*_render(metrics())), console=screen, auto_refresh=False, transient=True) as table:
 
             async def draw() -> None:
                 while True:
                     await asyncio.sleep(_DRAW_SECONDS)
                     table.update(Group(*_render(metrics())), refresh=True)
 
-            self._console = console
+            self._console = screen
             drawing = asyncio.ensure_future(draw())
             try:
                 yield
@@ -61,11 +60,9 @@ class Screen:
         if self._as_json:
             echo_json(_figures(metrics))
             return
-        from rich.console import Console
-
-        console = Console()
+        terminal = console()
         for part in _render(metrics):
-            console.print(part, soft_wrap=True)
+            terminal.print(part, soft_wrap=True)
 
 
 def _figures(metrics: Metrics) -> dict[str, Any]:

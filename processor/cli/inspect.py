@@ -13,6 +13,7 @@ import orjson
 from processor.cli.common import (
     EXIT_NOT_FOUND,
     Failure,
+    echo,
     echo_table,
     json_option,
     progress,
@@ -47,7 +48,10 @@ def message(message_id: str, as_json: bool) -> None:
 
 async def _last_row(settings: Settings, message_id: str) -> RowRecord | None:
     topic = settings.topic_prefix + MESSAGES.name
-    key = message_id.encode()
+    try:
+        key = message_id.encode()
+    except UnicodeEncodeError:
+        raise Failure(f"message {message_id!r} is not UTF-8: no event can have named it", EXIT_NOT_FOUND) from None
     number = partition_of(key, await count_partitions(settings, topic))
     value = None
     async for record in read_to_end(settings, topic, [number]):
@@ -58,7 +62,7 @@ async def _last_row(settings: Settings, message_id: str) -> RowRecord | None:
 
 def _tell_message(record: RowRecord) -> None:
     label = DEFINITIONS[record.status].english
-    click.echo(f"{record.message_id}: {label}" + (f" ({record.permanence.value})" if record.permanence else ""))
+    echo(f"{record.message_id}: {label}" + (f" ({record.permanence.value})" if record.permanence else ""))
     facts = {
         "since": record.since,
         "channel": record.channel.value,
@@ -71,7 +75,7 @@ def _tell_message(record: RowRecord) -> None:
     }
     for name, fact in facts.items():
         if fact:
-            click.echo(f"  {name:10}{fact}")
+            echo(f"  {name:10}{fact}")
     ordered = sorted(unpack_row(record.memory).observations, key=lambda at: (at.attempt, at.first))
     echo_table(
         ("reported", "attempt", "first", "last"),

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from processor.cli.common import echo_json
+from processor.cli.common import echo, echo_json
 from processor.codec import decode_event, encode_event, encode_folded
 from processor.deadletter import RefusedError
 from processor.domain.event import Event
@@ -82,7 +82,7 @@ def fold(verdicts: bool, file: BinaryIO) -> None:
         output.write(encode_folded(message_id, rows[message_id]) + b"\n")
     output.flush()
     if bad:
-        click.echo(f"{bad} bad lines (dead); --verdicts says why", err=True)
+        echo(f"{bad} bad lines (dead); --verdicts says why", err=True)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

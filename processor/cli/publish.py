@@ -12,7 +12,7 @@ from typing import IO
 import click
 import zstandard
 
-from processor.cli.common import echo_json, json_option, progress, run_async, settings_from_environment
+from processor.cli.common import echo, echo_json, json_option, progress, run_async, settings_from_environment
 from processor.domain.status import Channel
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
@@ -59,7 +59,7 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         echo_json({"published": published, "topic": topic})
     else:
-        click.echo(f"published {published:,} records to {topic}")
+        echo(f"published {published:,} records to {topic}")
 
 
 def _payloads(lines: Iterable[bytes], is_header: Callable[[str], bool] | None) -> Iterator[bytes]:
@@ -131,7 +131,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one for each option
     if as_json:
         echo_json({"published": published})
     else:
-        click.echo(f"published {published:,} records")
+        echo(f"published {published:,} records")
 
 
 def _run(seed: int | None, messages: int | None, rate: float, speed: float, fast: bool) -> Iterator[Record]:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import click
 
-from processor.cli.common import echo_json, echo_table, json_option, run_async, settings_from_environment
+from processor.cli.common import echo, echo_json, echo_table, json_option, run_async, settings_from_environment
 from processor.codec import decode_event
 from processor.control import is_marker
 from processor.deadletter import RefusedError
@@ -109,11 +109,11 @@ def reasons(unqualified: bool, limit: int, files: tuple[BinaryIO, ...], as_json:
         columns = [name for name in lines[0] if not unqualified or name != "category"]
         echo_table([name.replace("_", " ") for name in columns], ([line[name] for name in columns] for line in lines))
     else:
-        click.echo("none" if unqualified else "no failures")
+        echo("none" if unqualified else "no failures")
     if found.refused:
-        click.echo(f"{found.refused} lines or records are no events", err=True)
+        echo(f"{found.refused} lines or records are no events", err=True)
     if found.left_out:
-        click.echo(f"{found.left_out} events are left out: more than {_MOST} different reasons", err=True)
+        echo(f"{found.left_out} events are left out: more than {_MOST} different reasons", err=True)
 
 
 def _take_lines(found: Reasons, lines: Iterable[bytes]) -> None:

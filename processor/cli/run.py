@@ -15,7 +15,7 @@ import click
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import assemble
-from processor.cli.common import EXIT_USAGE, Failure, echo_json, json_option, run_async
+from processor.cli.common import EXIT_USAGE, Failure, echo, echo_json, json_option, run_async
 from processor.cli.demo import demo
 from processor.engine.admin import TopicsError
 from processor.engine.agreement import DisagreementError
@@ -130,7 +130,7 @@ def broker(port: int, data: Path | None, as_json: bool) -> None:
             if as_json:
                 echo_json({"brokers": kafka.bootstrap_servers, "pid": kafka.pid})
             else:
-                click.echo(f"Kafka listens on {kafka.bootstrap_servers}; Ctrl-C ends it")
+                echo(f"Kafka listens on {kafka.bootstrap_servers}; Ctrl-C ends it")
             while kafka.running and not stop.wait(0.5):
                 pass
             if not stop.is_set():

@@ -35,7 +35,7 @@ class Seal:
     """Seals the ids of messages, and opens what it or another worker with the same token has sealed."""
 
     def __init__(self, settings: Settings) -> None:
-        secret = settings.internal_token or settings.write_token
+        secret = settings.workers_token
         key = _derived(secret, settings.app_id) if secret else os.urandom(_KEY_BYTES)
         self._cipher = AESSIV(key)
 

@@ -105,7 +105,7 @@ class TestDeadLetters:
         board.see_dead(DeadReason.TIME_AHEAD, 2, Origin("events", 2, 9), 20, "x" * 5_000)
         board.see_dead(DeadReason.INVALID_JSON, 1, Origin("sms", 0, 1), 15, "not JSON")
         assert board.dead_letters() == (
-            DeadLetters(DeadReason.TIME_AHEAD, 5, 20, "events", 2, 9, "x" * 300),
+            DeadLetters(DeadReason.TIME_AHEAD, 5, 20, "events", 2, 9, "x" * 299 + "\N{HORIZONTAL ELLIPSIS}"),
             DeadLetters(DeadReason.INVALID_JSON, 1, 15, "sms", 0, 1, "not JSON"),
         )
 

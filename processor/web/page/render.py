@@ -13,6 +13,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
+from processor.printable import showable
 from processor.web.page import charts, moments
 from processor.web.page.assets import assets
 from processor.web.page.language import LANGUAGES, Language
@@ -31,6 +32,7 @@ def _environment(language: Language) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -42,6 +44,7 @@ def _environment(language: Language) -> Environment:
         n=language.number,
         languages=tuple(LANGUAGES.values()),
         in_language=_in_language,
+        own_address=_own_address,
         asset=assets().address,
         version=version("delivery-status"),
         share_bar=charts.share_bar,
@@ -51,6 +54,11 @@ def _environment(language: Language) -> Environment:
         moment=moments.element, segment=_segment, lasting=_lasting, remaining=_remaining, age=_age
     )
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Keep what others wrote from turning the text around it; what is markup is ours."""
+    return showable(value) if type(value) is str else value
 
 
 @pass_context
@@ -81,4 +89,14 @@ def _segment(identifier: str) -> str:
 
 def _in_language(request: web.Request, code: str) -> str:
     """Give the address of the same page in another language."""
-    return str(request.rel_url.update_query(lang=code))
+    return _on_this_site(str(request.rel_url.update_query(lang=code)))
+
+
+def _own_address(request: web.Request) -> str:
+    """Give the address of the same page."""
+    return _on_this_site(str(request.rel_url))
+
+
+def _on_this_site(address: str) -> str:
+    """Keep an address here: one that begins with two slashes would lead to another site."""
+    return "/" + address.lstrip("/\\")

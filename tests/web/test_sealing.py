@@ -3,17 +3,13 @@
 import json
 from urllib.parse import quote
 
+import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.settings import Settings
-from processor.web.access import Access
-from processor.web.page.routes import Page
 from processor.web.sealing import PREFIX, Seal, SealError
-from processor.web.site import PageSource
 from tests.web.workers import ODD_ID, READ_TOKEN, SETTINGS, WRITE_TOKEN, workers
 
 SEAL = Seal(Settings(internal_token="a-token-among-workers"))
@@ -127,35 +123,32 @@ class TestLinks:
 
 class TestPage:
     @pytest.fixture
-    async def pages(self):
-        settings = Settings(http_port=0, write_token=WRITE_TOKEN, read_token=READ_TOKEN)
-        async with workers(settings=settings) as [worker]:
-            access = Access(settings)
-            application = web.Application()
-            Page(PageSource(worker.answers, access), access).add_to(application)
-            async with TestClient(TestServer(application)) as client:
-                yield client
+    async def get(self):
+        async with workers(read_token=READ_TOKEN) as [worker]:
 
-    async def test_a_reader_is_led_by_sealed_links_and_sees_masks(self, pages):
-        reader = {"Authorization": f"Bearer {READ_TOKEN}"}
-        overview = await (await pages.get("/", headers=reader)).text()
+            def get(path: str):
+                url = aiohttp.client.URL(worker.url + path, encoded=True)
+                reader = {"Authorization": f"Bearer {READ_TOKEN}"}
+                return worker.session.get(url, headers=reader, allow_redirects=False)
+
+            yield get
+
+    async def test_a_reader_is_led_by_sealed_links_and_sees_masks(self, get):
+        async with get("/") as answer:
+            overview = await answer.text()
         assert "ulla" not in overview
         reference = PREFIX + overview.partition(f"/messages/{PREFIX}")[2].partition('"')[0]
-        answer = await pages.get(f"/messages/{reference}", headers=reader)
-        text = await answer.text()
-        assert answer.status == 200
+        async with get(f"/messages/{reference}") as answer:
+            assert answer.status == 200
+            text = await answer.text()
         assert "ulla" not in text
         assert "u***@example.com" in text
 
-    async def test_a_search_leads_on_without_naming_the_recipient(self, pages):
-        found = await pages.get(
-            f"/find?q={quote(ODD_ID, safe='')}",
-            headers={"Authorization": f"Bearer {READ_TOKEN}"},
-            allow_redirects=False,
-        )
-        assert found.headers["Location"].startswith(f"/messages/{PREFIX}")
+    async def test_a_search_leads_on_without_naming_the_recipient(self, get):
+        async with get(f"/find?q={quote(ODD_ID, safe='')}") as answer:
+            assert answer.headers["Location"].startswith(f"/messages/{PREFIX}")
 
-    async def test_a_wrong_link_says_why(self, pages):
-        answer = await pages.get(f"/messages/{PREFIX}x", headers={"Authorization": f"Bearer {READ_TOKEN}"})
-        assert answer.status == 404
-        assert "the token that seals ids is another" in await answer.text()
+    async def test_a_wrong_link_says_why(self, get):
+        async with get(f"/messages/{PREFIX}x") as answer:
+            assert answer.status == 404
+            assert "the token that seals ids is another" in await answer.text()

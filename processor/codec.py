@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,16 +15,32 @@ from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import DeliveryCounts
 from processor.domain.event import MAX_AHEAD, Event, breach_of
 from processor.domain.fold import contradicts
-from processor.domain.moment import FIRST, LAST, to_microseconds, to_rfc3339
+from processor.domain.moment import FIRST, LAST, Moment, to_microseconds, to_rfc3339
 from processor.domain.reason import Reason
-from processor.domain.row import Row
+from processor.domain.row import ROW_LAYOUT, Names, NodeReason, Observation, Row
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES, NODE_OF_REPORT, NODE_PERMANENCE, NODE_STATUS, Node
+from processor.domain.transitions import NODE_NAMES, NODE_OF_REPORT, NODE_PERMANENCE, NODE_STATUS, TRANSITIONS, Node
+from processor.readback import UnreadableError, read_back, refuse_newer
 
 _decode_event = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Row).decode
+_unpack_items = msgspec.msgpack.Decoder(list[object]).decode
+#: Rows as they were packed before layouts had versions: the same, without the version.
+_unpack_without_version = msgspec.msgpack.Decoder(
+    tuple[
+        Channel,
+        Node,
+        Moment,
+        int,
+        tuple[Node, ...],
+        Annotated[tuple[Observation, ...], msgspec.Meta(min_length=1)],
+        Names,
+        tuple[NodeReason, ...],
+    ]
+).decode
+
 
 _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
 
@@ -86,8 +102,24 @@ def pack_row(row: Row) -> bytes:
 
 
 def unpack_row(packed: bytes) -> Row:
-    """Read what `pack_row` wrote."""
-    return _unpack(packed)
+    """Read what `pack_row` wrote, or a former version's did.
+
+    Raises:
+        UnreadableError: it is none of ours, or a newer version wrote it.
+    """
+    try:
+        return _unpack(packed)
+    except msgspec.ValidationError:
+        refuse_newer(read_back(_unpack_items, packed), ROW_LAYOUT)
+        return Row(*read_back(_unpack_without_version, packed))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableError(str(error)) from None
+
+
+def _refuse_foreign_node(row: Row) -> None:
+    # Nodes of another channel may well have been observed, and were rejected; no row stands at one.
+    if row.node not in TRANSITIONS[row.channel]:
+        raise UnreadableError(f"it stands at {NODE_NAMES[row.node]}, which {row.channel.value} does not have")
 
 
 class Previous(msgspec.Struct, frozen=True, gc=False):
@@ -171,25 +203,29 @@ def decode_row_record(value: bytes) -> RowRecord:
     """Read a row as it was published.
 
     Raises:
-        msgspec.DecodeError: the value is not one of ours.
+        UnreadableError: the value is not one of ours.
     """
-    return _decode_row_record(value)
+    record = read_back(_decode_row_record, value)
+    _refuse_foreign_node(unpack_row(record.memory))
+    return record
 
 
 def packed_row_in(value: bytes) -> bytes:
-    """Give the packed row of a record of the messages topic.
+    """Give the packed row of a record of the messages topic, which can be unpacked.
 
     Raises:
-        msgspec.DecodeError: the value is not one of ours.
+        UnreadableError: the value is not one of ours, or a newer version wrote it.
     """
-    return _decode_memory(value).memory
+    packed = read_back(_decode_memory, value).memory
+    _refuse_foreign_node(unpack_row(packed))
+    return packed
 
 
 def decode_row(value: bytes) -> Row:
     """Read back the row that `encode_row` published.
 
     Raises:
-        msgspec.DecodeError: the value is not one of ours.
+        UnreadableError: the value is not one of ours, or a newer version wrote it.
     """
     return unpack_row(packed_row_in(value))
 
@@ -225,6 +261,9 @@ def encode_folded(message_id: str, row: Row) -> bytes:
     )
 
 
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class CountsRecord(msgspec.Struct, frozen=True):
     """One partition's absolute counts for one delivery. A delivery's total is the sum over partitions.
 
@@ -232,22 +271,24 @@ class CountsRecord(msgspec.Struct, frozen=True):
     """
 
     delivery_id: str
-    partition: int
-    messages: int
+    partition: _Number
+    messages: _Number
     #: Messages that retention has removed are counted, here and in what follows.
-    statuses: dict[Status, int]
-    channels: dict[Channel, int] = {}
-    failed: dict[str, int] = {}
-    ignored: dict[str, int] = {}
-    providers: dict[str, int] = {}
+    statuses: dict[Status, _Number]
+    channels: dict[Channel, _Number] = {}
+    failed: dict[str, _Number] = {}
+    ignored: dict[str, _Number] = {}
+    providers: dict[str, _Number] = {}
     first: str | None = None
     last: str | None = None
     canceled_at: str | None = None
     #: Whether all messages that there were when the delivery was cancelled have been told.
     is_cancel_done: bool = True
-    expired: int = 0
+    expired: _Number = 0
     #: The rows that there are: without those that retention has removed.
-    live: dict[Channel, dict[Status, int]] = {}
+    live: dict[Channel, dict[Status, _Number]] = {}
+    #: Counts of another layout are not read, but worked out anew.
+    layout: Literal[1] = 1
 
 
 _decode_counts = msgspec.json.Decoder(CountsRecord).decode
@@ -272,7 +313,7 @@ def encode_counts(delivery_id: str, partition: int, counts: DeliveryCounts) -> t
         counts.expired,
         {channel: numbers for channel, numbers in live.items() if numbers},
     )
-    return f"{delivery_id}|{partition}".encode(), _encode(record)
+    return counts_key(delivery_id, partition), _encode(record)
 
 
 def _by_status(numbers: Sequence[int]) -> dict[Status, int]:
@@ -283,9 +324,33 @@ def decode_counts(value: bytes) -> CountsRecord:
     """Read counts as they were published.
 
     Raises:
-        msgspec.DecodeError: the value is not one of ours.
+        UnreadableError: the value is not one of ours, or a newer version wrote it.
     """
-    return _decode_counts(value)
+    record = read_back(_decode_counts, value)
+    for moment in (record.first, record.last, record.canceled_at):
+        if moment is not None and not FIRST <= read_back(from_rfc3339, moment) <= LAST:
+            raise UnreadableError(f"{moment} lies outside the years 1 to 9999 in UTC")
+    for status in Status:
+        if sum([numbers.get(status, 0) for numbers in record.live.values()]) > record.statuses.get(status, 0):
+            raise UnreadableError(f"more messages are {status.value} than were counted so")
+    return record
+
+
+def decode_counts_of(value: bytes, key: bytes | None, partition: int) -> CountsRecord:
+    """Read counts as one partition published them.
+
+    Raises:
+        UnreadableError: the value is not one of ours, or of another delivery or partition than it should be.
+    """
+    record = decode_counts(value)
+    if record.partition != partition or key != counts_key(record.delivery_id, partition):
+        raise UnreadableError(f"it says that it is of {record.delivery_id!r} in partition {record.partition}")
+    return record
+
+
+def counts_key(delivery_id: str, partition: int) -> bytes:
+    """Give the key of one partition's counts for one delivery."""
+    return f"{delivery_id}|{partition}".encode()
 
 
 def to_counts(record: CountsRecord) -> DeliveryCounts:

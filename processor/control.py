@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Annotated
 
 import msgspec
 
 from processor.deadletter import DeadReason, RefusedError
-from processor.domain.delivery import Control, Delivery, State, breach_of
+from processor.domain.delivery import DELIVERY_LAYOUT, Control, Delivery, Done, Planned, State, Told, breach_of
 from processor.domain.event import MAX_AHEAD
-from processor.domain.moment import FIRST, LAST, to_microseconds, to_rfc3339
+from processor.domain.moment import FIRST, LAST, Moment, to_microseconds, to_rfc3339
 from processor.domain.status import Channel
+from processor.readback import UnreadableError, read_back, refuse_newer
 
 #: The header of a cancel marker among the events. Who may publish events must not be able to cancel (ADR 0017).
 MARKER_HEADER, CANCEL = "delivery.control", b"cancel"
@@ -101,11 +103,24 @@ class DeliveryRecord(msgspec.Struct, frozen=True, gc=False):
 class _Kept(msgspec.Struct, frozen=True, gc=False):
     """The part of a DeliveryRecord that is read back."""
 
-    delivery_id: str
-    memory: Delivery
+    delivery_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+    memory: msgspec.Raw
 
 
 _decode_kept = msgspec.json.Decoder(_Kept).decode
+_decode_memory = msgspec.json.Decoder(Delivery).decode
+_decode_items = msgspec.json.Decoder(list[object]).decode
+#: Deliveries as they were written before layouts had versions: the same, without the version.
+_decode_without_version = msgspec.json.Decoder(
+    tuple[
+        Told[str] | None,
+        Told[str] | None,
+        Told[Channel] | None,
+        Told[Planned] | None,
+        Told[Moment] | None,
+        tuple[Done, ...],
+    ]
+).decode
 
 
 def encode_delivery(delivery_id: str, delivery: Delivery) -> bytes:
@@ -135,13 +150,32 @@ def _written(moment: int | None) -> str | None:
 
 
 def decode_delivery(value: bytes) -> tuple[str, Delivery]:
-    """Read back the id and the delivery that `encode_delivery` published.
+    """Read back the id and the delivery that `encode_delivery` published, or a former version's did.
 
     Raises:
-        msgspec.DecodeError: the value is not one of ours.
+        UnreadableError: the value is not one of ours, or a newer version wrote it.
     """
-    kept = _decode_kept(value)
-    return kept.delivery_id, kept.memory
+    kept = read_back(_decode_kept, value)
+    memory = bytes(kept.memory)
+    try:
+        return kept.delivery_id, _decode_memory(memory)
+    except msgspec.ValidationError:
+        refuse_newer(read_back(_decode_items, memory), DELIVERY_LAYOUT)
+        return kept.delivery_id, Delivery(*read_back(_decode_without_version, memory))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableError(str(error)) from None
+
+
+def decode_delivery_of(value: bytes, key: bytes | None) -> tuple[str, Delivery]:
+    """Read back the id and the delivery of a record of the deliveries topic.
+
+    Raises:
+        UnreadableError: the value is not one of ours, or of another delivery than its key.
+    """
+    delivery_id, delivery = decode_delivery(value)
+    if key != delivery_id.encode():
+        raise UnreadableError(f"it says that it is of {delivery_id!r}")
+    return delivery_id, delivery
 
 
 # Cancel markers

@@ -39,6 +39,8 @@ class DeadReason(str, Enum):
     TOO_OLD = "too_old"
     #: A cancel marker among the events (header `delivery.control: cancel`): only control records cancel a delivery.
     CANCEL_MARKER = "cancel_marker"
+    #: The message's row, or the delivery, is there and cannot be read by this version: nothing may be written over it.
+    ROW_UNREADABLE = "row_unreadable"
     #: Neither a header nor a setting says which provider sent it.
     NO_PROVIDER = "no_provider"
     #: The header names a provider that has no adapter.

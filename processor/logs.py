@@ -39,6 +39,7 @@ WARNINGS = (
     "records_expired_unread",
     "report_unreadable",
     "request_failed",
+    "row_unreadable",
     "settings_differ",
     "sign_out_not_told",
     "snapshot_failed",

@@ -49,6 +49,9 @@ OUTCOME_OF_NODE: dict[Node, str] = {
 }
 OUTCOMES: tuple[str, ...] = tuple(dict.fromkeys(OUTCOME_OF_NODE.values()))
 
+#: The topics whose records are read back, without their prefix.
+READ_BACK = ("messages.v1", "deliveries.v1", "counts.v1")
+
 PARTITION_STATES = ("recovering", "running", "closing")
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400, 604_800)
@@ -210,6 +213,12 @@ class Metrics:
         self.conservation_error = Gauge(
             "delivery_conservation_error", "Messages by which counts differ from known messages; must be 0.", registry=r
         )
+        self.rows_unreadable = Gauge(
+            "delivery_rows_unreadable",
+            "Records of our own topics (named without their prefix) that cannot be read and were set aside.",
+            ["topic"],
+            registry=r,
+        )
         self.lag = Gauge(
             "delivery_lag_records",
             "Records not yet committed, of partitions of this worker.",
@@ -365,6 +374,8 @@ class Metrics:
                 self.normalized.labels(provider, outcome)
             for reason in DeadReason:
                 self.dead_letters.labels(reason.value, provider)
+        for topic in READ_BACK:
+            self.rows_unreadable.labels(topic)
         self.recovery_progress.set(1)
         self._start_wrong_now_at_zero()
 

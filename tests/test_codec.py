@@ -22,8 +22,10 @@ from processor.domain.event import Event
 from processor.domain.fold import fold
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.reason import Reason
+from processor.domain.row import ROW_LAYOUT
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import Node
+from processor.engine.store import rocksdb
 
 TIME = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 TIME_MS = 1_795_420_800_000
@@ -250,11 +252,13 @@ class TestWritten:
         assert encode_row("m", row, None, packed) == encode_row("m", row, None)
 
     def test_the_layout_of_packed_rows_stands(self):
-        # Rows are read back that former versions wrote; another layout is another topic.
+        # Another layout is another version: raise ROW_LAYOUT, the format of stores on disk, and have this one read.
+        assert (ROW_LAYOUT, rocksdb._FORMAT) == (1, 3)
         reason = Reason(permanence=Permanence.GAVE_UP, code="4.4.7")
         failed = Event(TIME, "m", Channel.EMAIL, Status.FAILED, delivery_id="DM1042", reason=reason)
         at_us = to_microseconds(TIME)
         assert msgspec.msgpack.decode(pack_row(fold(None, failed, Node.FAILED_GAVE_UP)[0])) == [
+            1,
             "email",
             Node.FAILED_GAVE_UP,
             at_us,

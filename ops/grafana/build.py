@@ -645,6 +645,14 @@ ENGINE = Dashboard(
                     red_from=1,
                 ),
                 Panel(
+                    "Rows that cannot be read",
+                    "Records of our own topics that were set aside. Anything but 0 is to be mended by a person.",
+                    "short",
+                    {"{{topic}}": "sum by (topic) (delivery_rows_unreadable)"},
+                    alerts=("DeliveryRowsUnreadable",),
+                    red_from=1,
+                ),
+                Panel(
                     "Warnings and errors in the log",
                     "In ten minutes, by event; also those that the log withheld since they repeat.",
                     "short",

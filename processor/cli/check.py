@@ -14,9 +14,11 @@ from processor.cli.common import (
     echo,
     echo_json,
     json_option,
+    progress,
     run_async,
     settings_from_environment,
 )
+from processor.cli.unreadable import RUNBOOK, unreadable_records
 from processor.codec import decode_event
 from processor.control import is_marker
 from processor.deadletter import DeadReason, RefusedError
@@ -30,6 +32,8 @@ from processor.topics import DEAD, EVENTS
 #: How many of each partition's newest records `check` looks at, and how many different findings it tells.
 _SAMPLED = 100
 _TOLD = 5
+#: How many of the records that cannot be read it names.
+_ROWS_TOLD = 50
 
 
 @click.group()
@@ -79,12 +83,22 @@ def check(as_json: bool) -> None:
         findings["topics"] = run_async(settings, lambda: check_topics(settings))
         findings["brokers"] = []
         if not findings["topics"]:
+            findings["rows"] = run_async(settings, lambda: _rows(settings))
             notes = run_async(settings, lambda: _notes(settings))
     except Failure as error:
         findings["brokers"] = [error.message]
     except (OSError, ssl.SSLError) as error:
         findings["settings"] += [f"the TLS files cannot be used: {error}"]
     _report(findings, as_json, notes)
+
+
+async def _rows(settings: Settings) -> list[str]:
+    """Say which records of our own topics cannot be read."""
+    with progress("check", None) as advance:
+        found = await unreadable_records(settings, advance)
+    if len(found) > _ROWS_TOLD:
+        found[_ROWS_TOLD:] = [f"and {len(found) - _ROWS_TOLD} more"]
+    return [*found, RUNBOOK] if found else []
 
 
 async def _notes(settings: Settings) -> list[str]:

@@ -20,15 +20,21 @@ from processor.cli.common import (
     run_async,
     settings_from_environment,
 )
-from processor.codec import RowRecord, decode_counts, decode_row_record, encode_folded, unpack_row
+from processor.cli.unreadable import RUNBOOK, describe, read_row
+from processor.codec import RowRecord, decode_counts_of, decode_row_record, encode_folded, unpack_row
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Status
 from processor.domain.transitions import NODE_NAMES
 from processor.engine.admin import count_partitions
+from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
 from processor.partitioner import partition_of
+from processor.readback import UnreadableError
 from processor.settings import Settings
 from processor.topics import COUNTS, MESSAGES
+
+#: How many records that cannot be read are named.
+_TOLD = 20
 
 
 @click.command()
@@ -53,11 +59,16 @@ async def _last_row(settings: Settings, message_id: str) -> RowRecord | None:
     except UnicodeEncodeError:
         raise Failure(f"message {message_id!r} is not UTF-8: no event can have named it", EXIT_NOT_FOUND) from None
     number = partition_of(key, await count_partitions(settings, topic))
-    value = None
+    last = None
     async for record in read_to_end(settings, topic, [number]):
         if record.key == key:
-            value = record.value
-    return None if value is None else decode_row_record(value)
+            last = record
+    if last is None or last.value is None:
+        return None
+    try:
+        return decode_row_record(last.value)
+    except UnreadableError as error:
+        raise Failure(f"the message is there and cannot be read: {describe(last, error)}; {RUNBOOK}") from None
 
 
 def _tell_message(record: RowRecord) -> None:
@@ -97,7 +108,8 @@ def _told_reason(record: RowRecord) -> str:
 def export(deliveries: bool, as_json: bool) -> None:  # noqa: ARG001 - it always writes JSON
     """Write all committed rows as JSON Lines, in the format of `fold`, sorted within each partition."""
     settings = settings_from_environment()
-    lines = _delivery_lines(settings) if deliveries else _row_lines(settings)
+    left_out: list[str] = []
+    lines = _delivery_lines(settings, left_out) if deliveries else _row_lines(settings, left_out)
 
     async def main() -> None:
         output = click.get_binary_stream("stdout")
@@ -108,39 +120,54 @@ def export(deliveries: bool, as_json: bool) -> None:  # noqa: ARG001 - it always
         output.flush()
 
     run_async(settings, main)
+    if left_out:
+        told = "".join([f"\n  - {each}" for each in left_out[:_TOLD]])
+        raise Failure(f"{len(left_out)} records cannot be read and were left out; {RUNBOOK}:{told}")
 
 
-async def _row_lines(settings: Settings) -> AsyncIterator[bytes]:
+async def _row_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[bytes]:
     topic = settings.topic_prefix + MESSAGES.name
     for number in range(await count_partitions(settings, topic)):
         latest: dict[bytes, bytes] = {}
+        bad: dict[bytes, str] = {}
         async for record in read_to_end(settings, topic, [number]):
             if record.key is None:
                 continue
-            if record.value is None:
-                latest.pop(record.key, None)
+            latest.pop(record.key, None)
+            bad.pop(record.key, None)
+            try:
+                read_row(record)
+            except UnreadableError as error:
+                bad[record.key] = describe(record, error)
             else:
-                latest[record.key] = record.value
+                if record.value is not None:
+                    latest[record.key] = record.value
         for key in sorted(latest):
             row = decode_row_record(latest[key])
             yield encode_folded(row.message_id, unpack_row(row.memory))
+        left_out += bad.values()
 
 
-async def _delivery_lines(settings: Settings) -> AsyncIterator[bytes]:
-    totals = await _delivery_totals(settings)
+async def _delivery_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[bytes]:
+    totals = await _delivery_totals(settings, left_out)
     for delivery_id in sorted(totals):
         yield orjson.dumps(_delivery_line(delivery_id, totals[delivery_id]))
 
 
-async def _delivery_totals(settings: Settings) -> dict[str, dict[Status, int]]:
+async def _delivery_totals(settings: Settings, left_out: list[str]) -> dict[str, dict[Status, int]]:
     """Sum the last counts of every partition, by delivery."""
-    latest: dict[bytes | None, bytes] = {}
+    latest: dict[bytes | None, Stored] = {}
     async for record in read_to_end(settings, settings.topic_prefix + COUNTS.name):
-        if record.value is not None:
-            latest[record.key] = record.value
+        latest[record.key] = record
     totals: dict[str, dict[Status, int]] = defaultdict(lambda: dict.fromkeys(Status, 0))
-    for value in latest.values():
-        counts = decode_counts(value)
+    for record in latest.values():
+        if record.value is None:
+            continue
+        try:
+            counts = decode_counts_of(record.value, record.key, record.partition)
+        except UnreadableError as error:
+            left_out.append(describe(record, error))
+            continue
         for status, number in counts.statuses.items():
             totals[counts.delivery_id][status] += number
     return totals

@@ -94,6 +94,27 @@ class DeliveryCounts:
         if category is not None:
             _add(self.ignored if node is Node.IGNORED else self.failed, category, number)
 
+    def take_over(self, published: DeliveryCounts) -> None:
+        """Take over, after a recount of the rows, what does not follow from them.
+
+        That is when anything changed, the cancel, and the messages that retention has removed. Why those had failed,
+        and whose they were, is told by no row any more: it is what the published numbers have more, as far as it goes.
+        """
+        self.first, self.last = published.first, published.last
+        self.canceled_at, self.is_cancel_done = published.canceled_at, published.is_cancel_done
+        gone = [total - there for total, there in zip(published.statuses, published._live_statuses(), strict=True)]
+        if not any(gone):
+            return
+        self.statuses = [total + number for total, number in zip(self.statuses, gone, strict=True)]
+        for channel, number in published.channels.items():
+            self.channels[channel] += max(0, number - sum(published.live[channel]))
+        _add_missing(self.failed, published.failed, gone[STATUS_INDEX[Status.FAILED]])
+        _add_missing(self.ignored, published.ignored, gone[STATUS_INDEX[Status.IGNORED]])
+        _add_missing(self.providers, published.providers, sum(gone))
+
+    def _live_statuses(self) -> list[int]:
+        return [sum(numbers) for numbers in zip(*self.live.values(), strict=True)]
+
     def see(self, first: int, last: int) -> bool:
         """Take note of the event times of changes; say whether they tell anything new."""
         before = self.first, self.last
@@ -109,6 +130,15 @@ def _add(numbers: dict[str, int], key: str, change: int) -> None:
         numbers[key] = number
     else:
         del numbers[key]
+
+
+def _add_missing(numbers: dict[str, int], published: Mapping[str, int], most: int) -> None:
+    """Add what the published numbers have more, up to so many in all."""
+    for key, number in published.items():
+        missing = min(most, number - numbers.get(key, 0))
+        if missing > 0:
+            _add(numbers, key, missing)
+            most -= missing
 
 
 class Counts:
@@ -158,7 +188,7 @@ class Counts:
     def expire(self, place: Place) -> None:
         """Take one row out that retention removes: its delivery goes on counting it."""
         index = _NODE_INDEX[place[2]]
-        self.deliveries[place[0]].live[place[1]][index] -= 1
+        self.delivery(place[0]).live[place[1]][index] -= 1
         self.live[place[1]][index] -= 1
         self.has_expired = True
 

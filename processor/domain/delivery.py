@@ -69,7 +69,7 @@ _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 #: More messages than this are no plan but a mistake, and would not be exact in every reader's JSON.
 PLANNED_MAX = 1_000_000_000_000
-_Planned = Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)]
+Planned = Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)]
 
 
 class Control(msgspec.Struct, gc=False, omit_defaults=True):
@@ -86,7 +86,7 @@ class Control(msgspec.Struct, gc=False, omit_defaults=True):
     campaign: _Name | None = None
     channel: Channel | None = None
     #: How many messages it will have.
-    planned: _Planned | None = None
+    planned: Planned | None = None
     scheduled_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
@@ -125,7 +125,11 @@ _TURNS: dict[Action, State] = {
 _RANK: dict[Action, int] = {action: rank for rank, action in enumerate(Action)}
 
 
-class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False):
+#: The version of the layout that a delivery's memory begins with.
+DELIVERY_LAYOUT = 1
+
+
+class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True, gc=False):
     """All that control records told of one delivery, times in microseconds.
 
     Immutable: a changed delivery is a new one.
@@ -134,7 +138,7 @@ class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False):
     label: Told[str] | None = None
     campaign: Told[str] | None = None
     channel: Told[Channel] | None = None
-    planned: Told[_Planned] | None = None
+    planned: Told[Planned] | None = None
     scheduled_at: Told[Moment] | None = None
     #: In the order of `Action`, each once.
     actions: tuple[Done, ...] = ()

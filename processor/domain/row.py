@@ -6,20 +6,29 @@ reports give the same row, whatever their order and however often each came.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from processor.domain.moment import Moment
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
+
+#: The version of the layout that a packed row begins with: another order, number or meaning of what is packed is
+#: another version. Stores on disk are of one layout, so theirs (engine/store/rocksdb.py) is raised with it.
+ROW_LAYOUT = 1
+
+_Attempt = Annotated[int, msgspec.Meta(ge=1, le=99)]
 
 
 class Observation(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """That a node was reported in an attempt: the first and the last event time, in microseconds."""
 
-    attempt: int
+    attempt: _Attempt
     node: Node
-    first: int
-    last: int
+    first: Moment
+    last: Moment
 
 
 class Names(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -30,21 +39,21 @@ class Names(msgspec.Struct, array_like=True, frozen=True, gc=False):
     provider: str | None = None
     provider_message_id: str | None = None
     #: Microseconds; None where nothing was named.
-    delivery_id_at: int | None = None
-    recipient_at: int | None = None
-    provider_at: int | None = None
-    provider_message_id_at: int | None = None
+    delivery_id_at: Moment | None = None
+    recipient_at: Moment | None = None
+    provider_at: Moment | None = None
+    provider_message_id_at: Moment | None = None
 
 
 class NodeReason(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The reason last given for a node: the latest time wins, the greatest reason where the times are equal."""
 
     node: Node
-    time: int
+    time: Moment
     reason: Reason
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False):
     """All that is known of one message.
 
     `node`, `since`, `attempt` and `rejected` are what `resolve` gives for `channel` and `observations`: kept, so that
@@ -54,12 +63,12 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     channel: Channel
     #: Where the walk stands, since which event time (microseconds), in which attempt.
     node: Node
-    since: int
-    attempt: int
+    since: Moment
+    attempt: _Attempt
     #: Nodes that contradict where the walk stood, in order of rank.
     rejected: tuple[Node, ...]
     #: In order of (attempt, node).
-    observations: tuple[Observation, ...]
+    observations: Annotated[tuple[Observation, ...], msgspec.Meta(min_length=1)]
     names: Names
     #: In order of node.
     reasons: tuple[NodeReason, ...] = ()

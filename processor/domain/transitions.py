@@ -23,7 +23,11 @@ from processor.domain.status import Channel, Permanence, Status
 
 
 class Node(IntEnum):
-    """A place in the diagram; the value is the rank that breaks ties of time, lowest first."""
+    """A place in the diagram; the value is the rank that breaks ties of time, lowest first.
+
+    The values are in every row that is kept: none is changed, and none is used again. A node that comes to stand
+    between two others, or that goes, is another layout of rows (`ROW_LAYOUT` in row.py).
+    """
 
     PENDING = 0
     PREPARED = 1

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-import msgspec
-
-from processor.control import decode_delivery
+from processor.control import decode_delivery_of
 from processor.domain.counts import Counts
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
@@ -23,6 +21,7 @@ from processor.domain.status import Status
 from processor.domain.transitions import TRANSITIONS, Node
 from processor.engine.stage import Record
 from processor.engine.store import Store
+from processor.readback import UnreadableError
 from processor.topics import Topic
 
 #: Where a message may still be cancelled.
@@ -50,8 +49,8 @@ class Canceled:
             if record.value is None:
                 continue
             try:
-                delivery_id, delivery = decode_delivery(record.value)
-            except msgspec.DecodeError:
+                delivery_id, delivery = decode_delivery_of(record.value, record.key)
+            except UnreadableError:
                 # The control stage names it: it is its own changelog.
                 continue
             at = delivery.canceled_at

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from processor.control import decode_control, decode_delivery, encode_delivery
+from processor.control import decode_control, decode_delivery_of, encode_delivery
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import Delivery, join
 from processor.domain.moment import stamp_of
@@ -17,7 +17,9 @@ from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.partitioner import partition_of
+from processor.readback import UnreadableError
 from processor.settings import Settings
+from processor.stages.aside import Aside, note_of
 from processor.stages.dead import DeadLetters
 from processor.topics import CONTROL, DEAD, DELIVERIES
 from processor.views.board import Board
@@ -60,6 +62,7 @@ class ControlWork:
         self._max_bytes = settings.max_record_bytes
         self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
         self._deliveries: dict[str, Delivery] = {}
+        self._aside = Aside(prefix, DELIVERIES, self._partition, metrics, board)
         #: What the chunk in hand changed, with the timestamp of the record that did so last.
         self._changed: dict[str, tuple[Delivery, int]] = {}
         self._canceled = 0
@@ -67,16 +70,24 @@ class ControlWork:
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed deliveries; a null value is one that is to be forgotten."""
         for record in records:
-            if record.value is not None:
-                delivery_id, delivery = decode_delivery(record.value)
+            if record.key is None:
+                continue
+            self._deliveries.pop(record.key.decode(errors="surrogateescape"), None)
+            self._aside.notes.pop(record.key, None)
+            if record.value is None:
+                continue
+            try:
+                delivery_id, delivery = decode_delivery_of(record.value, record.key)
+            except UnreadableError as error:
+                self._aside.notes[record.key] = note_of(record.offset, error)
+            else:
                 self._deliveries[delivery_id] = delivery
-            elif record.key is not None:
-                self._deliveries.pop(record.key.decode(), None)
         self.position = max(position, self.position)
 
     def forget(self) -> None:
         """Forget all deliveries."""
         self._deliveries.clear()
+        self._aside.notes.clear()
         self.position = 0
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
@@ -86,7 +97,8 @@ class ControlWork:
         """Leave nothing for later: there is little to do."""
 
     def restored(self) -> None:
-        """Need nothing: there are no gauges."""
+        """Name the deliveries that cannot be read."""
+        self._aside.tell()
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Join every record into its delivery; write what changed."""
@@ -114,6 +126,8 @@ class ControlWork:
         if home != self._partition:
             outbox.add(self._control_topic, home, record.timestamp, key, value, tuple(record.headers))
             return
+        if key in self._aside.notes:
+            self._aside.refuse(key)
         before = self._delivery(control.delivery_id)
         delivery = join(before, control)
         if delivery is not before:
@@ -140,7 +154,8 @@ class ControlWork:
         self._dead.committed()
 
     def released(self) -> None:
-        """Give nothing back: there are no gauges."""
+        """Take the deliveries that cannot be read out of the gauge."""
+        self._aside.hide()
 
     def close(self) -> None:
         """Let go of nothing but memory."""

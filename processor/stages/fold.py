@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
 from processor.codec import (
-    decode_counts,
+    counts_key,
+    decode_counts_of,
     decode_event,
     encode_counts,
     encode_rejected,
@@ -25,7 +26,7 @@ from processor.codec import (
 )
 from processor.control import is_marker
 from processor.deadletter import DeadReason, RefusedError
-from processor.domain.counts import STATUS_INDEX, Counts, Place, place_of
+from processor.domain.counts import STATUS_INDEX, Counts, DeliveryCounts, Place, place_of
 from processor.domain.event import MAX_AHEAD, Event
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
@@ -37,7 +38,9 @@ from processor.engine.store.opening import open_store
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
+from processor.readback import UnreadableError
 from processor.settings import Settings
+from processor.stages.aside import Aside, note_of, pack_note
 from processor.stages.cancels import Canceled, Cancels, cancel
 from processor.stages.dead import DeadLetters
 from processor.stages.expiry import Expiry
@@ -119,6 +122,9 @@ class Fold:
         self._events_topic, self._messages_topic = prefix + EVENTS.name, prefix + MESSAGES.name
         self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
         self._partitions = partitioning.counts[self._events_topic]
+        #: Rows that cannot be read; and counts, until they have been written anew.
+        self._aside = Aside(prefix, MESSAGES, self._partition, metrics, board)
+        self._lost = Aside(prefix, COUNTS, self._partition, metrics, board)
         self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
         #: What the transaction in hand changes: the store learns of it when it is committed.
         self._hand = Hand(store, ())
@@ -139,7 +145,13 @@ class Fold:
     # State
 
     def row(self, key: bytes) -> Row | None:
-        """Give a message's row as it was last committed; None: it is not known."""
+        """Give a message's row as it was last committed; None: it is not known.
+
+        Raises:
+            UnreadableError: it is there, and cannot be read.
+        """
+        if key in self._aside.notes:
+            raise UnreadableError(self._aside.describe(key))
         packed = self._store.get_many([key])[0]
         return None if packed is None else unpack_row(packed)
 
@@ -149,29 +161,50 @@ class Fold:
         return self._store.position
 
     def restore(self, records: Sequence[Record], position: int) -> None:
-        """Take committed rows; of each message only the last one counts."""
-        latest = {record.key: record.value for record in records if record.key is not None}
-        rows = {key: None if value is None else packed_row_in(value) for key, value in latest.items()}
+        """Take committed rows; of each message only the last one counts. What cannot be read is set aside."""
+        latest = {record.key: record for record in records if record.key is not None}
+        rows: dict[bytes, bytes | None] = {}
+        aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
+        for key, record in latest.items():
+            value = record.value
+            try:
+                rows[key] = None if value is None else packed_row_in(value)
+                key.decode()
+            except (UnreadableError, UnicodeDecodeError) as error:
+                rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
         known = self._store.get_many(list(rows))
         growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
-        self._store.write(Change(rows, growth, max(position, self._store.position)))
+        self._store.write(Change(rows, growth, max(position, self._store.position), aside))
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
-        """Take the counts that were last published, of every delivery."""
-        latest = {record.key: record for record in records}
-        for record in latest.values():
+        """Take the counts that were last published, of every delivery; what cannot be read is worked out anew."""
+        latest = {record.key: record for record in records if record.key is not None}
+        for key, record in latest.items():
+            self._lost.notes.pop(key, None)
             if record.value is None:
                 continue
-            told = decode_counts(record.value)
-            self._counts.restore(told.delivery_id, to_counts(told))
-            self._written = max(self._written, record.timestamp)
+            try:
+                told = decode_counts_of(record.value, key, self._partition)
+            except UnreadableError as error:
+                self._lost.notes[key] = note_of(record.offset, error)
+            else:
+                self._counts.restore(told.delivery_id, to_counts(told))
+                self._written = max(self._written, record.timestamp)
         self.ledger_position = position
 
     def restored(self) -> None:
-        """Show what was recovered; counts that do not fit the rows are made anew of them."""
+        """Show what was recovered; counts that cannot be read, or do not fit the rows, are made anew of them."""
+        self._aside.restore(self._store.aside)
+        self._aside.tell()
+        self._lost.tell()
+        if lost := self._lost_deliveries():
+            for delivery in lost:
+                self._counts.restore(delivery, DeliveryCounts())
+            self._recount(lost)
+            log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, deliveries=sorted(lost))
         if error := self._counts.conservation_error(len(self._store)):
+            self._recount(None)
             log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, messages=error)
-            self._rebuild_counts()
         self._restore_clock()
         self._expiry.forget_the_old(has_expired=self._counts.has_expired)
         self._cancels.restore(self._counts)
@@ -192,25 +225,37 @@ class Fold:
         """Give the present moment in microseconds."""
         return int(self._clock() * 1_000_000)
 
-    def _rebuild_counts(self) -> None:
-        """Count all rows; what does not follow from them is taken over."""
+    def _lost_deliveries(self) -> set[str]:
+        """Give the deliveries whose counts cannot be read; under another key than theirs there is nothing to lose."""
+        deliveries = {key.decode(errors="replace").rpartition("|")[0] for key in self._lost.notes}
+        return {each for each in deliveries if counts_key(each, self._partition) in self._lost.notes}
+
+    def _recount(self, lost: set[str] | None) -> None:
+        """Count the rows of deliveries whose counts were lost; None: all rows, and take over what these do not tell."""
+        places: Iterable[Place] = (_place(unpack_row(packed)) for _, packed in self._store.items())
+        if lost is not None:
+            self._counts.move(Counter((None, place) for place in places if place[0] in lost))
+            self._touched |= lost
+            return
         published, self._counts = self._counts, Counts()
-        self._counts.move(Counter((None, _place(unpack_row(packed))) for _, packed in self._store.items()))
+        self._counts.move(Counter((None, place) for place in places))
+        self._counts.has_expired = published.has_expired
         for delivery, known in published.deliveries.items():
-            counts = self._counts.delivery(delivery)
-            counts.first, counts.last = known.first, known.last
-            counts.canceled_at, counts.is_cancel_done = known.canceled_at, known.is_cancel_done
+            self._counts.delivery(delivery).take_over(known)
         self._touched = set(self._counts.deliveries)
 
     def forget(self) -> None:
         """Forget all rows, and what was counted of them."""
         self._store.clear()
+        self._lost.notes.clear()
         self._counts = Counts()
         self.ledger_position = 0
 
     def released(self) -> None:
         """Take this partition's messages out of the gauges."""
         self._hide()
+        self._aside.hide()
+        self._lost.hide()
         self._watch.leave()
 
     def close(self) -> None:
@@ -246,12 +291,13 @@ class Fold:
         self._expire_some(hand, outbox)
         self._count(hand, outbox)
 
-    def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:
+    def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:  # noqa: PLR0912 - no calls: it is hot
         """Fold events into the rows in hand; each event all the way, while it is at hand for the processor's caches."""
         publish = outbox.to(self._messages_topic, self._partition).append
         note, traces = self._facts.note, self._traces
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
+        aside = self._aside.notes
         now, timestamp, newest = self._now() // 1000, self._timestamp, -1
         for record in records:
             value, timestamp = record.value, record.timestamp
@@ -270,9 +316,12 @@ class Fold:
                 key = event.message_id.encode()
                 # Another key than its message's id: null, or whatever upstream had in mind.
                 known = rows[key] if key in rows else hand.row(key)
-                if known is None and (home := partition_of(key, self._partitions)) != self._partition:
-                    self._reroute(record, key, event, home, outbox)
-                    continue
+                if known is None:
+                    if (home := partition_of(key, self._partitions)) != self._partition:
+                        self._reroute(record, key, event, home, outbox)
+                        continue
+                    if key in aside:
+                        self._aside.refuse(key)
                 row, verdict = fold(known, event, node, moment)
                 if verdict is not Verdict.DUPLICATE:
                     packed = pack_row(row)
@@ -371,6 +420,7 @@ class Fold:
         for delivery in changed:
             key, value = encode_counts(delivery, self._partition, self._counts.delivery(delivery))
             outbox.add(self._counts_topic, self._partition, timestamp, key, value)
+            self._lost.notes.pop(key, None)
 
     def committed(self, position: int) -> None:
         """Make the chunk true for the store and the metrics."""
@@ -384,6 +434,7 @@ class Fold:
         self._rerouted.clear()
         self._cleared.clear()
         self._dead.committed()
+        self._lost.show()
         self._show()
 
     # Gauges

@@ -31,6 +31,16 @@ class DeadLetters(msgspec.Struct, frozen=True):
     detail: str
 
 
+class UnreadableRow(msgspec.Struct, frozen=True):
+    """A record of a topic of ours that cannot be read: where it is, its key as text, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    problem: str
+
+
 class Board:
     """The latest of each partition, shown in the gauges; what is gone is taken out of them."""
 
@@ -40,6 +50,7 @@ class Board:
         #: Partials that came since the gauges were set.
         self._unshown = 0
         self._dead: dict[DeadReason, DeadLetters] = {}
+        self._unreadable: dict[tuple[str, int], tuple[UnreadableRow, ...]] = {}
 
     def put(self, partition: int, partial: Partial) -> None:
         """Take what a sweep of a partition found; it is shown when there is news of as many partitions as there are.
@@ -91,6 +102,16 @@ class Board:
         """Show how many deliveries wait, by why."""
         for cause in Cause:
             self._metrics.pending_deliveries.labels(cause.value).set(deliveries.get(cause, 0))
+
+    # Unreadable rows
+
+    def put_unreadable(self, topic: str, partition: int, rows: Iterable[UnreadableRow]) -> None:
+        """Take which records of a partition cannot be read, in place of what was said before."""
+        self._unreadable[topic, partition] = tuple(rows)
+
+    def unreadable(self) -> tuple[UnreadableRow, ...]:
+        """Give those that this worker has set aside, by topic and partition."""
+        return tuple([row for at in sorted(self._unreadable) for row in self._unreadable[at]])
 
     # Dead letters
 

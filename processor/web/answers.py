@@ -19,6 +19,7 @@ from processor.domain.status import Channel, Status
 from processor.engine.clients import KafkaError
 from processor.engine.stage import Work
 from processor.engine.streams import Outgoing
+from processor.readback import UnreadableError
 from processor.topics import CONTROL
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, SORTS, Page, Query, QueryError, page
@@ -43,6 +44,7 @@ from processor.web.problems import (
     BROKER_AWAY,
     DELIVERY_NOT_KNOWN,
     MESSAGE_NOT_KNOWN,
+    MESSAGE_UNREADABLE,
     STARTING,
     ProblemError,
     invalid,
@@ -81,7 +83,11 @@ class MessageWork(Protocol):
     """What is asked of the work of a partition of messages."""
 
     def row(self, key: bytes) -> Row | None:
-        """Give the committed row of a message."""
+        """Give the committed row of a message.
+
+        Raises:
+            UnreadableError: it is there, and cannot be read.
+        """
 
 
 class Following(Protocol):
@@ -186,7 +192,10 @@ class Answers:
 
     def _finder(self, message_id: str, key: bytes, reveal: bool) -> Callable[[Work], bytes | None]:
         def find(work: Work) -> bytes | None:
-            row = cast("MessageWork", work).row(key)
+            try:
+                row = cast("MessageWork", work).row(key)
+            except UnreadableError as error:
+                raise ProblemError(MESSAGE_UNREADABLE, str(error)) from None
             if row is None:
                 return None
             view = self._message_view(message_id, row)

@@ -43,6 +43,7 @@ METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take thi
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
 INTERNAL_ERROR = Kind("internal-error", 500, "The worker failed; its log says why")
+MESSAGE_UNREADABLE = Kind("message-unreadable", 500, "The message is there, and this version cannot read its row")
 HOP_REFUSED = Kind("hop-refused", 502, "The worker that knows refuses to tell this one")
 STARTING = Kind("starting", 503, "The worker has only just started", 2)
 REBALANCING = Kind("rebalancing", 503, "The workers are sharing the partitions out anew", 2)
@@ -64,6 +65,7 @@ KINDS: tuple[Kind, ...] = (
     METHOD_NOT_ALLOWED,
     TOO_LARGE,
     INTERNAL_ERROR,
+    MESSAGE_UNREADABLE,
     HOP_REFUSED,
     STARTING,
     REBALANCING,

@@ -33,6 +33,22 @@ def test_there_is_a_table_for_every_channel():
     assert set(TRANSITIONS) == set(Channel)
 
 
+def test_the_numbers_of_nodes_stand_since_rows_hold_them():
+    assert {node.name: node.value for node in Node} == {
+        "PENDING": 0,
+        "PREPARED": 1,
+        "CANCELED": 2,
+        "NOT_APPLICABLE": 3,
+        "IGNORED": 4,
+        "SENT_TO_PROVIDER": 5,
+        "TAKEN_INTO_ACCOUNT": 6,
+        "SENT": 7,
+        "FAILED_GAVE_UP": 8,
+        "FAILED": 9,
+        "RECEIVED_ON_MOBILE": 10,
+    }
+
+
 def test_ranks_are_those_of_the_contract(contract):
     assert contract.ranks == NODE_NAMES
     assert [node.name.lower() for node in sorted(Node)] == list(contract.ranks)

@@ -123,7 +123,9 @@ class Desk:
         self.work.released()
         self.work.close()
         self._start()
-        self.work.restore(self._records("t.messages.v1"), len(self.written["t.messages.v1"]))
+        # What is on disk reflects all up to its position.
+        missed = self._records("t.messages.v1")[self.work.position :]
+        self.work.restore(missed, len(self.written["t.messages.v1"]))
         self.work.restore_ledger(self._records("t.counts.v1"), len(self.written["t.counts.v1"]))
         self.work.restored()
         assert self.work.audit() == 0

@@ -1,6 +1,7 @@
 """The control stage without a broker: what a chunk of control records writes, and what it leaves alone."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -47,7 +48,8 @@ def told(action: str, minute: int = 0, delivery_id: str = "DM1", **facts: Any) -
 class Corner:
     """The work of the partition that holds DM1."""
 
-    def __init__(self, delivery_id: str = "DM1") -> None:
+    def __init__(self, delivery_id: str = "DM1", clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         counts = {"t." + topic.name: PARTITIONS for topic in TOPICS}
         self.number = partition_of(delivery_id.encode(), PARTITIONS)
         self.metrics = Metrics(STAGE_NAMES)
@@ -55,7 +57,7 @@ class Corner:
         self.work = self.anew()
 
     def anew(self) -> Any:
-        return control.stage(SETTINGS, self.metrics, Board(self.metrics)).start(self._partitioning)
+        return control.stage(SETTINGS, self.metrics, Board(self.metrics), self._clock).start(self._partitioning)
 
     def take(self, *records: Record, commit: bool = True) -> dict[tuple[str, int], list[Written]]:
         outbox = Outbox()
@@ -224,3 +226,72 @@ class TestBadRecords:
         astray = told("start")._replace(key=b"another", headers=(("own", b"1"),))
         written = elsewhere.take(astray)
         assert written == {(CONTROL, Corner().number): [Written(NOW_MS, b"DM1", astray.value, (("own", b"1"),))]}
+
+
+def delivery_record(**memory: Any) -> bytes:
+    """Give a delivery's record with items of its memory changed, by place."""
+    corner = Corner()
+    [written] = corner.take(told("cancel", 1, label="a", planned=5))[DELIVERIES, corner.number]
+    record = orjson.loads(written.value)
+    for place, item in memory.items():
+        record["memory"][int(place[1:])] = item
+    return orjson.dumps(record)
+
+
+UNREADABLE = {
+    "no bytes": b"",
+    "no text": b"\xff",
+    "nested too deeply": b"[" * 100_000,
+    "no memory": b'{"delivery_id": "DM1"}',
+    "a newer layout": delivery_record(_0=2),
+    "a time before the year 1": delivery_record(_6=[["cancel", -(10**17), 0]]),
+    "a time after the year 9999": delivery_record(_6=[["cancel", 0, 10**18]]),
+    "a date beyond all": delivery_record(_5=[0, 10**18]),
+    "a plan beyond all": delivery_record(_4=[0, 10**15]),
+    "of another delivery": delivery_record().replace(b"DM1", b"DM2"),
+}
+
+
+class TestWhatCannotBeRead:
+    @pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
+    def test_it_is_set_aside_and_the_others_go_on(self, corner, value):
+        corner.work.restore([Record(value, offset=7)], 8)
+        corner.work.restored()
+        other = next(f"DM{n}" for n in range(2, 99) if Corner(f"DM{n}").number == corner.number)
+        written = corner.take(told("start"), told("start", delivery_id=other))
+        assert list(refused(written)) == ["row_unreadable"]
+        assert [each.key for each in written[DELIVERIES, corner.number]] == [other.encode()]
+        [letter] = written[DEAD, corner.number]
+        assert b"t.deliveries.v1[" in dict(letter.headers)["__streams.errors.message"]
+        assert corner.metrics.rows_unreadable.labels("deliveries.v1")._value.get() == 1
+        corner.work.released()
+        assert corner.metrics.rows_unreadable.labels("deliveries.v1")._value.get() == 0
+
+    @pytest.mark.parametrize("mended", [delivery_record(), None], ids=["readable", "forgotten"])
+    def test_once_it_is_mended_it_is_taken_again(self, corner, mended):
+        corner.work.restore([Record(b"x"), Record(mended)], 8)
+        corner.work.restored()
+        assert list(refused(corner.take(told("pause", 2)))) == []
+        assert corner.metrics.rows_unreadable.labels("deliveries.v1")._value.get() == 0
+
+    def test_a_key_that_is_no_text_harms_nobody(self, corner):
+        corner.work.restore([Record(b"x", key=b"\xff"), Record(None, key=b"\xfe"), Record(b"x", key=None)], 8)
+        corner.work.restored()
+        assert corner.delivery(told("start")).started_at is not None
+
+    def test_one_from_before_layouts_had_versions_is_read(self, corner):
+        record = orjson.loads(delivery_record())
+        former = orjson.dumps({**record, "memory": record["memory"][1:]})
+        corner.work.restore([Record(former)], 8)
+        delivery = corner.delivery(told("finish", 5))
+        assert (delivery.label.value, delivery.state) == ("a", State.CANCELED)
+
+
+class TestClock:
+    def test_a_record_without_timestamp_is_of_now(self):
+        corner = Corner(clock=lambda: NOW_MS / 1000)
+        absurd = orjson.dumps({"time": "9998-01-01T00:00:00Z", "delivery_id": "DM1", "action": "cancel"})
+        written = corner.take(told("start")._replace(timestamp=-1), Record(absurd, timestamp=-1))
+        assert list(refused(written)) == ["time_ahead"]
+        [delivery] = written[DELIVERIES, corner.number]
+        assert (delivery.timestamp, orjson.loads(delivery.value)["state"]) == (NOW_MS, "running")

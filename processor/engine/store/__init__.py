@@ -6,6 +6,7 @@ Only what has been committed is ever written to a store, with the changelog posi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 
@@ -18,6 +19,8 @@ class Change(NamedTuple):
     growth: int
     #: The changelog position that the store reflects with this change.
     position: int
+    #: What is noted, by key, of rows that were set aside because they could not be read; None: nothing any more.
+    aside: Mapping[bytes, bytes | None] = MappingProxyType({})
 
 
 class Store(Protocol):
@@ -27,6 +30,8 @@ class Store(Protocol):
     is_durable: bool
     #: The changelog position that the rows reflect; 0: none of it.
     position: int
+    #: What is noted of the rows that were set aside: they are no rows of the store.
+    aside: dict[bytes, bytes]
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Give rows, None for those that are not known, in the order of the keys."""
@@ -49,6 +54,15 @@ class Store(Protocol):
 
     def __len__(self) -> int:
         """Count the rows."""
+
+
+def note_aside(aside: dict[bytes, bytes], change: Change) -> None:
+    """Bring what a store has noted of rows that were set aside up to date."""
+    for key, note in change.aside.items():
+        if note is None:
+            aside.pop(key, None)
+        else:
+            aside[key] = note
 
 
 class StoreName(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from processor.engine.store import Change
+from processor.engine.store import Change, note_aside
 
 
 class MemoryStore:
@@ -14,6 +14,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.position = 0
+        self.aside: dict[bytes, bytes] = {}
         self._rows: dict[bytes, bytes] = {}
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
@@ -29,6 +30,7 @@ class MemoryStore:
                 rows.pop(key, None)
             else:
                 rows[key] = row
+        note_aside(self.aside, change)
         self.position = change.position
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -42,6 +44,7 @@ class MemoryStore:
     def clear(self) -> None:
         """Forget everything."""
         self._rows.clear()
+        self.aside.clear()
         self.position = 0
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from typing import cast
 import msgspec
 import rocksdict
 
-from processor.engine.store import Change, StoreName
+from processor.engine.store import Change, StoreName, note_aside
 from processor.logs import get_logger
 
 log = get_logger(__name__)
@@ -30,8 +30,8 @@ _TRUSTED_SECONDS = 20 * 60 * 60
 #: let go of it yet, or the disk takes no more. Built anew, it would not be better off.
 _NOT_THE_FOLDERS = ("lock", "no space left", "quota exceeded", "file too large", "too many open files", "read-only")
 
-#: What the first byte of a key says: a row, or the one record about the whole.
-_ROW, _ABOUT = b"r", b"a"
+#: What the first byte of a key says: a row, a note of one that was set aside, or the one record about the whole.
+_ROW, _ASIDE, _ABOUT = b"r", b"x", b"a"
 
 _MIB = 1024 * 1024
 
@@ -48,7 +48,8 @@ class About(msgspec.Struct, array_like=True, frozen=True):
     written_at: float
 
 
-_FORMAT = 2
+#: To be raised with the layout of rows, too: what this version cannot read is not taken from a folder.
+_FORMAT = 3
 _decode_about = msgspec.msgpack.Decoder(About).decode
 _encode_about = msgspec.msgpack.Encoder().encode
 
@@ -93,6 +94,7 @@ class RocksStore:
         self._folder, self._name, self._cache_mib, self._clock = folder, name, cache_mib, clock
         self.position = 0
         self._rows = 0
+        self.aside: dict[bytes, bytes] = {}
         self._db = self._open_trusted()
 
     def _open_trusted(self) -> rocksdict.Rdict:
@@ -105,11 +107,15 @@ class RocksStore:
         found = db.get(_ABOUT)
         if found is None:
             return db if next(iter(db.keys()), None) is None else self._rebuild("it says nothing of itself", db)
-        about = _decode_about(found)
+        try:
+            about = _decode_about(found)
+        except msgspec.MsgspecError as error:
+            return self._rebuild(f"what it says of itself cannot be read: {error}", db)
         problem = self._distrust(about)
         if problem:
             return self._rebuild(problem, db)
         self.position, self._rows = about.position, about.rows
+        self.aside = dict(_entries(db, _ASIDE))
         return db
 
     def _open(self) -> rocksdict.Rdict:
@@ -131,6 +137,7 @@ class RocksStore:
             db.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self.position = self._rows = 0
+        self.aside = {}
         return self._open()
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
@@ -149,6 +156,11 @@ class RocksStore:
                 batch.delete(_ROW + key)
             else:
                 batch.put(_ROW + key, row)
+        for key, note in change.aside.items():
+            if note is None:
+                batch.delete(_ASIDE + key)
+            else:
+                batch.put(_ASIDE + key, note)
         rows = self._rows + change.growth
         batch.put(_ABOUT, _encode_about(About(_FORMAT, *self._name, change.position, rows, self._clock())))
         try:
@@ -156,13 +168,11 @@ class RocksStore:
         except Exception as error:
             raise OSError(f"{self._folder} cannot be written: {error}") from error
         self.position, self._rows = change.position, rows
+        note_aside(self.aside, change)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Give all rows with their keys, as they were when it was first asked."""
-        for key, row in cast("Iterator[tuple[bytes, bytes]]", self._db.items(from_key=_ROW)):
-            if key[:1] != _ROW:
-                return
-            yield key[1:], row
+        return _entries(self._db, _ROW)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -179,3 +189,11 @@ class RocksStore:
     def __len__(self) -> int:
         """Count the rows."""
         return self._rows
+
+
+def _entries(db: rocksdict.Rdict, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give all entries of one kind, by their keys without it."""
+    for key, value in cast("Iterator[tuple[bytes, bytes]]", db.items(from_key=kind)):
+        if key[:1] != kind:
+            return
+        yield key[1:], value

@@ -189,6 +189,7 @@ _VOCABULARY: dict[str, tuple[str, str]] = {
     "dead.invalid_status": ("Status not on the channel", "Statusen finns inte i kanalen"),
     "dead.time_ahead": ("Time lies ahead", "Tiden ligger i framtiden"),
     "dead.too_old": ("Time lies too far back", "Tiden ligger för långt tillbaka"),
+    "dead.row_unreadable": ("The message's row cannot be read", "Meddelandets rad kan inte läsas"),
     "dead.cancel_marker": ("A cancel among the events", "Ett avbrott bland händelserna"),
     "dead.invalid_control": ("Not a valid control record", "Inte en giltig styrpost"),
     "dead.no_provider": ("No provider named", "Ingen leverantör angiven"),

@@ -1,0 +1,71 @@
+"""Which records of our own topics cannot be read: found, and named by topic, partition, offset and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from processor.codec import decode_counts_of, packed_row_in
+from processor.control import decode_delivery_of
+from processor.engine.records import Stored
+from processor.engine.streams import read_to_end
+from processor.readback import UnreadableError
+from processor.settings import Settings
+from processor.topics import COUNTS, DELIVERIES, MESSAGES
+
+RUNBOOK = "docs/runbooks/DeliveryRowsUnreadable.md says what to do"
+
+
+def describe(record: Stored, error: Exception) -> str:
+    """Name one record, and say why it cannot be read."""
+    key = "no key" if record.key is None else f"key {record.key.decode(errors='backslashreplace')!r}"
+    return f"{record.topic}[{record.partition}] offset {record.offset}, {key}: {error}"
+
+
+def read_row(record: Stored) -> None:
+    """Read a record of the messages topic.
+
+    Raises:
+        UnreadableError: it is none of ours, or a newer version wrote it.
+    """
+    if record.value is None:
+        return
+    packed_row_in(record.value)
+    try:
+        (record.key or b"").decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableError(f"its key is no text: {error}") from None
+
+
+def _read_delivery(record: Stored) -> None:
+    if record.value is not None:
+        decode_delivery_of(record.value, record.key)
+
+
+def _read_counts(record: Stored) -> None:
+    if record.value is not None:
+        decode_counts_of(record.value, record.key, record.partition)
+
+
+async def unreadable_records(settings: Settings, advance: Callable[[int], object]) -> list[str]:
+    """Describe the records that cannot be read, of all topics that we read back; the last one of a key counts.
+
+    All of these topics are read, which takes some seconds a million records.
+
+    Args:
+        settings: where the topics are.
+        advance: called as records are read, with their number.
+    """
+    found: list[str] = []
+    for topic, read in ((MESSAGES, read_row), (DELIVERIES, _read_delivery), (COUNTS, _read_counts)):
+        bad: dict[tuple[int, bytes | None], str] = {}
+        async for record in read_to_end(settings, settings.topic_prefix + topic.name):
+            advance(1)
+            at = record.partition, record.key
+            try:
+                read(record)
+            except UnreadableError as error:
+                bad[at] = describe(record, error)
+            else:
+                bad.pop(at, None)
+        found += bad.values()
+    return found

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 import processor.cli
 from processor.cli.common import Failure, console, echo, echo_error, echo_table
+from processor.cli.deliveries import _unknown
 from processor.cli.demo_screen import Screen
+from processor.views.deliveries import Deliveries
+from processor.views.entries import Entry
 
 HOSTILE = [
     "[/foo]",
@@ -27,6 +30,7 @@ HOSTILE = [
     "a\u202eb",
     "\udc80",
 ]
+SOUGHT = "DM1042-autumn-sale-first-wave-reminder"
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
 
 #: Where text meets the terminal: everything else calls these.
@@ -146,7 +150,19 @@ class TestCommands:
         assert done.returncode == 2
         assert is_safe(done.stderr.decode())
 
-    def test_an_id_that_is_not_utf_8_is_told(self):
-        done = _run(["control", b"\xff", "start"])
-        assert done.returncode == 2
+    @pytest.mark.parametrize(("arguments", "code"), [(["control", b"\xff", "start"], 2), (["message", b"\xff"], 4)])
+    def test_an_id_that_is_not_utf_8_is_told(self, arguments, code):
+        done = _run(arguments)
+        assert done.returncode == code
         assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("value", [each for each in HOSTILE if each != "\udc80"])
+def test_a_delivery_that_is_like_the_one_sought_is_named_safely(capsys, value):
+    known = Deliveries(10, 0)
+    known.entries[SOUGHT + value] = Entry(SOUGHT + value)
+    echo_error(_unknown(known, SOUGHT))
+    told = capsys.readouterr().err
+    assert "did you mean" in told
+    assert is_safe(told)
+    assert told.count("\n") == 1

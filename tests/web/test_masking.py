@@ -5,11 +5,14 @@ import string
 import sys
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.web.answers import _mask_message
 from processor.web.masking import addresses, known, mask_id, mask_native_id, mask_recipient, mask_text, numbers, reading
+from tests.web.world import FAILED_MESSAGE, World
 
 BULLET = "\N{BULLET}"
 #: `+46 70 123 45 12`, masked.
@@ -273,6 +276,31 @@ class TestIds:
         assert mask_id("twilio:46701234512", "+46701234512") == f"twilio:{NUMBER}"
         assert mask_native_id("46701234512", "+46701234512") == NUMBER
         assert mask_native_id("SM1:+46701234512") == f"SM1:+{NUMBER}"
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("recipient", "quoted"),
+        [
+            ("ulla.b@example.com", "Ulla.B@example.com"),
+            ("+46701234512", "0046 70 123 45 12"),
+            ("+46701234512", "0701234512"),
+        ],
+    )
+    def test_no_field_of_a_message_shows_its_recipient(self, recipient, quoted):
+        shown = World().messages[FAILED_MESSAGE]
+        reason = msgspec.structs.replace(shown.reason, code=quoted, provider_code=f"x {quoted}", text=f"no {quoted}!")
+        view = msgspec.structs.replace(
+            shown,
+            message_id=f"twilio:SM1:{recipient}",
+            provider_message_id=f"SM1:{recipient}",
+            recipient=recipient,
+            reason=reason,
+        )
+        masked = msgspec.json.encode(_mask_message(view)).decode()
+        assert "ulla" not in masked.lower()
+        assert "234512" not in re.sub(r"[ -]", "", masked)
+        assert (BULLET in masked) is (recipient[0] == "+")
 
 
 # Any text, and long ones

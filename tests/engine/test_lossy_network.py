@@ -33,7 +33,7 @@ async def publish_slowly(trial, events: list[bytes]) -> None:
 
 
 async def assert_exactly_once(make_trial, broker, seed, *, newest=None, repeats=True):
-    trial = await make_trial(partitions=2, commit_timeout=10.0)
+    trial = await make_trial(partitions=2)
     async with Proxy(broker.bootstrap_servers, newest) as proxy:
         proxy.fate_of = at_random(seed, WRITING, 0.06, repeats=repeats)
         worker = await trial.start_worker(DELIVERY_BROKERS=proxy.address)

@@ -100,6 +100,8 @@ class Context(NamedTuple):
     delivery_id_names: tuple[str, ...] = ("delivery_id",)
     #: What adapters that remember know from earlier payloads; None: each payload is read on its own.
     memory: Memory | None = None
+    #: Whether a deliver_sm whose esm_class says that it is a subscriber's message may be a receipt, by its text.
+    receipts_by_text: bool = False
 
 
 def elements_of(payload: object) -> Iterable[object]:

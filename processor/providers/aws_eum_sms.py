@@ -10,9 +10,9 @@ In the console: a configuration set with an event destination for the types TEXT
 of that configuration set in each call that sends. Our own ids travel in the call's `Context`, which events repeat.
 
 Traps: TEXT_SUCCESSFUL and TEXT_DELIVERED are used interchangeably, by country: only the second says that the phone has
-it. A temporary failure with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`, which
-counts. TEXT_UNKNOWN is what AWS sends after 72 hours without an answer of the carrier: it says nothing, and has no row.
-`eventTimestamp` is in milliseconds; some senders write seconds.
+it. A failure of any type with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`,
+which counts. TEXT_UNKNOWN is what AWS sends after 72 hours without an answer of the carrier: it says nothing, and has
+no row. `eventTimestamp` is in milliseconds; some senders write seconds.
 
 Signature: SNS signs; Firehose sends an access key of one's own.
 """
@@ -173,7 +173,7 @@ def _finding(native: str, fields: dict[str, Any], carried: Carried, context: Con
     means = TABLE[native]
     if means is None:
         return NoStatus(native)
-    if fields["final"] is False and means.permanence is _GAVE_UP:
+    if fields["final"] is False and means.status is Status.FAILED:
         means = means._replace(status=Status.TAKEN_INTO_ACCOUNT, permanence=Permanence.TRANSIENT)
     native_id = required(fields["id"], "message id ('messageId')")
     own = own_id(context.message_id_names, fields["ids"])

@@ -14,10 +14,12 @@ Signature: none; a secret in the address.
 
 from __future__ import annotations
 
+from typing import Any
+
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
+from processor.providers.adapter import Adapter, Context, Finding, Means, Memory, PayloadError, Unknown
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, message_key, own_id, required, text_of
 
@@ -27,7 +29,7 @@ TABLE: dict[str, Means | None] = {
     # Declined: not delivered.
     "1": Means(Status.FAILED, Permanence.PERMANENT),
     # Pending: the network has it and keeps trying.
-    "2": Means(Status.PENDING),
+    "2": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, Category.UNREACHABLE),
 }
 
 _P = Permanence.PERMANENT
@@ -48,8 +50,6 @@ CODES: dict[str, tuple[Permanence, Category]] = {
     "900": (_G, _C.UNREACHABLE),  # routing error
 }
 
-_NO_ERROR = "000"
-
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one receipt."""
@@ -62,6 +62,13 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(native)]
     native_id = required(fields.get("reference"), "message id ('reference')")
     own = own_id(context.message_id_names, fields)
+    code = _code(fields.get("code"))
+    permanence, category = CODES.get(code or "", (means.permanence, means.category))
+    if means.permanence is Permanence.TRANSIENT:
+        permanence = Permanence.TRANSIENT
+        _remember_pending(native_id, context.memory)
+    elif code is None and context.memory is not None and context.memory.recall(native_id):
+        permanence = Permanence.GAVE_UP
     return [
         Event(
             time=context.received,
@@ -72,20 +79,29 @@ def read(element: object, context: Context) -> list[Finding]:
             provider="firetext",
             provider_message_id=native_id,
             recipient=identifier(fields.get("mobile")),
-            reason=_reason(native, means, text_of(fields.get("code")), text_of(fields.get("time"))),
+            reason=None if means.permanence is None else _reason(native, permanence, category, code, fields),
         )
     ]
 
 
-def _reason(native: str, means: Means, code: str | None, time: str | None) -> Reason | None:
-    if means.permanence is None and (means.status is not Status.PENDING or code in (None, _NO_ERROR)):
-        return None
+def _code(value: object) -> str | None:
     # Codes have three digits; a number in JSON has lost its zeros.
-    permanence, category = CODES.get(code.zfill(3) if code else "", (means.permanence, Category.UNDEFINED))
-    if means.status is Status.PENDING:
-        permanence = Permanence.TRANSIENT
+    code = text_of(value)
+    return code.zfill(3) if code is not None else None
+
+
+def _remember_pending(native_id: str, memory: Memory | None) -> None:
+    """Note that the network kept trying: what then fails without a code is given up, as GOV.UK Notify reads it."""
+    if memory is not None:
+        memory.keep(native_id, ("pending",))
+
+
+def _reason(
+    native: str, permanence: Permanence | None, category: Category | None, code: str | None, fields: dict[str, Any]
+) -> Reason:
+    time = text_of(fields.get("time"))
     text = f"time {time}" if time is not None else None
     return Reason(permanence=permanence, category=category, code=native, provider_code=code, text=text_of(text))
 
 
-ADAPTER = Adapter("firetext", Channel.SMS, TABLE, read)
+ADAPTER = Adapter("firetext", Channel.SMS, TABLE, read, remembers=True)

@@ -27,33 +27,25 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, Payloa
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, message_key, own_id, required, text_of
 from processor.providers.reasons import COMMAND_STATUS
+from processor.providers.smpp_receipt import STATES, state_of
 
 TABLE: dict[str, Means | None] = {
     # Level 1: the SMS centre took it.
     "ESME_ROK": Means(Status.TAKEN_INTO_ACCOUNT),
     # Level 1: it refused, for a reason that SMPP does not name. The named ones follow below.
     "ESME_*": Means(Status.FAILED, Permanence.PERMANENT, Category.UNDEFINED),
-    # Level 2: the SMS centre holds it until its date.
-    "SCHEDULED": Means(Status.TAKEN_INTO_ACCOUNT),
-    # Level 2: the SMS centre is trying.
-    "ENROUTE": Means(Status.TAKEN_INTO_ACCOUNT),
-    # Level 2: accepted. Jasmin counts it as a success.
-    "ACCEPTD": Means(Status.TAKEN_INTO_ACCOUNT),
-    # Level 2: delivered to the handset.
-    "DELIVRD": Means(Status.RECEIVED_ON_MOBILE),
-    # Level 2: its validity period ran out.
-    "EXPIRED": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
-    # Level 2: deleted in the SMS centre.
-    "DELETED": Means(Status.FAILED, Permanence.PERMANENT),
-    # Level 2: undeliverable.
-    "UNDELIV": Means(Status.FAILED, Permanence.PERMANENT, Category.UNREACHABLE),
-    # Level 2: rejected.
-    "REJECTD": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
-    # Level 2: not sent, deliberately.
-    "SKIPPED": Means(Status.FAILED, Permanence.PERMANENT),
 }
-#: Level 1, by the name of the command_status.
-TABLE |= {name: Means(Status.FAILED, permanence, kind) for name, permanence, kind in COMMAND_STATUS.values()}
+#: Level 1, by the name of the command_status. Of those that Jasmin tries again (submit_error_retrial) it reports the
+#: first try, and never the last.
+_RETRIED = ("ESME_RSYSERR", "ESME_RTHROTTLED", "ESME_RMSGQFUL", "ESME_RINVSCHED")
+TABLE |= {
+    name: Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, kind)
+    if name in _RETRIED
+    else Means(Status.FAILED, permanence, kind)
+    for name, permanence, kind in COMMAND_STATUS.values()
+}
+#: Level 2, by the state in the receipt.
+TABLE |= STATES
 
 #: How Python's SMPP library writes an enumeration, in some versions.
 _PREFIX = "CommandStatus."
@@ -66,7 +58,11 @@ def read(element: object, context: Context) -> list[Finding]:
     if native is None:
         raise PayloadError("no status ('message_status')")
     native = native.removeprefix(_PREFIX).upper()
-    means = TABLE.get(native) or (TABLE["ESME_*"] if native.startswith("ESME_") else None)
+    if native.startswith("ESME_"):
+        means = TABLE.get(native, TABLE["ESME_*"])
+    else:
+        native = state_of(native)
+        means = TABLE.get(native)
     if means is None:
         return [Unknown(native)]
     native_id = required(fields.get("id"), "message id ('id')")

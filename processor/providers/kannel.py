@@ -102,6 +102,8 @@ _SUBSCRIBER = re.compile(r"\+?\d{7,15}")
 _EMPTY = re.compile(r"(?:%[a-zA-Z])?")
 # What a refusal says: a command_status in hex or decimal, and words ("NACK/0x0000000b/Invalid Destination Address").
 _NACK = re.compile(r"NACK/(?:(0x[0-9a-fA-F]{1,8}|\d{1,10})(?:/|$))?(.*)", re.DOTALL)
+#: SMPP's state for a message of unknown fate.
+_SAYS_NOTHING = "UNKNOWN"
 #: Where there was no command_status: the words of Kannel itself, in lower case.
 _WORDS: dict[str, tuple[Permanence, Category]] = {
     "retries exceeded": (Permanence.GAVE_UP, Category.UNREACHABLE),
@@ -121,10 +123,13 @@ def read(element: object, context: Context) -> list[Finding]:
     means = TABLE.get(native)
     answer = text_of(told.get("answer"))
     receipt = _receipt(answer, context) if answer is not None and means is not None else None
-    if isinstance(receipt, Unknown):
+    if isinstance(receipt, Unknown) and receipt.native == _SAYS_NOTHING:
         return [Unknown(f"{native} ({receipt.native})")]
     if means is None:
         return [Unknown(native)]
+    if isinstance(receipt, Unknown):
+        # A word that nobody knows: Kannel knew better, from message_state or from its centre's manual.
+        receipt = None
     own = own_id(context.message_id_names, fields)
     native_id = identifier(told.get("id")) or (receipt.provider_message_id if receipt else None)
     # A dlr-url need not ask for Kannel's ids; then our own is all there is.

@@ -18,52 +18,17 @@ comes with `dlvrd:001` as well.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from processor.domain.event import Event
-from processor.domain.reason import Category, Reason
+from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
-from processor.providers.fields import identifier, message_key, object_of, own_id, part_of, required, text_of
+from processor.providers.fields import MAX_ID, identifier, message_key, object_of, own_id, required, text_of
 from processor.providers.reasons import GSM_MAP
+from processor.providers.smpp_receipt import MESSAGE_STATES, STATES, Receipt, read_receipt, state_of
 
-TABLE: dict[str, Means | None] = {
-    # Not yet tried: the centre holds it until its date, so it is no longer pending with us.
-    "SCHEDULED": Means(Status.TAKEN_INTO_ACCOUNT),
-    # The centre is trying, or waits to try again.
-    "ENROUTE": Means(Status.TAKEN_INTO_ACCOUNT),
-    # Read by customer service on the subscriber's behalf; in practice: the centre or the next one has it.
-    "ACCEPTD": Means(Status.TAKEN_INTO_ACCOUNT),
-    # Delivered to the handset.
-    "DELIVRD": Means(Status.RECEIVED_ON_MOBILE),
-    # Its validity period ran out.
-    "EXPIRED": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),
-    # Deleted in the centre, by an operator or by cancel_sm.
-    "DELETED": Means(Status.FAILED, Permanence.PERMANENT),
-    # Undeliverable.
-    "UNDELIV": Means(Status.FAILED, Permanence.PERMANENT, Category.UNREACHABLE),
-    # Rejected.
-    "REJECTD": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
-    # Not sent, deliberately.
-    "SKIPPED": Means(Status.FAILED, Permanence.PERMANENT),
-}
-
-#: message_state (5.2.28) -> the word that a receipt's text uses. UNKNOWN has no row above: it says nothing.
-MESSAGE_STATES: dict[int, str] = {
-    0: "SCHEDULED",
-    1: "ENROUTE",
-    2: "DELIVRD",
-    3: "EXPIRED",
-    4: "DELETED",
-    5: "UNDELIV",
-    6: "ACCEPTD",
-    7: "UNKNOWN",
-    8: "REJECTD",
-    9: "SKIPPED",
-}
-
-#: Words in use for the same states.
-_ALIASES = {"DELIVERED": "DELIVRD", "UNDELIVERABLE": "UNDELIV", "ACCEPTED": "ACCEPTD", "REJECTED": "REJECTD"}
+TABLE = STATES
 
 #: TLVs in use here, by tag (5.3.2).
 _TAGS = {
@@ -72,97 +37,206 @@ _TAGS = {
     0x0424: "message_payload",
     0x0427: "message_state",
 }
+#: Where gateways put the TLVs, when they do not stand beside the PDU's fields.
+_TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optionalParameters", "optional_params")
+#: Where gateways put the PDU's name.
+_KIND_NAMES = ("pdu", "command", "command_name")
 
 # esm_class, bits 5 to 2: what kind of message. A receipt, or an intermediate notification.
 _KIND_BITS = 0x3C
-_RECEIPT_KINDS = (0x04, 0x20)
-
-# A field of the receipt. Only what stands before "text:" is searched, so that a message cannot forge a field.
-_FIELD = re.compile(r"(?:^|(?<=\s))(id|stat|err)\s?:(?:\s(?!\w{1,12}\s?:))?(\S*)", re.IGNORECASE)
-_TEXT = re.compile(r"text\s?:", re.IGNORECASE)
-# A receipt is 160 characters at most; ids of other providers are longer, but no receipt is longer than this.
-_MAX_RECEIPT = 1000
+_RECEIPT, _INTERMEDIATE = 0x04, 0x20
 
 _GSM = 3
 
 
+class _Pdu(NamedTuple):
+    """What one deliver_sm says."""
+
+    #: The PDU's name; None: the text came alone, or without one.
+    kind: str | None
+    esm_class: int | None
+    receipt: Receipt
+    #: The TLV's word for the state, or "" where there is none.
+    state: str
+    receipted_message_id: str
+    network_error: tuple[int, int] | None
+    fields: dict[str, Any]
+
+    @property
+    def is_intermediate(self) -> bool:
+        """Whether it tells of an attempt, and not of the end."""
+        return self.esm_class is not None and self.esm_class & _KIND_BITS == _INTERMEDIATE
+
+
 def read(element: object, context: Context) -> list[Finding]:
     """Read one deliver_sm, or one receipt text."""
-    alone = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
-    pdu: dict[str, Any] = {"short_message": element} if alone else object_of(element)
-    kind = text_of(pdu.get("pdu"))
-    if kind is not None and kind.lower() not in ("deliver_sm", "data_sm"):
-        return [Unknown(kind)]
-    tlv = _tlvs(part_of(pdu, "tlv"))
-    head, fields = _receipt(pdu.get("short_message") or tlv.get("message_payload"))
-    state = _state(tlv.get("message_state"))
-    esm_class = _number(pdu.get("esm_class"))
-    is_receipt = esm_class is not None and esm_class & _KIND_BITS in _RECEIPT_KINDS
-    if not is_receipt and state is None and not ("id" in fields and "stat" in fields):
-        if kind is not None or esm_class is not None:
+    pdu = _pdu_of(element)
+    if pdu.kind is not None and pdu.kind.lower() not in ("deliver_sm", "data_sm"):
+        return [Unknown(pdu.kind)]
+    if not _is_receipt(pdu, context):
+        if pdu.kind is not None or pdu.esm_class is not None:
             return [NoStatus("mobile originated")]
         raise PayloadError("no receipt: neither esm_class, nor message_state, nor a text with 'id:' and 'stat:'")
-
-    native = state or fields.get("stat", "").upper()
-    if not native:
-        raise PayloadError("a receipt without a state (neither message_state nor 'stat:')")
-    native = _ALIASES.get(native, native)
-    means = TABLE.get(native)
+    native = _state(pdu)
+    means = STATES.get(native)
     if means is None:
         return [Unknown(native)]
     # By definition the TLV has the id as submit_sm_resp gave it; the text's may be the same number in another notation
     # (0059113978 is 38601fa in hex). The TLV wins, and the text's id stays findable in the reason's text.
-    native_id = required(tlv.get("receipted_message_id") or fields.get("id"), "message id (neither TLV nor 'id:')")
+    told = (pdu.receipted_message_id, pdu.receipt.id)
+    native_id = required(
+        next((one for one in told if 0 < len(one) <= MAX_ID), ""), "message id (neither TLV nor 'id:')"
+    )
     # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
-    own = own_id(context.message_id_names, pdu)
+    own = own_id(context.message_id_names, pdu.fields)
+    means = _as_attempt(means, pdu)
     return [
         Event(
             time=context.received,
             message_id=message_key("smpp", native_id, own, None, shared=False),
             channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, pdu),
+            delivery_id=own_id(context.delivery_id_names, pdu.fields),
             provider="smpp",
             provider_message_id=native_id,
-            recipient=identifier(pdu.get("source_addr")),
-            reason=_reason(native, means, tlv.get("network_error_code"), fields.get("err"), head),
+            recipient=identifier(pdu.fields.get("source_addr")),
+            reason=_reason(native, means, pdu),
         )
     ]
 
 
-def _receipt(text: object) -> tuple[str | None, dict[str, str]]:
-    """Give the part of a receipt before `text:`, and its fields; the first of each name counts."""
-    if not isinstance(text, str):
-        return None, {}
-    text = text[:_MAX_RECEIPT].replace("\0", " ")
-    end = _TEXT.search(text)
-    head = text[: end.start()] if end else text
-    fields: dict[str, str] = {}
-    for match in _FIELD.finditer(head):
-        fields.setdefault(match[1].lower(), _unpad(match[2]))
-    return text_of(head), fields
+def _is_receipt(pdu: _Pdu, context: Context) -> bool:
+    """Say whether a deliver_sm is a receipt: by esm_class, by a TLV that only receipts have, or by its text.
+
+    A subscriber may write "id:77 stat:UNDELIV": where esm_class says that it is a message, the text counts for nothing,
+    unless a setting says that this centre sends its receipts so.
+    """
+    if pdu.state or pdu.receipted_message_id:
+        return True
+    has_text = bool(pdu.receipt.id and pdu.receipt.stat)
+    if pdu.esm_class is None:
+        return has_text
+    if pdu.esm_class & _KIND_BITS in (_RECEIPT, _INTERMEDIATE):
+        return True
+    return has_text and context.receipts_by_text
 
 
-def _unpad(value: str) -> str:
-    """Take the padding off the end: not ASCII, or the "@" that a NUL becomes in the GSM alphabet."""
-    end = len(value)
-    while end and not ("!" <= value[end - 1] <= "~" and value[end - 1] != "@"):
-        end -= 1
-    return value[:end]
+def _state(pdu: _Pdu) -> str:
+    """Give the state: what the TLV says, unless that is nothing that is known; else the text's word.
+
+    Raises:
+        PayloadError: neither says anything.
+    """
+    told = [state_of(word) for word in (pdu.state, pdu.receipt.stat) if word]
+    if not told:
+        raise PayloadError("a receipt without a state (neither message_state nor 'stat:')")
+    return next((state for state in told if state in STATES), told[0])
 
 
-def _tlvs(tlv: dict[str, Any]) -> dict[str, object]:
-    named: dict[str, object] = {}
-    for key, value in tlv.items():
-        tag = _number(key)
-        named[_TAGS.get(tag, key) if tag is not None else key.lower()] = value
+def _as_attempt(means: Means, pdu: _Pdu) -> Means:
+    """Take what is told of an attempt for that: the centre goes on trying after it."""
+    if pdu.is_intermediate and means.status is not Status.TAKEN_INTO_ACCOUNT:
+        permanence = Permanence.TRANSIENT if means.status is Status.FAILED else None
+        return Means(Status.TAKEN_INTO_ACCOUNT, permanence, means.category)
+    if means.status is Status.TAKEN_INTO_ACCOUNT and _error(pdu):
+        return means._replace(permanence=Permanence.TRANSIENT)
+    return means
+
+
+def _error(pdu: _Pdu) -> str:
+    """Give the error, or "" where none is told: of the network's TLV, else the text's `err:`."""
+    if pdu.network_error is not None:
+        return str(pdu.network_error[1]) if pdu.network_error[1] else ""
+    return pdu.receipt.err if pdu.receipt.err.strip("0") else ""
+
+
+def _reason(native: str, means: Means, pdu: _Pdu) -> Reason:
+    permanence, category = means.permanence, means.category
+    code = pdu.receipt.err
+    if pdu.network_error is not None:
+        network, error = pdu.network_error
+        code = str(error)
+        if permanence is not None and network == _GSM and error in GSM_MAP:
+            how_final, category = GSM_MAP[error]
+            # The other states of failure say by themselves how final they are.
+            permanence = how_final if native == "UNDELIV" and permanence is not Permanence.TRANSIENT else permanence
+    # `err:` has no standard meaning (1 to 4 alphanumerics of the operator's): kept, never interpreted.
+    return Reason(
+        permanence=permanence,
+        category=category,
+        code=native,
+        provider_code=code or None,
+        text=text_of(pdu.receipt.head),
+    )
+
+
+# Shapes: PDUs as gateways and libraries write them as JSON
+
+
+def _pdu_of(element: object) -> _Pdu:
+    is_text = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
+    fields: dict[str, Any] = {"short_message": element} if is_text else object_of(element)
+    kind = next((found for name in _KIND_NAMES if (found := text_of(fields.get(name))) is not None), None)
+    tlv = _tlvs_in(fields)
+    receipt = max(
+        (read_receipt(_text(text)) for text in (fields.get("short_message"), tlv.get("message_payload"))),
+        key=lambda receipt: (bool(receipt.id) + bool(receipt.stat), len(receipt.head)),
+    )
+    return _Pdu(
+        kind=kind,
+        esm_class=_number(fields.get("esm_class")),
+        receipt=receipt,
+        state=_message_state(tlv.get("message_state")),
+        receipted_message_id=_text(tlv.get("receipted_message_id")).partition("\0")[0].strip(),
+        network_error=_network_error(tlv.get("network_error_code")),
+        fields=fields,
+    )
+
+
+def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
+    """Take the TLVs by name: out of an object or a list of their own, else from beside the PDU's fields."""
+    named: dict[str, object] = {name: fields[name] for name in _TAGS.values() if name in fields}
+    for place in _TLV_NAMES:
+        tlvs = fields.get(place)
+        if isinstance(tlvs, list):
+            tlvs = {str(one.get("tag", one.get("name"))): one.get("value") for one in tlvs if isinstance(one, dict)}
+        if isinstance(tlvs, dict):
+            for key, value in tlvs.items():
+                tag = _number(key)
+                named[_TAGS.get(tag, key) if tag is not None else key.lower()] = value
     return named
 
 
+def _octets(value: object) -> bytes | None:
+    """Take octets that JSON holds as a list of numbers, or as Node.js writes a Buffer; None when it is none."""
+    if isinstance(value, dict) and value.get("type") == "Buffer":
+        value = value.get("data")
+    if isinstance(value, list) and value and all(type(octet) is int and 0 <= octet < 256 for octet in value):
+        return bytes(value)
+    return None
+
+
+def _text(value: object) -> str:
+    """Take a text in any of the shapes that libraries give it; "" when there is none."""
+    for _ in range(2):
+        # node-smpp: {"message": "…", "udh": […]}.
+        if isinstance(value, dict) and "message" in value:
+            value = value["message"]
+    if isinstance(value, str):
+        return value
+    octets = _octets(value)
+    if octets is not None:
+        return octets.decode("latin-1")
+    return str(value) if type(value) is int and 0 <= value < 10**30 else ""
+
+
 def _number(value: object) -> int | None:
-    """Read a whole number that may come as text, decimal or with 0x."""
+    """Read a whole number that may come as text, decimal or with 0x, or as one octet."""
     if type(value) is int:
         return value
+    octets = _octets(value)
+    if octets is not None and len(octets) == 1:
+        return octets[0]
     if isinstance(value, str) and len(value) <= 10:
         try:
             return int(value, 16 if value[:2].lower() == "0x" else 10)
@@ -171,38 +245,24 @@ def _number(value: object) -> int | None:
     return None
 
 
-def _state(value: object) -> str | None:
-    """Read message_state: a number, in any notation, or its name."""
+def _message_state(value: object) -> str:
+    """Read message_state: a number, in any notation, or its name; "" when there is none."""
     number = _number(value)
     if number is not None:
         return MESSAGE_STATES.get(number, f"message_state {number}")
-    name = text_of(value)
-    return name.upper() if name is not None else None
+    return text_of(value) or ""
 
 
 def _network_error(value: object) -> tuple[int, int] | None:
-    """Read network_error_code (5.3.2.31): one octet of network type, two of error; as a number, hex or bytes."""
-    if isinstance(value, list) and len(value) == 3 and all(type(octet) is int for octet in value):
-        return value[0], value[1] << 8 | value[2]
+    """Read network_error_code (5.3.2.31): one octet of network type, two of error; as a number, hex or octets."""
+    octets = _octets(value)
+    if octets is not None and len(octets) == 3:
+        return octets[0], octets[1] << 8 | octets[2]
     if isinstance(value, str) and re.fullmatch(r"(?:0x)?[0-9a-fA-F]{6}", value):
         value = int(value, 16)
     if type(value) is int and 0 < value <= 0xFFFFFF:
         return value >> 16, value & 0xFFFF
     return None
-
-
-def _reason(native: str, means: Means, network_error: object, err: str | None, head: str | None) -> Reason:
-    permanence, category = means.permanence, means.category
-    found = _network_error(network_error)
-    if found is not None:
-        network, error = found
-        err = str(error)
-        if network == _GSM and error in GSM_MAP and means.status is Status.FAILED:
-            how_final, category = GSM_MAP[error]
-            # The other states of failure say by themselves how final they are.
-            permanence = how_final if native == "UNDELIV" else permanence
-    # `err:` has no standard meaning (1 to 4 alphanumerics of the operator's): kept, never interpreted.
-    return Reason(permanence=permanence, category=category, code=native, provider_code=err or None, text=head)
 
 
 ADAPTER = Adapter("smpp", Channel.SMS, TABLE, read)

@@ -24,6 +24,7 @@ FOREIGN_NAMES = frozenset({"DELIVERY_TEST_SEED"})
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+MESSAGE_ID_COVERS = ("recipient", "send")
 STORES = ("memory", "rocksdb")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "json", "console")
@@ -49,6 +50,9 @@ class Settings:
     provider_by_topic: Mapping[str, str] | None = None
     message_id_names: tuple[str, ...] = ("message_id",)
     delivery_id_names: tuple[str, ...] = ("delivery_id",)
+    attempt_names: tuple[str, ...] = ("attempt",)
+    message_id_covers: str = "recipient"
+    smpp_receipts_by_text: bool = False
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     http_allowed_hosts: tuple[str, ...] = ()
@@ -287,6 +291,19 @@ FIELDS: dict[str, Field] = {
     ),
     "delivery_id_names": Field(
         _names, "Names under which your delivery id travels in providers' metadata.", is_shared=True
+    ),
+    "attempt_names": Field(
+        _names, "Names under which the number of your attempt, 1 to 99, travels beside your ids.", is_shared=True
+    ),
+    "message_id_covers": Field(
+        _one_of(*MESSAGE_ID_COVERS),
+        "What one message id of yours stands for: one `recipient`, or a whole `send`.",
+        is_shared=True,
+    ),
+    "smpp_receipts_by_text": Field(
+        _yes_no,
+        "Whether a deliver_sm is a receipt by its text alone, although its esm_class says a message.",
+        is_shared=True,
     ),
     "http_host": Field(_text, "Address that page, API, metrics and health bind to."),
     "http_port": Field(_whole(0, 65_535), "Their port; 0: any free one, which the log names."),

@@ -18,6 +18,7 @@ from processor.domain.row import Row
 from processor.domain.transitions import NODE_NAMES
 from processor.providers import ADAPTERS, outcome, read
 from processor.providers.adapter import Context, Memory
+from processor.settings import MESSAGE_ID_COVERS
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
 
@@ -26,14 +27,41 @@ _FILE = click.argument("file", type=click.File("rb"), default="-")
 @click.option("--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="Whose payloads they are.")
 @click.option("--message-id-names", default="message_id", help="Names under which our message id travels.")
 @click.option("--delivery-id-names", default="delivery_id", help="Names under which our delivery id travels.")
+@click.option("--attempt-names", default="attempt", help="Names under which the number of our attempt travels.")
+@click.option(
+    "--message-id-covers",
+    type=click.Choice(MESSAGE_ID_COVERS),
+    default="recipient",
+    show_default=True,
+    help="What one message id of ours stands for.",
+)
+@click.option("--account", default="", help="The provider's account, as the header `account` would name it.")
+@click.option("--smpp-receipts-by-text", is_flag=True, help="Take a deliver_sm for a receipt by its text alone.")
 @_FILE
-def normalize(provider: str, message_id_names: str, delivery_id_names: str, file: BinaryIO) -> None:
+def normalize(  # noqa: PLR0913, PLR0917 - its options
+    provider: str,
+    message_id_names: str,
+    delivery_id_names: str,
+    attempt_names: str,
+    message_id_covers: str,
+    account: str,
+    smpp_receipts_by_text: bool,
+    file: BinaryIO,
+) -> None:
     """Read a provider's payloads as JSON Lines, and write what each of them means.
 
     Each line is one JSON value: an object or array is the payload itself, a string is the payload's text.
     """
-    names = tuple(message_id_names.split(",")), tuple(delivery_id_names.split(","))
-    context = Context(datetime.now(timezone.utc), *names, Memory())
+    context = Context(
+        datetime.now(timezone.utc),
+        message_id_names=tuple(message_id_names.split(",")),
+        delivery_id_names=tuple(delivery_id_names.split(",")),
+        attempt_names=tuple(attempt_names.split(",")),
+        message_id_covers_send=message_id_covers == "send",
+        account=account,
+        receipts_by_text=smpp_receipts_by_text,
+        memory=Memory(),
+    )
     for number, line in _lines(file):
         echo_json(_normalized(number, line, provider, context))
 

@@ -15,6 +15,9 @@ from processor.domain.transitions import NODE_OF_REPORT, Node
 MAX_AHEAD = timedelta(hours=24)
 
 
+#: The highest attempt that can be told.
+MAX_ATTEMPT = 99
+
 #: Longer names are refused: a message's row must fit into one record of Kafka, whatever is reported of it.
 _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 
@@ -36,7 +39,7 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     provider_message_id: _Name | None = None
     recipient: _Name | None = None
     #: Which try of ours this report is about, 1 to 99.
-    attempt: Annotated[int, msgspec.Meta(ge=1, le=99)] = 1
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=MAX_ATTEMPT)] = 1
     reason: Reason | None = None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from processor.domain.event import Event
@@ -90,6 +91,9 @@ class Memory:
         return self._OVERHEAD + len(name) + sum(len(text) + 60 for text in texts)
 
 
+NO_QUERY: Mapping[str, str] = MappingProxyType({})
+
+
 class Context(NamedTuple):
     """What an adapter may know beside the payload."""
 
@@ -98,6 +102,14 @@ class Context(NamedTuple):
     #: The names under which our own ids travel in a provider's metadata, tried in this order.
     message_id_names: tuple[str, ...] = ("message_id",)
     delivery_id_names: tuple[str, ...] = ("delivery_id",)
+    #: The names under which our attempt travels beside our ids.
+    attempt_names: tuple[str, ...] = ("attempt",)
+    #: Whether an id of ours covers a whole send, and not one message to one recipient.
+    message_id_covers_send: bool = False
+    #: Which account or SMS centre of the provider it came from; empty: there is but one.
+    account: str = ""
+    #: What the callback's address had in its query.
+    query: Mapping[str, str] = NO_QUERY
     #: What adapters that remember know from earlier payloads; None: each payload is read on its own.
     memory: Memory | None = None
     #: Whether a deliver_sm whose esm_class says that it is a subscriber's message may be a receipt, by its text.
@@ -121,6 +133,8 @@ class Adapter(NamedTuple):
     read: Callable[[object, Context], Iterable[Finding]]
     #: A payload to its elements. It must not look inside them: what raises here costs the whole payload.
     split: Callable[[object], Iterable[object]] = elements_of
+    #: Whether the provider's id may cover several recipients: then the recipient is a part of a message's name.
+    id_covers_several: bool = False
     #: Whether it reads one payload better when it recalls others; it is then always given a `Context.memory`.
     remembers: bool = False
     #: Of files whose lines are read by a header line (CSV): whether a line is one. A payload must begin with it.

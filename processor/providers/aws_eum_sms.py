@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.aws import Carried, each_event, split, time_of_number
-from processor.providers.fields import MAX_TEXT, identifier, message_key, own_id, part_of, required, text_of
+from processor.providers.fields import MAX_TEXT, identifier, part_of, required, text_of
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import qualify
 
 _GAVE_UP = Permanence.GAVE_UP
@@ -176,15 +176,14 @@ def _finding(native: str, fields: dict[str, Any], carried: Carried, context: Con
     if fields["final"] is False and means.status is Status.FAILED:
         means = means._replace(status=Status.TAKEN_INTO_ACCOUNT, permanence=Permanence.TRANSIENT)
     native_id = required(fields["id"], "message id ('messageId')")
-    own = own_id(context.message_id_names, fields["ids"])
-    return Event(
+    ours = ours_in(context, fields["ids"])
+    return event_of(
+        ADAPTER,
+        context,
+        native_id,
+        ours,
         time=time_of_number(fields["time"]) or carried.written or context.received,
-        message_id=message_key("aws_eum_sms", native_id, own, None, shared=False),
-        channel=Channel.SMS,
         status=means.status,
-        delivery_id=own_id(context.delivery_id_names, fields["ids"]),
-        provider="aws_eum_sms",
-        provider_message_id=native_id,
         recipient=identifier(fields["recipient"]),
         reason=_reason(native, means, text_of(fields["text"]), text_of(fields["status"])),
     )

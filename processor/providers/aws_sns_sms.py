@@ -19,12 +19,12 @@ Signature: none: AWS delivers by permission.
 
 from __future__ import annotations
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
 from processor.providers.aws import Carried, each_event, split
-from processor.providers.fields import identifier, message_key, own_id, part_of, required, text_of
+from processor.providers.fields import identifier, part_of, required, text_of
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import qualify
 
 TABLE: dict[str, Means | None] = {
@@ -80,15 +80,14 @@ def _read(carried: Carried, context: Context) -> Finding:
     if means is None:
         return Unknown(native)
     native_id = required(notification.get("messageId"), "message id ('notification.messageId')")
-    own = own_id(context.message_id_names, log)
-    return Event(
+    ours = ours_in(context, log)
+    return event_of(
+        ADAPTER,
+        context,
+        native_id,
+        ours,
         time=carried.written or context.received,
-        message_id=message_key("aws_sns_sms", native_id, own, None, shared=False),
-        channel=Channel.SMS,
         status=means.status,
-        delivery_id=own_id(context.delivery_id_names, log),
-        provider="aws_sns_sms",
-        provider_message_id=native_id,
         recipient=identifier(delivery.get("destination")),
         reason=_reason(text_of(delivery.get("providerResponse")), means),
     )

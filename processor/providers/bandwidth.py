@@ -17,21 +17,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.identity import event_of, ours_in
 
 _C = Category
 
@@ -162,18 +153,18 @@ def read(element: object, context: Context) -> list[Finding]:
     recipient = identifier(callback.get("to")) or (identifier(recipients[0]) if len(recipients) == 1 else None)
     tag = message.get("tag")
     places = ({"tag": tag}, reference_of(tag))
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, *places)
     description = text_of(callback.get("description"))
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time_of(callback.get("time")) or context.received,
-            message_id=message_key("bandwidth", native_id, own, recipient, shared=len(recipients) > 1),
-            channel=Channel.SMS,
             status=Status.RECEIVED_ON_MOBILE if _is_on_device(native, message, description) else means.status,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="bandwidth",
-            provider_message_id=native_id,
             recipient=recipient,
+            names_several=len(recipients) > 1,
             reason=_reason(means, text_of(callback.get("errorCode")), description),
         )
     ]
@@ -203,4 +194,4 @@ def _reason(means: Means, code: str | None, description: str | None) -> Reason |
     return Reason(permanence=permanence, category=category, provider_code=code, text=description)
 
 
-ADAPTER = Adapter("bandwidth", Channel.SMS, TABLE, read)
+ADAPTER = Adapter("bandwidth", Channel.SMS, TABLE, read, id_covers_several=True)

@@ -23,21 +23,12 @@ from typing import Any
 
 import orjson
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    required,
-    text_of,
-    time_of,
-    time_of_epoch,
-)
+from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _INVALID = Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN)
@@ -122,16 +113,15 @@ def read(element: object, context: Context) -> list[Finding]:
     address = identifier(record.get("email"))
     time = _time(record.get("ts_epoch")) or time_of(record.get("date"))
     places = (_metadata(record.get("X-Mailin-custom")), _tags(record))
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, *places)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time or context.received,
-            message_id=message_key("brevo", native_id, own, address, shared=own is None and address is not None),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="brevo",
-            provider_message_id=native_id,
             recipient=address,
             reason=_reason(row, means, text_of(record.get("reason")), None if time else text_of(record.get("date"))),
         )
@@ -197,4 +187,4 @@ def _why_blocked(text: str | None) -> Category:
     return next((category for words, category in BLOCKED_WORDS if words in said), Category.DENYLISTED)
 
 
-ADAPTER = Adapter("brevo", Channel.EMAIL, TABLE, read)
+ADAPTER = Adapter("brevo", Channel.EMAIL, TABLE, read, id_covers_several=True)

@@ -26,6 +26,11 @@ def fields_of(element: object) -> dict[str, Any]:
     return object_of(element)
 
 
+def query_of(text: str) -> dict[str, Any]:
+    """Take the fields of an address's query; one with more fields than any callback has is empty."""
+    return _form(text) if text.count("&") < _MAX_FIELDS else {}
+
+
 def _form(text: str) -> dict[str, Any]:
     # As urllib.parse.parse_qsl does, in a third of its time: most names and values need no decoding. Of fields with
     # the same name the last one counts.

@@ -5,15 +5,14 @@ Nothing here trusts a type: payloads come from the network, through other people
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
 import orjson
 
-from processor.domain.event import Event
-from processor.providers.adapter import Finding, PayloadError, Unreadable
+from processor.providers.adapter import PayloadError
 
 #: A reason's text is cut to this: it explains, it does not archive.
 MAX_TEXT = 500
@@ -85,54 +84,6 @@ def required(value: object, name: str) -> str:
     return found
 
 
-def own_id(names: Iterable[str], *places: Mapping[str, Any]) -> str | None:
-    """Find one of our own ids by its configured names, in order; a name matches exactly, else in any case."""
-    for place in places:
-        if place:
-            for name in names:
-                found = _first(place.get(name))
-                if found is not None:
-                    return found
-    for place in places:
-        if place:
-            by_lower_case = {key.lower(): value for key, value in place.items()}
-            for name in names:
-                found = _first(by_lower_case.get(name.lower()))
-                if found is not None:
-                    return found
-    return None
-
-
-def _first(value: object) -> str | None:
-    # Tags and repeated headers come as lists; an id is the first of them.
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return identifier(value)
-
-
-def message_key(provider: str, native_id: str, own: str | None, recipient: str | None, *, shared: bool) -> str:
-    """Name the message: our own id, else `provider:id`; with `:recipient` where one id covers several recipients.
-
-    One message is one message to one recipient, so a shared id of our own needs the recipient just as much.
-
-    Raises:
-        PayloadError: the recipient is needed and absent.
-    """
-    name = own or f"{provider}:{native_id}"
-    if not shared:
-        return name
-    if recipient is None:
-        raise PayloadError("one of several recipients has no address")
-    return f"{name}:{bare_address(recipient)}"
-
-
-def bare_address(recipient: str) -> str:
-    """Reduce a recipient to what identifies it: lower case, without a display name ('Jane <jane@…>')."""
-    if recipient.endswith(">") and "<" in recipient:
-        recipient = recipient[recipient.rindex("<") + 1 : -1]
-    return recipient.strip().lower()
-
-
 def time_of(value: object) -> datetime | None:
     """Read an RFC 3339 time; None when it is none, has no zone, or is a zero value."""
     if not isinstance(value, str):
@@ -153,16 +104,3 @@ def time_of_epoch(value: object) -> datetime | None:
     except (ValueError, OverflowError, OSError):  # not a number, infinite, or beyond the year 9999
         return None
     return time if time.year in _YEARS else None
-
-
-def each_recipient(recipients: Sequence[Any], event: Callable[[Any], Event]) -> list[Finding]:
-    """Make one event a recipient; one bad recipient of several is one `Unreadable`, the others live."""
-    if len(recipients) == 1:
-        return [event(recipients[0])]
-    findings: list[Finding] = []
-    for recipient in recipients:
-        try:
-            findings.append(event(recipient))
-        except PayloadError as error:
-            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}", recipient))
-    return findings

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, Memory, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, message_key, own_id, required, text_of
+from processor.providers.fields import identifier, required, text_of
+from processor.providers.identity import event_of, ours_in
 
 TABLE: dict[str, Means | None] = {
     # Delivered to the handset.
@@ -61,7 +61,7 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [Unknown(native)]
     native_id = required(fields.get("reference"), "message id ('reference')")
-    own = own_id(context.message_id_names, fields)
+    ours = ours_in(context, fields)
     code = _code(fields.get("code"))
     permanence, category = CODES.get(code or "", (means.permanence, means.category))
     if means.permanence is Permanence.TRANSIENT:
@@ -70,14 +70,13 @@ def read(element: object, context: Context) -> list[Finding]:
     elif code is None and context.memory is not None and context.memory.recall(native_id):
         permanence = Permanence.GAVE_UP
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=context.received,
-            message_id=message_key("firetext", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, fields),
-            provider="firetext",
-            provider_message_id=native_id,
             recipient=identifier(fields.get("mobile")),
             reason=None if means.permanence is None else _reason(native, permanence, category, code, fields),
         )

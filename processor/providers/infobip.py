@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import (
@@ -36,16 +35,8 @@ from processor.providers.adapter import (
     elements_of,
 )
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import category_of, enhanced_code_in, reply_code_in
 
 _C = Category
@@ -248,18 +239,18 @@ def read(element: object, context: Context) -> list[Finding]:
         outcome = Status.SENT
     data = report.get("callbackData")
     places = ({"callbackData": data}, reference_of(data))
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, *places)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time_of(report.get("doneAt")) or time_of(report.get("sentAt")) or context.received,
-            message_id=message_key("infobip", native_id, own, None, shared=False),
-            channel=Channel.EMAIL if is_email else Channel.SMS,
             status=outcome,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="infobip",
-            provider_message_id=native_id,
             recipient=recipient,
             reason=_reason(name, means, status, part_of(report, "error")),
+            channel=Channel.EMAIL if is_email else Channel.SMS,
         )
     ]
 

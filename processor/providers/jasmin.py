@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, message_key, own_id, required, text_of
+from processor.providers.fields import identifier, required, text_of
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import COMMAND_STATUS
 from processor.providers.smpp_receipt import STATES, state_of
 
@@ -66,15 +66,15 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [Unknown(native)]
     native_id = required(fields.get("id"), "message id ('id')")
+    ours = ours_in(context, fields)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=context.received,
-            message_id=message_key("jasmin", native_id, own_id(context.message_id_names, fields), None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, fields),
-            provider="jasmin",
-            provider_message_id=native_id,
             recipient=identifier(fields.get("to")),
             reason=_reason(native, means, fields),
         )

@@ -29,7 +29,8 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.providers import smpp
 from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, message_key, own_id, required, text_of, time_of_epoch
+from processor.providers.fields import identifier, required, text_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import COMMAND_STATUS, qualify
 
 TABLE: dict[str, Means | None] = {
@@ -130,19 +131,18 @@ def read(element: object, context: Context) -> list[Finding]:
     if isinstance(receipt, Unknown):
         # A word that nobody knows: Kannel knew better, from message_state or from its centre's manual.
         receipt = None
-    own = own_id(context.message_id_names, fields)
+    ours = ours_in(context, fields)
     native_id = identifier(told.get("id")) or (receipt.provider_message_id if receipt else None)
     # A dlr-url need not ask for Kannel's ids; then our own is all there is.
-    native_id = required(native_id or own, "message id ('id', or an id of our own)")
+    native_id = required(native_id or ours.message_id, "message id ('id', or an id of our own)")
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=_time(told.get("time")) or context.received,
-            message_id=message_key("kannel", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, fields),
-            provider="kannel",
-            provider_message_id=native_id,
             recipient=identifier(told.get("phone")),
             reason=_reason(native, means, answer, receipt),
         )

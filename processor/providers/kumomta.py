@@ -34,17 +34,15 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.fields import (
     MAX_TEXT,
-    each_recipient,
     identifier,
-    message_key,
     object_of,
-    own_id,
     part_of,
     required,
     text_of,
     time_of,
     time_of_epoch,
 )
+from processor.providers.identity import NOTHING_OF_OURS, each_recipient, event_of, ours_in
 from processor.providers.reasons import category_of, enhanced_code_in, permanence_of
 
 TABLE: dict[str, Means | None] = {
@@ -132,32 +130,30 @@ def read(element: object, context: Context) -> Iterable[Finding]:
 
     native_id = required(record.get("id"), "spool id ('id')")
     meta, headers = part_of(record, "meta"), part_of(record, "headers")
-    own = delivery = None
-    if meta or headers:
-        own = own_id(context.message_id_names, meta, headers)
-        delivery = own_id(context.delivery_id_names, meta, headers)
+    ours = NOTHING_OF_OURS
+    if meta or headers or context.query:
+        ours = ours_in(context, meta, headers)
     recipient = record.get("recipient")
     # One string; since 2025.12.02 an array when a message has several recipients.
     recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
     time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp")) or context.received
     reason = _reason(record, means)
-    shared = len(recipients) > 1
 
     def event(recipient: object) -> Event:
         address = identifier(recipient)
-        return Event(
+        return event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time,
-            message_id=message_key("kumomta", native_id, own, address, shared=shared),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=delivery,
-            provider="kumomta",
-            provider_message_id=native_id,
+            names_several=len(recipients) > 1,
             recipient=address,
             reason=reason,
         )
 
-    return each_recipient(recipients, event)
+    return each_recipient(recipients, ours, context, event)
 
 
 def _reason(record: dict[str, Any], means: Means) -> Reason | None:
@@ -188,4 +184,4 @@ def _enhanced_code(code: object) -> str | None:
     return f"{digit}.{subject}.{detail}" if 2 <= digit <= 5 and 0 <= subject <= 999 and 0 <= detail <= 999 else None
 
 
-ADAPTER = Adapter("kumomta", Channel.EMAIL, TABLE, read)
+ADAPTER = Adapter("kumomta", Channel.EMAIL, TABLE, read, id_covers_several=True)

@@ -26,7 +26,6 @@ from typing import Any
 
 import orjson
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import (
@@ -43,14 +42,13 @@ from processor.providers.carried import fields_of
 from processor.providers.fields import (
     MAX_TEXT,
     identifier,
-    message_key,
-    own_id,
     part_of,
     required,
     text_of,
     time_of,
     time_of_epoch,
 )
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
 
 _PERMANENT = Means(Status.FAILED, Permanence.PERMANENT)
@@ -154,18 +152,18 @@ def read(element: object, context: Context) -> list[Finding]:
         native_id = required(alone, "message id ('message.headers.message-id')")
     recipient = _recipient(data, headers)
     places = _variables(data), headers
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, *places)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=_time(data.get("timestamp")) or context.received,
-            message_id=message_key("mailgun", native_id, own, recipient, shared=own is None),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="mailgun",
-            provider_message_id=native_id,
             recipient=recipient,
             reason=_reason(row, means, data, status),
+            needs_recipient=True,
         )
     ]
 
@@ -278,4 +276,4 @@ def _text(data: dict[str, Any], status: dict[str, Any]) -> str | None:
     return text_of(data.get("error")) or text_of(data.get("description")) or text_of(data.get("notification"))
 
 
-ADAPTER = Adapter("mailgun", Channel.EMAIL, TABLE, read, split)
+ADAPTER = Adapter("mailgun", Channel.EMAIL, TABLE, read, split, id_covers_several=True)

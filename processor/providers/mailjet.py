@@ -21,21 +21,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    MAX_TEXT,
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    required,
-    text_of,
-    time_of_epoch,
-)
+from processor.providers.fields import MAX_TEXT, identifier, object_of, required, text_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _C = Category
@@ -133,16 +124,15 @@ def read(element: object, context: Context) -> list[Finding]:
     native_id = required(_message_id(record), "message id ('MessageID')")
     # The record itself comes last, for who configures "CustomID" or "customcampaign" as a name.
     places = (reference_of(record.get("Payload")), reference_of(record.get("CustomID")), record)
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, *places)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=_time(record.get("time")) or context.received,
-            message_id=message_key("mailjet", native_id, own, None, shared=False),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="mailjet",
-            provider_message_id=native_id,
             recipient=identifier(record.get("email")),
             reason=_reason(record, row, means, error),
         )

@@ -20,20 +20,12 @@ import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of, reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, part_of, required, text_of, time_of
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import GSM_MAP
 
 _C = Category
@@ -143,7 +135,7 @@ class Report(NamedTuple):
     #: Where our own ids may travel.
     places: tuple[dict[str, Any], ...]
     #: Whether the id may cover several recipients.
-    shared: bool
+    id_covers_several: bool
 
 
 def read(element: object, context: Context) -> list[Finding]:
@@ -167,19 +159,19 @@ def read(element: object, context: Context) -> list[Finding]:
         return [NoStatus(native)]
     native_id = required(report.native_id, "message id ('id')")
     recipient = identifier(report.recipient)
-    own = own_id(context.message_id_names, *report.places)
-    shared = report.shared and own is None
+    ours = ours_in(context, *report.places)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=report.time or context.received,
-            message_id=message_key("messagebird", native_id, own, recipient, shared=shared),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, *report.places),
-            provider="messagebird",
-            provider_message_id=native_id,
             recipient=recipient,
             reason=_reason(native, means, report),
+            covers_several=report.id_covers_several,
+            needs_recipient=report.id_covers_several,
         )
     ]
 
@@ -198,7 +190,7 @@ def _status_report(fields: dict[str, Any]) -> Report:
         phrase=text_of(fields.get("statusReason")),
         code=text_of(fields.get("statusErrorCode")),
         places=(fields, reference_of(reference)),
-        shared=True,
+        id_covers_several=True,
     )
 
 
@@ -214,7 +206,7 @@ def _conversation(message: dict[str, Any]) -> Report:
         phrase=text_of(error.get("description")),
         code=text_of(error.get("code")),
         places=(reference_of(source),),
-        shared=False,
+        id_covers_several=False,
     )
 
 
@@ -240,7 +232,7 @@ def _bird(payload: dict[str, Any]) -> Report:
         phrase=phrase,
         code=code or text_of(failure.get("code")),
         places=({"reference": reference}, reference_of(reference), reference_of(payload.get("tags"))),
-        shared=False,
+        id_covers_several=False,
     )
 
 

@@ -15,12 +15,12 @@ Signature: none; basic auth or a token.
 
 from __future__ import annotations
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, message_key, own_id, required, text_of
+from processor.providers.fields import identifier, required, text_of
+from processor.providers.identity import event_of, ours_in
 
 _GAVE_UP = Permanence.GAVE_UP
 _PERMANENT = Permanence.PERMANENT
@@ -81,16 +81,15 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None or "/" in status:
         return [Unknown(f"{status}/{substatus}" if substatus else status)]
     native_id = required(fields.get("CID") or fields.get("reference"), "message id ('CID' or 'reference')")
-    own = own_id(context.message_id_names, fields)
+    ours = ours_in(context, fields)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=context.received,
-            message_id=message_key("mmg", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, fields),
-            provider="mmg",
-            provider_message_id=native_id,
             recipient=identifier(fields.get("MSISDN")),
             reason=_reason(status, substatus, means, text_of(fields.get("deliverytime"))),
         )

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, message_key, own_id, required, text_of
+from processor.providers.fields import identifier, required, text_of
+from processor.providers.identity import event_of, ours_in
 
 TABLE: dict[str, Means | None] = {
     # Accepted by the API, and queued.
@@ -93,16 +93,15 @@ def read(element: object, context: Context) -> list[Finding]:
         fields.get("ParentMessageUUID") or fields.get("MessageUUID") or fields.get("message_uuid"),
         "message id ('MessageUUID')",
     )
-    own = own_id(context.message_id_names, fields)
+    ours = ours_in(context, fields)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=context.received,
-            message_id=message_key("plivo", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, fields),
-            provider="plivo",
-            provider_message_id=native_id,
             recipient=identifier(fields.get("To") or fields.get("to_number")),
             reason=_reason(means, fields),
         )

@@ -45,16 +45,8 @@ from processor.providers.adapter import (
     Unknown,
     elements_of,
 )
-from processor.providers.fields import (
-    MAX_ID,
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    text_of,
-    time_of,
-    time_of_epoch,
-)
+from processor.providers.fields import MAX_ID, identifier, object_of, text_of, time_of, time_of_epoch
+from processor.providers.identity import NOTHING_OF_OURS, Ours, event_of, ours_in, with_recipient
 from processor.providers.reasons import category_of, enhanced_code_in, permanence_of
 
 TABLE: dict[str, Means | None] = {
@@ -278,15 +270,17 @@ def _ended(row: str, words: str, queue_id: str, line: Line, context: Context) ->
 def _event(  # noqa: PLR0913, PLR0917 - what an event is made of
     queue_id: str, recipient: str | None, means: Means, reason: Reason | None, line: Line, context: Context
 ) -> Event:
-    own, delivery = _own_ids(f"{line.host} {queue_id}", context)
-    return Event(
+    ours, message_id = _named(f"{line.host} {queue_id}", context)
+    if ours.message_id is None and message_id is not None and recipient is not None:
+        # The Message-ID of upstream's making names the mail, which may have several recipients.
+        ours = ours._replace(message_id=with_recipient(message_id, recipient))
+    return event_of(
+        ADAPTER,
+        context,
+        queue_id,
+        ours,
         time=line.time or context.received,
-        message_id=message_key("postfix", queue_id, own, recipient, shared=recipient is not None),
-        channel=Channel.EMAIL,
         status=means.status,
-        delivery_id=delivery,
-        provider="postfix",
-        provider_message_id=queue_id,
         recipient=recipient,
         reason=reason,
     )
@@ -318,13 +312,13 @@ def _with_time(text: str | None, naive: str | None) -> str | None:
     return text_of(f"{text[:450]} (logged {naive})") if text and naive else text
 
 
-def _own_ids(key: str, context: Context) -> tuple[str | None, str | None]:
+def _named(key: str, context: Context) -> tuple[Ours, str | None]:
+    """Give what of ours was logged for a queue id, and the Message-ID."""
     known = context.memory.recall(f"{key} ids") if context.memory is not None else ()
     if not known:
-        return None, None
+        return NOTHING_OF_OURS, None
     place = dict(zip(known[::2], known[1::2], strict=True))
-    own = own_id(context.message_id_names, place) or place.get("message-id")
-    return own, own_id(context.delivery_id_names, place)
+    return ours_in(context, place), place.get("message-id")
 
 
 def _remember_ids(text: str, key: str, memory: Memory) -> None:
@@ -358,4 +352,4 @@ def _forget(key: str, memory: Memory) -> None:
     memory.forget(f"{key} deferred")
 
 
-ADAPTER = Adapter("postfix", Channel.EMAIL, TABLE, read, split, remembers=True)
+ADAPTER = Adapter("postfix", Channel.EMAIL, TABLE, read, split, remembers=True, id_covers_several=True)

@@ -20,21 +20,19 @@ import re
 from datetime import datetime
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.fields import (
     MAX_TEXT,
     identifier,
-    message_key,
     object_of,
-    own_id,
     part_of,
     required,
     text_of,
     time_of,
 )
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 #: By RecordType; a bounce by "Bounce Type". "Bounce Unknown" has no row: Postmark could not classify what came back.
@@ -157,16 +155,15 @@ def read(element: object, context: Context) -> list[Finding]:
     native_id = required(record.get("MessageID"), "message id ('MessageID')")
     address = identifier(record.get("Email") or record.get("Recipient"))
     metadata = part_of(record, "Metadata")
-    own = own_id(context.message_id_names, metadata)
+    ours = ours_in(context, metadata)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=_time(record.get("BouncedAt") or record.get("DeliveredAt")) or context.received,
-            message_id=message_key("postmark", native_id, own, address, shared=own is None and address is not None),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, metadata),
-            provider="postmark",
-            provider_message_id=native_id,
             recipient=address,
             reason=_reason(record, row, means),
         )
@@ -215,4 +212,4 @@ def _reason(record: dict[str, Any], row: str, means: Means) -> Reason | None:
     )
 
 
-ADAPTER = Adapter("postmark", Channel.EMAIL, TABLE, read)
+ADAPTER = Adapter("postmark", Channel.EMAIL, TABLE, read, id_covers_several=True)

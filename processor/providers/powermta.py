@@ -30,7 +30,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import (
@@ -43,16 +42,8 @@ from processor.providers.adapter import (
     Unknown,
     elements_of,
 )
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    required,
-    text_of,
-    time_of,
-    time_of_epoch,
-)
+from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in, own_id
 from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
 
 #: By record type; a remote status by "rs dsnAction".
@@ -206,18 +197,17 @@ def read(element: object, context: Context) -> list[Finding]:
     recipient = required(record.get("rcpt"), "recipient ('rcpt')")
     headers = {header: record[column] for column, header in _header_columns(tuple(record))}
     native_id = _native_id(record, headers)
-    own = own_id(context.message_id_names, record, headers)
+    ours = ours_in(context, record, headers)
     logged = record.get("timeLogged")
     time = _time(logged)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time or context.received,
-            message_id=message_key("powermta", native_id, own, recipient, shared=own is None),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, record, headers),
-            provider="powermta",
-            provider_message_id=native_id,
             recipient=recipient,
             reason=_reason(means, record, text_of(logged) if time is None else None),
         )
@@ -277,4 +267,4 @@ def _reason(means: Means, record: dict[str, Any], logged: str | None) -> Reason 
     )
 
 
-ADAPTER = Adapter("powermta", Channel.EMAIL, TABLE, read, split, is_header=is_header)
+ADAPTER = Adapter("powermta", Channel.EMAIL, TABLE, read, split, is_header=is_header, id_covers_several=True)

@@ -25,17 +25,8 @@ from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
-from processor.providers.fields import (
-    each_recipient,
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.identity import each_recipient, event_of, ours_in
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _NEVER_SENT = Means(Status.IGNORED, category=Category.QUARANTINED)
@@ -153,29 +144,27 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         return [NoStatus(row)]
     native_id = required(data.get("email_id"), "email id ('data.email_id')")
     places = (_named(data.get("tags")), _named(data.get("headers")))
-    own = own_id(context.message_id_names, *places)
-    delivery = own_id(context.delivery_id_names, *places)
+    ours = ours_in(context, *places)
     time = _time(record.get("created_at")) or context.received
     reason = _reason(row, means, part)
     recipient = data.get("to")
     recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
-    shared = len(recipients) > 1
 
     def event(recipient: object) -> Event:
         address = identifier(recipient)
-        return Event(
+        return event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time,
-            message_id=message_key("resend", native_id, own, address, shared=shared),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=delivery,
-            provider="resend",
-            provider_message_id=native_id,
+            names_several=len(recipients) > 1,
             recipient=address,
             reason=reason,
         )
 
-    return each_recipient(recipients, event)
+    return each_recipient(recipients, ours, context, event)
 
 
 def _native(kind: str, part: dict[str, Any]) -> str:
@@ -239,4 +228,4 @@ def _text(part: dict[str, Any]) -> str | None:
     return text_of(diagnosis) or text_of(part.get("message")) or text_of(part.get("reason"))
 
 
-ADAPTER = Adapter("resend", Channel.EMAIL, TABLE, read)
+ADAPTER = Adapter("resend", Channel.EMAIL, TABLE, read, id_covers_several=True)

@@ -24,7 +24,6 @@ from typing import Any
 
 import orjson
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import (
@@ -38,16 +37,8 @@ from processor.providers.adapter import (
     elements_of,
 )
 from processor.providers.carried import fields_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-    time_of_epoch,
-)
+from processor.providers.fields import identifier, part_of, required, text_of, time_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
 
 _UNSUBSCRIBED = Means(Status.IGNORED, category=Category.DENYLISTED)
@@ -155,19 +146,22 @@ def read(element: object, context: Context) -> list[Finding]:
         native_id = required(record.get("sg_event_id"), "message id ('sg_message_id' or 'smtp-id')")
     recipient = identifier(record.get("email"))
     # Custom arguments are merged into the event; gateways may keep them apart.
-    places = record, part_of(record, "unique_args"), part_of(record, "custom_args")
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, record, part_of(record, "unique_args"), part_of(record, "custom_args"))
+    if native == "deferred":
+        # Its `attempt` counts SendGrid's own tries.
+        ours = ours._replace(attempt=1)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            _request_id(native_id),
+            ours,
             time=_time(record.get("timestamp")) or context.received,
-            message_id=message_key("sendgrid", _request_id(native_id), own, recipient, shared=own is None),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="sendgrid",
-            provider_message_id=native_id,
             recipient=recipient,
             reason=_reason(row, means, record),
+            provider_message_id=native_id,
+            needs_recipient=True,
         )
     ]
 
@@ -247,4 +241,4 @@ def _reason(row: str, means: Means, record: dict[str, Any]) -> Reason | None:
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
 
 
-ADAPTER = Adapter("sendgrid", Channel.EMAIL, TABLE, read, split)
+ADAPTER = Adapter("sendgrid", Channel.EMAIL, TABLE, read, split, id_covers_several=True)

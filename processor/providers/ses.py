@@ -42,16 +42,14 @@ from processor.providers.adapter import (
 )
 from processor.providers.fields import (
     MAX_TEXT,
-    each_recipient,
     identifier,
-    message_key,
     object_of,
-    own_id,
     part_of,
     required,
     text_of,
     time_of,
 )
+from processor.providers.identity import each_recipient, event_of, ours_in, refuse_shared
 from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
 
 _IGNORED_QUARANTINED = Means(Status.IGNORED, category=Category.QUARANTINED)
@@ -179,29 +177,29 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     mail = part_of(record, "mail")
     native_id = required(mail.get("messageId"), "SES message id ('mail.messageId')")
     tags = part_of(mail, "tags")
-    own = own_id(context.message_id_names, tags)
-    delivery = own_id(context.delivery_id_names, tags)
+    ours = ours_in(context, tags)
     time = time_of(part.get("timestamp")) or time_of(mail.get("timestamp")) or context.received
     destination = _list(mail.get("destination"))
     told = _list(part.get(list_name)) or destination or [None]
-    shared = len(destination) > 1 or len(told) > 1
+    if len(destination) > 1:
+        refuse_shared(ours, context)
 
     def event(recipient: object) -> Event:
         about = recipient if isinstance(recipient, dict) else {"emailAddress": recipient}
         address = identifier(about.get("emailAddress"))
-        return Event(
+        return event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time,
-            message_id=message_key("ses", native_id, own, address, shared=shared),
-            channel=Channel.EMAIL,
             status=means.status,
-            delivery_id=delivery,
-            provider="ses",
-            provider_message_id=native_id,
+            names_several=len(told) > 1,
             recipient=address,
             reason=_reason(native, means, part, about),
         )
 
-    return each_recipient(told, event)
+    return each_recipient(told, ours, context, event)
 
 
 def _unwrap(element: object) -> dict[str, Any] | NoStatus | Unknown:
@@ -287,4 +285,4 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-ADAPTER = Adapter("ses", Channel.EMAIL, TABLE, read, split)
+ADAPTER = Adapter("ses", Channel.EMAIL, TABLE, read, split, id_covers_several=True)

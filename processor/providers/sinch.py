@@ -21,21 +21,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown, Unreadable
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.identity import Ours, event_of, ours_in, refuse_shared
 
 _C = Category
 
@@ -175,10 +166,11 @@ class Subject(NamedTuple):
 
     native_id: str
     time: datetime
-    own: str | None
-    delivery: str | None
-    #: Whether the id covers several recipients, or may.
-    shared: bool
+    ours: Ours
+    context: Context
+    #: Whether the id may cover several recipients: a batch's does.
+    id_covers_several: bool
+    names_several: bool = False
 
 
 def read(element: object, context: Context) -> Iterable[Finding]:
@@ -204,10 +196,8 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
     native_id = required(report.get("batch_id"), "batch id ('batch_id')")
     reference = report.get("client_reference")
     places = ({"client_reference": reference}, reference_of(reference))
-    own = own_id(context.message_id_names, *places)
     time = time_of(report.get("at")) or time_of(report.get("operator_status_at")) or context.received
-    # An id of our own is one message's, unless the report itself shows several recipients.
-    subject = Subject(native_id, time, own, own_id(context.delivery_id_names, *places), shared=own is None)
+    subject = Subject(native_id, time, ours_in(context, *places), context, id_covers_several=True)
     statuses = report.get("statuses")
     if not isinstance(statuses, list):
         recipient = identifier(report.get("recipient"))
@@ -215,12 +205,14 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
     told = [(status, recipient) for status in statuses for recipient in _recipients(status)]
     if len(told) > _MAX_RECIPIENTS:
         raise PayloadError(f"a report on {len(told)} recipients")
+    if len(told) > 1:
+        refuse_shared(subject.ours, context)
+        subject = subject._replace(names_several=True)
     if told:
-        subject = subject._replace(shared=own is None or len(told) > 1)
         return [_batch_finding(subject, status, recipient) for status, recipient in told]
     # A summary counts its recipients and does not name them: it tells what became of one only where there is one.
     if len(statuses) == 1 and statuses[0].get("count") == 1 and report.get("total_message_count", 1) == 1:
-        return [_batch_finding(subject._replace(shared=False), statuses[0], None)]
+        return [_batch_finding(subject._replace(id_covers_several=False), statuses[0], None)]
     return [NoStatus("delivery report without recipients")]
 
 
@@ -250,9 +242,9 @@ def _conversation(envelope: dict[str, Any], report: dict[str, Any], context: Con
     subject = Subject(
         required(report.get("message_id"), "message id ('message_id')"),
         time,
-        own_id(context.message_id_names, *places),
-        own_id(context.delivery_id_names, *places),
-        shared=False,
+        ours_in(context, *places),
+        context,
+        id_covers_several=False,
     )
     native, code = text_of(report.get("status")), text_of(reason.get("code"))
     return [_finding(subject, native, identifier(identity.get("identity")), code, text_of(reason.get("description")))]
@@ -269,16 +261,18 @@ def _finding(
     means = TABLE[name]
     if means is None:
         return NoStatus(native)
-    return Event(
+    return event_of(
+        ADAPTER,
+        subject.context,
+        subject.native_id,
+        subject.ours,
         time=subject.time,
-        message_id=message_key("sinch", subject.native_id, subject.own, recipient, shared=subject.shared),
-        channel=Channel.SMS,
         status=means.status,
-        delivery_id=subject.delivery,
-        provider="sinch",
-        provider_message_id=subject.native_id,
         recipient=recipient,
         reason=_reason(name, means, code, text),
+        names_several=subject.names_several,
+        covers_several=subject.id_covers_several,
+        needs_recipient=subject.id_covers_several,
     )
 
 

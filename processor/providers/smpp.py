@@ -20,11 +20,11 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from processor.domain.event import Event
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
-from processor.providers.fields import MAX_ID, identifier, message_key, object_of, own_id, required, text_of
+from processor.providers.fields import MAX_ID, identifier, object_of, required, text_of
+from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import GSM_MAP
 from processor.providers.smpp_receipt import MESSAGE_STATES, STATES, Receipt, read_receipt, state_of
 
@@ -88,17 +88,16 @@ def read(element: object, context: Context) -> list[Finding]:
         next((one for one in told if 0 < len(one) <= MAX_ID), ""), "message id (neither TLV nor 'id:')"
     )
     # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
-    own = own_id(context.message_id_names, pdu.fields)
+    ours = ours_in(context, pdu.fields)
     means = _as_attempt(means, pdu)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=context.received,
-            message_id=message_key("smpp", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, pdu.fields),
-            provider="smpp",
-            provider_message_id=native_id,
             recipient=identifier(pdu.fields.get("source_addr")),
             reason=_reason(native, means, pdu),
         )

@@ -146,9 +146,10 @@ _FIELD = re.compile(
     r"(?:^|(?<=[\s,;]))(id|stat|err)\s{0,3}:(?:\s{1,3}(?!(?:submit |done )?[a-z]{1,12}\s{0,3}:))?([^\s,;]*)",
     re.IGNORECASE,
 )
-_TEXT = re.compile(
-    r"(?:^|(?<=[\s,;]))text\s{0,3}:(?![\s,;]{1,3}(?:id|sub|dlvrd|submit date|done date|stat|err)\s{0,3}:)",
-    re.IGNORECASE,
+_TEXT = re.compile(r"(?:^|(?<=[\s,;]))text\s{0,3}:", re.IGNORECASE)
+# An empty text before the other fields.
+_EMPTY_TEXT = re.compile(
+    r"text\s{0,3}:[\s,;]{1,3}(?=(?:id|sub|dlvrd|submit date|done date|stat|err)\s{0,3}:)", re.IGNORECASE
 )
 #: A receipt is 160 characters at most; ids of other providers are longer, but no receipt is longer than this.
 _MAX_CHARACTERS = 1000
@@ -158,15 +159,22 @@ def read_receipt(text: str) -> Receipt:
     """Take the text of a receipt apart; what is not there is empty. It never raises.
 
     The first field of each name counts. Only what stands before `text:` is searched, so that a message cannot forge a
-    field. Some centres write an empty `text:` before the other fields: it ends nothing.
+    field. Some centres write an empty `text:` before the other fields: then it ends nothing.
     """
     text = _as_written(text[:_MAX_CHARACTERS])
     end = _TEXT.search(text)
     head = text[: end.start()] if end else text
-    fields: dict[str, str] = {}
-    for match in _FIELD.finditer(head):
-        fields.setdefault(match[1].lower(), _unpadded(match[2]))
+    fields = _fields_in(head)
+    if end is not None and not ("id" in fields and "stat" in fields) and _EMPTY_TEXT.match(text, end.start()):
+        head, fields = text, _fields_in(text)
     return Receipt(head, fields.get("id", ""), fields.get("stat", ""), fields.get("err", ""))
+
+
+def _fields_in(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for match in _FIELD.finditer(text):
+        fields.setdefault(match[1].lower(), _unpadded(match[2]))
+    return fields
 
 
 def _unpadded(value: str) -> str:

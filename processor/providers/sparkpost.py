@@ -22,7 +22,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import (
@@ -36,16 +35,8 @@ from processor.providers.adapter import (
     elements_of,
 )
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    required,
-    text_of,
-    time_of,
-    time_of_epoch,
-)
+from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in, with_recipient
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _HARD = Means(Status.FAILED, Permanence.PERMANENT)
@@ -75,6 +66,8 @@ TABLE: dict[str, Means | None] = {
     "bounce class 23": Means(Status.FAILED, Permanence.GAVE_UP, Category.REFUSED),  # too large
     "bounce class 24": Means(Status.FAILED, Permanence.GAVE_UP, Category.UNREACHABLE),  # timeout
     "bounce class 25": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),  # admin failure: a policy
+    # Never sent: SparkPost looks at its suppression lists after the injection, and says so in the text of class 25.
+    "bounce suppressed": _NEVER_SENT,
     "bounce class 26": _NEVER_SENT,  # suppressed by the Smart Send policy
     "bounce class 30": Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN),  # generic: no recipient
     "bounce class 40": _SOFT,  # generic: unspecified
@@ -132,8 +125,9 @@ TABLE: dict[str, Means | None] = {
 #: Class of an event whose type does not say what it is about.
 _BY_CLASS = {"ingest_event", "relay_message"}
 _BOUNCES = {"bounce", "out_of_band"}
+_ADMIN_FAILURE = "bounce class 25"
 _REJECTIONS = {"policy_rejection", "generation_rejection"}
-_COPIES = {"cc", "bcc"}
+_COPIES = {"cc", "bcc", "archive"}
 
 
 def split(payload: object) -> Iterable[object]:
@@ -165,9 +159,12 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
     text = text_of(event.get("raw_reason")) or text_of(event.get("reason"))
     class_row = f"bounce class {text_of(event.get('bounce_class'))}"
     row = kind
-    if kind in _BOUNCES and class_row in TABLE:
+    is_suppressed = text is not None and "suppress" in text.lower()
+    if kind in _BOUNCES and is_suppressed and class_row == _ADMIN_FAILURE:
+        row = "bounce suppressed"
+    elif kind in _BOUNCES and class_row in TABLE:
         row = class_row
-    elif kind in _REJECTIONS and text is not None and "suppress" in text.lower():
+    elif kind in _REJECTIONS and is_suppressed:
         row = f"{kind} suppressed"
     if row not in TABLE:
         return Unknown(row)
@@ -178,16 +175,17 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
     native_id = required(event.get("transmission_id") or event.get("message_id"), "message id ('transmission_id')")
     address = identifier(event.get("raw_rcpt_to") or event.get("rcpt_to"))
     metadata = reference_of(event.get("rcpt_meta"))
-    own = own_id(context.message_id_names, metadata)
-    shared = address is not None and (own is None or event.get("rcpt_type") in _COPIES)
-    return Event(
+    ours = ours_in(context, metadata)
+    if address is not None and ours.message_id is not None and event.get("rcpt_type") in _COPIES:
+        # A copy carries the metadata of the recipient that it was made for, and is another message.
+        ours = ours._replace(message_id=with_recipient(ours.message_id, address))
+    return event_of(
+        ADAPTER,
+        context,
+        native_id,
+        ours,
         time=_time(event.get("timestamp")) or context.received,
-        message_id=message_key("sparkpost", native_id, own, address, shared=shared),
-        channel=Channel.EMAIL,
         status=means.status,
-        delivery_id=own_id(context.delivery_id_names, metadata),
-        provider="sparkpost",
-        provider_message_id=native_id,
         recipient=address,
         reason=_reason(event, row, TABLE.get(class_row), means, text),
     )
@@ -204,7 +202,9 @@ def _reason(event: dict[str, Any], row: str, by_class: Means | None, means: Mean
     code = enhanced_code_in(text)
     reply = text_of(event.get("error_code")) or reply_code_in(text)
     if means.status is Status.IGNORED:
-        return Reason(category=means.category, code=code or row, provider_code=reply, text=text)
+        is_unsubscribed = text is not None and "unsubscribe" in text.lower()
+        category = Category.DENYLISTED if is_unsubscribed else means.category
+        return Reason(category=category, code=code or row, provider_code=reply, text=text)
     if means.permanence is None:
         return Reason(code=code, provider_code=reply, text=text) if text else None
     own = means.category or (by_class.category if by_class is not None else None)
@@ -212,4 +212,4 @@ def _reason(event: dict[str, Any], row: str, by_class: Means | None, means: Mean
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
 
 
-ADAPTER = Adapter("sparkpost", Channel.EMAIL, TABLE, read, split)
+ADAPTER = Adapter("sparkpost", Channel.EMAIL, TABLE, read, split, id_covers_several=True)

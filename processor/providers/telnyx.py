@@ -20,21 +20,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown, Unreadable
 from processor.providers.carried import reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.identity import event_of, ours_in, refuse_shared
 
 _C = Category
 
@@ -154,9 +145,10 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         return [NoStatus(kind)] if kind.startswith("message.") else [Unknown(kind)]
     native_id = required(message.get("id"), "message id ('data.payload.id')")
     tags = reference_of(message.get("tags"))
-    own, delivery = own_id(context.message_id_names, tags), own_id(context.delivery_id_names, tags)
+    ours = ours_in(context, tags)
     time = _time(data, message) or context.received
-    shared = len(recipients) > 1
+    if len(recipients) > 1:
+        refuse_shared(ours, context)
 
     def finding(index: int, recipient: object) -> Finding:
         about = object_of(recipient)
@@ -170,19 +162,19 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         if means is None:
             return NoStatus(native)
         address = identifier(about.get("phone_number"))
-        return Event(
+        return event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time,
-            message_id=message_key("telnyx", native_id, own, address, shared=shared),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=delivery,
-            provider="telnyx",
-            provider_message_id=native_id,
+            names_several=len(recipients) > 1,
             recipient=address,
             reason=_reason(native, means, _error(message, index)),
         )
 
-    if not shared:
+    if len(recipients) == 1:
         return [finding(0, recipients[0])]
     findings: list[Finding] = []
     for index, recipient in enumerate(recipients):
@@ -237,4 +229,4 @@ def _reason(native: str, means: Means, error: dict[str, Any]) -> Reason | None:
     return Reason(permanence=permanence, category=category, provider_code=code, text=text)
 
 
-ADAPTER = Adapter("telnyx", Channel.SMS, TABLE, read)
+ADAPTER = Adapter("telnyx", Channel.SMS, TABLE, read, id_covers_several=True)

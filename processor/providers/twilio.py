@@ -21,20 +21,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    object_of,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-)
+from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.identity import event_of, ours_in
 
 TABLE: dict[str, Means | None] = {
     # Accepted by the API; a messaging service has yet to choose a sender. No callback is sent for it at first.
@@ -195,18 +186,17 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [NoStatus(native)]
     native_id = required(fields.get("MessageSid") or fields.get("SmsSid"), "message id ('MessageSid')")
-    own = own_id(context.message_id_names, *report.places)
+    ours = ours_in(context, *report.places)
     reason = _reason(fields, means)
     opted_out = reason is not None and reason.provider_code == _OPTED_OUT
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=report.time or context.received,
-            message_id=message_key("twilio", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=Status.IGNORED if opted_out and means.status is Status.FAILED else means.status,
-            delivery_id=own_id(context.delivery_id_names, *report.places),
-            provider="twilio",
-            provider_message_id=native_id,
             recipient=identifier(fields.get("To")),
             reason=reason,
         )

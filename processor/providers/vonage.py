@@ -24,21 +24,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of, reference_of
-from processor.providers.fields import (
-    identifier,
-    message_key,
-    own_id,
-    part_of,
-    required,
-    text_of,
-    time_of,
-    time_of_epoch,
-)
+from processor.providers.fields import identifier, part_of, required, text_of, time_of, time_of_epoch
+from processor.providers.identity import event_of, ours_in
 
 TABLE: dict[str, Means | None] = {
     # SMS API: the carrier has accepted it and has not delivered it yet.
@@ -162,16 +153,15 @@ def read(element: object, context: Context) -> list[Finding]:
         code, text = text_of(fields.get("err-code")), _carrier_time(fields)
     reference = fields.get("client-ref") or fields.get("client_ref")
     places = (fields, {"client_ref": reference, "client-ref": reference}, reference_of(reference))
-    own = own_id(context.message_id_names, *places)
+    ours = ours_in(context, *places)
     return [
-        Event(
+        event_of(
+            ADAPTER,
+            context,
+            native_id,
+            ours,
             time=time or context.received,
-            message_id=message_key("vonage", native_id, own, None, shared=False),
-            channel=Channel.SMS,
             status=means.status,
-            delivery_id=own_id(context.delivery_id_names, *places),
-            provider="vonage",
-            provider_message_id=native_id,
             recipient=recipient,
             reason=_reason(native, means, code, text),
         )

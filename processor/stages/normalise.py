@@ -18,6 +18,8 @@ from processor.metrics import Metrics, count, provider_label
 from processor.partitioner import partition_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
+from processor.providers.carried import query_of
+from processor.providers.fields import time_of
 from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
@@ -25,8 +27,8 @@ from processor.topics import DEAD, EVENTS, MTA, SMS
 from processor.trace import carried
 from processor.views.board import Board
 
-#: The header that names a record's provider.
-PROVIDER_HEADER = "provider"
+#: The headers that say of a record who sent it, for which account, when it was taken, and its address's query.
+PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER = "provider", "account", "received", "query"
 
 
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
@@ -64,7 +66,15 @@ class Normalise:
         self._topic = partitioning.topic
         self._default_provider = (settings.provider_by_topic or {}).get(partitioning.topic)
         # What adapters recall of earlier records, best effort: no state of the stage, so a restart begins without.
-        self._memory = Memory()
+        self._context = Context(
+            received=datetime.fromtimestamp(0, timezone.utc),
+            message_id_names=settings.message_id_names,
+            delivery_id_names=settings.delivery_id_names,
+            attempt_names=settings.attempt_names,
+            message_id_covers_send=settings.message_id_covers == "send",
+            receipts_by_text=settings.smpp_receipts_by_text,
+            memory=Memory(),
+        )
         self._outcomes: Counter[tuple[str, ...]] = Counter()
         self._unknown: Counter[tuple[str, ...]] = Counter()
         self._unqualified: Counter[tuple[str, ...]] = Counter()
@@ -93,10 +103,7 @@ class Normalise:
         return self._default_provider
 
     def _normalise(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
-        payload = self._payload(record)
-        received = datetime.fromtimestamp(timestamp / 1000, timezone.utc)
-        names = self._settings.message_id_names, self._settings.delivery_id_names
-        findings = read(adapter, payload, Context(received, *names, self._memory))
+        findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
         self._outcomes[adapter.name, outcome(findings)[0]] += 1
         for finding in findings:
             try:
@@ -105,6 +112,20 @@ class Normalise:
                 element = finding.element if isinstance(finding, Unreadable) else None
                 value = None if element is None else orjson.dumps(element)
                 self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
+
+    def _context_of(self, record: Record, timestamp: int) -> Context:
+        """Give what may be known beside the payload: the settings, and what the record's headers say."""
+        received = datetime.fromtimestamp(timestamp / 1000, timezone.utc)
+        context = self._context._replace(received=received)
+        for name, value in record.headers:
+            told = (value or b"").decode(errors="replace")
+            if name == ACCOUNT_HEADER:
+                context = context._replace(account=told)
+            elif name == QUERY_HEADER:
+                context = context._replace(query=query_of(told))
+            elif name == RECEIVED_HEADER:
+                context = context._replace(received=time_of(told) or received)
+        return context
 
     def _use(self, finding: Finding, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
         if isinstance(finding, Event):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from processor.domain.event import Event
 from processor.providers import read
 from processor.providers.adapter import Context
-from processor.providers.fields import bare_address, own_id, time_of, time_of_epoch
+from processor.providers.fields import time_of, time_of_epoch
+from processor.providers.identity import bare_address, own_id
 
 NAMES = Context(
     received=datetime(2026, 1, 1, tzinfo=timezone.utc),
@@ -31,16 +32,16 @@ def record(**fields):
 @pytest.mark.parametrize(
     ("fields", "message_id", "delivery_id"),
     [
-        ({}, "kumomta:a1", None),
+        ({}, "kumomta:a1:anna@example.org", None),
         ({"meta": {"message_id": "m-1"}}, "m-1", None),
         ({"meta": {"message_id": "m-1", "X-Our-Id": "m-2"}}, "m-2", None),  # names are tried in their order
         ({"headers": {"x-our-id": "m-3", "X-CAMPAIGN": "D1"}}, "m-3", "D1"),  # header names in any case
         ({"meta": {"message_id": "m-1"}, "headers": {"X-Our-Id": "m-3"}}, "m-1", None),  # what we set, before headers
         ({"meta": {"message_id": 7, "X-Campaign": 8}}, "7", "8"),
-        ({"meta": {"message_id": "  "}}, "kumomta:a1", None),
-        ({"meta": {"message_id": None}}, "kumomta:a1", None),
-        ({"meta": {"message_id": {"a": 1}}}, "kumomta:a1", None),
-        ({"meta": "m-1", "headers": []}, "kumomta:a1", None),
+        ({"meta": {"message_id": "  "}}, "kumomta:a1:anna@example.org", None),
+        ({"meta": {"message_id": None}}, "kumomta:a1:anna@example.org", None),
+        ({"meta": {"message_id": {"a": 1}}}, "kumomta:a1:anna@example.org", None),
+        ({"meta": "m-1", "headers": []}, "kumomta:a1:anna@example.org", None),
     ],
 )
 def test_our_own_ids(fields, message_id, delivery_id):

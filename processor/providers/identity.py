@@ -1,0 +1,187 @@
+"""Tell which message a report is about: our own id where it travels, else the provider's.
+
+One message is one message to one recipient. Where one id covers several, the recipient is a part of the name; which ids
+do is data of the adapter and of the settings, and never follows from how many recipients one record happens to name:
+another record of the same message may name another number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from processor.domain.event import MAX_ATTEMPT, Event
+from processor.domain.reason import Reason
+from processor.domain.status import Channel, Status
+from processor.providers.adapter import Adapter, Context, Finding, PayloadError, Unreadable
+from processor.providers.fields import identifier
+
+
+class Ours(NamedTuple):
+    """What of ours travels with a message; None where it does not."""
+
+    message_id: str | None = None
+    delivery_id: str | None = None
+    attempt: int = 1
+
+
+def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
+    """Find our ids and our attempt in what travels with a message, and in the callback's own address."""
+    if context.query:
+        places = (*places, context.query)
+    if not any(places):
+        return NOTHING_OF_OURS
+    attempt = own_id(context.attempt_names, *places)
+    return Ours(
+        own_id(context.message_id_names, *places),
+        own_id(context.delivery_id_names, *places),
+        int(attempt) if attempt is not None and _is_attempt(attempt) else 1,
+    )
+
+
+NOTHING_OF_OURS = Ours()
+
+
+def _is_attempt(text: str) -> bool:
+    return len(text) <= 2 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_ATTEMPT
+
+
+def own_id(names: Iterable[str], *places: Mapping[str, Any]) -> str | None:
+    """Find one of our own ids by its configured names, in order; a name matches exactly, else in any case."""
+    for place in places:
+        if place:
+            for name in names:
+                found = _first(place.get(name))
+                if found is not None:
+                    return found
+    for place in places:
+        if place:
+            by_lower_case = {key.lower(): value for key, value in place.items()}
+            for name in names:
+                found = _first(by_lower_case.get(name.lower()))
+                if found is not None:
+                    return found
+    return None
+
+
+def _first(value: object) -> str | None:
+    # Tags and repeated headers come as lists; an id is the first of them.
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return identifier(value)
+
+
+def event_of(  # noqa: PLR0913 - what an event is made of
+    adapter: Adapter,
+    context: Context,
+    native_id: str,
+    ours: Ours,
+    *,
+    time: datetime,
+    status: Status,
+    recipient: str | None,
+    reason: Reason | None,
+    provider_message_id: str | None = None,
+    names_several: bool = False,
+    covers_several: bool | None = None,
+    needs_recipient: bool = False,
+    channel: Channel | None = None,
+) -> Event:
+    """Make the event of one message.
+
+    Args:
+        adapter: whose payload it was.
+        context: what the adapter knows beside it.
+        native_id: the provider's id.
+        ours: what of ours travelled along.
+        time: when it happened; aware.
+        status: what it tells.
+        recipient: whom it is about.
+        reason: why.
+        provider_message_id: the provider's id as it wrote it, where `native_id` is the part that names the message.
+        names_several: whether the record names more recipients than this one.
+        covers_several: whether ids of this kind may cover several recipients; None: as the adapter's do.
+        needs_recipient: whether a report without a recipient, and without an id of ours, says nothing; else it is about
+            all that the id covers.
+        channel: where it is not the adapter's.
+
+    Raises:
+        PayloadError: one id of ours is told of several recipients, although it covers one; or this one of several has
+            no address.
+    """
+    if names_several:
+        refuse_shared(ours, context)
+    if recipient is None and (names_several or (needs_recipient and ours.message_id is None)):
+        raise PayloadError("one of several recipients has no address")
+    if covers_several is None:
+        covers_several = adapter.id_covers_several
+    return Event(
+        time=time,
+        message_id=_name_of(adapter.name, context, native_id, ours, recipient, covers_several),
+        channel=channel or adapter.channel,
+        status=status,
+        delivery_id=ours.delivery_id,
+        provider=adapter.name,
+        provider_message_id=provider_message_id or native_id,
+        recipient=recipient,
+        attempt=ours.attempt,
+        reason=reason,
+    )
+
+
+def _name_of(  # noqa: PLR0913, PLR0917 - what a name may be made of
+    provider: str, context: Context, native_id: str, ours: Ours, recipient: str | None, covers_several: bool
+) -> str:
+    if ours.message_id is None:
+        # Ids of two accounts, or of two SMS centres, may be equal.
+        account = f"@{context.account}" if context.account else ""
+        name = f"{provider}{account}:{native_id}"
+    else:
+        name, covers_several = ours.message_id, context.message_id_covers_send
+    return with_recipient(name, recipient) if covers_several and recipient is not None else name
+
+
+def with_recipient(name: str, recipient: str) -> str:
+    """Name one of the messages that an id covers."""
+    return f"{name}:{bare_address(recipient)}"
+
+
+def bare_address(recipient: str) -> str:
+    """Reduce a recipient to what identifies it: lower case, without a display name ('Jane <jane@…>')."""
+    if recipient.endswith(">") and "<" in recipient:
+        recipient = recipient[recipient.rindex("<") + 1 : -1]
+    return recipient.strip().lower()
+
+
+def refuse_shared(ours: Ours, context: Context) -> None:
+    """Refuse a record that tells of several recipients under one id of ours, unless ours covers a send.
+
+    Raises:
+        PayloadError: it does; one row would swallow all of them.
+    """
+    if ours.message_id is not None and not context.message_id_covers_send:
+        raise PayloadError(
+            f"several recipients under one message id of ours ({ours.message_id[:100]}): give each recipient an id of "
+            "its own, or set DELIVERY_MESSAGE_ID_COVERS=send if an id covers a whole send"
+        )
+
+
+def each_recipient(
+    recipients: Sequence[Any], ours: Ours, context: Context, event: Callable[[Any], Finding]
+) -> list[Finding]:
+    """Make one finding a recipient; one bad recipient of several is one `Unreadable`, the others live.
+
+    Raises:
+        PayloadError: they have one id of ours among them (`refuse_shared`).
+    """
+    if len(recipients) == 1:
+        return [event(recipients[0])]
+    refuse_shared(ours, context)
+    findings: list[Finding] = []
+    for recipient in recipients:
+        try:
+            findings.append(event(recipient))
+        except PayloadError as error:
+            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}", recipient))
+    return findings

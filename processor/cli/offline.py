@@ -18,6 +18,7 @@ from processor.domain.row import Row
 from processor.domain.transitions import NODE_NAMES
 from processor.providers import ADAPTERS, outcome, read
 from processor.providers.adapter import Context, Memory
+from processor.providers.fields import json_of
 from processor.settings import MESSAGE_ID_COVERS
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
@@ -68,8 +69,8 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
 
 def _normalized(number: int, line: bytes, provider: str, context: Context) -> dict[str, Any]:
     try:
-        payload = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        payload = json_of(line)
+    except ValueError as error:
         return {"line": number, "outcome": "dead", "events": [], "detail": f"the line is not JSON: {error}"}
     findings = read(ADAPTERS[provider], payload, context)
     word, detail = outcome(findings)

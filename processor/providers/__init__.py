@@ -24,6 +24,7 @@ from processor.providers.adapter import (
     Unknown,
     Unreadable,
 )
+from processor.providers.fields import json_of
 from processor.providers.phrases import category_of_text
 from processor.providers.reason_text import is_unqualified
 
@@ -70,8 +71,8 @@ def decode_payload(value: bytes) -> object:
         ValueError: it is neither JSON nor valid UTF-8.
     """
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
+        return json_of(value)
+    except ValueError:
         pass
     try:
         return value.decode()

@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
-
 from processor.providers.adapter import Finding, NoStatus, PayloadError, Unknown, Unreadable, elements_of
-from processor.providers.fields import MAX_TEXT, object_of, time_of_epoch
+from processor.providers.fields import MAX_TEXT, json_of, object_of, time_of_epoch
 
 #: What carries an event, by the field that holds it: SNS, SNS in Lambda, EventBridge, SQS, Kinesis, Firehose,
 #: CloudWatch Logs in Lambda, and one of its log events.
@@ -28,8 +26,6 @@ _MAX_ENVELOPES = 8
 _MAX_UNPACKED = 4 * 2**20
 _GZIP = b"\x1f\x8b"
 _LONGEST = 20
-#: A number of seconds from here on is in the year 5138: it is milliseconds.
-_MILLISECONDS_FROM = 10**11
 
 
 class Carried(NamedTuple):
@@ -48,15 +44,15 @@ def split(payload: object) -> Iterable[object]:
     return elements_of(payload)
 
 
-def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried], Finding]) -> list[Finding]:
+def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried], list[Finding]]) -> list[Finding]:
     """Read the events inside an element: one bad line of a packed log is one `Unreadable`, the others live."""
     carried = unwrap(element, marks)
     if len(carried) == 1 and isinstance(carried[0], Carried):
-        return [read(carried[0])]
+        return read(carried[0])
     findings: list[Finding] = []
     for one in carried:
         try:
-            findings.append(read(one) if isinstance(one, Carried) else one)
+            findings += read(one) if isinstance(one, Carried) else [one]
         except PayloadError as error:
             findings.append(Unreadable(f"a line of the log: {error}", one.event if isinstance(one, Carried) else None))
     return findings
@@ -100,7 +96,7 @@ def time_of_number(value: object) -> datetime | None:
     if isinstance(value, str) and len(value) < _LONGEST and value.isascii() and value.isdecimal():
         value = int(value)
     if type(value) is int or type(value) is float:
-        return time_of_epoch(value / 1000 if abs(value) >= _MILLISECONDS_FROM else value)
+        return time_of_epoch(value)
     return None
 
 
@@ -119,8 +115,11 @@ def _of_line(line: object, marks: tuple[str, ...]) -> Carried | Finding:
 def _parsed(element: object) -> dict[str, Any]:
     if isinstance(element, str | bytes):
         try:
-            element = orjson.loads(element)
-        except orjson.JSONDecodeError as error:
+            element = json_of(element)
+        except ValueError as error:
+            if isinstance(element, str) and element.startswith("Successfully validated SNS topic"):
+                # SES writes this plain text to a topic when it is chosen as destination.
+                return {"Type": "SubscriptionConfirmation"}
             raise PayloadError(f"broken JSON: {error}") from None
     return object_of(element)
 

@@ -119,7 +119,7 @@ _PINPOINT = ("_SMS.BUFFERED", "_SMS.SUCCESS", "_SMS.FAILURE")
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one event, in whatever envelope it came."""
-    return each_event(element, _MARKS, lambda carried: _read(carried, context))
+    return each_event(element, _MARKS, lambda carried: [_read(carried, context)])
 
 
 def _read(carried: Carried, context: Context) -> Finding:

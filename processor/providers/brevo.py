@@ -91,8 +91,6 @@ _ROWS = {row.replace("_", ""): row for row in TABLE}
 _SEPARATORS = str.maketrans("", "", "_- ")
 #: Metadata of ours is read up to this length.
 _MAX_METADATA = 4000
-#: Seconds do not reach this before the year 5138; milliseconds did in 1973.
-_MILLISECONDS_FROM = 10**11
 
 
 def read(element: object, context: Context) -> list[Finding]:
@@ -159,9 +157,6 @@ def _tags(record: dict[str, Any]) -> dict[str, Any]:
 def _time(value: object) -> datetime | None:
     if isinstance(value, str) and len(value) <= 20 and value.isdecimal():
         value = int(value)
-    if type(value) is int and value >= _MILLISECONDS_FROM:
-        # Beyond the end of time a division of integers overflows.
-        value = value / 1000 if value < 10**18 else None
     return time_of_epoch(value)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import orjson
-
 from processor.providers.adapter import PayloadError
-from processor.providers.fields import MAX_ID, object_of
+from processor.providers.fields import MAX_ID, json_of, object_of
 
 #: A callback has some twenty fields and our own; a body with more is an attack on memory.
 _MAX_FIELDS = 500
@@ -68,8 +66,8 @@ def _named(text: str) -> dict[str, Any]:
         return {}
     if text.startswith("{"):
         try:
-            reference = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            reference = json_of(text)
+        except ValueError:
             return {}
         return reference if isinstance(reference, dict) else {}
     if "=" in text:

@@ -5,6 +5,7 @@ Nothing here trusts a type: payloads come from the network, through other people
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -31,8 +32,8 @@ def object_of(element: object) -> dict[str, Any]:
     if isinstance(element, str):
         if element.lstrip()[:1] in ("{", "["):
             try:
-                orjson.loads(element)
-            except orjson.JSONDecodeError as error:
+                json_of(element)
+            except ValueError as error:
                 raise PayloadError(f"broken JSON: {error}") from None
             raise PayloadError("a JSON text inside a JSON string, where an object is expected")
         raise PayloadError("text, where a JSON object is expected")
@@ -40,6 +41,34 @@ def object_of(element: object) -> dict[str, Any]:
 
 
 _JSON_TYPES = {list: "array", type(None): "null", bool: "boolean", int: "number", float: "number"}
+
+
+def json_of(text: str | bytes) -> object:
+    """Decode JSON; what is cut inside one of its texts costs that text a character, and not the whole.
+
+    A text that was cut in the middle of an emoji holds half of a pair of surrogates: that is JSON by its grammar (RFC
+    8259, section 8.2), which strict decoders refuse. So are octets of another encoding than UTF-8.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        octets = text.encode(errors="replace") if isinstance(text, str) else text
+        if octets.lstrip()[:1] not in (b"{", b"[", b'"'):
+            raise
+        return orjson.loads(_LONE_SURROGATE.sub(_marked, octets.decode(errors="replace")))
+
+
+# Half of a pair of surrogates, as an escape; whole pairs, and backslashes that escape one another, are stepped over.
+_LONE_SURROGATE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)"
+)
+
+
+def _marked(match: re.Match[str]) -> str:
+    return "\\ufffd" if len(match[0]) == 6 and match[0][2] in "dD" else match[0]
 
 
 def part_of(record: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -65,7 +94,7 @@ def identifier(value: object) -> str | None:
     """Take an id or an address, as sent; None when there is none.
 
     Raises:
-        PayloadError: it is longer than any id.
+        PayloadError: it is longer than any id, or was damaged on its way.
     """
     if type(value) is int:
         value = str(value) if -(10**30) < value < 10**30 else None
@@ -73,6 +102,9 @@ def identifier(value: object) -> str | None:
         return None
     if len(value) > MAX_ID:
         raise PayloadError(f"an id or address of {len(value)} characters")
+    if "\N{REPLACEMENT CHARACTER}" in value:
+        # What stands in its place was lost on the way: another message could have the same.
+        raise PayloadError("an id or address with a character that is none")
     return value.strip(_PADDING) or None
 
 
@@ -95,11 +127,20 @@ def time_of(value: object) -> datetime | None:
     return time if time.tzinfo is not None and time.year in _YEARS else None
 
 
+_TOO_MANY_SECONDS = 100_000_000_000
+
+
 def time_of_epoch(value: object) -> datetime | None:
-    """Read a number of seconds since 1970-01-01T00:00:00Z; None when it is none or is a zero value."""
+    """Read a number of seconds since 1970-01-01T00:00:00Z; None when it is none or is a zero value.
+
+    What would be after the year 5138 is milliseconds, microseconds or nanoseconds: many senders write these.
+    """
     if type(value) is not int and type(value) is not float:
         return None
     try:
+        for _ in range(3):
+            if abs(value) >= _TOO_MANY_SECONDS:
+                value /= 1000
         time = datetime.fromtimestamp(value, timezone.utc)
     except (ValueError, OverflowError, OSError):  # not a number, infinite, or beyond the year 9999
         return None

@@ -43,7 +43,7 @@ from processor.providers.fields import (
     time_of_epoch,
 )
 from processor.providers.identity import NOTHING_OF_OURS, each_recipient, event_of, ours_in
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of
+from processor.providers.reasons import qualify, telling_code
 
 TABLE: dict[str, Means | None] = {
     # Received by SMTP or HTTP injection.
@@ -165,13 +165,13 @@ def _reason(record: dict[str, Any], means: Means) -> Reason | None:
     if permanence is None:
         # The answer to a success is kept as evidence ("250 OK id=..."); an empty one is none.
         return Reason(code=code, provider_code=reply, text=text) if text or code else None
-    if code is None:
-        code = enhanced_code_in(text)
-    if permanence is Permanence.PERMANENT:
-        permanence = permanence_of(code, permanence)
+    code = telling_code(code, text)
     label = record.get("bounce_classification")
-    category = BOUNCE_CLASSES.get(label) if isinstance(label, str) else None
-    category = category or means.category or category_of(code, reply, text)
+    own = (BOUNCE_CLASSES.get(label) if isinstance(label, str) else None) or means.category
+    final, category = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
+    if permanence is Permanence.PERMANENT:
+        # Expiration gave up, whatever the code.
+        permanence = final
     return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=text)
 
 

@@ -49,7 +49,7 @@ from processor.providers.fields import (
     time_of_epoch,
 )
 from processor.providers.identity import event_of, ours_in
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 _PERMANENT = Means(Status.FAILED, Permanence.PERMANENT)
 _BOUNCED_BEFORE = Means(Status.IGNORED, category=Category.QUARANTINED)
@@ -246,9 +246,7 @@ def _reason(row: str, means: Means, data: dict[str, Any], status: dict[str, Any]
     told = text_of(status.get("code")) or text_of(data.get("code"))
     # Legacy bounces may have the enhanced code where the reply belongs.
     code = enhanced_code_in(text_of(status.get("enhanced-code"))) or enhanced_code_in(told)
-    in_text = enhanced_code_in(text)
-    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
-        code = in_text
+    code = telling_code(code, text)
     reply = told if told is not None and told.isdecimal() and told != "0" else reply_code_in(text)
     if means.status is Status.SENT:
         # The answer to a success is kept as evidence.
@@ -257,11 +255,14 @@ def _reason(row: str, means: Means, data: dict[str, Any], status: dict[str, Any]
     if means.status is Status.IGNORED:
         return Reason(category=means.category, code=code or native, provider_code=reply, text=text)
     permanence = means.permanence
-    if permanence is Permanence.PERMANENT:
-        if status.get("bounce-type") == "soft":
-            permanence = Permanence.GAVE_UP
-        permanence = permanence_of(code, permanence)
-    category = CODE_CATEGORIES.get(reply or "") or category_of(code, reply, text)
+    if permanence is Permanence.PERMANENT and status.get("bounce-type") == "soft":
+        permanence = Permanence.GAVE_UP
+    own = CODE_CATEGORIES.get(reply or "")
+    final, category = qualify(
+        permanence or Permanence.PERMANENT, own=own, enhanced_code=code, reply_code=reply, text=text
+    )
+    if means.permanence is Permanence.PERMANENT:
+        permanence = final
     if category is Category.UNDEFINED or row.endswith("/espblock"):
         category = means.category or category
     return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)

@@ -40,7 +40,7 @@ TABLE: dict[str, Means | None] = {
     # "hard_bounce": false, and Mailjet has given up.
     "bounce soft": Means(Status.FAILED, Permanence.GAVE_UP),
     # Refused for now by a server that does not know the sender; Mailjet tries again.
-    "bounce greylisted": Means(Status.PENDING, Permanence.TRANSIENT, _C.UNREACHABLE),
+    "bounce greylisted": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT, _C.UNREACHABLE),
     # Not sent by Mailjet; the error says why.
     "blocked": Means(Status.FAILED, Permanence.PERMANENT),
     # Never attempted: the address bounced recently or repeatedly.

@@ -29,14 +29,26 @@ class Words(NamedTuple):
     who: str
     category: Category
     any_of: tuple[str, ...]
+    #: Whether the words say so plainly that they win over an enhanced status code that says something else.
+    are_plain: bool = False
 
 
 #: In this order, the first that is found decides: what is said of the sender ("blocked", "spam") comes before what is
-#: said of the recipient in passing, and what is special before what is general.
+#: said of the recipient in passing, and what is special before what is general. "-" and "_" count as spaces.
 PHRASES: tuple[Words, ...] = (
+    # The provider could not find the domain's mail servers.
+    Words(
+        "SendGrid",
+        _C.INVALID_DOMAIN,
+        ("unable to get mx info", "failed to get ips from ptr record", "unable to find mx", "could not resolve mx"),
+        are_plain=True,
+    ),
     # The recipient does not want it.
     Words(
-        "everybody", _C.DENYLISTED, ("opted out", "has unsubscribed", "recipient unsubscribed", "on suppression list")
+        "everybody",
+        _C.DENYLISTED,
+        ("opted out", "has unsubscribed", "recipient unsubscribed", "on suppression list"),
+        are_plain=True,
     ),
     Words("SMS", _C.DENYLISTED, ("do-not-disturb", "do not disturb", "dnd active", "dnd list", "ncpr", "stop keyword")),
     # The mailbox is full.
@@ -44,12 +56,19 @@ PHRASES: tuple[Words, ...] = (
         "Gmail",
         _C.MAILBOX_FULL,
         ("inbox is out of storage space", "is over quota", "out of storage space", "exceeded their disk space"),
+        are_plain=True,
     ),
-    Words("Orange, La Poste", _C.MAILBOX_FULL, ("recipient overquota", "boite du destinataire pleine", "boîte pleine")),
+    Words(
+        "Orange, La Poste",
+        _C.MAILBOX_FULL,
+        ("recipient overquota", "boite du destinataire pleine", "boîte pleine"),
+        are_plain=True,
+    ),
     Words(
         "Web.de, GMX",
         _C.MAILBOX_FULL,
         ("speichervolumen", "exhausted allowed storage", "speicherplatz", "postfach voll"),
+        are_plain=True,
     ),
     Words(
         "everybody",
@@ -86,6 +105,7 @@ PHRASES: tuple[Words, ...] = (
             "buzón lleno",
             "casella piena",
         ),
+        are_plain=True,
     ),
     Words(
         "SMS", _C.MAILBOX_FULL, ("memory capacity exceeded", "memory full", "no subscriber memory", "memory exceeded")
@@ -111,11 +131,34 @@ PHRASES: tuple[Words, ...] = (
     ),
     # The sender is not trusted: lists, reputation, authentication.
     Words(
+        "everybody, of the sender, plainly",
+        _C.REFUSED,
+        (
+            "sender address rejected",
+            "sender rejected",
+            "sender denied",
+            "sender blocked",
+            "sender verify failed",
+            "invalid sender",
+            "bad sender",
+            "sender frequency limited",
+            "sender limit",
+            "relay access denied",
+            "relaying denied",
+            "relay not permitted",
+            "relaying not allowed",
+            "unable to relay",
+            "spoofed",
+            "spamhaus",
+            "spamcop",
+            "blocked using",
+        ),
+        are_plain=True,
+    ),
+    Words(
         "block lists",
         _C.REFUSED,
         (
-            "spamhaus",
-            "spamcop",
             "sorbs.net",
             "uceprotect",
             "invaluement",
@@ -277,16 +320,6 @@ PHRASES: tuple[Words, ...] = (
             "reverse hostname",
             "helo command rejected",
             "client host rejected",
-            "sender address rejected",
-            "sender denied",
-            "sender verify failed",
-            "sender rejected",
-            "sender blocked",
-            "relay access denied",
-            "relaying denied",
-            "relay not permitted",
-            "relaying not allowed",
-            "unable to relay",
             "authentication required",
             "authentication is required",
             "must issue a starttls",
@@ -352,12 +385,14 @@ PHRASES: tuple[Words, ...] = (
         "Gmail",
         _C.ACCOUNT_DISABLED,
         ("you tried to reach is disabled", "you tried to reach is inactive", "p=disableduser"),
+        are_plain=True,
     ),
-    Words("Yahoo", _C.ACCOUNT_DISABLED, ("mailbox is disabled", "been disabled or discontinued")),
+    Words("Yahoo", _C.ACCOUNT_DISABLED, ("mailbox is disabled", "been disabled or discontinued"), are_plain=True),
     Words(
         "Mail.ru",
         _C.ACCOUNT_DISABLED,
         ("user is terminated", "account is disabled", "non-local recipient verification"),
+        are_plain=True,
     ),
     Words(
         "everybody",
@@ -395,8 +430,10 @@ PHRASES: tuple[Words, ...] = (
             "blocked due to inactivity",
             "no longer active",
             "disabled recipient",
+            "rejected: inactive",
             "has been deactivated",
         ),
+        are_plain=True,
     ),
     Words(
         "SMS", _C.ACCOUNT_DISABLED, ("illegal subscriber", "illegal equipment", "subscriber suspended", "deactivated")
@@ -438,9 +475,10 @@ PHRASES: tuple[Words, ...] = (
             "not a valid domain",
             "invalid domain",
         ),
+        are_plain=True,
     ),
     # Nobody is there.
-    Words("Gmail", _C.USER_UNKNOWN, ("p=nosuchuser",)),
+    Words("Gmail", _C.USER_UNKNOWN, ("p=nosuchuser",), are_plain=True),
     Words(
         "Outlook.com, Exchange Online",
         _C.USER_UNKNOWN,
@@ -450,18 +488,28 @@ PHRASES: tuple[Words, ...] = (
             "recipientnotfound",
             "requested action not taken: mailbox",
         ),
+        are_plain=True,
     ),
-    Words("Yahoo, AOL", _C.USER_UNKNOWN, ("user doesn't have a", "mailbox not found")),
+    Words("Yahoo, AOL", _C.USER_UNKNOWN, ("mailbox not found",), are_plain=True),
     Words(
-        "Orange, La Poste", _C.USER_UNKNOWN, ("adresse d au moins un destinataire invalide", "destinataire invalide")
+        "Orange, La Poste",
+        _C.USER_UNKNOWN,
+        ("adresse d au moins un destinataire invalide", "destinataire invalide"),
+        are_plain=True,
     ),
-    Words("Mail.ru, Yandex", _C.USER_UNKNOWN, ("no such user",)),
-    Words("Comcast", _C.USER_UNKNOWN, ("not our customer",)),
+    Words("Mail.ru, Yandex", _C.USER_UNKNOWN, ("no such user",), are_plain=True),
+    Words("Comcast", _C.USER_UNKNOWN, ("not our customer",), are_plain=True),
     Words(
         "everybody",
         _C.USER_UNKNOWN,
         (
             "user unknown",
+            "addressee unknown",
+            "unknown addressee",
+            "doesn't have an account",
+            "does not have an account",
+            "doesn't have a",
+            "no account by that name",
             "unknown user",
             "user not found",
             "user not exist",
@@ -520,6 +568,7 @@ PHRASES: tuple[Words, ...] = (
             "utente sconosciuto",
             "not listed in domino directory",
         ),
+        are_plain=True,
     ),
     Words(
         "SMS",
@@ -576,6 +625,7 @@ PHRASES: tuple[Words, ...] = (
             "resend later",
             "temporarily deferred",
             "temporary failure",
+            "temporary domain failure",
             "temporary error",
             "temporary problem",
             "temporary lookup failure",
@@ -716,11 +766,14 @@ MISLEADING: tuple[Misleading, ...] = (
     Misleading("4.0", "domain doesn't exist", _C.INVALID_DOMAIN),
 )
 
+#: How words are joined varies: "Invalid-Recipient", "recipient_not_found".
+_JOINED = str.maketrans("-_", "  ")
+
 _MISLEADING_BY_CODE = {
-    code: tuple((row.phrase, row.category) for row in MISLEADING if row.code == code)
+    code: tuple((row.phrase.translate(_JOINED), row.category) for row in MISLEADING if row.code == code)
     for code in {row.code for row in MISLEADING}
 }
-_PHRASES = tuple((phrase, words.category) for words in PHRASES for phrase in words.any_of)
+_PHRASES = tuple((phrase.translate(_JOINED), words) for words in PHRASES for phrase in words.any_of)
 
 #: How much of a text is looked at: what comes further on is quoted.
 _FRONT = 500
@@ -728,16 +781,23 @@ _FRONT = 500
 
 def category_of_text(text: str | None) -> Category:
     """Give the kind of reason that a text tells in known words, else UNDEFINED."""
-    return _category_of(_plain(text)) if text else Category.UNDEFINED
+    words = _words_in(_plain(text)) if text else None
+    return Category.UNDEFINED if words is None else words.category
+
+
+def plain_category_of(text: str | None) -> Category | None:
+    """Give the kind of reason that a text tells so plainly that no code says better; None where it does not."""
+    words = _words_in(_plain(text)) if text else None
+    return words.category if words is not None and words.are_plain else None
 
 
 @lru_cache(maxsize=4096)
-def _category_of(plain: str) -> Category:
+def _words_in(plain: str) -> Words | None:
     # Servers say the same of many messages; a text that is new is looked at for each of some five hundred phrases.
-    for phrase, category in _PHRASES:
+    for phrase, words in _PHRASES:
         if phrase in plain:
-            return category
-    return Category.UNDEFINED
+            return words
+    return None
 
 
 def correction_of(enhanced_code: str, text: str) -> Category | None:
@@ -754,4 +814,4 @@ def correction_of(enhanced_code: str, text: str) -> Category | None:
 def _plain(text: str) -> str:
     """Leave the words: no codes, numbers, or addresses ("spam@example.org" is no spam), and one space between them."""
     text = text[:_FRONT].lower().replace("\\n", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return " ".join([word for word in text.split() if word.islower() and "@" not in word])
+    return " ".join([word for word in text.split() if word.islower() and "@" not in word]).translate(_JOINED)

@@ -47,13 +47,15 @@ from processor.providers.adapter import (
 )
 from processor.providers.fields import MAX_ID, identifier, object_of, text_of, time_of, time_of_epoch
 from processor.providers.identity import NOTHING_OF_OURS, Ours, event_of, ours_in, with_recipient
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of
+from processor.providers.reasons import qualify, telling_code
 
 TABLE: dict[str, Means | None] = {
     # The next server accepted it, or it was put into a mailbox here.
     "sent": Means(Status.SENT),
     # A content filter took it, and hands it back under another queue id: it has not left yet.
     "sent (content filter)": Means(Status.TAKEN_INTO_ACCOUNT),
+    # A content filter, or an administrator's table, threw it away: it will never arrive, and no further line follows.
+    "sent (discarded)": Means(Status.FAILED, Permanence.PERMANENT, Category.REFUSED),
     # An alias or .forward made a new message of it, which has not left yet.
     "sent (forwarded)": Means(Status.TAKEN_INTO_ACCOUNT),
     # One attempt failed; it stays in the queue.
@@ -111,13 +113,17 @@ _NO_DOMAIN = re.compile(r"type=(?:A|AAAA|MX): Host not found(?!, try again)|null
 _FILTER_RELAY = re.compile(r":100[23]\d$|^[^\[]*(?:spam|filter|amavis|clam|virus|dkim)[^\[]*$", re.IGNORECASE)
 # amavis: "250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as …".
 _FILTER_TEXT = " from MTA("
+_TO_FILTER = "sent (content filter)"
+_QUEUED_AS = re.compile(r"queued as ([0-9A-Za-z]{5,25})")
+# amavis: "250 2.7.0 Ok, discarded, id=… - spam", "250 2.5.0 Ok, id=…, BOUNCE".
+_DISCARDED = re.compile(r"\bOk, discarded\b|\bid=[\w-]{1,40}, BOUNCE\b")
 
 #: Of one queue id's deferred recipients, so many are remembered: a queue file has no more by default.
 _MAX_RECIPIENTS = 1000
 #: Of one queue id's logged headers, so many.
 _MAX_HEADERS = 20
-#: Names of the parts of a JSON object: filebeat, fluentd, journald, rsyslog, vector.
-_LINE_NAMES = ("message", "MESSAGE", "msg", "log", "line")
+#: Names of the parts of a JSON object: filebeat, fluentd, journald, rsyslog, vector; GELF (Graylog, Docker).
+_LINE_NAMES = ("message", "MESSAGE", "msg", "log", "line", "short_message", "full_message")
 _HOST_NAMES = ("host", "hostname", "_HOSTNAME")
 _PROGRAM_NAMES = ("SYSLOG_IDENTIFIER", "ident", "program", "programname", "appname", "app_name", "syslogtag")
 _TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported")
@@ -232,28 +238,61 @@ def _delivery(queue_id: str, text: str, line: Line, context: Context) -> Finding
         raise PayloadError("a delivery without 'status=' (is the line cut off?)")
     to, bare_to, orig_to, bare_orig_to, attributes, status, words = found.groups()
     relay = _RELAY.search(attributes)
-    row = _row(status, relay[1] if relay else "", words or "")
+    row = _row(line.program, status, relay[1] if relay else "", words or "")
     if row not in TABLE:
         return Unknown(row)
     means = TABLE[row]
     if means is None:
         return NoStatus(row)
-    recipient = identifier(orig_to or bare_orig_to or to or bare_to)
+    addressed, before = identifier(to or bare_to), identifier(orig_to or bare_orig_to)
+    recipient = before or _before_filter(f"{line.host} {queue_id}", addressed, context.memory)
     if recipient is None:
         raise PayloadError("a delivery without a recipient")
+    if row == _TO_FILTER and before is not None and addressed is not None:
+        _remember_name(line.host, words or "", addressed, before, context.memory)
     if context.memory is not None:
         _remember_recipient(f"{line.host} {queue_id}", recipient, context.memory, means)
     dsn = _DSN.search(attributes)
     return _event(queue_id, recipient, means, _reason(means, dsn[1] if dsn else None, words, line.naive), line, context)
 
 
-def _row(status: str, relay: str, words: str) -> str:
+def _row(program: str, status: str, relay: str, words: str) -> str:
     if status == "sent":
-        if _FILTER_RELAY.search(relay) or _FILTER_TEXT in words:
-            return "sent (content filter)"
+        if program.endswith("/discard") or _DISCARDED.search(words):
+            return "sent (discarded)"
+        if _is_filter(program, relay, words):
+            return _TO_FILTER
         if words.startswith("forwarded as "):
             return "sent (forwarded)"
     return "SOFTBOUNCE" if status == "softbounce" else status
+
+
+def _is_filter(program: str, relay: str, words: str) -> bool:
+    """Say whether a content filter took the mail, to hand it back; a store may listen on a filter's port.
+
+    A store, and a proxy in front of one, answers by LMTP for each recipient, and has queued nothing.
+    """
+    if _FILTER_TEXT in words:
+        return True
+    return bool(_FILTER_RELAY.search(relay)) and (not program.endswith("/lmtp") or bool(_QUEUED_AS.search(words)))
+
+
+def _before_filter(key: str, addressed: str | None, memory: Memory | None) -> str | None:
+    """Give the recipient as it was addressed before a content filter, which hands on what an alias made of it."""
+    if addressed is None or memory is None:
+        return addressed
+    known = memory.recall(f"{key} names")
+    return dict(zip(known[::2], known[1::2], strict=True)).get(addressed, addressed)
+
+
+def _remember_name(host: str, words: str, addressed: str, before: str, memory: Memory | None) -> None:
+    found = _QUEUED_AS.search(words)
+    if found is None or memory is None:
+        return
+    name = f"{host} {found[1]} names"
+    known = memory.recall(name)
+    if addressed not in known[::2] and len(known) < 2 * _MAX_RECIPIENTS:
+        memory.keep(name, (*known, addressed, before))
 
 
 def _ended(row: str, words: str, queue_id: str, line: Line, context: Context) -> list[Finding]:
@@ -290,20 +329,15 @@ def _reason(means: Means, code: str | None, words: str | None, naive: str | None
     if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
         return None
     text = text_of(words[:-1] if words and words.endswith(")") else words)
-    in_text = enhanced_code_in(text)
-    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
-        # "5.0.0" says nothing but the class; the server's own words may say more.
-        code = in_text
+    code = telling_code(code, text)
     found = _REPLY.search(text) if text else None
     reply = found[1] if found else None
     shown = _with_time(text, naive)
     if means.permanence is None:
         # The answer to a success is kept as evidence ("250 2.0.0 Ok: queued as …").
         return Reason(code=code, provider_code=reply, text=shown) if text else None
-    permanence = means.permanence
-    if permanence is Permanence.PERMANENT:
-        permanence = permanence_of(code, permanence)
-    category = Category.INVALID_DOMAIN if text and _NO_DOMAIN.search(text) else category_of(code, reply, text)
+    own = Category.INVALID_DOMAIN if text and _NO_DOMAIN.search(text) else means.category
+    permanence, category = qualify(means.permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
     return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=shown)
 
 
@@ -350,6 +384,7 @@ def _deferred(key: str, memory: Memory | None) -> tuple[str, ...]:
 def _forget(key: str, memory: Memory) -> None:
     memory.forget(f"{key} ids")
     memory.forget(f"{key} deferred")
+    memory.forget(f"{key} names")
 
 
 ADAPTER = Adapter("postfix", Channel.EMAIL, TABLE, read, split, remembers=True, id_covers_several=True)

@@ -42,7 +42,7 @@ TABLE: dict[str, Means | None] = {
     # 1: unable to deliver (unknown user, mailbox not found). The address is deactivated.
     "Bounce HardBounce": Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN),
     # 2: could not be delivered yet, such as for network troubles; Postmark keeps trying.
-    "Bounce Transient": Means(Status.PENDING, Permanence.TRANSIENT),
+    "Bounce Transient": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
     # 16: a request to be unsubscribed came back.
     "Bounce Unsubscribe": None,
     # 32: a request to be subscribed came back.

@@ -44,7 +44,7 @@ from processor.providers.adapter import (
 )
 from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in, own_id
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 #: By record type; a remote status by "rs dsnAction".
 TABLE: dict[str, Means | None] = {
@@ -67,7 +67,7 @@ TABLE: dict[str, Means | None] = {
     # Delivered to a list, which sends it on.
     "rs expanded": Means(Status.SENT),
     # A server further on keeps trying.
-    "rs delayed": Means(Status.PENDING, Permanence.TRANSIENT),
+    "rs delayed": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
     "rs failed": Means(Status.FAILED, Permanence.PERMANENT),
     # A feedback loop's report: a complaint says nothing of delivery.
     "f": None,
@@ -241,11 +241,7 @@ def _reason(means: Means, record: dict[str, Any], logged: str | None) -> Reason 
         return None
     status = text_of(record.get("dsnStatus"))
     text = text_of(record.get("dsnDiag")) or status
-    in_text = enhanced_code_in(text)
-    code = enhanced_code_in(status)
-    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
-        # "5.0.0 (undefined status)" says nothing but the class; the server's own words may say more.
-        code = in_text
+    code = telling_code(enhanced_code_in(status), text)
     reply = reply_code_in(text)
     if text is not None and logged is not None:
         text = text_of(f"{text[:400]} (logged {logged[:40]})")
@@ -253,14 +249,13 @@ def _reason(means: Means, record: dict[str, Any], logged: str | None) -> Reason 
         # The answer to a success is kept as evidence ("smtp;250 OK id=...").
         return Reason(code=code, provider_code=reply, text=text) if text else None
     label = (text_of(record.get("bounceCat")) or "").lower()
-    permanence, category = BOUNCE_CATEGORIES.get(label, (_P, None))
+    permanence, own = BOUNCE_CATEGORIES.get(label, (_P, None))
     if means.permanence is Permanence.TRANSIENT:
         permanence = Permanence.TRANSIENT
-    elif label != _EXPIRED:
-        permanence = permanence_of(code, permanence)
+    final, category = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
     return Reason(
-        permanence=permanence,
-        category=category or category_of(code, reply, text),
+        permanence=permanence if label == _EXPIRED else final,
+        category=category,
         code=code or label or None,
         provider_code=reply,
         text=text,

@@ -9,7 +9,7 @@ import re
 
 from processor.domain.reason import Category
 from processor.domain.status import Permanence
-from processor.providers.phrases import category_of_text, correction_of
+from processor.providers.phrases import category_of_text, correction_of, plain_category_of
 
 _C = Category
 
@@ -97,6 +97,9 @@ ENHANCED: dict[str, Category] = {
     "7.29": _C.REFUSED,  # ARC validation failure (RFC 8617)
     "7.30": _C.REFUSED,  # REQUIRETLS support required (RFC 8689)
 }
+
+#: Codes that words do not overturn: the name server did not answer for now, and the time in the queue ran out.
+WRITTEN_BY_WHO_KNOWS = frozenset({"4.3", "4.7"})
 
 #: Kind of reason by subject alone, for details that the table above does not know.
 ENHANCED_SUBJECT: dict[str, Category] = {
@@ -259,6 +262,12 @@ def reply_code_in(text: str | None) -> str | None:
     return match[1] if match else None
 
 
+def telling_code(told: str | None, text: str | None) -> str | None:
+    """Give the enhanced code that says most: the one that was told, unless "5.0.0" and the server's words say more."""
+    in_text = enhanced_code_in(text)
+    return in_text if in_text is not None and (told is None or told == f"{in_text[0]}.0.0") else told
+
+
 #: Reply codes that name a group of reasons, or are used for all of them: words that are known say which it is.
 _VAGUE = frozenset({"421", "450", "451", "452", "550", "551", "552", "553", "554"})
 
@@ -266,12 +275,16 @@ _VAGUE = frozenset({"421", "450", "451", "452", "550", "551", "552", "553", "554
 def category_of(enhanced_code: str | None, reply_code: str | None, text: str | None = None) -> Category:
     """Give the kind of reason that codes and text stand for, else UNDEFINED.
 
-    The enhanced code comes first, unless the text is known to belong to another sense of it; then the reply code, or
-    where that is vague the text; then the text. Without a text the codes alone decide.
+    Where they disagree (docs/reasons.md has the evidence): words that say plainly what is wrong win over the enhanced
+    code, for servers write 5.1.1 and 5.7.1 for anything; but for the codes that only an agent that knows writes. Then
+    the enhanced code, unless the text is known to belong to another sense of it; then the reply code, or where that is
+    vague the text; then the text. Without a text the codes alone decide.
     """
     if enhanced_code is not None:
+        _, subject, detail = enhanced_code.split(".")
+        plain = plain_category_of(text) if f"{subject}.{detail}" not in WRITTEN_BY_WHO_KNOWS else None
         found = correction_of(enhanced_code, text) if text else None
-        found = found or ENHANCED.get(enhanced_code[2:]) or ENHANCED_SUBJECT.get(enhanced_code[2:3])
+        found = found or plain or ENHANCED.get(f"{subject}.{detail}") or ENHANCED_SUBJECT.get(subject)
         if found is not None and found is not Category.UNDEFINED:
             return found
     found = REPLY.get(reply_code or "", Category.UNDEFINED)

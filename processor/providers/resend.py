@@ -31,18 +31,19 @@ from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _NEVER_SENT = Means(Status.IGNORED, category=Category.QUARANTINED)
 _GAVE_UP = Means(Status.FAILED, Permanence.GAVE_UP)
+_GENERAL = "email.bounced Transient/General"
 _TRANSIENT_REFUSED = Means(Status.FAILED, Permanence.GAVE_UP, Category.REFUSED)
 
 #: By type; a bounce also by "type/subtype". The shorter row is for a bounce whose longer name has no row.
 TABLE: dict[str, Means | None] = {
     # To be sent at a later date.
-    "email.scheduled": Means(Status.PENDING),
+    "email.scheduled": Means(Status.TAKEN_INTO_ACCOUNT),
     # The API request was successful; Resend will attempt delivery.
     "email.sent": Means(Status.TAKEN_INTO_ACCOUNT),
     # Delivered to the recipient's mail server.
     "email.delivered": Means(Status.SENT),
     # A temporary issue; Resend keeps trying.
-    "email.delivery_delayed": Means(Status.PENDING, Permanence.TRANSIENT),
+    "email.delivery_delayed": Means(Status.TAKEN_INTO_ACCOUNT, Permanence.TRANSIENT),
     # The recipient's mail server permanently rejected it.
     "email.bounced": Means(Status.FAILED, Permanence.PERMANENT),
     "email.bounced Permanent": Means(Status.FAILED, Permanence.PERMANENT),
@@ -140,7 +141,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     if row is None:
         return [Unknown(kind)]
     means = TABLE[row]
-    if means is None:
+    if means is None or (row == _GENERAL and _is_automatic_reply(part)):
         return [NoStatus(row)]
     native_id = required(data.get("email_id"), "email id ('data.email_id')")
     places = (_named(data.get("tags")), _named(data.get("headers")))
@@ -165,6 +166,14 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         )
 
     return each_recipient(recipients, ours, context, event)
+
+
+def _is_automatic_reply(bounce: dict[str, Any]) -> bool:
+    """Say whether a bounce is an answer such as "out of office", which SES, beneath, calls Transient/General.
+
+    Such a bounce says so by its type, and has no diagnosis. The mail was delivered; nothing may undo that.
+    """
+    return text_of(bounce.get("type")) is not None and not (bounce.get("diagnosticCode") or bounce.get("status"))
 
 
 def _native(kind: str, part: dict[str, Any]) -> str:

@@ -22,8 +22,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import (
@@ -37,9 +35,9 @@ from processor.providers.adapter import (
     elements_of,
 )
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, part_of, required, text_of, time_of, time_of_epoch
+from processor.providers.fields import identifier, json_of, part_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 _UNSUBSCRIBED = Means(Status.IGNORED, category=Category.DENYLISTED)
 
@@ -114,8 +112,6 @@ CLASSIFICATIONS: dict[str, Category | None] = {
 _SUFFIX = re.compile(r"\.(?:filter|recvd|ismtpd|geopod)")
 #: What the host of a Message-ID of SendGrid's own making has in its name.
 _OWN_HOST = "ismtpd"
-#: Seconds since 1970 are below this until the year 5138; what is above are milliseconds.
-_MILLISECONDS = 100_000_000_000
 
 
 def split(payload: object) -> Iterable[object]:
@@ -169,8 +165,8 @@ def read(element: object, context: Context) -> list[Finding]:
 def _record(element: object) -> dict[str, Any]:
     if isinstance(element, str) and element.lstrip().startswith("{"):
         try:
-            element = orjson.loads(element)
-        except orjson.JSONDecodeError as error:
+            element = json_of(element)
+        except ValueError as error:
             raise PayloadError(f"broken JSON: {error}") from None
     return fields_of(element)
 
@@ -209,8 +205,6 @@ def _time(value: object) -> Any:
             value = float(value)
         except ValueError:
             return time_of(value)
-    if isinstance(value, int | float) and value > _MILLISECONDS:
-        value /= 1000
     return time_of_epoch(value)
 
 
@@ -218,24 +212,19 @@ def _reason(row: str, means: Means, record: dict[str, Any]) -> Reason | None:
     if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
         return None
     text = text_of(record.get("response")) or text_of(record.get("reason"))
-    in_text = enhanced_code_in(text)
-    code = enhanced_code_in(text_of(record.get("status")))
-    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
-        # "5.0.0" says nothing but the class; the server's own words may say more.
-        code = in_text
+    code = telling_code(enhanced_code_in(text_of(record.get("status"))), text)
     reply = reply_code_in(text)
     if means.status is Status.SENT:
         # The answer to a success is kept as evidence ("250 OK id=...").
         return Reason(code=code, provider_code=reply, text=text) if text else None
     if means.status is Status.IGNORED:
         return Reason(category=means.category, code=code or row, text=text)
-    permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        permanence = permanence_of(None if row.endswith("/expired") else code, permanence)
     label = text_of(record.get("bounce_classification"))
-    category = CLASSIFICATIONS.get(label.lower()) if label else None
-    if category is None:
-        category = category_of(code, reply, text)
+    own = CLASSIFICATIONS.get(label.lower()) if label else None
+    permanence = means.permanence or Permanence.PERMANENT
+    final, category = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
+    if not row.endswith("/expired"):
+        permanence = final
     if category is Category.UNDEFINED and means.category is not None:
         category = means.category
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)

@@ -1,13 +1,15 @@
 """Read Amazon SES events: identity feedback (`notificationType`) and event publishing (`eventType`).
 
 They come bare, or inside what carries them: an SNS notification (`Message` is a JSON string), an EventBridge event
-(`detail`), an SQS message (`body`), a Lambda batch of either (`Records`), a Firehose or Kinesis batch (base64 `data`).
+(`detail`), an SQS message (`body`), a Lambda batch of either (`Records`), a Firehose or Kinesis batch (base64 `data`),
+CloudWatch Logs.
 
 Source: Amazon SES Developer Guide, "Contents of event data that Amazon SES publishes to Amazon SNS" (bounce types,
 delay types) and "Amazon SNS notification contents for Amazon SES", 2026-08.
 
 How final a bounce is: SES publishes a soft bounce only after it has stopped trying, so Transient is `gave_up` and
-Permanent is `permanent`, unless the class digit of the enhanced status code says otherwise (`permanence_of`).
+Permanent is `permanent`, unless the class digit of the enhanced status code says otherwise (`permanence_of`). A
+Transient/General bounce without a status and a diagnosis is an automatic reply, and no status.
 
 In the console: a configuration set with an event destination for all event types, used by each mail; our ids as message
 tags.
@@ -20,12 +22,7 @@ Traps: a complaint or bounce may name a forwarded address. `Send` is also told o
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Iterable
 from typing import Any
-
-import orjson
 
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
@@ -38,19 +35,18 @@ from processor.providers.adapter import (
     NoStatus,
     PayloadError,
     Unknown,
-    elements_of,
 )
+from processor.providers.aws import each_event, split
 from processor.providers.fields import (
     MAX_TEXT,
     identifier,
-    object_of,
     part_of,
     required,
     text_of,
     time_of,
 )
 from processor.providers.identity import each_recipient, event_of, ours_in, refuse_shared
-from processor.providers.reasons import category_of, enhanced_code_in, permanence_of, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 _IGNORED_QUARANTINED = Means(Status.IGNORED, category=Category.QUARANTINED)
 _IGNORED_DENYLISTED = Means(Status.IGNORED, category=Category.DENYLISTED)
@@ -124,6 +120,8 @@ TABLE: dict[str, Means | None] = {
     "AmazonSnsSubscriptionSucceeded": None,
 }
 
+_GENERAL = "Bounce Transient/General"
+
 #: Event -> its object, and the list of recipients in it.
 _PARTS = {
     "Send": ("send", ""),
@@ -138,26 +136,13 @@ _PARTS = {
 #: Event -> the field of its object that tells more (a bounce has two).
 _SECOND_WORDS = {"DeliveryDelay": "delayType", "Complaint": "complaintSubType"}
 
-#: What carries an event, by the field that holds it: SNS, SNS in Lambda, EventBridge, SQS, Kinesis, Firehose.
-_ENVELOPES = ("Message", "Sns", "detail", "body", "kinesis", "data")
-#: SNS in SQS in Lambda is three envelopes; more is a loop.
-_MAX_ENVELOPES = 6
 
-
-def split(payload: object) -> Iterable[object]:
-    """Split a batch: an array, a Lambda event's `Records`, a Firehose delivery's `records`."""
-    if isinstance(payload, dict):
-        for name in ("Records", "records"):
-            if isinstance(payload.get(name), list):
-                return elements_of(payload[name])
-    return elements_of(payload)
-
-
-def read(element: object, context: Context) -> Iterable[Finding]:
+def read(element: object, context: Context) -> list[Finding]:
     """Read one event, in whatever envelope it came."""
-    record = _unwrap(element)
-    if not isinstance(record, dict):
-        return [record]
+    return each_event(element, ("eventType", "notificationType"), lambda carried: _read(carried.event, context))
+
+
+def _read(record: dict[str, Any], context: Context) -> list[Finding]:
     kind = record.get("eventType") or record.get("notificationType")
     if not isinstance(kind, str):
         raise PayloadError("no event type ('eventType' or 'notificationType')")
@@ -171,7 +156,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     if row is None:
         return [Unknown(native)]
     means = TABLE[row]
-    if means is None:
+    if means is None or (row == _GENERAL and _is_automatic_reply(part)):
         return [NoStatus(native)]
 
     mail = part_of(record, "mail")
@@ -202,43 +187,13 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     return each_recipient(told, ours, context, event)
 
 
-def _unwrap(element: object) -> dict[str, Any] | NoStatus | Unknown:
-    """Take off the envelopes: SNS, EventBridge, SQS, Lambda, Firehose, Kinesis, in any order."""
-    announced: object = None
-    for _ in range(_MAX_ENVELOPES):
-        if isinstance(element, str | bytes):
-            try:
-                element = orjson.loads(element)
-            except orjson.JSONDecodeError as error:
-                if isinstance(element, str) and element.startswith("Successfully validated SNS topic"):
-                    # SES writes this plain text to a topic when it is chosen as destination.
-                    return NoStatus("SNS topic validation")
-                raise PayloadError(f"broken JSON: {error}") from None
-        record = object_of(element)
-        if "eventType" in record or "notificationType" in record:
-            return record
-        if record.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):
-            return NoStatus(f"SNS {record['Type']}")
-        name = next((name for name in _ENVELOPES if name in record), None)
-        if name is None:
-            if isinstance(announced, str):
-                # EventBridge also tells of the account: reputation, advice, sending paused.
-                return Unknown(announced[:MAX_TEXT])
-            raise PayloadError("neither an SES event nor an envelope of one")
-        announced = record.get("detail-type", announced)
-        element = record[name]
-        if name == "data":
-            element = _from_base64(element)
-    raise PayloadError(f"more than {_MAX_ENVELOPES} envelopes around an event")
+def _is_automatic_reply(bounce: dict[str, Any]) -> bool:
+    """Say whether a bounce is an answer such as "out of office": then no recipient has a status or a diagnosis.
 
-
-def _from_base64(value: object) -> bytes:
-    if not isinstance(value, str):
-        raise PayloadError("'data' is not a base64 text")
-    try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error as error:
-        raise PayloadError(f"'data' is not base64: {error}") from None
+    SES: "Transient/General … may be an automatic response". The mail was delivered; nothing may undo that.
+    """
+    told = [about for about in _list(bounce.get("bouncedRecipients")) if isinstance(about, dict)]
+    return not any(about.get(name) for about in told for name in ("action", "status", "diagnosticCode"))
 
 
 def _row(kind: str, part: dict[str, Any]) -> tuple[str, str | None]:
@@ -257,19 +212,17 @@ def _reason(native: str, means: Means, part: dict[str, Any], about: dict[str, An
     text = text_of(about.get("diagnosticCode")) or _text(part)
     if means.status is Status.TAKEN_INTO_ACCOUNT and means.permanence is None:
         return None
-    code = enhanced_code_in(text_of(about.get("status")))
-    in_text = enhanced_code_in(text)
-    if in_text is not None and (code is None or code == f"{in_text[0]}.0.0"):
-        # "5.0.0" says nothing but the class; the server's own words may say more.
-        code = in_text
+    code = telling_code(enhanced_code_in(text_of(about.get("status"))), text)
     reply = reply_code_in(text)
     if means.status is Status.SENT:
         # The answer to a success is kept as evidence ("250 OK id=...").
         return Reason(code=code, provider_code=reply, text=text) if text else None
     permanence = means.permanence
-    if means.status is Status.FAILED and permanence is not None:
-        permanence = permanence_of(code, permanence)
-    category = means.category or category_of(code, reply, text)
+    final, category = qualify(
+        permanence or Permanence.PERMANENT, own=means.category, enhanced_code=code, reply_code=reply, text=text
+    )
+    if permanence is not None:
+        permanence = final
     return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)
 
 

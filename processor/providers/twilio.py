@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
-from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
+from processor.providers.carried import fields_of, query_of
+from processor.providers.fields import identifier, part_of, required, text_of, time_of
 from processor.providers.identity import event_of, ours_in
 
 TABLE: dict[str, Means | None] = {
@@ -151,8 +151,6 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "63049": (_G, _C.REFUSED),  # the provider chose not to deliver this marketing message
 }
 
-#: A callback has some twenty fields and our own; a body with more is an attack on memory.
-_MAX_FIELDS = 500
 
 #: Never sent, whatever the status says: the recipient has opted out (STOP).
 _OPTED_OUT = "21610"
@@ -204,10 +202,7 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _report(element: object) -> Report | NoStatus | Unknown:
-    if isinstance(element, str) and "=" in element and not element.lstrip().startswith(("{", "[")):
-        form: dict[str, Any] = dict(parse_qsl(element, keep_blank_values=True, max_num_fields=_MAX_FIELDS))
-        return Report(form, None, (form,))
-    record = object_of(element)
+    record = fields_of(element)
     data = record.get("data")
     if not isinstance(data, dict):
         return Report(record, None, (record,))
@@ -224,9 +219,7 @@ def _report(element: object) -> Report | NoStatus | Unknown:
 
 def _query_of(address: object) -> dict[str, Any]:
     # The callback address's query, which a callback has among its parameters.
-    if not isinstance(address, str) or "?" not in address:
-        return {}
-    return dict(parse_qsl(address.partition("?")[2], max_num_fields=_MAX_FIELDS))
+    return query_of(address.partition("?")[2]) if isinstance(address, str) else {}
 
 
 def _reason(fields: dict[str, Any], means: Means) -> Reason | None:

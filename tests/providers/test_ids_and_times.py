@@ -1,5 +1,6 @@
 """Which message a report is about, and when it happened."""
 
+import json
 from datetime import datetime, timezone
 
 import pytest
@@ -69,6 +70,65 @@ def test_recipients_are_told_apart_by_their_bare_address(recipient, bare):
     assert bare_address(recipient) == bare
 
 
+def test_an_account_scopes_the_providers_ids_and_not_ours(context):
+    context = context._replace(account="north")
+    assert one("twilio", "MessageSid=SM1&MessageStatus=sent", context).message_id == "twilio@north:SM1"
+    assert one("kumomta", record(meta={"message_id": "m-1"}), context).message_id == "m-1"
+
+
+@pytest.mark.parametrize(
+    ("provider", "several"),
+    [
+        ("kumomta", {"type": "Reception", "id": "a1", "recipient": ["a@example.org", "b@example.org"]}),
+        ("resend", {"type": "email.sent", "data": {"email_id": "a1", "to": ["a@example.org", "b@example.org"]}}),
+        (
+            "ses",
+            {"eventType": "Send", "mail": {"messageId": "a1", "destination": ["a@example.org", "b@example.org"]}},
+        ),
+    ],
+)
+def test_a_recipient_has_one_name_however_many_a_record_names(provider, several, context):
+    alone = json.loads(json.dumps(several).replace(', "b@example.org"', ""))
+    together = [event.message_id for event in read(provider, several, context)]
+    assert together == [f"{provider}:a1:a@example.org", f"{provider}:a1:b@example.org"]
+    assert one(provider, alone, context).message_id == together[0]
+
+
+def test_several_recipients_under_one_id_of_ours_are_refused_unless_it_covers_a_send(context):
+    received = {**record(type="Reception", meta={"message_id": "m-1"}), "recipient": ["a@example.org", "b@example.org"]}
+    (refused,) = read("kumomta", received, context)
+    assert "DELIVERY_MESSAGE_ID_COVERS=send" in refused.detail
+    covers = context._replace(message_id_covers_send=True)
+    assert [event.message_id for event in read("kumomta", received, covers)] == [
+        "m-1:a@example.org",
+        "m-1:b@example.org",
+    ]
+    assert one("kumomta", record(meta={"message_id": "m-1"}), covers).message_id == "m-1:anna@example.org"
+
+
+@pytest.mark.parametrize(
+    ("told", "attempt"),
+    [("2", 2), (99, 99), ("0", 1), ("100", 1), ("two", 1), (None, 1), ("\N{ARABIC-INDIC DIGIT TWO}", 1)],
+)
+def test_our_attempt_is_read_where_our_ids_travel(told, attempt, context):
+    assert one("kumomta", record(meta={"message_id": "m-1", "attempt": told}), context).attempt == attempt
+    form = {"MessageSid": "SM1", "MessageStatus": "sent", "Attempt": told}
+    assert one("twilio", form, context).attempt == attempt
+    assert one("twilio", form, context._replace(attempt_names=("try",))).attempt == 1
+
+
+def test_what_the_callbacks_address_says_counts_after_what_the_payload_says(context):
+    context = context._replace(query={"message_id": "m-1", "attempt": "3"})
+    event = one("twilio", "MessageSid=SM1&MessageStatus=sent", context)
+    assert (event.message_id, event.attempt) == ("m-1", 3)
+    assert one("twilio", "MessageSid=SM1&MessageStatus=sent&message_id=m-2", context).message_id == "m-2"
+
+
+def test_sendgrids_own_count_of_tries_is_not_our_attempt(context):
+    event = {"event": "deferred", "email": "a@example.org", "sg_message_id": "x.filter1", "attempt": "5"}
+    assert one("sendgrid", [event], context).attempt == 1
+
+
 def test_attempt_stays_ours(context):
     assert one("kumomta", record(num_attempts=50), context).attempt == 1
 
@@ -96,6 +156,11 @@ def test_only_a_time_with_a_zone_is_event_time(text, time):
 @pytest.mark.parametrize("number", [0, -1, 10**400, 1e300, float("nan"), float("inf"), True, "1762502400", None])
 def test_a_number_that_is_no_time(number):
     assert time_of_epoch(number) is None
+
+
+@pytest.mark.parametrize("factor", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_an_epoch_may_be_in_finer_units_than_seconds(factor):
+    assert time_of_epoch(1762502400 * factor) == datetime(2025, 11, 7, 8, tzinfo=timezone.utc)
 
 
 def test_epoch_seconds_are_utc():

@@ -103,3 +103,31 @@ def test_a_file_with_a_header_becomes_payloads_that_begin_with_it(context):
 
 def test_lines_that_tell_of_no_delivery_are_no_status(context):
     assert read("postfix", CLEANUP, context) == [NoStatus("a line about no delivery")]
+
+
+def test_firetext_gave_up_what_was_pending_and_fails_without_a_code(context):
+    remembering = context._replace(memory=Memory())
+    failed = "mobile=447700900123&status=1&reference=r1"
+    assert read("firetext", failed, context)[0].reason.permanence == "permanent"
+    read("firetext", "mobile=447700900123&status=2&reference=r1", remembering)
+    assert read("firetext", failed, remembering)[0].reason.permanence == "gave_up"
+    assert read("firetext", failed + "&code=101", remembering)[0].reason.permanence == "permanent"
+    assert read("firetext", failed.replace("r1", "r2"), remembering)[0].reason.permanence == "permanent"
+
+
+def test_postfix_names_a_recipient_as_it_was_addressed_before_a_content_filter(context):
+    head = "2025-11-20T11:12:41Z mx1 postfix/smtp"
+    to_filter = (
+        f"{head}[1]: 3A3D26C44CC: to=<anna.real@example.com>, orig_to=<anna@example.com>, "
+        "relay=127.0.0.1[127.0.0.1]:10024, delay=1, dsn=2.0.0, status=sent "
+        "(250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 4F9D195432C)"
+    )
+    from_filter = (
+        f"{head}[2]: 4F9D195432C: to=<anna.real@example.com>, relay=mx.example.com[203.0.113.5]:25, delay=1, "
+        "dsn=2.0.0, status=sent (250 OK)"
+    )
+    remembering = context._replace(memory=Memory())
+    assert [read("postfix", line, remembering)[0].recipient for line in (to_filter, from_filter)] == [
+        "anna@example.com"
+    ] * 2
+    assert read("postfix", from_filter, context)[0].recipient == "anna.real@example.com"

@@ -1,6 +1,7 @@
 """Words of mailbox providers, mail servers and gateways lead to the kind of reason that they mean."""
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -147,6 +148,21 @@ ANSWERS = [
 @pytest.mark.parametrize(("text", "category"), ANSWERS)
 def test_answer(text, category):
     assert category_of(enhanced_code_in(text), reply_code_in(text), text).value == category
+
+
+def evidence():
+    """Give the rows of the table of docs/reasons.md: an answer, what its code alone says, and its kind."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reasons.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    return [(answer.strip("`"), by_code, kind, wins) for answer, by_code, kind, wins in rows]
+
+
+@pytest.mark.parametrize(("answer", "by_code", "kind", "wins"), evidence())
+def test_who_wins_when_code_and_text_disagree(answer, by_code, kind, wins):
+    code = enhanced_code_in(answer)
+    assert category_of(code, None).value == by_code
+    assert category_of(code, reply_code_in(answer), answer).value == kind
+    assert wins.startswith("words") == (by_code != kind)
 
 
 @pytest.mark.parametrize("row", MISLEADING, ids=lambda row: f"{row.code} {row.phrase}")

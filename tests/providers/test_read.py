@@ -208,6 +208,28 @@ def test_one_bad_recipient_is_one_unreadable(context):
     assert isinstance(third, Unreadable)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        rb'"cut \ud83d"',  # half of an emoji, as an escape
+        rb'"\udc00\ud83d\udc4d\ud83dx"',
+        b'"latin-1: \xe5"',
+    ],
+)
+def test_a_text_that_is_cut_costs_its_element_and_not_the_batch(broken, context):
+    good = b'{"email":"a@g.example","event":"delivered","sg_message_id":"x.filter1","timestamp":1633590141}'
+    opened = b'{"email":"b@g.example","event":"open","subject":%s,"sg_message_id":"y.filter1","timestamp":1633590142}'
+    bounced = b'{"email":%s,"event":"delivered","sg_message_id":"z.filter1","timestamp":1633590141}'
+    payload = decode_payload(b"[%s,%s,%s]" % (good, opened % broken, bounced % broken))
+    findings = read("sendgrid", payload, context)
+    assert [type(finding) for finding in findings] == [Event, NoStatus, Unreadable]
+    assert "a character that is none" in findings[2].detail
+
+
+def test_whole_pairs_and_escaped_backslashes_stay_as_they_are():
+    assert decode_payload(rb'["\ud83d\udc4d", "\\ud83d", "\ud83d"]') == ["\N{THUMBS UP SIGN}", r"\ud83d", "\ufffd"]
+
+
 def test_an_empty_batch_is_dead(context):
     assert outcome(read("kumomta", [], context)) == ("dead", "not what kumomta sends: an empty array")
 

@@ -7,7 +7,8 @@ import pytest
 from processor.domain.event import Event
 from processor.domain.reason import Category
 from processor.domain.status import Permanence
-from processor.providers import bandwidth, infobip, messagebird, plivo, read, sinch, telnyx, vonage
+from processor.providers import bandwidth, infobip, messagebird, plivo, read, sinch, smpp_receipt, telnyx, vonage
+from processor.providers.adapter import NoStatus
 
 
 def _vonage(code):
@@ -92,3 +93,34 @@ def test_vonage_has_every_documented_err_code():
 def test_sinch_has_every_documented_code_of_a_failure():
     documented = {402, 403, 404, 405, 406, 407, 408, 410, 411, 412, 413, 414, 415, 416, 417, 418}
     assert set(map(str, documented)) <= set(sinch.ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        *[(word, state) for state, words in smpp_receipt._WRITTEN.items() for word in words],
+        ("delivrd", "DELIVRD"),
+        ("Un-Delivered", "UNDELIV"),
+        ("EN ROUTE", "ENROUTE"),
+        ("ZUGESTLT", "ZUGESTLT"),
+    ],
+)
+def test_words_for_a_state_of_a_receipt(word, state):
+    assert smpp_receipt.state_of(word) == state
+
+
+def test_no_word_stands_for_two_states():
+    words = [word for words in smpp_receipt._WRITTEN.values() for word in words]
+    assert sorted({*words, *smpp_receipt.STATES}) == sorted([*words, *smpp_receipt.STATES])
+
+
+def test_a_centre_may_send_its_receipts_as_messages(context):
+    pdu = {
+        "pdu": "deliver_sm",
+        "esm_class": 0,
+        "source_addr": "46",
+        "short_message": "id:77 stat:UNDELIV err:000 text:",
+    }
+    assert read("smpp", pdu, context) == [NoStatus("mobile originated")]
+    (event,) = read("smpp", pdu, context._replace(receipts_by_text=True))
+    assert event.message_id == "smpp:77"

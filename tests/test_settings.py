@@ -118,6 +118,9 @@ BAD = [
         for value in ("a:80", "http://a", "*.a", "a..b", "å", "a b", ".", ",", "a.", "[::1]")
     ],
     *[("TRUSTED_PROXIES", value, "must be") for value in ("proxy", "10.0.0.1/8", "10.0.0", "*", ",", "::1/129")],
+    ("MESSAGE_ID_COVERS", "campaign", "must be one of recipient, send"),
+    ("ATTEMPT_NAMES", ",", "must be names separated by commas"),
+    ("SMPP_RECEIPTS_BY_TEXT", "maybe", "must be true or false"),
     ("SECURITY_PROTOCOL", "ssl", "must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
     ("SASL_MECHANISM", "GSSAPI", "must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
     *[(f"TLS_{name}_FILE", "no/such.pem", "must be a file") for name in ("CA", "CERTIFICATE", "KEY")],

@@ -336,14 +336,14 @@ def decode_counts(value: bytes) -> CountsRecord:
     return record
 
 
-def decode_counts_of(value: bytes, key: bytes | None, partition: int) -> CountsRecord:
-    """Read counts as one partition published them.
+def decode_counts_of(value: bytes, key: bytes | None) -> CountsRecord:
+    """Read the counts of a record of the counts topic.
 
     Raises:
-        UnreadableError: the value is not one of ours, or of another delivery or partition than it should be.
+        UnreadableError: the value is not one of ours, or of another delivery or partition than its key.
     """
     record = decode_counts(value)
-    if record.partition != partition or key != counts_key(record.delivery_id, partition):
+    if key != counts_key(record.delivery_id, record.partition):
         raise UnreadableError(f"it says that it is of {record.delivery_id!r} in partition {record.partition}")
     return record
 

@@ -164,7 +164,7 @@ async def _delivery_totals(settings: Settings, left_out: list[str]) -> dict[str,
         if record.value is None:
             continue
         try:
-            counts = decode_counts_of(record.value, record.key, record.partition)
+            counts = decode_counts_of(record.value, record.key)
         except UnreadableError as error:
             left_out.append(describe(record, error))
             continue

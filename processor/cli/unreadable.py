@@ -43,7 +43,7 @@ def _read_delivery(record: Stored) -> None:
 
 def _read_counts(record: Stored) -> None:
     if record.value is not None:
-        decode_counts_of(record.value, record.key, record.partition)
+        decode_counts_of(record.value, record.key)
 
 
 async def unreadable_records(settings: Settings, advance: Callable[[int], object]) -> list[str]:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from processor.codec import (
+    CountsRecord,
     counts_key,
     decode_counts_of,
     decode_event,
@@ -184,13 +185,18 @@ class Fold:
             if record.value is None:
                 continue
             try:
-                told = decode_counts_of(record.value, key, self._partition)
+                told = self._own(decode_counts_of(record.value, key))
             except UnreadableError as error:
                 self._lost.notes[key] = note_of(record.offset, error)
             else:
                 self._counts.restore(told.delivery_id, to_counts(told))
                 self._written = max(self._written, record.timestamp)
         self.ledger_position = position
+
+    def _own(self, told: CountsRecord) -> CountsRecord:
+        if told.partition != self._partition:
+            raise UnreadableError(f"it is of partition {told.partition}")
+        return told
 
     def restored(self) -> None:
         """Show what was recovered; counts that cannot be read, or do not fit the rows, are made anew of them."""

@@ -15,7 +15,7 @@ from processor.deadletter import DeadReason
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.views import silence
-from processor.views.board import DeadLetters, merge_dead
+from processor.views.board import DeadLetters, UnreadableRow, merge_dead
 from processor.views.partials import Contradiction, Found, Partial, Standing, Stuck, merge
 from processor.views.silence import Verdict
 
@@ -48,6 +48,9 @@ class WorkerReport(msgspec.Struct, frozen=True):
     partitions: tuple[PartitionReport, ...]
     #: What it knows of the rows of each partition of messages that it runs.
     partials: dict[int, Partial]
+    #: Records of our own topics that it has set aside: how many, and some of them.
+    unreadable_rows: int = 0
+    unreadable: tuple[UnreadableRow, ...] = ()
 
 
 class Input(NamedTuple):
@@ -147,6 +150,9 @@ class Wrong(msgspec.Struct, frozen=True):
     contradictions: tuple[ContradictoryMessages, ...]
     #: By reason, since the workers started.
     dead_letters: dict[str, int]
+    #: Records of our own topics that cannot be read and were set aside: how many, and some of them.
+    unreadable_rows: int = 0
+    unreadable: tuple[UnreadableRow, ...] = ()
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -244,7 +250,14 @@ class Reports:
         return Overview(
             {channel.value: _existing(channel, messages[channel.value]) for channel in Channel},
             Throughput(round(sum(report.events_per_second for report in self._reports), 1)),
-            Wrong(self.stuck().items[:_SHOWN], silent, self.contradictions().items[:_SHOWN], dead),
+            Wrong(
+                self.stuck().items[:_SHOWN],
+                silent,
+                self.contradictions().items[:_SHOWN],
+                dead,
+                sum(report.unreadable_rows for report in self._reports),
+                tuple([row for report in self._reports for row in report.unreadable])[:_SHOWN],
+            ),
             dict(pending_deliveries),
             tuple(self._partitions(owners)),
             self.incomplete,

@@ -21,6 +21,7 @@ from processor.engine.stage import Work
 from processor.engine.streams import Outgoing
 from processor.readback import UnreadableError
 from processor.topics import CONTROL
+from processor.views.board import UnreadableRow
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, SORTS, Page, Query, QueryError, page
 from processor.views.messages import MessageView, message_view
@@ -339,8 +340,10 @@ class Answers:
         wrong = overview.wrong
         stuck = tuple([self._mask_sample(at) for at in wrong.stuck])
         contradictions = tuple([self._mask_sample(at) for at in wrong.contradictions])
+        unreadable = tuple([_mask_unreadable(at) for at in wrong.unreadable])
         return msgspec.structs.replace(
-            overview, wrong=msgspec.structs.replace(wrong, stuck=stuck, contradictions=contradictions)
+            overview,
+            wrong=msgspec.structs.replace(wrong, stuck=stuck, contradictions=contradictions, unreadable=unreadable),
         )
 
     # Control
@@ -418,3 +421,8 @@ def _mask_message(view: MessageView) -> MessageView:
         provider_message_id=None if native is None else mask_native_id(native, recipient),
         reason=reason,
     )
+
+
+def _mask_unreadable(at: UnreadableRow) -> UnreadableRow:
+    """Mask what a key or a problem may quote of a recipient."""
+    return msgspec.structs.replace(at, key=mask_id(at.key), problem=mask_text(at.problem))

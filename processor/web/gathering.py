@@ -34,6 +34,9 @@ _WAIT_SECONDS = 0.1
 _RATE_SECONDS = 20.0
 _SAMPLE_SECONDS = 2.0
 
+#: How many of the records that cannot be read a worker names.
+_UNREADABLE_TOLD = 50
+
 _decode_report = msgspec.json.Decoder(WorkerReport).decode
 
 
@@ -159,6 +162,7 @@ class Gathering:
     def own(self) -> WorkerReport:
         """Give this worker's own report."""
         standings = list(self._host.standings())
+        unreadable = self._board.unreadable()
         # One that is being recovered, or has gone, says nothing.
         partials = {
             number: partial
@@ -173,6 +177,8 @@ class Gathering:
                 [PartitionReport(at.stage, at.topic, at.partition, at.state, at.lag, at.progress) for at in standings]
             ),
             partials,
+            len(unreadable),
+            unreadable[:_UNREADABLE_TOLD],
         )
 
     async def gather(self) -> Gathered:

@@ -13,7 +13,7 @@ from processor.cli import cli
 from processor.engine.streams import Outgoing
 from processor.partitioner import partition_of
 from processor.topics import COUNTS, DELIVERIES, MESSAGES, Topic
-from tests.engine.harness import Trial
+from tests.engine.harness import Trial, WorkerProcess, eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -50,6 +50,18 @@ async def run(trial: Trial, *arguments: str) -> Any:
     return await asyncio.to_thread(runner.invoke, cli, arguments, catch_exceptions=False)
 
 
+async def names_them(worker: WorkerProcess, places: set[tuple[str, int, int]]) -> None:
+    """Wait until API and page name these records."""
+
+    async def are_told() -> bool:
+        wrong = json.loads((await worker.get("/api/v1/overview"))[1]).get("wrong", {"unreadable": []})
+        told = {(at["topic"], at["partition"], at["offset"]) for at in wrong["unreadable"]}
+        page = (await worker.get("/"))[1]
+        return places <= told and all(f"{topic}[{number}] {offset}" in page for topic, number, offset in places)
+
+    await eventually(are_told, "API and page name what cannot be read")
+
+
 @pytest.mark.parametrize("store", ["memory", "rocksdb"])
 async def test_what_cannot_be_read_is_set_aside_named_and_taken_again_once_mended(make_trial, tmp_path, store):
     trial = await make_trial(store=store, store_path=str(tmp_path / "rows"))
@@ -83,6 +95,7 @@ async def test_what_cannot_be_read_is_set_aside_named_and_taken_again_once_mende
         assert (status, json.loads(body)["type"].rpartition(":")[2]) == (500, "message-unreadable")
         assert (await worker.get("/api/v1/messages/m-3"))[0] == 200
         assert await worker.metric("delivery_conservation_error") == 0
+        await names_them(worker, {(each.topic, each.partition, each.offset) for each in (bad[b"m-1"], bad[b"m-2"])})
         if not is_last:
             assert await worker.stop() == 0
     now = await latest(trial, MESSAGES)

@@ -123,16 +123,20 @@ class Desk:
         self.work.released()
         self.work.close()
         self._start()
+        self.recover()
+        if self.deliveries:
+            # The follower reads the topic anew, at any time after the partition has opened.
+            self.follow(DELIVERIES, self.deliveries)
+            self.work.look_around(is_behind=False)
+
+    def recover(self) -> None:
+        """Have the work read what the topics hold, as a partition does that opens."""
         # What is on disk reflects all up to its position.
         missed = self._records("t.messages.v1")[self.work.position :]
         self.work.restore(missed, len(self.written["t.messages.v1"]))
         self.work.restore_ledger(self._records("t.counts.v1"), len(self.written["t.counts.v1"]))
         self.work.restored()
         assert self.work.audit() == 0
-        if self.deliveries:
-            # The follower reads the topic anew, at any time after the partition has opened.
-            self.follow(DELIVERIES, self.deliveries)
-            self.work.look_around(is_behind=False)
 
     def _records(self, topic: str) -> list[Read]:
         return [Read(offset, self.written_at, key, value) for offset, (key, value, _) in enumerate(self.written[topic])]

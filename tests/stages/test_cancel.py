@@ -99,6 +99,20 @@ def test_one_that_is_told_only_after_a_restart_reaches_the_messages_of_then(desk
     assert d.statuses() == {"m": "canceled"}
 
 
+def test_one_whose_transaction_was_lost_is_learned_again(desk):
+    d = desk()
+    d.chunk(event("m", "pending", delivery_id="DM1"))
+    there = {topic: list(written) for topic, written in d.written.items()}
+    d.cancel("DM1", 5)
+    d.settle()
+    d.written = there
+    d.work.forget()
+    d.recover()
+    d.work.look_around(is_behind=False)
+    d.settle()
+    assert d.statuses() == {"m": "canceled"}
+
+
 def test_a_delivery_that_is_forgotten_stays_cancelled(desk):
     d = desk()
     d.cancel("DM1", 5)

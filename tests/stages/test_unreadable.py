@@ -235,6 +235,12 @@ class TestCounts:
         assert non_zero(d.counts("DM1")["statuses"]) == non_zero(before[0]["statuses"])
         assert d.counts("DM2") == before[1]
 
+    def test_those_of_another_partition_are_not_taken_for_ours(self, d):
+        before = d.counts("DM1")
+        put(d, COUNTS, b"DM1|5", orjson.dumps({**before, "partition": 5}))
+        assert unreadable(d, COUNTS) == 1
+        assert d.counts("DM1") == before
+
     @pytest.mark.parametrize("key", [b"nonsense", b"", b"\xff|0", b"DM1|7", b"|"])
     def test_what_has_no_key_of_ours_is_named_and_changes_nothing(self, d, key):
         before = d.counts("DM1")

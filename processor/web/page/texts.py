@@ -251,6 +251,14 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     ),
     "stuck.oldest": ("Oldest", "Äldst"),
     "stuck.all": ("All deliveries with stuck messages", "Alla leveranser med meddelanden som fastnat"),
+    "unreadable.title": ("Rows that cannot be read: {number}", "Rader som inte kan läsas: {number}"),
+    "unreadable.hint": (
+        "Records of our own topics, set aside and left as they are: see the runbook DeliveryRowsUnreadable.",
+        "Poster i våra egna ämnen som har lagts åt sidan och lämnas som de är; se DeliveryRowsUnreadable.",
+    ),
+    "unreadable.key": ("Key", "Nyckel"),
+    "unreadable.place": ("Topic, partition and offset", "Ämne, partition och plats"),
+    "unreadable.problem": ("Why", "Varför"),
     "contradictions.hint": (
         "The status stands, the report is kept as evidence.",
         "Statusen står fast, och rapporten sparas som bevis.",

@@ -161,12 +161,16 @@ async def publish_steadily(settings: Settings, rate: int, seconds: float) -> Non
         await asyncio.gather(*senders)
 
 
+#: Timestamps are when events were due.
+_ANY_TIME = 0, 1 << 62
+
+
 async def _send_due(producer, topic: str, is_over: asyncio.Event, partition: int, waiting: list[Written]) -> None:
     """Send what waits for one partition, a batch at a time: a slow broker gets larger batches, not more of them."""
     while waiting or not is_over.is_set():
         await asyncio.sleep(_LINGER_SECONDS)
         if waiting:
-            batch, taken = fill_batch(producer, waiting, 0)
+            batch, taken = fill_batch(producer, waiting, 0, 0, _ANY_TIME)
             await (await producer.send_batch(batch, topic, partition=partition))
             del waiting[:taken]
 

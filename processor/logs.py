@@ -26,6 +26,7 @@ from processor.printable import printable
 WARNINGS = (
     "batch_refused",
     "broker_away",
+    "clock_skewed",
     "conservation_broken",
     "counts_rebuilt",
     "dead_letters",
@@ -36,6 +37,7 @@ WARNINGS = (
     "offset_ahead",
     "page_failed",
     "partition_reopens",
+    "record_unreadable",
     "records_expired_unread",
     "report_unreadable",
     "request_failed",

@@ -273,6 +273,11 @@ class Metrics:
             ["provider"],
             registry=r,
         )
+        self.worker_clock_skew = Gauge(
+            "delivery_worker_clock_skew_seconds",
+            "By how much this machine's clock is ahead of the brokers' at least; below 0: behind; 0: not known to be.",
+            registry=r,
+        )
         self.clock_skew = Gauge(
             "delivery_clock_skew_seconds",
             "By how much event times lie ahead of their records' timestamps; below 0: behind, or reported late.",

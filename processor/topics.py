@@ -34,11 +34,16 @@ class Topic(NamedTuple):
         return self.config["cleanup.policy"] == "compact"
 
 
-def _deleted(days: int, max_bytes: int) -> dict[str, str]:
+#: The brokers say when a record was written: no clock of a publisher's or a worker's decides how long it is kept.
+_WRITTEN_BY_BROKERS = {"message.timestamp.type": "LogAppendTime"}
+
+
+def _deleted(days: int, max_bytes: int, **more: str) -> dict[str, str]:
     return {
         "cleanup.policy": "delete",
         "retention.ms": str(days * _DAY_MS),
         "max.message.bytes": str(max_bytes),
+        **more,
     }
 
 
@@ -54,13 +59,13 @@ CONTROL = Topic(
     "delivery id",
     "a delivery's own facts",
     # A cancel must not be compacted away by what is told after it while no worker runs.
-    _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}),
+    _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}, **_WRITTEN_BY_BROKERS),
 )
 DELIVERIES = Topic(
     "deliveries.v1",
     "delivery id",
     "all that was told of a delivery, joined: changelog and public table in one",
-    _compacted(),
+    _compacted(**_WRITTEN_BY_BROKERS),
 )
 MESSAGES = Topic(
     "messages.v1",
@@ -75,12 +80,21 @@ COUNTS = Topic(
     "absolute counts by status",
     # Every worker reads all of it at its start, so what has been overtaken must not pile up.
     _compacted(
-        **{"segment.bytes": str(16 * _MIB), "segment.ms": str(10 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"}
+        **{"segment.bytes": str(16 * _MIB), "segment.ms": str(10 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"},
+        **_WRITTEN_BY_BROKERS,
     ),
 )
 REJECTED = Topic(
-    "rejected.v1", "message id", "an event whose effect was withheld, and the rule", _deleted(30, OUTPUT_MAX_BYTES)
+    "rejected.v1",
+    "message id",
+    "an event whose effect was withheld, and the rule",
+    _deleted(30, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
 )
-DEAD = Topic("dead.v1", "as it came", "bytes and headers as they came, and why", _deleted(30, OUTPUT_MAX_BYTES))
+DEAD = Topic(
+    "dead.v1",
+    "as it came",
+    "bytes and headers as they came, and why",
+    _deleted(30, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
+)
 
 TOPICS: tuple[Topic, ...] = (MTA, SMS, EVENTS, CONTROL, DELIVERIES, MESSAGES, COUNTS, REJECTED, DEAD)

@@ -23,6 +23,8 @@ from processor.codec import decode_event
 from processor.control import is_marker
 from processor.deadletter import DeadReason, RefusedError
 from processor.engine.admin import TopicsError, check_topics, count_partitions, create_topics
+from processor.engine.clients import KafkaError
+from processor.engine.clock import TOLD_FROM, measure_skew
 from processor.engine.streams import read_to_end
 from processor.partitioner import partition_of
 from processor.settings import Settings, SettingsError
@@ -103,7 +105,20 @@ async def _rows(settings: Settings) -> list[str]:
 
 async def _notes(settings: Settings) -> list[str]:
     """Say what the newest records show of those who publish them."""
-    return [*await _look_at_events(settings), *await _look_at_unknown_statuses(settings)]
+    looks = _look_at_events, _look_at_unknown_statuses, _look_at_clock
+    return [note for look in looks for note in await look(settings)]
+
+
+async def _look_at_clock(settings: Settings) -> list[str]:
+    """Say by how much this machine's clock differs from the brokers'."""
+    try:
+        skew = await measure_skew(settings)
+    except KafkaError as error:
+        return [f"the brokers do not tell their time: {error!r}"]
+    if skew is None or abs(skew) < TOLD_FROM:
+        return []
+    side = "ahead of" if skew > 0 else "behind"
+    return [f"this machine's clock is {abs(skew):.0f} s {side} the brokers': set it by NTP (chronyc, timedatectl)"]
 
 
 async def _look_at_events(settings: Settings) -> list[str]:

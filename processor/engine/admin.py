@@ -162,7 +162,7 @@ def _differs(option: str, wanted: str, found: str | None) -> bool:
     """Say whether a topic's option is a problem: its policy must be ours, its limits may be wider."""
     if option in _A_CHOICE:
         return False
-    if found is None or option == "cleanup.policy":
+    if found is None or option in {"cleanup.policy", "message.timestamp.type"}:
         return found != wanted
     if option == "retention.ms":
         return int(found) != -1 and int(found) < int(wanted)

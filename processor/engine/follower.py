@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from processor.engine import clients
 from processor.engine.admin import MissingTopicError, count_partitions
+from processor.engine.batches import readable
 from processor.engine.bounds import closed, within
 from processor.engine.stage import Take
 from processor.logs import get_logger
@@ -94,7 +95,9 @@ class Follower:
 
     def _hand_over(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         for tp, records in fetched.items():
-            latest = {record.key: record for record in records if record.key is not None}
+            latest = {
+                record.key: record for record in readable(tp.topic, tp.partition, records) if record.key is not None
+            }
             if latest:
                 self._take(self._topics[tp.topic], list(latest.values()))
 

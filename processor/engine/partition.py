@@ -23,12 +23,20 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, OutOfOrderSequenceNumber, ProducerFenced
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
+from processor.engine.batches import readable, sort_out
 from processor.engine.bounds import closed, within
 from processor.engine.chunks import Chunk
+from processor.engine.clock import APPEND_TIME, BrokerClock
 from processor.engine.proof import Proof, read_proof
 from processor.engine.records import fill_batch
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work, Written
@@ -77,6 +85,7 @@ class Host(Protocol):
 
     settings: Settings
     metrics: Metrics
+    clock: BrokerClock
 
     def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
         """Make a producer; starting it fences every older one with the same id."""
@@ -132,6 +141,8 @@ class Partition:
         self._settings = host.settings
         self._queue: deque[Chunk] = deque()
         self._queued = 0
+        #: What the last transaction took for now, in milliseconds.
+        self._stamped = 0
         self._arrival = asyncio.Event()
         self._seeking = False
         #: Where the last chunk ended when more had been fetched than had arrived.
@@ -196,7 +207,9 @@ class Partition:
             except ProducerFenced as error:
                 raise FencedError(f"{self.tp.topic}[{self.tp.partition}]: {error}") from error
             except (KafkaError, OSError, asyncio.TimeoutError) as error:
-                if not _is_passing(error):
+                if isinstance(error, InvalidTimestampError):
+                    self._host.clock.set_back(self._stamped)
+                elif not _is_passing(error):
                     raise
                 self._host.metrics.reopened.labels(self.stage.name).inc()
                 log.warning(
@@ -396,7 +409,7 @@ class Partition:
                 position = await self._within(reader.position(tp))
                 if records := fetched.get(tp):
                     # Not `position`: markers come after it, and what was committed is compared with proofs.
-                    restore(records, records[-1].offset + 1)
+                    restore(readable(tp.topic, tp.partition, records), records[-1].offset + 1)
                 if tp == self.changelog:
                     self.recovered = max(0, self.to_recover - max(0, end - position))
                 await asyncio.sleep(0)
@@ -467,7 +480,10 @@ class Partition:
         """Turn records into one transaction, and make it true."""
         work = self._working
         started = time.perf_counter()
-        outbox = Outbox()
+        outbox = Outbox(self._host.clock.now(), self._host.clock.window())
+        records, unreadable = sort_out(records)
+        if unreadable:
+            work.put_aside(unreadable, outbox)
         if records or work.is_due:
             work.process(records, outbox)
         written = await self._within(self._transact(producer, outbox, end))
@@ -483,7 +499,8 @@ class Partition:
     async def _transact(self, producer: AIOKafkaProducer, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
         """Write the outbox and the offset in one transaction; give the position after what was written, by place."""
         await producer.begin_transaction()
-        sends = [self._send(producer, tp, records) for tp, records in outbox.records.items() if records]
+        self._stamped = outbox.now
+        sends = [self._send(producer, tp, records, outbox) for tp, records in outbox.records.items() if records]
         # All partitions join the transaction in one request, and the offsets only after the records are in: a broker
         # (KIP-890) turns away records whose transaction changes at the same moment, and that costs a retry.
         places = [tp for tp, records in outbox.records.items() if records]
@@ -495,16 +512,24 @@ class Partition:
         await producer.commit_transaction()
         return written
 
-    async def _send(self, producer: AIOKafkaProducer, tp: tuple[str, int], records: Sequence[Written]) -> int:
+    async def _send(
+        self, producer: AIOKafkaProducer, tp: tuple[str, int], records: Sequence[Written], outbox: Outbox
+    ) -> int:
         """Send records in as few batches as they fit into; give the offset after the last."""
         topic, partition = tp
+        clock = self._host.clock
         sent, done = [], 0
         while done < len(records):
-            batch, done = fill_batch(producer, records, done)
-            sent.append((await producer.send_batch(batch, topic, partition=partition), batch.record_count()))
+            batch, done = fill_batch(producer, records, done, outbox.now, outbox.kept)
+            sent.append(
+                (clock.sent(), await producer.send_batch(batch, topic, partition=partition), batch.record_count())
+            )
         after = 0
-        for future, count in sent:
-            after = (await future).offset + count
+        for moment, future, count in sent:
+            answer = await future
+            if answer.timestamp_type == APPEND_TIME:
+                clock.see(moment, answer.timestamp)
+            after = answer.offset + count
         return after
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from processor.deadletter import Headers
-from processor.topics import Topic
+from processor.deadletter import ROOM_BESIDE, DeadReason, Headers, RefusedError, size_of
+from processor.received import keep_received, window
+from processor.topics import INPUT_MAX_BYTES, Topic
 
 
 class Record(Protocol):
@@ -21,14 +24,41 @@ class Record(Protocol):
     headers: Headers
 
 
+@dataclass
+class UnreadableRecord:
+    """A record that cannot be handed on as one, or a batch that cannot be read. It stands where a record would."""
+
+    offset: int
+    #: Milliseconds since the epoch.
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    error: RefusedError
+    #: What a dead letter says of it besides.
+    notes: Headers
+
+
 #: One record to write: timestamp in milliseconds, key, value, headers. A plain tuple: one is made for every event.
 Written = tuple[int, "bytes | None", "bytes | None", Headers]
 
 
-class Outbox:
-    """What one chunk writes, by topic and partition: all of it is committed, or none."""
+#: The largest record that may go on, headers included; without any, DELIVERY_MAX_RECORD_BYTES sees to it.
+_FORWARDED_MAX = INPUT_MAX_BYTES - ROOM_BESIDE
 
-    def __init__(self) -> None:
+
+class Outbox:
+    """What one chunk writes, by topic and partition: all of it is committed, or none.
+
+    Args:
+        now: the brokers' time in milliseconds, as far as it is known; None: this machine's.
+        kept: the first and the last timestamp that records are written with, and else with that of now; None: those
+            close to it.
+    """
+
+    def __init__(self, now: int | None = None, kept: tuple[int, int] | None = None) -> None:
+        self.now = int(time.time() * 1000) if now is None else now
+        self.kept = kept or window(self.now)
         self.records: dict[tuple[str, int], list[Written]] = defaultdict(list)
 
     def to(self, topic: str, partition: int) -> list[Written]:
@@ -44,8 +74,28 @@ class Outbox:
         value: bytes | None,
         headers: Headers = (),
     ) -> None:
-        """Add one record; the timestamp is in milliseconds."""
+        """Add one record; its timestamp, in milliseconds, gives way to the present if it is far from it."""
         self.records[topic, partition].append((timestamp, key, value, headers))
+
+    def forward(  # noqa: PLR0913, PLR0917 - the parts of a Kafka record
+        self,
+        topic: str,
+        partition: int,
+        timestamp: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+    ) -> None:
+        """Add one record that goes on from one that came; a header keeps that one's timestamp if it is far back.
+
+        Raises:
+            RefusedError: with its headers it is too large for a topic of input; compressed, it was not.
+        """
+        if headers and (size := size_of(key, value, headers)) > _FORWARDED_MAX:
+            raise RefusedError(
+                DeadReason.RECORD_TOO_LARGE, f"{size} bytes with its headers; {_FORWARDED_MAX} can go on"
+            )
+        self.add(topic, partition, timestamp, key, value, keep_received(headers, timestamp, self.kept[0]))
 
 
 class Work(Protocol):
@@ -93,6 +143,9 @@ class Work(Protocol):
 
         Must not raise for anything that a record may hold.
         """
+
+    def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
+        """Keep what could not be read, in the transaction of the chunk that it came with; `process` may follow."""
 
     def committed(self, position: int) -> None:
         """Learn that all of the last chunk is true now: update the store, the views and the metrics.

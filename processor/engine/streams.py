@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from processor.deadletter import Headers
 from processor.engine import clients
 from processor.engine.admin import count_partitions
+from processor.engine.batches import readable
 from processor.engine.publishing import Publisher
 from processor.engine.records import Stored
 from processor.settings import Settings
@@ -114,7 +115,7 @@ async def read_to_end(
         while waiting:
             fetched = await reader.getmany(timeout_ms=200)
             for tp, records in fetched.items():
-                for record in records:
+                for record in readable(tp.topic, tp.partition, records):
                     if record.offset < ends[tp]:
                         yield Stored.of(tp.topic, tp.partition, record)
             for tp in list(waiting):

@@ -26,6 +26,7 @@ from processor.engine.agreement import DisagreementError, Terms, disagreements_o
 from processor.engine.assignor import Assignor
 from processor.engine.bounds import closed, end, within
 from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
+from processor.engine.clock import BrokerClock
 from processor.engine.follower import Follower
 from processor.engine.partition import Partition, State
 from processor.engine.stage import Stage, Work
@@ -162,6 +163,7 @@ class Worker:
     def __init__(self, settings: Settings, stages: Iterable[Stage], metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.clock = BrokerClock(metrics)
         self.stages = tuple(stages)
         self.partitions: dict[TopicPartition, Partition] = {}
         self.partition_counts: dict[str, int] = {}

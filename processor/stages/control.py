@@ -13,7 +13,7 @@ from processor.control import decode_control, decode_delivery_of, encode_deliver
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import Delivery, join
 from processor.domain.moment import stamp_of
-from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
+from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.partitioner import partition_of
@@ -100,6 +100,10 @@ class ControlWork:
         """Name the deliveries that cannot be read."""
         self._aside.tell()
 
+    def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
+        """Keep what could not be read as dead letters."""
+        self._dead.add_unreadable(unreadable, outbox)
+
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Join every record into its delivery; write what changed."""
         for record in records:
@@ -124,7 +128,7 @@ class ControlWork:
         key = control.delivery_id.encode()
         home = partition_of(key, self._partitions)
         if home != self._partition:
-            outbox.add(self._control_topic, home, record.timestamp, key, value, tuple(record.headers))
+            outbox.forward(self._control_topic, home, record.timestamp, key, value, tuple(record.headers))
             return
         if key in self._aside.notes:
             self._aside.refuse(key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
-from processor.deadletter import DeadReason, Origin, RefusedError, headers_of
-from processor.engine.stage import Outbox, Partitioning, Record
+from processor.deadletter import DeadReason, Headers, Letter, Origin, RefusedError, fitted, headers_of
+from processor.engine.stage import Outbox, Partitioning, Record, UnreadableRecord
 from processor.logs import get_logger
 from processor.metrics import Metrics, count, provider_label
+from processor.topics import OUTPUT_MAX_BYTES
 from processor.views.board import Board
 
 log = get_logger(__name__)
@@ -23,7 +25,7 @@ class DeadLetters:
         #: Of each reason: how many, and the last one's place, timestamp and detail.
         self._newest: dict[DeadReason, tuple[int, Origin, int, str]] = {}
 
-    def add(
+    def add(  # noqa: PLR0913 - what is known of a record that is put aside
         self,
         record: Record,
         outbox: Outbox,
@@ -31,8 +33,9 @@ class DeadLetters:
         *,
         provider: str | None = None,
         value: bytes | None = None,
+        notes: Headers = (),
     ) -> None:
-        """Put a record aside.
+        """Put a record aside; what does not fit into a record of the topic is cut.
 
         Args:
             record: the record as it came.
@@ -40,23 +43,24 @@ class DeadLetters:
             error: a RefusedError says why; any other is a fault of ours, and its stack trace goes with the record.
             provider: whose record it is, where that is known.
             value: the one bad element, where the rest of the record is good; None: all of the record.
+            notes: headers that say more of it.
         """
         if isinstance(error, RefusedError):
             reason, detail, fault = error.reason, error.detail, None
         else:
             reason, detail, fault = DeadReason.INTERNAL_ERROR, repr(error), error
         origin = Origin(self._read.topic, self._read.number, record.offset)
-        outbox.add(
-            self._topic,
-            self._read.number % self._partitions,
-            record.timestamp,
-            record.key,
-            record.value if value is None else value,
-            headers_of(tuple(record.headers), origin, reason, detail, fault),
-        )
+        came = Letter(record.key, record.value if value is None else value, tuple(record.headers) + notes)
+        letter = fitted(came, headers_of(origin, record.timestamp, reason, detail, fault), OUTPUT_MAX_BYTES)
+        outbox.add(self._topic, self._read.number % self._partitions, outbox.now, *letter)
         self._counts[reason.value, provider_label(provider)] += 1
         number, *_ = self._newest.get(reason, (0,))
         self._newest[reason] = number + 1, origin, record.timestamp, detail
+
+    def add_unreadable(self, unreadable: Iterable[UnreadableRecord], outbox: Outbox) -> None:
+        """Put aside what could not be read."""
+        for each in unreadable:
+            self.add(each, outbox, each.error, notes=each.notes)
 
     def committed(self) -> None:
         """Count what was put aside, and say so in one line a chunk and reason."""

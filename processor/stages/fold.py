@@ -33,13 +33,14 @@ from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
-from processor.engine.stage import Followed, Outbox, Partitioning, Record, Stage, Work
+from processor.engine.stage import Followed, Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
 from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
 from processor.partitioner import partition_of
 from processor.readback import UnreadableError
+from processor.received import received_at
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of, pack_note
 from processor.stages.cancels import Canceled, Cancels, cancel
@@ -287,6 +288,10 @@ class Fold:
         if found:
             self._expiry.found = found
 
+    def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
+        """Keep what could not be read as dead letters."""
+        self._dead.add_unreadable(unreadable, outbox)
+
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Fold a chunk of events; then do a share of what is due without one."""
         hand = self._hand = Hand(self._store, {record.key for record in records if record.key is not None})
@@ -312,8 +317,10 @@ class Fold:
             elif timestamp < 0:
                 timestamp = now
             try:
-                if record.headers and is_marker(record.headers):
-                    _refuse_marker()
+                if record.headers:
+                    if is_marker(record.headers):
+                        _refuse_marker()
+                    timestamp = received_at(record.headers, timestamp)
                 if value is not None and len(value) > max_bytes:
                     _refuse_large(len(value), max_bytes)
                 event, node, moment = decode_event(value, timestamp)
@@ -350,7 +357,7 @@ class Fold:
 
     def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
         """Send an event on to the partition of its message."""
-        outbox.add(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
+        outbox.forward(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
         self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
 
     # Cancelling
@@ -364,7 +371,7 @@ class Fold:
         event, after, verdict = told
         packed = pack_row(after)
         value = encode_row(message_id, after, row, packed)
-        timestamp = self._now() // 1000
+        timestamp = outbox.now
         outbox.add(self._messages_topic, self._partition, timestamp, key, value)
         hand.put(key, after, packed)
         self._facts.note(event, at, timestamp, Node.CANCELED, row, after, verdict)
@@ -385,12 +392,11 @@ class Fold:
 
     def _expire_some(self, hand: Hand, outbox: Outbox) -> None:
         """Remove messages that retention has done with; what changed since they were found stays."""
-        timestamp = self._now() // 1000
         for key in self._expiry.take(_ROWS_AT_A_TIME):
             row = None if key in hand.now else hand.row(key)
             if row is None or not may_expire(row, self._expiry.horizon):
                 continue
-            outbox.add(self._messages_topic, self._partition, timestamp, key, None)
+            outbox.add(self._messages_topic, self._partition, outbox.now, key, None)
             hand.remove(key)
             self._counts.expire(_place(row))
             self._growth -= 1
@@ -422,10 +428,9 @@ class Fold:
             self._expiry.see(latest)
             if self._counts.delivery(delivery).see(min(moments), latest):
                 changed.add(delivery)
-        timestamp = self._now() // 1000
         for delivery in changed:
             key, value = encode_counts(delivery, self._partition, self._counts.delivery(delivery))
-            outbox.add(self._counts_topic, self._partition, timestamp, key, value)
+            outbox.add(self._counts_topic, self._partition, outbox.now, key, value)
             self._lost.notes.pop(key, None)
 
     def committed(self, position: int) -> None:

@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 import orjson
 
 from processor.codec import decode_event, encode_event
-from processor.deadletter import DeadReason, RefusedError
+from processor.deadletter import DeadReason, RefusedError, size_of
 from processor.domain.event import Event
 from processor.domain.moment import stamp_of
-from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work
+from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.partitioner import partition_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
@@ -29,6 +29,11 @@ from processor.views.board import Board
 
 #: The headers that say of a record who sent it, for which account, when it was taken, and its address's query.
 PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER = "provider", "account", "received", "query"
+
+#: Bad elements of one record that become a dead letter each. Every letter has the record's headers, too: where those
+#: are large, fewer do.
+_ELEMENTS_MAX = 1_000
+_LEAST_LETTER = 4_096
 
 
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
@@ -79,6 +84,10 @@ class Normalise:
         self._unknown: Counter[tuple[str, ...]] = Counter()
         self._unqualified: Counter[tuple[str, ...]] = Counter()
 
+    def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
+        """Keep what could not be read as dead letters."""
+        self._dead.add_unreadable(unreadable, outbox)
+
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Read every payload; each element that cannot be used is a dead letter, the others live."""
         now = int(self._clock() * 1000)
@@ -86,7 +95,9 @@ class Normalise:
             provider = None
             try:
                 provider = self._provider_of(record)
-                self._normalise(record, stamp_of(record.timestamp, now), _adapter(provider), outbox)
+                # A topic may let records in from years ahead.
+                timestamp = min(stamp_of(record.timestamp, now), max(now, outbox.now))
+                self._normalise(record, timestamp, _adapter(provider), outbox)
             except Exception as error:
                 self._outcomes[provider_label(provider), "dead"] += 1
                 self._dead.add(record, outbox, error, provider=provider)
@@ -105,13 +116,26 @@ class Normalise:
     def _normalise(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
         findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
         self._outcomes[adapter.name, outcome(findings)[0]] += 1
+        refused = []
         for finding in findings:
             try:
                 self._use(finding, record, timestamp, adapter, outbox)
             except RefusedError as refusal:
-                element = finding.element if isinstance(finding, Unreadable) else None
-                value = None if element is None else orjson.dumps(element)
-                self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
+                refused.append((finding.element if isinstance(finding, Unreadable) else None, refusal))
+        self._put_elements_aside(refused, record, adapter, outbox)
+
+    def _put_elements_aside(
+        self, refused: Sequence[tuple[object, RefusedError]], record: Record, adapter: Adapter, outbox: Outbox
+    ) -> None:
+        """Put each bad element of a record aside, or all of the record where their letters would be many times it."""
+        if len(refused) * max(1, size_of(None, None, tuple(record.headers)) // _LEAST_LETTER) > _ELEMENTS_MAX:
+            first = refused[0][1]
+            error = RefusedError(first.reason, f"{len(refused)} of its elements, the first: {first.detail}")
+            self._dead.add(record, outbox, error, provider=adapter.name)
+            return
+        for element, refusal in refused:
+            value = None if element is None else orjson.dumps(element)
+            self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
 
     def _context_of(self, record: Record, timestamp: int) -> Context:
         """Give what may be known beside the payload: the settings, and what the record's headers say."""
@@ -160,9 +184,9 @@ class Normalise:
         decode_event(value, timestamp)
         key = event.message_id.encode()
         partition = partition_of(key, self._events_partitions)
-        # The raw record's timestamp goes on: the rule about times ahead is about when the report came in.
         headers = carried(record.headers) if self._settings.trace else ()
-        outbox.add(self._events_topic, partition, timestamp, key, value, headers)
+        # With the raw record's timestamp: the rule about times ahead is about when the report came in.
+        outbox.forward(self._events_topic, partition, timestamp, key, value, headers)
 
     def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
         """Count what the last chunk held."""

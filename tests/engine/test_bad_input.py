@@ -156,11 +156,14 @@ def test_it_becomes_one_dead_letter_as_it_came_with_the_reason_and_where_it_was(
     [letter] = aftermath.letters[case]
     assert letter.value == bad.value
     assert letter.key == (None if number % 2 else b"key of \xff " + str(number).encode())
-    own, ours = letter.headers[:-7], dict(letter.headers[-7:])
+    own, ours = letter.headers[:-8], dict(letter.headers[-8:])
     assert own == (("case", case.encode()), *bad.headers, ("empty", b""), ("null", None))
     assert ours["delivery.dead.reason"] == bad.reason.encode()
     assert ours["__streams.errors.topic"].decode() == aftermath.settings.topic_prefix + bad.topic.name
     assert ours["__streams.errors.partition"] == b"1"
+    published = int(NOW.timestamp() * 1000) if bad.reason == "time_ahead" else 1_700_000_000_000
+    assert ours["delivery.dead.timestamp"] == str(published).encode()
+    assert letter.timestamp >= int(NOW.timestamp() * 1000), "it is kept for as long as what is written now"
     assert ours["__streams.errors.offset"].isdigit()
     assert ours["__streams.errors.message"]
     assert ours["__streams.errors.stacktrace"] == b"", "none of these is a fault of ours"

@@ -23,7 +23,6 @@ from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
-from aiokafka.record.memory_records import MemoryRecords
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
@@ -32,6 +31,7 @@ from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
 from processor.engine import assignor, chunks, publishing, records, transactions, worker
+from processor.received import window
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,8 +55,7 @@ OVERRIDDEN = [
     (PartitionAssignor, assignor.Assignor, "assign", ["self", "cluster", "member_metadata"]),
     (PartitionAssignor, assignor.Assignor, "on_assignment", ["self", "assignment"]),
     (PartitionRecords, records._PartitionRecords, "__iter__", ["self"]),
-    # It is called by position.
-    (PartitionRecords, records._PartitionRecords, "_consumer_record", None),
+    (PartitionRecords, records._PartitionRecords, "_unpack_records", ["self"]),
     (TransactionManager, transactions._TransactionManager, "begin_transaction", ["self"]),
     (TransactionManager, transactions._TransactionManager, "error_transaction", ["self", "exc"]),
     (Sender, transactions._Sender, "_do_add_partitions_to_txn", ["self", "tps"]),
@@ -153,7 +152,13 @@ USED = [
     (TransactionManager, "producer_id"),
     (TransactionManager, "sequence_number"),
     (TransactionManager, "transactional_id"),
+    (PartitionRecords, "_aborted_producers"),
+    (PartitionRecords, "_consume_aborted_up_to"),
+    (PartitionRecords, "_contains_abort_marker"),
+    (PartitionRecords, "_isolation_level"),
+    (PartitionRecords, "_records"),
     (PartitionRecords, "_records_iterator"),
+    (PartitionRecords, "next_fetch_offset"),
     (BatchBuilder, "_builder"),
     (BatchBuilder, "_relative_offset"),
 ]
@@ -264,6 +269,7 @@ def test_a_message_takes_the_parameters_that_a_chunk_is_wrapped_with():
 def test_a_fetch_looks_its_records_up_by_the_name_that_we_took():
     assert PartitionRecords.__module__ == fetcher.__name__
     assert fetcher.PartitionRecords is records._PartitionRecords
+    assert fetcher.MemoryRecords is records._Fetched
     makers = [
         method
         for _, method in inspect.getmembers(Fetcher, inspect.isfunction)
@@ -345,6 +351,7 @@ def producer(batch_size):
     return SimpleNamespace(create_batch=lambda: BatchBuilder(batch_size, 0, is_transactional=1))
 
 
+NOW = 1_795_420_800_100
 WRITTEN = [
     (1_795_420_800_000, b"m-1", b"one", ()),
     (1_795_420_800_007, None, None, ()),
@@ -353,9 +360,9 @@ WRITTEN = [
 
 
 def test_fetched_records_are_those_of_the_c_code_from_the_offset_that_was_asked_for():
-    batch, done = records.fill_batch(producer(1 << 20), WRITTEN, 0)
+    batch, done = records.fill_batch(producer(1 << 20), WRITTEN, 0, NOW, window(NOW))
     assert done == len(WRITTEN)
-    buffer = MemoryRecords(bytes(batch._build()))
+    buffer = fetcher.MemoryRecords(bytes(batch._build()))
     fetched = fetcher.PartitionRecords(TopicPartition("events", 0), buffer, None, 1, None, None, True, 0)
     found = list(fetched)
     assert {type(record).__module__ for record in found} == {"aiokafka.record._crecords.default_records"}
@@ -365,7 +372,7 @@ def test_fetched_records_are_those_of_the_c_code_from_the_offset_that_was_asked_
 
 
 def test_a_batch_that_we_fill_is_the_one_that_its_own_method_fills():
-    ours, _ = records.fill_batch(producer(1 << 20), WRITTEN, 0)
+    ours, _ = records.fill_batch(producer(1 << 20), WRITTEN, 0, NOW, window(NOW))
     theirs = producer(1 << 20).create_batch()
     for timestamp, key, value, headers in WRITTEN:
         theirs.append(timestamp=timestamp, key=key, value=value, headers=list(headers))
@@ -381,7 +388,7 @@ def test_a_batch_refuses_a_record_only_when_it_holds_one():
     every = [large, small, small, large, large]
     done, counts = 0, []
     while done < len(every):
-        batch, end = records.fill_batch(producer(1_000), every, done)
+        batch, end = records.fill_batch(producer(1_000), every, done, NOW, window(NOW))
         assert batch.record_count() == end - done > 0
         counts.append(end - done)
         done = end

@@ -23,6 +23,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine import partition
 from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
+from processor.engine.clock import BrokerClock
 from processor.engine.partition import FencedError, Partition, State
 from processor.engine.stage import Outbox, Partitioning, Stage
 from processor.engine.transactions import NewProducerNeededError
@@ -134,7 +135,7 @@ class Producer:
         self._broker.maybe_fail("send")
         assert (topic, partition) == CHANGELOG
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.set_result(SimpleNamespace(offset=len(self._broker.changelog) + len(self._written)))
+        future.set_result(SimpleNamespace(offset=len(self._broker.changelog) + len(self._written), timestamp_type=0))
         self._written.extend(batch.records)
         return future
 
@@ -202,6 +203,7 @@ class Host:
     def __init__(self, broker: Broker) -> None:
         self.settings = Settings(app_id="app", topic_prefix="t.", chunk_records=4)
         self.metrics = Metrics(["fold"])
+        self.clock = BrokerClock(self.metrics)
         self.seeks: list[int] = []
         self.wakes = 0
         #: What the fetch hands out next.

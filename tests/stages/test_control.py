@@ -60,7 +60,7 @@ class Corner:
         return control.stage(SETTINGS, self.metrics, Board(self.metrics), self._clock).start(self._partitioning)
 
     def take(self, *records: Record, commit: bool = True) -> dict[tuple[str, int], list[Written]]:
-        outbox = Outbox()
+        outbox = Outbox(NOW_MS)
         self.work.process(records, outbox)
         if commit:
             self.work.committed(0)

@@ -47,7 +47,7 @@ def test_it_is_off_unless_asked_for():
 
 def written_of(settings, *records):
     """Give the headers of what the normalise stage writes of raw records, by topic."""
-    metrics, outbox = Metrics(), Outbox()
+    metrics, outbox = Metrics(), Outbox(1_790_000_000_000)
     counts = {"delivery.events.v1": 1, "delivery.dead.v1": 1}
     work = normalise.stage(settings, metrics, Board(metrics)).start(Partitioning("delivery.sms.v1", 0, counts, "c"))
     work.process(records, outbox)

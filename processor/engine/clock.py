@@ -1,0 +1,154 @@
+"""What time it is for the brokers, and by how much this machine's clock differs.
+
+A broker that keeps a topic by its own time tells in each answer when it appended. This machine sent the batch before
+that and had the answer after it, so each answer bounds the difference of the two clocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaProducer
+
+from processor.engine import clients
+from processor.engine.records import fill_batch
+from processor.logs import get_logger
+from processor.metrics import Metrics
+from processor.received import window
+from processor.settings import Settings
+from processor.topics import DEAD
+
+log = get_logger(__name__)
+
+#: The kind of a timestamp that a broker gave by its own clock.
+APPEND_TIME = 1
+
+#: Seconds of difference that are worth telling, and seconds between tellings.
+TOLD_FROM = 10.0
+_TOLD_EVERY = 60.0
+
+#: Seconds after which what was learned is learned anew: clocks drift, and are set.
+_FORGOTTEN_AFTER = 300.0
+
+#: Brokers tell whole milliseconds.
+_TRUNCATED = 0.001
+
+#: By how much the time is set back when a broker says that it lies ahead, and how much it has not told.
+_STEP_MS = 24 * 60 * 60 * 1000
+
+_MEND = "set the clock of this machine by NTP (chronyc tracking, timedatectl); records have the brokers' time meanwhile"
+
+
+def _bounds_of(sent: float, appended: int, answered: float) -> tuple[float, float]:
+    """Give by how many seconds this machine is ahead, at least and at most; `appended` is in milliseconds."""
+    return sent - appended / 1000 - _TRUNCATED, answered - appended / 1000
+
+
+def _least(bounds: tuple[float, float]) -> float:
+    """Give the difference that there is at least; 0 where there need not be any."""
+    return max(bounds[0], 0.0) + min(bounds[1], 0.0)
+
+
+async def measure_skew(settings: Settings) -> float | None:
+    """Ask the brokers for their time, by records in a transaction that is aborted: nobody reads them.
+
+    Returns:
+        Seconds by which this machine's clock is ahead at least; None where the topic keeps the times of publishers.
+
+    Raises:
+        KafkaError: the brokers cannot be asked, or do not let us.
+    """
+    producer = clients.transactional_producer(settings, f"{settings.app_id}-check")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        # The first is on its way for as long as it takes to find its topic.
+        await _ask(producer, settings)
+        skew = await _ask(producer, settings)
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+    return skew
+
+
+async def _ask(producer: AIOKafkaProducer, settings: Settings) -> float | None:
+    batch, _ = fill_batch(producer, [(0, None, b"", ())], 0, 0, (0, 0))
+    sent = time.time()
+    answer = await (await producer.send_batch(batch, settings.topic_prefix + DEAD.name, partition=0))
+    return _least(_bounds_of(sent, answer.timestamp, time.time())) if answer.timestamp_type == APPEND_TIME else None
+
+
+class BrokerClock:
+    """Tells the brokers' time.
+
+    Args:
+        metrics: where the difference is shown.
+        clock: this machine's, in seconds since the epoch.
+        monotonic: seconds that nobody sets.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics, self._clock, self._monotonic = metrics, clock, monotonic
+        #: Seconds by which this machine is ahead of the brokers: at least, and at most.
+        self._bounds = float("-inf"), float("inf")
+        self._known_since = float("-inf")
+        self._told_at = float("-inf")
+        self._step = 0
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock is ahead of the brokers' at least; negative: behind; 0: not known."""
+        return _least(self._bounds)
+
+    def now(self) -> int:
+        """Give the brokers' time, in milliseconds since the epoch."""
+        return int((self._clock() - self.ahead) * 1000) - self._step
+
+    def sent(self) -> float:
+        """Give this machine's time, to be handed to `see` with the answer to what is sent now."""
+        return self._clock()
+
+    def see(self, sent: float, appended: int) -> None:
+        """Learn from an answer.
+
+        Args:
+            sent: from before the batch was sent.
+            appended: when the broker appended it, in milliseconds since the epoch.
+        """
+        low, high = _bounds_of(sent, appended, self._clock())
+        now = self._monotonic()
+        known_low, known_high = self._bounds
+        if now - self._known_since < _FORGOTTEN_AFTER and max(low, known_low) <= min(high, known_high):
+            self._bounds = max(low, known_low), min(high, known_high)
+        else:
+            self._bounds, self._known_since = (low, high), now
+        self._step = 0
+        self._metrics.worker_clock_skew.set(self.ahead)
+        if abs(self.ahead) >= TOLD_FROM and now - self._told_at >= _TOLD_EVERY:
+            self._told_at = now
+            log.warning("clock_skewed", seconds_ahead=round(self.ahead, 1), mend=_MEND)
+
+    def window(self) -> tuple[int, int]:
+        """Give the first and the last timestamp, in milliseconds, with which a record that came may go on.
+
+        While the time is in doubt, those that brokers have taken once say more than this clock.
+        """
+        first, last = window(self.now())
+        return (0, last + self._step) if self._step else (first, last)
+
+    def set_back(self, refused: int) -> None:
+        """Learn that a broker found what we took for now too far ahead; each time the step is twice as long.
+
+        Args:
+            refused: what `now` gave. When it gives another time by now, others were refused, too, and told.
+        """
+        if abs(refused - self.now()) >= _STEP_MS / 2:
+            return
+        self._step = 2 * self._step or _STEP_MS
+        log.warning("clock_skewed", set_back_hours=self._step // 3_600_000, mend=_MEND)

@@ -134,7 +134,7 @@ def test_check_tells_what_is_no_fault_of_the_topics(corner):
     """Native statuses that nobody knows, and publishers that break the contract: notes, and all is well."""
     topic = corner.settings.topic_prefix + DEAD.name
     refusal = "kumomta sends 'Teleport', not in our table"
-    headers = headers_of((), Origin("raw", 0, 0), DeadReason.UNKNOWN_STATUS, refusal)
+    headers = headers_of(Origin("raw", 0, 0), 0, DeadReason.UNKNOWN_STATUS, refusal)
     broken = Outgoing(corner.settings.topic_prefix + EVENTS.name, b'{"message_id": "m"}', b"m")
 
     async def publish() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import cast
 
 from aiohttp import web
@@ -24,8 +25,11 @@ PROBES = frozenset({"/livez", "/readyz"})
 _REQUEST_SECONDS = 10.0
 _IDLE_SECONDS = 30.0
 
+#: Bytes of a request that may arrive before it can be looked at: its headers, and what came with them.
+_ASKING_MAX_BYTES = 512 * 1024
+
 #: Connections at a time; a part of the files that the process may open, most of which are for Kafka and the store.
-_CONNECTIONS_MAX = 1_000
+_CONNECTIONS_MAX = 500
 _PART_OF_FILES = 4
 #: Connections beyond that, for probes.
 _RESERVE = 8
@@ -37,6 +41,19 @@ def connection_limit() -> int:
     if files == resource.RLIM_INFINITY:
         return _CONNECTIONS_MAX
     return max(_RESERVE, min(_CONNECTIONS_MAX, files // _PART_OF_FILES))
+
+
+class _State(Enum):
+    """What a connection does."""
+
+    #: Nothing; or its last answer is being read.
+    IDLE = 0
+    #: It sends the headers of a request.
+    ASKING = 1
+    #: It sends the body.
+    SENDING = 2
+    #: Its request is being answered.
+    SERVED = 3
 
 
 class Connections:
@@ -69,17 +86,18 @@ class Connections:
         connection = self._all.get(request.protocol)
         if connection is None:
             raise ConnectionResetError("the connection has been closed")
-        if connection.is_of_reserve and request.path not in PROBES:
-            return _last(TOO_MANY_CONNECTIONS, f"{self.limit} connections are open")
-        problem = await _take_body(request) if request.body_exists else None
-        if problem is not None:
-            return _last(BAD_REQUEST, problem)
-        self._waiting.pop(connection, None)
-        connection.is_served = True
+        connection.state, connection.arrived_bytes = _State.SENDING, 0
         try:
+            if connection.is_of_reserve and request.path not in PROBES:
+                return _last(TOO_MANY_CONNECTIONS, f"{self.limit} connections are open")
+            problem = await _take_body(request) if request.body_exists else None
+            if problem is not None:
+                return _last(BAD_REQUEST, problem)
+            self._waiting.pop(connection, None)
+            connection.state = _State.SERVED
             return await handler(request)
         finally:
-            connection.is_served = connection.is_arriving = False
+            connection.state = _State.IDLE
             if request.protocol in self._all:
                 self._wait(connection, _IDLE_SECONDS)
 
@@ -100,11 +118,16 @@ class Connections:
         self._wait(connection, _REQUEST_SECONDS)
         return True
 
-    def arrive(self, connection: _Connection) -> None:
-        """Have what begins to arrive come to an end."""
-        if not (connection.is_served or connection.is_arriving) and connection.inner in self._all:
-            connection.is_arriving = True
+    def arrive(self, connection: _Connection, data: bytes) -> bool:
+        """Have what begins to arrive come to an end; False: it has gone on for too long."""
+        if connection.inner not in self._all:
+            return True
+        if connection.state is _State.IDLE:
+            connection.state = _State.ASKING
             self._wait(connection, _REQUEST_SECONDS)
+        if connection.state is _State.ASKING:
+            connection.arrived_bytes += len(data)
+        return connection.arrived_bytes <= _ASKING_MAX_BYTES
 
     def _wait(self, connection: _Connection, seconds: float) -> None:
         """Have one wait so long, at the end of the line."""
@@ -142,10 +165,9 @@ class _Connection(asyncio.Protocol):
     def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
         self.inner = inner
         self.until = 0.0
-        #: Whether a request of it is being answered.
-        self.is_served = False
-        #: Whether a request has begun to arrive since the last answer.
-        self.is_arriving = False
+        self.state = _State.IDLE
+        #: Of a request, before it can be looked at.
+        self.arrived_bytes = 0
         self.is_of_reserve = False
         self._connections = connections
         self._transport: asyncio.Transport | None = None
@@ -165,8 +187,10 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand it on, and note that a request arrives."""
-        self._connections.arrive(self)
-        self.inner.data_received(data)
+        if self._connections.arrive(self, data):
+            self.inner.data_received(data)
+        else:
+            self.abort()
 
     def eof_received(self) -> bool | None:
         """Hand it on."""

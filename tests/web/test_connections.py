@@ -115,6 +115,21 @@ async def test_a_request_that_drips_has_no_longer(monkeypatch):
         writer.close()
 
 
+async def test_headers_take_no_more_than_so_much(monkeypatch):
+    async with served(monkeypatch) as at:
+        headers = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 8_000) for number in range(100))
+        assert await ended(await at.connect(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + headers))
+        line = b"GET /livez?" + b"x" * 1_000_000
+        assert await ended(await at.connect(line))
+
+
+async def test_a_body_that_is_too_large_is_told_so(monkeypatch):
+    async with served(monkeypatch) as at, aiohttp.ClientSession() as session:
+        for size in (64 * 1024 + 1, 500_000):
+            async with session.post(at.url + "/x", data=b"x" * size) as response:
+                assert response.status == 413
+
+
 async def test_what_was_answered_and_asks_no_more_is_closed(monkeypatch):
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
     async with served(monkeypatch) as at:
@@ -175,12 +190,14 @@ async def test_nothing_is_left_of_those_that_have_gone(monkeypatch):
             assert await get(at.url, "/livez") == 200
         connections = at.server._connections
         await until(lambda: len(connections._all) <= 20)
-        assert set(connections._waiting) == {each for each in connections._all.values() if not each.is_served}
+        assert set(connections._waiting) == {
+            each for each in connections._all.values() if each.state is not module._State.SERVED
+        }
 
 
 @pytest.mark.parametrize(
     ("files", "connections", "streams"),
-    [(160, 40, 20), (1024, 256, 100), (65_536, 1_000, 100), (resource.RLIM_INFINITY, 1_000, 100), (16, 8, 4)],
+    [(160, 40, 20), (1024, 256, 100), (65_536, 500, 100), (resource.RLIM_INFINITY, 500, 100), (16, 8, 4)],
 )
 def test_most_of_the_files_that_may_be_open_are_for_kafka_and_the_store(monkeypatch, files, connections, streams):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))

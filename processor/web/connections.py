@@ -25,8 +25,9 @@ PROBES = frozenset({"/livez", "/readyz"})
 _REQUEST_SECONDS = 10.0
 _IDLE_SECONDS = 30.0
 
-#: Bytes of a request that may arrive before it can be looked at: its headers, and what came with them.
-_ASKING_MAX_BYTES = 512 * 1024
+#: Bytes of a request's headers that may arrive before they end.
+_ASKING_MAX_BYTES = 96 * 1024
+_HEADERS_END = b"\r\n\r\n"
 
 #: Connections at a time; a part of the files that the process may open, most of which are for Kafka and the store.
 _CONNECTIONS_MAX = 500
@@ -125,7 +126,7 @@ class Connections:
         if connection.state is _State.IDLE:
             connection.state = _State.ASKING
             self._wait(connection, _REQUEST_SECONDS)
-        if connection.state is _State.ASKING:
+        if connection.state is _State.ASKING and _HEADERS_END not in data:
             connection.arrived_bytes += len(data)
         return connection.arrived_bytes <= _ASKING_MAX_BYTES
 

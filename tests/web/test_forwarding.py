@@ -14,6 +14,7 @@ from processor.engine.members import Member
 from processor.partitioner import partition_of
 from processor.web import forwarding
 from processor.web.hops import Hops
+from processor.web.masking import mask_id
 from tests.web.workers import (
     EVENTS_TOPIC,
     ODD_ID,
@@ -41,9 +42,11 @@ def number_of(message_id: str) -> int:
 
 
 async def ask(worker, message_id, token=None):
-    """Give status, what kind of problem it is (or the message's id), and when to ask again."""
+    """Give status, what kind of problem it is (or the id, where it is the message's), and when to ask again."""
     status, body, headers = await worker.ask(path_of(message_id), token)
-    kind = body["type"].removeprefix(PROBLEM) if "type" in body else body["message_id"]
+    if "type" in body:
+        return status, body["type"].removeprefix(PROBLEM), headers.get("Retry-After")
+    kind = message_id if body["message_id"] in {message_id, mask_id(message_id)} else body["message_id"]
     return status, kind, headers.get("Retry-After")
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import DeliveryCounts
-from processor.domain.event import MAX_AHEAD, Event, breach_of
+from processor.domain.event import MAX_AHEAD, Event, breach_of, breach_of_parts
 from processor.domain.fold import contradicts
 from processor.domain.moment import FIRST, LAST, Moment, to_microseconds, to_rfc3339
 from processor.domain.reason import Reason
@@ -81,6 +81,8 @@ def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Nod
     node = NODE_OF_REPORT.get((event.channel, event.status, None if reason is None else reason.permanence))
     if node is None:
         raise RefusedError(DeadReason.INVALID_STATUS, breach_of(event))
+    if (event.part is not None or event.parts is not None) and (breach := breach_of_parts(event)) is not None:
+        raise RefusedError(DeadReason.INVALID_EVENT, breach)
     time = to_microseconds(event.time)
     if not FIRST <= time <= LAST:
         detail = f"the event time {event.time.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.time`"

@@ -264,7 +264,8 @@ class TestWritten:
             at_us,
             1,
             [],
-            [[1, Node.FAILED_GAVE_UP, at_us, at_us]],
+            [[1, Node.FAILED_GAVE_UP, at_us, at_us, 0]],
             ["DM1042", None, None, None, at_us, None, None, None],
             [[Node.FAILED_GAVE_UP, at_us, {"permanence": "gave_up", "code": "4.4.7"}]],
+            0,
         ]

@@ -15,8 +15,8 @@ from processor.domain.transitions import NODE_OF_REPORT, Node
 MAX_AHEAD = timedelta(hours=24)
 
 
-#: The highest attempt that can be told.
-MAX_ATTEMPT = 99
+#: The highest attempt, and the highest number of parts, that can be told.
+MAX_ATTEMPT, MAX_PARTS = 99, 255
 
 #: Longer names are refused: a message's row must fit into one record of Kafka, whatever is reported of it.
 _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
@@ -41,6 +41,18 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     #: Which try of ours this report is about, 1 to 99.
     attempt: Annotated[int, msgspec.Meta(ge=1, le=MAX_ATTEMPT)] = 1
     reason: Reason | None = None
+    #: Which part of a text message of several parts this report is about, and how many parts there are. SMS only.
+    part: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] | None = None
+    parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] | None = None
+
+
+def breach_of_parts(event: Event) -> str | None:
+    """Say how what an event tells of parts breaks the contract; None where it does not."""
+    if event.channel is not Channel.SMS:
+        return f"`part` and `parts` are of text messages, and the channel is {event.channel.value}"
+    if event.part is not None and event.parts is not None and event.part > event.parts:
+        return f"part {event.part} of {event.parts} parts"
+    return None
 
 
 def node_of(event: Event) -> Node | None:

@@ -2,13 +2,14 @@
 
 How that is achieved: an event is *joined* into the row's memory (see row.py), and the status is a *function* of that
 memory, `resolve`: sort what was observed by (attempt, time, rank) and walk it by the transition tables. The usual
-event is later than all before it; then the walk takes one step from where it stood. Both ways give the same row;
+event is later than all before it; then the walk takes one step from where it stood. A message of several parts is
+walked once for each part, and stands where the worst part does. All ways give the same row;
 tests/domain/test_fold.py compares them, and proves the independence exhaustively.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 
 import msgspec
@@ -16,9 +17,9 @@ import msgspec
 from processor.domain.event import Event
 from processor.domain.moment import to_microseconds
 from processor.domain.reason import TEXT_MAX, Reason
-from processor.domain.row import Names, NodeReason, Observation, Row
+from processor.domain.row import WHOLE, Names, NodeReason, Observation, Row
 from processor.domain.status import Channel
-from processor.domain.transitions import REOPENING, TRANSITIONS, Node
+from processor.domain.transitions import ANY_PART, LEAST_ADVANCED, REOPENING, TRANSITIONS, Node
 
 #: A place in the walk: attempt, event time in microseconds, node. Its order is the order of the walk.
 Point = tuple[int, int, Node]
@@ -69,7 +70,7 @@ def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int)
     """Take one step: move, stay, or stay and remember the candidate as rejected."""
     current = walk.node
     if candidate is current:
-        return walk
+        return walk if attempt <= walk.attempt else Walk(current, walk.since, attempt, walk.rejected)
     if may_move(channel, current, walk.attempt, candidate, attempt):
         return Walk(candidate, time, attempt, walk.rejected)
     if candidate not in walk.rejected and contradicts(channel, current, candidate):
@@ -94,8 +95,8 @@ def _verdicts(channel: Channel) -> tuple[tuple[Verdict, ...], ...]:
 _STEPS: dict[Channel, tuple[tuple[Verdict, ...], ...]] = {channel: _verdicts(channel) for channel in Channel}
 
 
-def resolve(channel: Channel, observations: Iterable[Observation], until: Point | None = None) -> Walk | None:
-    """Walk all that was observed, from the start.
+def walk_through(channel: Channel, observations: Iterable[Observation], until: Point | None = None) -> Walk | None:
+    """Walk observations from the start, whatever parts they are of.
 
     Args:
         channel: the channel of the message; a node that it does not have is rejected, wherever it stands.
@@ -118,6 +119,46 @@ def resolve(channel: Channel, observations: Iterable[Observation], until: Point 
     return walk
 
 
+def resolve(channel: Channel, observations: Sequence[Observation], parts: int = 0) -> Walk | None:
+    """Say where a message stands by all that was observed of it.
+
+    Args:
+        channel: the channel of the message; a node that it does not have is rejected, wherever it stands.
+        observations: in any order.
+        parts: how many parts the message has, as far as that was said.
+
+    Returns:
+        Where it stands; None when nothing was observed that the channel has.
+    """
+    table = TRANSITIONS[channel]
+    known = [at for at in observations if at.node in table]
+    seen = {at.part for at in known} - {WHOLE}
+    if not seen:
+        return walk_through(channel, observations)
+    whole = [at for at in known if at.part == WHOLE]
+    walks = [walk_through(channel, [*whole, *(at for at in known if at.part == part)]) for part in seen]
+    if parts > len(seen):
+        walks.append(walk_through(channel, whole) or _unheard(known))
+    foreign = {at.node for at in observations if at.node not in table}
+    return _together([walk for walk in walks if walk is not None], foreign)
+
+
+def _unheard(observations: Sequence[Observation]) -> Walk:
+    """Give where a part stands of which nothing was said, nor of the whole: somebody has it, since some part moved."""
+    first, attempt = min(at.first for at in observations), min(at.attempt for at in observations)
+    return Walk(Node.TAKEN_INTO_ACCOUNT, first, attempt, ())
+
+
+def _together(walks: Sequence[Walk], foreign: Collection[Node]) -> Walk:
+    """Say where a message stands whose parts stand there."""
+    nodes = {walk.node for walk in walks}
+    node = next(node for node in (*ANY_PART, *LEAST_ADVANCED) if node in nodes)
+    there = [walk for walk in walks if walk.node is node]
+    since = (min if node in ANY_PART else max)(walk.since for walk in there)
+    rejected = {each for walk in walks for each in walk.rejected}.union(foreign)
+    return Walk(node, since, max(walk.attempt for walk in there), tuple(sorted(rejected)))
+
+
 def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> tuple[Row, Verdict]:
     """Join one event into a row.
 
@@ -134,7 +175,8 @@ def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> 
         time = to_microseconds(event.time)
     if row is None:
         return _first_row(event, node, time), Verdict.APPLIED
-    if event.channel is row.channel and _is_next(row.observations, event.attempt, time, node):
+    is_whole = event.part is None and event.parts is None and not row.has_parts
+    if is_whole and event.channel is row.channel and _is_next(row.observations, event.attempt, time, node):
         return _take_step(row, event, node, time)
     return _join_history(row, event, node, time)
 
@@ -164,44 +206,45 @@ def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verd
     reasons = row.reasons if event.reason is None else _join_reason(row.reasons, event, node, time)
     if verdict is Verdict.APPLIED:
         return Row(row.channel, node, time, attempt, rejected, observations, names, reasons), verdict
-    return Row(row.channel, current, row.since, row.attempt, rejected, observations, names, reasons), verdict
+    reached = attempt if node is current else row.attempt
+    return Row(row.channel, current, row.since, reached, rejected, observations, names, reasons), verdict
 
 
 def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
     """Join an event that may change what the walk stepped on: walk it anew."""
-    point = (event.attempt, time, node)
-    observations = _observe(row.observations, point)
+    point, part = (event.attempt, time, node), event.part or WHOLE
+    observations = _observe(row.observations, point, part)
     channel = _join_channel(row, event, time)
-    if observations is row.observations and channel is row.channel:
+    parts = max(row.parts, event.parts or 0)
+    if observations is row.observations and channel is row.channel and parts == row.parts:
         return _with_names(row, event, node, time)
-    walk = resolve(channel, observations) or Walk(row.node, row.since, row.attempt, row.rejected)
-    joined = _join(row, event, node, time, channel, walk, observations)
+    walk = resolve(channel, observations, parts) or Walk(row.node, row.since, row.attempt, row.rejected)
+    joined = _join(row, event, node, time, channel, walk, observations, parts)
     if walk.node is not row.node:
         newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
         return joined, Verdict.APPLIED if newest else Verdict.CORRECTED
-    return joined, Verdict.REJECTED if _is_refused(channel, observations, point) else Verdict.LATE
+    return joined, Verdict.REJECTED if _is_refused(channel, observations, point, part) else Verdict.LATE
 
 
 _NAMELESS = Names()
 
 
 def _first_row(event: Event, node: Node, time: int) -> Row:
-    return Row(
-        event.channel,
-        node,
-        time,
-        event.attempt,
-        (),
-        (Observation(event.attempt, node, time, time),),
-        _name_what_is_missing(_NAMELESS, event, time),
-        () if event.reason is None else _join_reason((), event, node, time),
-    )
+    names = _name_what_is_missing(_NAMELESS, event, time)
+    reasons = () if event.reason is None else _join_reason((), event, node, time)
+    if event.part is None and event.parts is None:
+        seen = Observation(event.attempt, node, time, time)
+        return Row(event.channel, node, time, event.attempt, (), (seen,), names, reasons)
+    observations = (Observation(event.attempt, node, time, time, event.part or WHOLE),)
+    parts = event.parts or 0
+    walk = resolve(event.channel, observations, parts) or Walk(node, time, event.attempt, ())
+    return Row(event.channel, walk.node, walk.since, walk.attempt, walk.rejected, observations, names, reasons, parts)
 
 
 def _with_names(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
     """Join an event whose observation is known already: it may still name a delivery, a recipient or a reason."""
     walk = Walk(row.node, row.since, row.attempt, row.rejected)
-    joined = _join(row, event, node, time, row.channel, walk, row.observations)
+    joined = _join(row, event, node, time, row.channel, walk, row.observations, row.parts)
     return (row, Verdict.DUPLICATE) if joined == row else (joined, Verdict.LATE)
 
 
@@ -213,6 +256,7 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
     channel: Channel,
     walk: Walk,
     observations: tuple[Observation, ...],
+    parts: int,
 ) -> Row:
     return Row(
         channel,
@@ -223,33 +267,39 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
         observations,
         _join_names(row.names, event, time),
         _join_reason(row.reasons, event, node, time) if event.reason is not None else row.reasons,
+        parts,
     )
 
 
-def _observe(observations: tuple[Observation, ...], point: Point) -> tuple[Observation, ...]:
+def _observe(observations: tuple[Observation, ...], point: Point, part: int) -> tuple[Observation, ...]:
     """Join one point into what was observed; give the same object when the point lies within what is known."""
     attempt, time, node = point
     for index, at in enumerate(observations):
-        if at.node is node and at.attempt == attempt:
+        if at.node is node and at.attempt == attempt and at.part == part:
             if at.first <= time <= at.last:
                 return observations
-            joined = Observation(attempt, node, min(at.first, time), max(at.last, time))
+            joined = Observation(attempt, node, min(at.first, time), max(at.last, time), part)
             return (*observations[:index], joined, *observations[index + 1 :])
-    return _insert(observations, Observation(attempt, node, time, time))
+    return _insert(observations, Observation(attempt, node, time, time, part))
 
 
 def _insert(observations: tuple[Observation, ...], seen: Observation) -> tuple[Observation, ...]:
-    """Insert an observation that is not there yet, in order of (attempt, node)."""
+    """Insert an observation that is not there yet, in order of (part, attempt, node)."""
     last = observations[-1]
-    if last.node < seen.node and last.attempt <= seen.attempt:
+    if last.node < seen.node and last.attempt <= seen.attempt and last.part == seen.part:
         return (*observations, seen)
-    return tuple(sorted((*observations, seen), key=lambda at: (at.attempt, at.node)))
+    return tuple(sorted((*observations, seen), key=lambda at: (at.part, at.attempt, at.node)))
 
 
-def _is_refused(channel: Channel, observations: tuple[Observation, ...], point: Point) -> bool:
-    """Say whether a walk over the observations refuses this point where it steps on it."""
+def _is_refused(channel: Channel, observations: Sequence[Observation], point: Point, part: int) -> bool:
+    """Say whether a walk refuses this point where it steps on it: of the whole, any part's walk does."""
+    parts = {part} if part != WHOLE else {at.part for at in observations} | {WHOLE}
+    return any(_refuses(channel, [at for at in observations if at.part in {WHOLE, number}], point) for number in parts)
+
+
+def _refuses(channel: Channel, observations: Sequence[Observation], point: Point) -> bool:
     node = point[2]
-    before = resolve(channel, observations, until=point)
+    before = walk_through(channel, observations, until=point)
     if before is None or before.node is node:
         return node not in TRANSITIONS[channel]
     if may_move(channel, before.node, before.attempt, node, point[0]):
@@ -322,7 +372,8 @@ def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time
         reason = msgspec.structs.replace(reason, text=reason.text[:TEXT_MAX])
     for index, given in enumerate(reasons):
         if given.node is node:
-            if (time, reason.order()) <= (given.time, given.reason.order()):
+            known = given.reason
+            if (reason.telling(), time, reason.order()) <= (known.telling(), given.time, known.order()):
                 return reasons
             return (*reasons[:index], NodeReason(node, time, reason), *reasons[index + 1 :])
         if given.node > node:

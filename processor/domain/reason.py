@@ -81,6 +81,11 @@ class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     #: The provider's own words. A row keeps the first TEXT_MAX characters.
     text: str | None = None
 
+    def telling(self) -> tuple[bool, bool, bool]:
+        """Say how much this reason tells: a kind, before a code, before a text. The greater tells more."""
+        has_kind = self.category is not None and self.category is not Category.UNDEFINED
+        return has_kind, bool(self.code or self.provider_code), bool(self.text)
+
     def order(self) -> tuple[tuple[bool, str], ...]:
         """Give the place of this reason in a total order, so that a tie of time has one winner."""
         fields = (self.permanence, self.category, self.code, self.provider_code, self.text)

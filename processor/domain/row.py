@@ -13,22 +13,28 @@ import msgspec
 from processor.domain.moment import Moment
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
+from processor.domain.transitions import IS_UNDER_WAY, NODE_PERMANENCE, NODE_STATUS, Node
 
 #: The version of the layout that a packed row begins with: another order, number or meaning of what is packed is
 #: another version. Stores on disk are of one layout, so theirs (engine/store/rocksdb.py) is raised with it.
 ROW_LAYOUT = 1
 
+#: In the place of a part's number: the message as a whole.
+WHOLE = 0
+
+_Part = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Attempt = Annotated[int, msgspec.Meta(ge=1, le=99)]
 
 
 class Observation(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """That a node was reported in an attempt: the first and the last event time, in microseconds."""
+    """That a node was reported in an attempt, of a part: the first and the last event time, in microseconds."""
 
     attempt: _Attempt
     node: Node
     first: Moment
     last: Moment
+    #: The number of the part that it was said of; WHOLE: of the message.
+    part: _Part = WHOLE
 
 
 class Names(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -46,7 +52,7 @@ class Names(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class NodeReason(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The reason last given for a node: the latest time wins, the greatest reason where the times are equal."""
+    """The most telling reason given for a node; of equally telling ones the latest, then the greatest."""
 
     node: Node
     time: Moment
@@ -56,8 +62,8 @@ class NodeReason(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False):
     """All that is known of one message.
 
-    `node`, `since`, `attempt` and `rejected` are what `resolve` gives for `channel` and `observations`: kept, so that
-    the next event usually takes one step, and never a second truth. Immutable: a changed row is a new one.
+    `node`, `since`, `attempt` and `rejected` are what `resolve` gives for `channel`, `observations` and `parts`: kept,
+    so that the next event usually takes one step, and never a second truth. Immutable: a changed row is a new one.
     """
 
     channel: Channel
@@ -67,11 +73,18 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
     attempt: _Attempt
     #: Nodes that contradict where the walk stood, in order of rank.
     rejected: tuple[Node, ...]
-    #: In order of (attempt, node).
+    #: In order of (part, attempt, node): what was said of the whole comes first.
     observations: Annotated[tuple[Observation, ...], msgspec.Meta(min_length=1)]
     names: Names
     #: In order of node.
     reasons: tuple[NodeReason, ...] = ()
+    #: How many parts the message has, the largest number that was said; 0: none was.
+    parts: _Part = 0
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether anything was said of parts; then the walk is one for each."""
+        return self.parts > 0 or self.observations[-1].part != WHOLE
 
     @property
     def status(self) -> Status:
@@ -105,8 +118,15 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
 
     @property
     def reason(self) -> Reason | None:
-        """The reason given for the present node."""
+        """The reason given for the present node; while that is not final, a transient one that came later."""
+        shown: NodeReason | None = None
         for given in self.reasons:
             if given.node == self.node:
-                return given.reason
-        return None
+                shown = given
+        if IS_UNDER_WAY[self.node]:
+            for given in self.reasons:
+                if given.reason.permanence is not Permanence.TRANSIENT or given.time <= self.since:
+                    continue
+                if shown is None or (given.time, given.reason.order()) > (shown.time, shown.reason.order()):
+                    shown = given
+        return None if shown is None else shown.reason

@@ -109,6 +109,30 @@ _FAILURES = {Node.FAILED: Permanence.PERMANENT, Node.FAILED_GAVE_UP: Permanence.
 NODE_PERMANENCE: tuple[Permanence | None, ...] = tuple(_FAILURES.get(node) for node in Node)
 
 
+#: Whether a message may go on from a node to its end, by rank: then a failed attempt is told by the reason.
+IS_UNDER_WAY: tuple[bool, ...] = tuple(
+    node in {Node.PENDING, Node.PREPARED, Node.SENT_TO_PROVIDER, Node.TAKEN_INTO_ACCOUNT, Node.SENT} for node in Node
+)
+
+#: Where a message of several parts stands: at the first of these at which any part does,
+ANY_PART: tuple[Node, ...] = (
+    Node.FAILED,
+    Node.FAILED_GAVE_UP,
+    Node.CANCELED,
+    Node.IGNORED,
+    Node.NOT_APPLICABLE,
+)
+#: else at the first of these, the least advanced, at which one does.
+LEAST_ADVANCED: tuple[Node, ...] = (
+    Node.PENDING,
+    Node.PREPARED,
+    Node.SENT_TO_PROVIDER,
+    Node.TAKEN_INTO_ACCOUNT,
+    Node.SENT,
+    Node.RECEIVED_ON_MOBILE,
+)
+
+
 def _nodes_by_report() -> dict[tuple[Channel, Status, Permanence | None], Node]:
     found: dict[tuple[Channel, Status, Permanence | None], Node] = {}
     for channel, table in TRANSITIONS.items():

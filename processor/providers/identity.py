@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from processor.domain.event import MAX_ATTEMPT, Event
+from processor.domain.event import MAX_ATTEMPT, MAX_PARTS, Event
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Status
 from processor.providers.adapter import Adapter, Context, Finding, PayloadError, Unreadable
@@ -24,6 +24,9 @@ class Ours(NamedTuple):
     message_id: str | None = None
     delivery_id: str | None = None
     attempt: int = 1
+    #: Which part of a text message, and how many there are; None where nothing says so.
+    part: int | None = None
+    parts: int | None = None
 
 
 def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
@@ -32,19 +35,25 @@ def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
         places = (*places, context.query)
     if not any(places):
         return NOTHING_OF_OURS
-    attempt = own_id(context.attempt_names, *places)
     return Ours(
         own_id(context.message_id_names, *places),
         own_id(context.delivery_id_names, *places),
-        int(attempt) if attempt is not None and _is_attempt(attempt) else 1,
+        number_of(own_id(context.attempt_names, *places), MAX_ATTEMPT) or 1,
+        number_of(own_id(_PART_NAMES, *places), MAX_PARTS),
+        number_of(own_id(_PARTS_NAMES, *places), MAX_PARTS),
     )
 
 
 NOTHING_OF_OURS = Ours()
+#: The names under which the number of a part, and how many there are, travel beside our ids.
+_PART_NAMES, _PARTS_NAMES = ("part",), ("parts",)
 
 
-def _is_attempt(text: str) -> bool:
-    return len(text) <= 2 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_ATTEMPT
+def number_of(text: str | None, largest: int) -> int | None:
+    """Read a whole number from 1 to `largest`; None when it is none."""
+    if text is None or len(text) > 3 or not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if 1 <= int(text) <= largest else None
 
 
 def own_id(names: Iterable[str], *places: Mapping[str, Any]) -> str | None:
@@ -116,10 +125,14 @@ def event_of(  # noqa: PLR0913 - what an event is made of
         raise PayloadError("one of several recipients has no address")
     if covers_several is None:
         covers_several = adapter.id_covers_several
+    channel = channel or adapter.channel
+    part, parts = (ours.part, ours.parts) if channel is Channel.SMS else (None, None)
+    if part is not None and parts is not None and part > parts:
+        part = parts = None
     return Event(
         time=time,
         message_id=_name_of(adapter.name, context, native_id, ours, recipient, covers_several),
-        channel=channel or adapter.channel,
+        channel=channel,
         status=status,
         delivery_id=ours.delivery_id,
         provider=adapter.name,
@@ -127,6 +140,8 @@ def event_of(  # noqa: PLR0913 - what an event is made of
         recipient=recipient,
         attempt=ours.attempt,
         reason=reason,
+        part=part,
+        parts=parts,
     )
 
 

@@ -16,14 +16,16 @@ Traps: `sent` may be the last that is heard. `Sequence` orders the callbacks of 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from processor.domain.event import MAX_PARTS
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, required, text_of
-from processor.providers.identity import event_of, ours_in
+from processor.providers.identity import event_of, number_of, ours_in
 
 TABLE: dict[str, Means | None] = {
     # Accepted by the API, and queued.
@@ -74,6 +76,10 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
 _NO_ERROR = ("0", "000")
 
 
+#: "1 of 3": each part has an id of its own, and that of the message as its parent.
+_PART_INFO = re.compile(r"\s*(\d{1,3})\s*(?:of|/)\s*(\d{1,3})\s*", re.IGNORECASE)
+
+
 def read(element: object, context: Context) -> list[Finding]:
     """Read one callback."""
     fields = fields_of(element)
@@ -94,6 +100,9 @@ def read(element: object, context: Context) -> list[Finding]:
         "message id ('MessageUUID')",
     )
     ours = ours_in(context, fields)
+    told = _PART_INFO.fullmatch(text_of(fields.get("PartInfo")) or "")
+    if told is not None:
+        ours = ours._replace(part=number_of(told[1], MAX_PARTS), parts=number_of(told[2], MAX_PARTS))
     return [
         event_of(
             ADAPTER,

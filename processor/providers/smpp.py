@@ -11,8 +11,8 @@ put our ids beside the PDU's fields.
 
 Signature: none: it is a session.
 
-Traps: `err:` is each operator's own. Dates have no zone. One receipt comes for each part of a long message. UNDELIV
-comes with `dlvrd:001` as well.
+Traps: `err:` is each operator's own. Dates have no zone. One receipt comes for each part of a long message, and says
+which only by the TLVs or the header (UDH) of the part, where it inherits them. UNDELIV comes with `dlvrd:001` as well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from processor.domain.event import MAX_PARTS
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
@@ -34,6 +35,8 @@ TABLE = STATES
 _TAGS = {
     0x001E: "receipted_message_id",
     0x0423: "network_error_code",
+    0x020E: "sar_total_segments",
+    0x020F: "sar_segment_seqnum",
     0x0424: "message_payload",
     0x0427: "message_state",
 }
@@ -60,6 +63,8 @@ class _Pdu(NamedTuple):
     state: str
     receipted_message_id: str
     network_error: tuple[int, int] | None
+    #: Which part of how many.
+    part: tuple[int, int] | None
     fields: dict[str, Any]
 
     @property
@@ -89,6 +94,8 @@ def read(element: object, context: Context) -> list[Finding]:
     )
     # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
     ours = ours_in(context, pdu.fields)
+    if pdu.part is not None:
+        ours = ours._replace(part=pdu.part[0], parts=pdu.part[1])
     means = _as_attempt(means, pdu)
     return [
         event_of(
@@ -188,6 +195,7 @@ def _pdu_of(element: object) -> _Pdu:
         state=_message_state(tlv.get("message_state")),
         receipted_message_id=_text(tlv.get("receipted_message_id")).partition("\0")[0].strip(),
         network_error=_network_error(tlv.get("network_error_code")),
+        part=_part(_number(tlv.get("sar_segment_seqnum")), _number(tlv.get("sar_total_segments"))) or receipt.part,
         fields=fields,
     )
 
@@ -250,6 +258,11 @@ def _message_state(value: object) -> str:
     if number is not None:
         return MESSAGE_STATES.get(number, f"message_state {number}")
     return text_of(value) or ""
+
+
+def _part(number: int | None, parts: int | None) -> tuple[int, int] | None:
+    """Take the part that the TLVs of a concatenated message tell of (5.3.2.23, 5.3.2.24)."""
+    return (number, parts) if number is not None and parts is not None and 1 <= number <= parts <= MAX_PARTS else None
 
 
 def _network_error(value: object) -> tuple[int, int] | None:

@@ -138,6 +138,8 @@ class Receipt(NamedTuple):
     #: The word for the state, as it is written there.
     stat: str
     err: str
+    #: Which part of how many, by the header (UDH) that the receipt inherits of its message.
+    part: tuple[int, int] | None = None
 
 
 # A field: a name, a colon, and what comes before the next separator. Of the value's front, white space is no part,
@@ -161,13 +163,13 @@ def read_receipt(text: str) -> Receipt:
     The first field of each name counts. Only what stands before `text:` is searched, so that a message cannot forge a
     field. Some centres write an empty `text:` before the other fields: then it ends nothing.
     """
-    text = _as_written(text[:_MAX_CHARACTERS])
+    text, part = _as_written(text[:_MAX_CHARACTERS])
     end = _TEXT.search(text)
     head = text[: end.start()] if end else text
     fields = _fields_in(head)
     if end is not None and not ("id" in fields and "stat" in fields) and _EMPTY_TEXT.match(text, end.start()):
         head, fields = text, _fields_in(text)
-    return Receipt(head, fields.get("id", ""), fields.get("stat", ""), fields.get("err", ""))
+    return Receipt(head, fields.get("id", ""), fields.get("stat", ""), fields.get("err", ""), part)
 
 
 def _fields_in(text: str) -> dict[str, str]:
@@ -185,30 +187,42 @@ def _unpadded(value: str) -> str:
     return value[:end]
 
 
-def _as_written(text: str) -> str:
+def _as_written(text: str) -> tuple[str, tuple[int, int] | None]:
     """Undo what a wrong reading of octets did to a receipt, which is plain ASCII.
 
     A receipt inherits `data_coding` and `esm_class` of its message: so its octets are read as UCS-2, or UCS-2 as
     octets, or the header of a part (UDH) stands in front.
+
+    Returns:
+        The text, and the part that its header tells of.
     """
-    text = _without_header(text)
+    text, part = _without_header(text)
     if "\0" in text and text.count("\0") * 3 > len(text):
         # UCS-2 that was read octet by octet: every other one is NUL.
         text = text.replace("\0", "")
     elif not _FIELD.search(text):
         for encoding in ("utf-16-be", "utf-16-le"):
-            found = _without_header(text.encode(encoding, errors="surrogatepass").decode("latin-1"))
+            found, told = _without_header(text.encode(encoding, errors="surrogatepass").decode("latin-1"))
             if _FIELD.search(found):
-                text = found
+                text, part = found, told
                 break
-    return text.replace("\0", " ")
+    return text.replace("\0", " "), part
 
 
-def _without_header(text: str) -> str:
+def _without_header(text: str) -> tuple[str, tuple[int, int] | None]:
     """Leave out a user data header: an octet of its length, then elements of a tag, a length and data."""
     if not text or not 2 < (length := ord(text[0])) < 32 or len(text) <= length + 1:
-        return text
-    at = 1
+        return text, None
+    at, part = 1, None
     while at < length:
-        at += 2 + ord(text[at + 1])
-    return text[length + 1 :] if at == length + 1 else text
+        size = ord(text[at + 1])
+        if ord(text[at]) in _CONCATENATED and size >= 3:
+            # The last two octets: how many parts there are, and which this is (3GPP TS 23.040, 9.2.3.24.1 and .8).
+            parts, number = ord(text[at + size]), ord(text[at + size + 1])
+            part = (number, parts) if 1 <= number <= parts <= 255 else None
+        at += 2 + size
+    return (text[length + 1 :], part) if at == length + 1 else (text, None)
+
+
+#: Elements of a header that tell the part: with a reference of 8 bits, and of 16.
+_CONCATENATED = (0x00, 0x08)

@@ -8,10 +8,10 @@ from enum import Enum
 import msgspec
 
 from processor.domain.delivery import Pending
-from processor.domain.fold import contradicts, may_move, resolve
+from processor.domain.fold import contradicts, may_move, walk_through
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import ADOBE_CODES, Category, Reason
-from processor.domain.row import Row
+from processor.domain.row import WHOLE, Row
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, TRANSITIONS, Node
 
@@ -82,6 +82,8 @@ class Seen(msgspec.Struct, frozen=True):
     attempt: int
     first: str
     last: str
+    #: The number of the part that it was said of; null: of the message as a whole.
+    part: int | None = None
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -169,8 +171,13 @@ def _reason(reason: Reason | None) -> MessageReason | None:
 
 
 def _history(row: Row) -> tuple[Seen, ...]:
-    ordered = sorted(row.observations, key=lambda at: (at.first, at.attempt, at.node))
-    return tuple([Seen(NODE_NAMES[at.node], at.attempt, to_rfc3339(at.first), to_rfc3339(at.last)) for at in ordered])
+    ordered = sorted(row.observations, key=lambda at: (at.first, at.attempt, at.node, at.part))
+    return tuple(
+        [
+            Seen(NODE_NAMES[at.node], at.attempt, to_rfc3339(at.first), to_rfc3339(at.last), at.part or None)
+            for at in ordered
+        ]
+    )
 
 
 def _refused(row: Row) -> Iterator[Refused]:
@@ -188,8 +195,9 @@ def _standing_at(row: Row, node: Node) -> str:
     for at in row.observations:
         if at.node is not node:
             continue
+        of_part = [other for other in row.observations if other.part in {WHOLE, at.part}]
         for time in (at.first, at.last):
-            before = resolve(row.channel, row.observations, until=(at.attempt, time, node))
+            before = walk_through(row.channel, of_part, until=(at.attempt, time, node))
             if before is None or before.node is node:
                 continue
             moves = may_move(row.channel, before.node, before.attempt, node, at.attempt)

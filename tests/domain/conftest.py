@@ -41,6 +41,13 @@ RANKS = (
     "failed_gave_up, failed, received_on_mobile"
 )
 
+#: Where a message of several parts stands: at the first of these that any part stands at, else at the first of those.
+ANY_PART = "failed, failed_gave_up, canceled, ignored, not_applicable"
+LEAST_ADVANCED = "pending, prepared, sent_to_provider, taken_into_account, sent, received_on_mobile"
+
+#: Up to here a later transient reason is shown instead of the status' own.
+UNDER_WAY = "pending, prepared, sent_to_provider, taken_into_account, sent"
+
 #: Where a higher attempt may take a message that stands at failed_gave_up, where its channel has it.
 REOPENING = "prepared, sent_to_provider, taken_into_account, sent"
 
@@ -69,44 +76,91 @@ class Contract(NamedTuple):
         """Give the row that a set of events must lead to; their order is used nowhere."""
         reports = [Report(microseconds(event.time), name_of(event), event) for event in events]
         channel = min((report.time, report.event.channel.value) for report in reports)[1]
-        memory: dict[tuple[int, str], tuple[int, int]] = {}
+        memory: dict[tuple[int, int, str], tuple[int, int]] = {}
         for time, name, event in reports:
-            first, last = memory.get((event.attempt, name), (time, time))
-            memory[event.attempt, name] = min(first, time), max(last, time)
-        name, since, attempt, rejected = self.walk(channel, memory)
-        observed = sorted((attempt, self.ranks.index(name)) for attempt, name in memory)
+            key = (event.part or 0, event.attempt, name)
+            first, last = memory.get(key, (time, time))
+            memory[key] = min(first, time), max(last, time)
+        parts = max(event.parts or 0 for _, _, event in reports)
+        name, since, attempt, rejected = self.stand(channel, memory, parts)
+        observed = sorted((part, attempt, self.ranks.index(name)) for part, attempt, name in memory)
         return Row(
             Channel(channel),
             Node(self.ranks.index(name)),
             since,
             attempt,
             tuple(Node(rank) for rank, name in enumerate(self.ranks) if name in rejected),
-            tuple(Observation(attempt, Node(rank), *memory[attempt, self.ranks[rank]]) for attempt, rank in observed),
+            tuple(
+                Observation(attempt, Node(rank), *memory[part, attempt, self.ranks[rank]], part)
+                for part, attempt, rank in observed
+            ),
             first_names(reports),
             tuple(
-                NodeReason(Node(rank), *last_reason)
+                NodeReason(Node(rank), *best_reason)
                 for rank, name in enumerate(self.ranks)
-                for last_reason in last_reasons(reports, name)
+                for best_reason in best_reasons(reports, name)
             ),
+            parts,
         )
 
-    def walk(self, channel: str, memory: Mapping[tuple[int, str], tuple[int, int]]) -> tuple[str, int, int, set[str]]:
-        """Walk a memory {(attempt, name): (first, last)}; say where it ends, since when, the attempt, the rejected."""
+    def stand(
+        self, channel: str, memory: Mapping[tuple[int, int, str], tuple[int, int]], parts: int
+    ) -> tuple[str, int, int, set[str]]:
+        """Say where a message stands by its memory {(part, attempt, name): (first, last)}: part 0 is the whole."""
+        usable = {key: times for key, times in memory.items() if key[2] in self.tables[channel]}
+        foreign = {name for _, _, name in memory} - {name for _, _, name in usable}
+        seen = {part for part, _, _ in usable if part}
+
+        def of(part: int | None) -> dict[tuple[int, str], list[int]]:
+            found: dict[tuple[int, str], list[int]] = {}
+            for (number, attempt, name), times in usable.items():
+                if number in (0, part):
+                    found.setdefault((attempt, name), []).extend(times)
+            return found
+
+        walks = [self.walk(channel, of(part)) for part in seen or {None}]
+        if seen and parts > len(seen):
+            if of(None):
+                walks.append(self.walk(channel, of(None)))
+            else:
+                first = min(first for first, _ in usable.values())
+                walks.append(("taken_into_account", first, min(attempt for _, attempt, _ in usable), set()))
+        standing = {name for name, _, _, _ in walks}
+        worst = [name for name in names(ANY_PART) if name in standing]
+        name = (worst or [name for name in names(LEAST_ADVANCED) if name in standing])[0]
+        there = [(since, attempt) for stands_at, since, attempt, _ in walks if stands_at == name]
+        since = (min if worst else max)(since for since, _ in there)
+        rejected = foreign.union(*(rejected for _, _, _, rejected in walks))
+        return name, since, max(attempt for _, attempt in there), rejected
+
+    def shown_reason(self, row: Row) -> Reason | None:
+        """Give the reason that a row must show."""
+        own = [(given.time, given.reason) for given in row.reasons if given.node is row.node]
+        if self.ranks[row.node] in names(UNDER_WAY):
+            later = [
+                (given.time, given.reason)
+                for given in row.reasons
+                if given.reason.permanence == "transient" and given.time > row.since
+            ]
+            candidates = own + [it for it in later if not own or it[0] > own[0][0] or it[1] == own[0][1]]
+            return max(candidates, key=by_time_and_value)[1] if candidates else None
+        return own[0][1] if own else None
+
+    def walk(self, channel: str, memory: Mapping[tuple[int, str], Iterable[int]]) -> tuple[str, int, int, set[str]]:
+        """Walk a memory {(attempt, name): times}; say where it ends, since when, the attempt, the rejected."""
         table = self.tables[channel]
         points = {
-            (attempt, time, self.ranks.index(name), name)
-            for (attempt, name), times in memory.items()
-            for time in times
-            if name in table
+            (attempt, time, self.ranks.index(name), name) for (attempt, name), times in memory.items() for time in times
         }
-        # What the channel does not have contradicts everything on it.
-        rejected = {name for _, name in memory if name not in table}
+        rejected: set[str] = set()
         current, since, reached_in = "", 0, 0
         for attempt, time, _, name in sorted(points):
             reopens = current == "failed_gave_up" and attempt > reached_in and name in self.reopening
-            if not current or name in table[current] or reopens:
+            if name == current:
+                reached_in = max(reached_in, attempt)
+            elif not current or name in table[current] or reopens:
                 current, since, reached_in = name, time, attempt
-            elif name != current and current not in table[name]:
+            elif current not in table[name]:
                 rejected.add(name)
         return current, since, reached_in, rejected
 
@@ -130,14 +184,23 @@ def first_names(reports: Iterable[Report]) -> Names:
     return Names(*(value for _, value in claims), *(time for time, _ in claims))
 
 
-def last_reasons(reports: Iterable[Report], name: str) -> list[tuple[int, Reason]]:
-    """Give the reason that was given last for a node, or none."""
+def best_reasons(reports: Iterable[Report], name: str) -> list[tuple[int, Reason]]:
+    """Give the reason that tells most of a node; of equals the last, then the greatest; or none."""
     given = [
         (report.time, report.event.reason)
         for report in reports
         if report.name == name and report.event.reason not in (None, Reason())
     ]
-    return sorted(given, key=lambda it: (it[0], [(value is not None, value) for value in values_of(it[1])]))[-1:]
+    return sorted(given, key=lambda it: (how_telling(it[1]), by_time_and_value(it)))[-1:]
+
+
+def how_telling(reason: Reason) -> tuple[bool, bool, bool]:
+    has_kind = reason.category not in (None, "undefined")
+    return has_kind, bool(reason.code or reason.provider_code), bool(reason.text)
+
+
+def by_time_and_value(given: tuple[int, Reason]) -> tuple[object, ...]:
+    return given[0], [(value is not None, value or "") for value in values_of(given[1])]
 
 
 def values_of(reason: Reason) -> tuple[str | None, ...]:

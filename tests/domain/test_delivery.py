@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.domain.delivery import (
+    DELIVERY_LAYOUT,
     Action,
     Cause,
     Control,
@@ -62,6 +63,7 @@ def naive(controls: Iterable[Control]) -> Delivery:
         return [to_microseconds(each.time) for each in told if each.action is action]
 
     plain = (
+        DELIVERY_LAYOUT,
         *(latest(name) for name in ("label", "campaign", "channel", "planned")),
         latest("scheduled_at", to_microseconds),
         [(action, min(times(action)), max(times(action))) for action in Action if times(action)],

@@ -68,7 +68,7 @@ def row_of(*events):
 
 
 def assert_stands_where_the_full_walk_ends(row):
-    walk = resolve(row.channel, row.observations)
+    walk = resolve(row.channel, row.observations, row.parts)
     assert (row.node, row.since, row.attempt, row.rejected) == (walk.node, walk.since, walk.attempt, walk.rejected)
 
 
@@ -181,6 +181,28 @@ def test_every_arrival_order_of_a_few_reports_of_mixed_channels_gives_one_row(co
     assert sum(told.orders for told in sets) == number_of_orders(len(kinds), length)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("length", "told"), [(3, [(1, 2), (2, 2), (None, None)]), (2, [(1, None), (2, 3), (None, 3)])])
+def test_every_arrival_order_of_a_few_reports_of_parts_gives_one_row(contract, length, told):
+    """What is said of a part, of the whole, and of how many parts there are."""
+    names = contract.tables["sms"]
+    reports = [
+        report("sms", name, minute, attempt, part=part, parts=parts)
+        for minute in range(length)
+        for name in names
+        for attempt in ((1,) if length == 3 else (1, 2))
+        for part, parts in told
+    ]
+    kinds = len(reports) // length
+    sets = fold_in_every_order(contract, reports, length)
+    assert sum(told.orders for told in sets) == number_of_orders(kinds, length)
+    for told in sets:
+        assert_stands_where_the_full_walk_ends(told.row)
+        assert told.row.reason == contract.shown_reason(told.row)
+        for event in told.events:
+            assert_is_duplicate(told.row, event)
+
+
 def names_by_channel(contract):
     return [(channel, name) for channel, table in contract.tables.items() for name in table]
 
@@ -200,11 +222,16 @@ REASONS = [
 NAMES = [dict(zip(CLAIMED, values, strict=True)) for values in product((None, "", "a", "b"), repeat=len(CLAIMED))]
 
 
-def event_of(kind, time, attempt, names, reason):
+#: (part, parts) of most reports, and of reports on parts.
+PARTS = [(None, None)] * 6 + [(None, 3), (1, None), (1, 2), (2, 3), (2, None), (3, 3)]
+
+
+def event_of(kind, time, attempt, names, reason, parts):
     channel, status, permanence = kind
+    part, total = parts if channel is Channel.SMS else (None, None)
     if permanence is not None or reason is not None:
         reason = msgspec.structs.replace(reason or Reason(), permanence=permanence)
-    return Event(time, "m-1", channel, status, attempt=attempt, reason=reason, **names)
+    return Event(time, "m-1", channel, status, attempt=attempt, reason=reason, part=part, parts=total, **names)
 
 
 def events(channel, times, names):
@@ -217,6 +244,7 @@ def events(channel, times, names):
         st.sampled_from([1, 1, 1, 2, 3, 99]),
         names,
         st.sampled_from([None, *REASONS]),
+        st.sampled_from(PARTS),
     )
 
 
@@ -246,6 +274,13 @@ def test_one_step_leads_where_the_full_walk_leads(history):
         for event in arrivals:
             row, _ = absorb(row, event)
             assert_stands_where_the_full_walk_ends(row)
+
+
+@property_of
+@given(histories)
+def test_the_reason_that_is_shown_is_that_of_the_contract(contract, history):
+    row = row_of(*history)
+    assert row.reason == contract.shown_reason(row)
 
 
 @property_of
@@ -404,6 +439,18 @@ def test_a_new_attempt_reopens_a_failure_that_was_given_up():
     assert (row.status, row.attempt, verdict) == (Status.SENT_TO_PROVIDER, 2, Verdict.APPLIED)
 
 
+def test_the_attempt_follows_the_walk():
+    row, verdict = fold_all([email("sent", 0), email("sent", 1, attempt=2)])
+    assert (row.status, row.since, row.attempt, verdict) == (
+        Status.SENT,
+        to_microseconds(START),
+        2,
+        Verdict.LATE,
+    )
+    # So a give-up of the first attempt, which comes in late, is before what the second said.
+    assert row_of(email("failed_gave_up", 0), email("failed_gave_up", 1, attempt=2)).attempt == 2
+
+
 def test_the_same_attempt_does_not_reopen_it():
     row, verdict = fold_all([sms("failed_gave_up", 0), sms("sent_to_provider", 1)])
     assert (row.status, verdict) == (Status.FAILED, Verdict.LATE)
@@ -428,6 +475,55 @@ def test_the_delivery_that_was_named_first_stays():
     row = row_of(email("sent", 1, delivery_id="DM2"), email("pending", 0, delivery_id="DM1"))
     assert row.delivery == "DM1"
     assert row_of(email("sent", 0, delivery_id="DM2"), email("pending", 0, delivery_id="DM1")).delivery == "DM1"
+
+
+def test_a_poorer_repetition_does_not_erase_why_it_failed():
+    known = Reason(Permanence.PERMANENT, Category.USER_UNKNOWN, provider_code="30005")
+    for poorer in (None, Reason(Permanence.PERMANENT, Category.UNDEFINED), Reason(Permanence.PERMANENT, text="failed")):
+        assert row_of(sms("failed", 0, reason=known), sms("failed", 1, reason=poorer)).reason == known
+    richer = Reason(Permanence.PERMANENT, Category.REFUSED, "5.7.1")
+    assert row_of(sms("failed", 1, reason=known), sms("failed", 0, reason=richer)).reason == known
+
+
+def test_why_it_is_still_tried_is_seen_while_the_status_is_not_final():
+    why = Reason(Permanence.TRANSIENT, Category.NOT_CONNECTED)
+    row = row_of(sms("sent", 0), sms("taken_into_account", 1, reason=why))
+    assert (row.status, row.reason) == (Status.SENT, why)
+    assert row_of(sms("sent", 1), sms("taken_into_account", 0, reason=why)).reason is None
+    assert row_of(sms("sent", 0), sms("taken_into_account", 1, reason=why), sms("received_on_mobile", 2)).reason is None
+
+
+# Parts
+
+
+def part(name, minute, number, parts=3, **fields):
+    return sms(name, minute, part=number, parts=parts, **fields)
+
+
+def test_a_message_is_received_when_all_of_its_parts_are():
+    row = row_of(part("received_on_mobile", 1, 1), part("received_on_mobile", 3, 2))
+    assert (row.status, row.since) == (Status.TAKEN_INTO_ACCOUNT, to_microseconds(START + timedelta(minutes=1)))
+    row, verdict = absorb(row, part("received_on_mobile", 2, 3))
+    assert (row.status, row.since) == (Status.RECEIVED_ON_MOBILE, to_microseconds(START + timedelta(minutes=3)))
+    assert verdict is Verdict.CORRECTED  # not the latest of all
+
+
+def test_a_message_of_which_one_part_failed_has_failed_whatever_came_first():
+    events = [part("received_on_mobile", 1, 1), part("failed", 2, 2), part("received_on_mobile", 3, 3)]
+    for arrivals in (events, events[::-1]):
+        row = row_of(*arrivals)
+        assert (row.permanence, row.since) == (Permanence.PERMANENT, to_microseconds(START + timedelta(minutes=2)))
+
+
+def test_a_part_that_nobody_spoke_of_stands_where_the_whole_does():
+    row = row_of(sms("sent", 0), part("received_on_mobile", 1, 1, parts=2))
+    assert row.status is Status.SENT
+    assert row_of(sms("sent", 0), sms("received_on_mobile", 1, part=1)).status is Status.RECEIVED_ON_MOBILE
+
+
+def test_a_contradiction_of_one_part_is_kept():
+    row, verdict = fold_all([part("ignored", 0, 1, parts=1), part("sent", 1, 1, parts=1)])
+    assert (row.status, row.rejected, verdict) == (Status.IGNORED, (Node.SENT,), Verdict.REJECTED)
 
 
 def test_the_reason_that_was_given_last_counts():

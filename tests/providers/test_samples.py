@@ -21,7 +21,7 @@ from processor.providers import ADAPTERS, PROVIDERS, outcome, read
 
 SAMPLES = Path(__file__).parent / "samples"
 OUTCOMES = ("no_status", "unknown", "dead")
-EVENT_FIELDS = ("message_id", "delivery_id", "recipient", "provider_message_id")
+EVENT_FIELDS = ("message_id", "delivery_id", "recipient", "provider_message_id", "part", "parts")
 REASON_FIELDS = ("permanence", "category", "code", "provider_code", "text")
 
 

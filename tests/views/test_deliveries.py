@@ -85,8 +85,8 @@ class TestTotals:
     def test_what_there_is_by_channel_and_status_over_all(self):
         made = deliveries(
             counts({"sent": 4}, live={"email": {"sent": 3}}),
-            counts({"sent": 2}, "DM2", live={"email": {"sent": 1}, "sms": {"failed": 1}}),
-            counts({"sent": 4}, live={"email": {"sent": 2, "pending": 1}}),
+            counts({"sent": 2, "failed": 1}, "DM2", live={"email": {"sent": 1}, "sms": {"failed": 1}}),
+            counts({"sent": 4, "pending": 1}, live={"email": {"sent": 2, "pending": 1}}),
         )
         assert {channel: some(numbers) for channel, numbers in made.messages().items()} == {
             "email": {"sent": 3, "pending": 1}, "sms": {"failed": 1}

@@ -14,12 +14,13 @@ Three things are amiss in aiokafka's own, and each makes records true that nobod
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, ProducerFenced
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, ProducerFenced
 from aiokafka.producer.sender import (
     AddOffsetsToTxnHandler,
     AddPartitionsToTxnHandler,
@@ -191,6 +192,18 @@ class _Sender(Sender):
             self._txn_manager.complete_transaction()
             return
         await _EndTxnHandler(self, commit_result).do(await self._transaction_coordinator())
+
+    async def _find_coordinator(self, coordinator_type: CoordinationType, coordinator_key: str) -> int:
+        """Ask again when the connection breaks meanwhile: aiokafka takes that for the producer's end."""
+        while True:
+            try:
+                node_id: int = await super()._find_coordinator(coordinator_type, coordinator_key)
+            except KafkaError as error:
+                if not isinstance(error.__cause__, KafkaConnectionError):
+                    raise
+                await asyncio.sleep(_RETRY_BACKOFF_MS / 1000)
+            else:
+                return node_id
 
     async def _transaction_coordinator(self) -> int:
         node_id: int = await self._find_coordinator(CoordinationType.TRANSACTION, self._txn_manager.transactional_id)

@@ -62,6 +62,7 @@ OVERRIDDEN = [
     (Sender, transactions._Sender, "_do_add_offsets_to_txn", ["self", "group_id"]),
     (Sender, transactions._Sender, "_do_txn_offset_commit", ["self", "offsets", "group_id"]),
     (Sender, transactions._Sender, "_do_txn_commit", ["self", "commit_result"]),
+    (Sender, transactions._Sender, "_find_coordinator", ["self", "coordinator_type", "coordinator_key"]),
     (sender.BaseHandler, transactions._NotingHandler, "do", ["self", "node_id"]),
     # Theirs calls it `resp`, by position.
     (sender.BaseHandler, transactions._NotingHandler, "handle_response", ["self", "response"]),

@@ -230,6 +230,19 @@ class TestRequestsThatAreLostOrRepeated:
         assert await stand.visible() == expected
         assert stand.proxy.count(api) > 4 or fate not in {CutBefore, CutAfter}
 
+    @pytest.mark.parametrize("lost", [1, 2], ids=["of the transactional id", "of the group"])
+    @pytest.mark.parametrize("fate", [CutBefore, CutAfter], ids=["before", "after"])
+    async def test_a_connection_that_breaks_while_a_coordinator_is_looked_for_is_no_end(self, stand, lost, fate):
+        fates = iter([*[PASSES] * (lost - 1), fate()])
+        stand.proxy.fate_of = lambda request: next(fates, PASSES) if request.api == Api.FIND_COORDINATOR else PASSES
+        async with stand.producer() as producer:
+            await producer.begin_transaction()
+            await stand.write(producer, b"a")
+            await stand.move(producer, 1)
+            await producer.commit_transaction()
+        assert await stand.visible() == [b"a"]
+        assert stand.proxy.count(Api.FIND_COORDINATOR) > 2
+
 
 class TestARefusalThatTheProducerSurvives:
     @pytest.mark.parametrize(

@@ -64,6 +64,9 @@ _IDLE_COMMIT_SECONDS = 1.0
 #: are not used (`transactional.id.expiration.ms`: a week, or what an operator made of it) and refuse the next.
 _KEEP_KNOWN_SECONDS = 600.0
 
+#: Looks for markers that are to come, and seconds between them, before a transaction is ended once more.
+_MARKER_LOOKS = 40
+_MARKER_SECONDS = 0.05
 
 Answer = TypeVar("Answer")
 
@@ -331,14 +334,29 @@ class Partition:
         """
         if self.changelog is None:
             return False
-        _, end = await self._within(self._host.bounds(self.changelog))
-        if await self._within(self._host.high_watermark(self.changelog)) <= end:
-            return False
-        log.info("open_transaction_aborted", topic=self.tp.topic, partition=self.tp.partition, changelog=end)
-        prefix = self._settings.topic_prefix
-        places = [TopicPartition(prefix + topic.name, self.tp.partition) for topic in self.stage.outputs]
-        await self._within(clients.abort_in(producer, places, self.tp, self._settings.app_id))
-        return True
+        has_ended = False
+        while self.state is not State.CLOSING and await self._hangs(self.changelog):
+            log.info("open_transaction_aborted", topic=self.tp.topic, partition=self.tp.partition)
+            prefix = self._settings.topic_prefix
+            places = [TopicPartition(prefix + topic.name, self.tp.partition) for topic in self.stage.outputs]
+            await self._within(clients.abort_in(producer, places, self.tp, self._settings.app_id))
+            has_ended = True
+            # The markers of this end come after the answer, and a broker may forget them as it forgot the others: what
+            # hangs then would become true with the first chunk.
+            await self._wait_for_markers(self.changelog)
+        return has_ended
+
+    async def _hangs(self, tp: TopicPartition) -> bool:
+        """Say whether a partition has records behind the last that is committed or aborted."""
+        _, end = await self._within(self._host.bounds(tp))
+        return await self._within(self._host.high_watermark(tp)) > end
+
+    async def _wait_for_markers(self, tp: TopicPartition) -> None:
+        """Wait until nothing hangs, for as long as markers may take."""
+        for _ in range(_MARKER_LOOKS):
+            if self.state is State.CLOSING or not await self._hangs(tp):
+                return
+            await self._pause(_MARKER_SECONDS)
 
     async def _holds(self, tp: TopicPartition, offset: int) -> bool:
         """Say whether a partition has a committed record at an offset."""

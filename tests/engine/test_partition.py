@@ -56,6 +56,8 @@ class Broker:
         self.metadata = ""
         #: The end of what is committed, where a transaction hangs behind it.
         self.stable: int | None = None
+        #: How many of the next aborts it forgets to tell the changelog of.
+        self.forgets = 0
         self.oldest = 0
         #: What each next call of a kind raises: {"commit": [error, error]}.
         self.failures: dict[str, list[BaseException]] = {}
@@ -157,6 +159,9 @@ class Producer:
 
     async def abort_transaction(self) -> None:
         self.calls.append("abort")
+        if self._broker.forgets:
+            self._broker.forgets -= 1
+            return
         # The marker ends all that its producer left open.
         changelog, stable = self._broker.changelog, self._broker.stable
         if stable is not None:
@@ -373,6 +378,7 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     stand = Stand()
     monkeypatch.setattr(partition, "_RETRY_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(partition, "_IDLE_COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(partition, "_MARKER_SECONDS", 0.001)
     return stand
 
 
@@ -706,6 +712,15 @@ class TestForgottenMarkers:
         assert stand.broker.changelog == [*rows(0, 1).items(), *[None] * 4, *rows(2, 3).items(), None]
         joined = [f"join {CHANGELOG.topic}"]
         assert stand.broker.producers[0].calls[:5] == ["start", "begin", *joined, "offsets", "abort"]
+
+    async def test_what_hangs_is_aborted_until_the_changelog_was_told_so(self, stand):
+        """A broker may die and forget the end of the abort, too: then the first chunk would make true what hangs."""
+        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*self.TWO_CHUNKS], 3, 2
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+            assert stand.broker.stable is None
+        assert stand.broker.producers[0].calls.count("abort") == 3
 
     async def test_only_the_offset_was_told_its_chunk_is_done_again(self, stand):
         stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3

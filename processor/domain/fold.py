@@ -175,8 +175,16 @@ def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> 
         time = to_microseconds(event.time)
     if row is None:
         return _first_row(event, node, time), Verdict.APPLIED
-    is_whole = event.part is None and event.parts is None and not row.has_parts
-    if is_whole and event.channel is row.channel and _is_next(row.observations, event.attempt, time, node):
+    observations = row.observations
+    if (
+        event.part is None
+        and event.parts is None
+        # Of parts, what was observed stands last.
+        and not row.parts
+        and not observations[-1].part
+        and event.channel is row.channel
+        and _is_next(observations, event.attempt, time, node)
+    ):
         return _take_step(row, event, node, time)
     return _join_history(row, event, node, time)
 

@@ -82,11 +82,6 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
     parts: _Part = 0
 
     @property
-    def has_parts(self) -> bool:
-        """Whether anything was said of parts; then the walk is one for each."""
-        return self.parts > 0 or self.observations[-1].part != WHOLE
-
-    @property
     def status(self) -> Status:
         """The status that is true now."""
         return NODE_STATUS[self.node]

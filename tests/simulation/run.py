@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from processor.engine import partition
 from processor.engine.partition import FencedError, State
@@ -420,6 +421,8 @@ class Simulation:
         error = tenure.task.exception()
         if error is None:
             return
+        if not isinstance(error, FencedError | KafkaError):
+            self.outcome.problems.append(f"a worker ended: {error!r}")
         kind = type(error).__name__ if isinstance(error, FencedError) else repr(error)
         self.outcome.ends[kind] += 1
         self.trace(f"{tenure.worker.name}  ends: {error!r}")

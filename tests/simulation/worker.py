@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.chunks import Chunk
+from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition
 from processor.engine.stage import Stage, Work
 from processor.metrics import Metrics
@@ -22,6 +23,9 @@ from tests.simulation.mutants import Engine
 from tests.simulation.network import Client, Connection, Network
 
 Answer = TypeVar("Answer")
+
+#: When every run begins, in seconds since the epoch.
+_START = 1_795_100_000
 
 #: Seconds that a fetch waits for records.
 _FETCH_WAIT = 5.0
@@ -198,6 +202,7 @@ class Worker:
         self.settings, self.metrics, self.delivery = settings, _METRICS, delivery
         self.name = process.name
         self.partition_counts = dict(counts)
+        self.clock = BrokerClock(_METRICS, lambda: _START + network.loop.time(), network.loop.time)
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
         self.parked: dict[TopicPartition, Work] = {}

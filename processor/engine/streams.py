@@ -41,8 +41,13 @@ class Writer:
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> Writer:  # noqa: PYI034 - Self is not in Python 3.10
-        self._producer = clients.producer(self._settings)
-        await self._producer.start()
+        producer = clients.producer(self._settings)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
 
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.web.connections import Connections, connection_limit
 from processor.web.hosts import Hosts
 from processor.web.problems import tell_problems
+from processor.web.scrape import Scrape
 
 #: How late the event loop's own heart beat may be before the worker counts as hung.
 _HEART_BEAT_SECONDS = 1.0
@@ -95,7 +95,7 @@ class Server:
             middlewares=[tell_problems, self._connections.serve, Hosts(settings).check], client_max_size=_MAX_BODY_BYTES
         )
         application.on_response_prepare.append(_add_headers)
-        application.router.add_get("/metrics", make_aiohttp_handler(registry=metrics.registry))
+        application.router.add_get("/metrics", Scrape(metrics.registry).answer)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         for part in parts:

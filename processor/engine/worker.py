@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-import faust
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -21,15 +20,16 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from processor.engine import clients
-from processor.engine.admin import TOPICS_RUNBOOK, changed_topics, look_at_cluster
+from processor.engine.admin import look_at_cluster
 from processor.engine.agreement import DisagreementError, Terms, disagreements_of_group, terms
-from processor.engine.assignor import Assignor
+from processor.engine.app import App
 from processor.engine.bounds import closed, end, within
-from processor.engine.chunks import FAUST_LOGGER, ChunkConsumer, ChunkSchema, ChunkTransport
+from processor.engine.chunks import ChunkConsumer, ChunkSchema
 from processor.engine.clock import BrokerClock
 from processor.engine.follower import Follower
 from processor.engine.partition import Partition, State
 from processor.engine.stage import Stage, Work
+from processor.engine.topic_watch import TopicWatch
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES, Metrics
 from processor.settings import Settings
@@ -39,10 +39,6 @@ log = get_logger(__name__)
 
 #: Seconds between looks at lag, progress and stalls.
 _MONITOR_SECONDS = 2.0
-
-
-#: Seconds between looks whether the topics are still as they were.
-_TOPICS_SECONDS = 5.0
 
 #: Seconds beyond the session timeout after which members that differ are no dead ones.
 _AGREEMENT_SECONDS = 5.0
@@ -78,59 +74,6 @@ Client = TypeVar("Client", AIOKafkaAdminClient, AIOKafkaConsumer)
 
 async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
     await closed("client", client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
-
-
-async def _crash_of(app: _App) -> None:
-    await app._crashed.wait()
-    reason = app.crash_reason
-    raise reason if isinstance(reason, Exception) else RuntimeError(f"Faust crashed: {reason!r}")
-
-
-class _App(faust.App):
-    """Faust's app over our transport, with nothing of its own on disk or on the broker."""
-
-    logger = FAUST_LOGGER
-
-    #: What the assignor joins with and compares, and who is told of what differs. Set before the app starts.
-    terms: Terms
-    on_disagreement: Callable[[Sequence[str], bool], None]
-
-    def __init__(self, settings: Settings, url: str, wanted: Any) -> None:
-        #: What the assignor joins with is made of them.
-        self.settings, self._wanted = settings, wanted
-        # The group's other members learn it from what we join with: see members.py.
-        address = {"canonical_url": url} if url else {}
-        super().__init__(
-            settings.app_id,
-            broker=[f"aiokafka://{broker}" for broker in settings.brokers.split(",")],
-            autodiscover=False,
-            web_enabled=False,
-            store="memory://",
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            table_standby_replicas=0,
-            stream_wait_empty=False,
-            broker_session_timeout=settings.session_timeout,
-            broker_request_timeout=max(40.0, settings.session_timeout + 5),
-            worker_redirect_stdouts=False,
-            loop=asyncio.get_running_loop(),
-            PartitionAssignor=Assignor,
-            **address,
-        )
-
-    def disagree(self, problems: Sequence[str], *, is_refused: bool) -> None:
-        """Take from the assignor, in its thread, on what members of the group disagree, and whether we must go."""
-        self.loop.call_soon_threadsafe(self.on_disagreement, problems, is_refused)
-
-    def _new_transport(self) -> ChunkTransport:
-        transport = ChunkTransport(self.conf.broker_consumer, self)
-        transport.settings, transport.wanted = self.settings, self._wanted
-        return transport
-
-    _new_producer_transport = _new_transport
-
-    async def on_first_start(self) -> None:
-        """Start without making Faust's data folder."""
 
 
 class _Wanted:
@@ -184,12 +127,11 @@ class Worker:
         self._end_by: float | None = None
         self._turned: float | None = None
         self._has_ended = False
-        self._next_audit = self._next_look = 0.0
+        self._next_audit = 0.0
         #: On what the group that we would join disagrees with us.
         self._disagreed: tuple[str, ...] = ()
-        #: What is wrong with the topics, by topic or partition.
-        self._topic_problems: dict[str, str] = {}
-        self._app: _App | None = None
+        self._topics = TopicWatch(metrics)
+        self._app: App | None = None
         self._admin: Any = None
         self._reader: Any = None
         self._uncommitted_reader: Any = None
@@ -224,7 +166,7 @@ class Worker:
         """Start, then watch until something fails: whatever Faust is waited for, its crash ends the wait."""
         app = await self._prepare()
         followers = [follower.run() for follower in self._followers()]
-        works: list[Coroutine[Any, Any, None]] = [self._start_and_watch(app), _crash_of(app), *followers]
+        works: list[Coroutine[Any, Any, None]] = [self._start_and_watch(app), app.raise_its_crash(), *followers]
         tasks = [asyncio.ensure_future(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -239,18 +181,18 @@ class Worker:
             if stage.follows is not None:
                 yield Follower(self.settings, *stage.follows)
 
-    async def _start_and_watch(self, app: _App) -> None:
+    async def _start_and_watch(self, app: App) -> None:
         await app.start()
         await self._monitor()
 
-    async def _prepare(self) -> _App:
+    async def _prepare(self) -> App:
         self.cluster, self.partition_counts = await look_at_cluster(self.settings, self.stages)
         self._admin = await self._connected(clients.admin)
         self._reader = await self._connected(clients.reader)
         self._uncommitted_reader = await self._connected(clients.uncommitted_reader)
         ours = terms(self.settings, self.partition_counts)
         await self._agree(ours)
-        app = self._app = _App(self.settings, self.url, _Wanted(self.partitions))
+        app = self._app = App(self.settings, self.url, _Wanted(self.partitions))
         app.terms, app.on_disagreement = ours, self._on_disagreement
         for stage in self.stages:
             self._add_agent(app, stage)
@@ -304,7 +246,7 @@ class Worker:
             else:
                 return client
 
-    def _add_agent(self, app: _App, stage: Stage) -> None:
+    def _add_agent(self, app: App, stage: Stage) -> None:
         names = [self.settings.topic_prefix + topic.name for topic in stage.inputs]
         topic = app.topic(*names, acks=False, schema=ChunkSchema(), internal=False)
 
@@ -509,7 +451,7 @@ class Worker:
     @property
     def problems(self) -> Sequence[str]:
         """Say what is wrong that no waiting mends, each with its mend."""
-        return (*self._disagreed, *self._topic_problems.values())
+        return (*self._disagreed, *self._topics.problems.values())
 
     @property
     def ailment(self) -> str:
@@ -553,25 +495,8 @@ class Worker:
                     await within(watch(), self.settings.commit_timeout)
 
     async def _look_at_topics(self) -> None:
-        """See whether a topic has gone, has other partitions, or was made anew: then no worker may claim to be well."""
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + _TOPICS_SECONDS
-        problems = await changed_topics(self._admin, self.partition_counts)
-        # Asked before the ends are: meanwhile they only grow.
-        reached = {tp: offset for tp, offset in self._reached() if tp.topic not in problems}
-        ends = await self._reader.end_offsets(list(reached)) if reached else {}
-        for tp, offset in reached.items():
-            if ends[tp] < offset:
-                problems[f"{tp.topic}[{tp.partition}]"] = (
-                    f"topic {tp.topic} ends at offset {ends[tp]} in partition {tp.partition}, and had reached "
-                    f"{offset}: it was made anew, or its broker has lost records; see {TOPICS_RUNBOOK}"
-                )
-        if problems != self._topic_problems:
-            self._topic_problems = problems
-            self.metrics.topic_problems.set(len(problems))
-            for problem in problems.values():
-                log.error("topics_changed", problem=problem)
+        # Not the reader of what is committed: a transaction that has been decided shows there a moment later.
+        await self._topics.look(self._admin, self._uncommitted_reader, self.partition_counts, dict(self._reached()))
 
     def _reached(self) -> Iterator[tuple[TopicPartition, int]]:
         """Give how far the topics of the partitions that run had come, as these know it."""

@@ -30,7 +30,7 @@ from faust.types import ConsumerMessage
 from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
-from processor.engine import assignor, chunks, publishing, records, transactions, worker
+from processor.engine import app, assignor, chunks, publishing, records, transactions
 from processor.received import window
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +47,9 @@ OVERRIDDEN = [
     (driver.Consumer, chunks.ChunkConsumer, "getmany", ["self", "timeout"]),
     (driver.Consumer, chunks.ChunkConsumer, "perform_seek", ["self"]),
     (driver.Producer, chunks.ChunkProducer, "_settings_auth", ["self"]),
-    (faust.App, worker._App, "_new_transport", ["self"]),
-    (faust.App, worker._App, "_new_producer_transport", ["self"]),
-    (faust.App, worker._App, "on_first_start", ["self"]),
+    (faust.App, app.App, "_new_transport", ["self"]),
+    (faust.App, app.App, "_new_producer_transport", ["self"]),
+    (faust.App, app.App, "on_first_start", ["self"]),
     (faust.Schema, chunks.ChunkSchema, "compile", None),
     (PartitionAssignor, assignor.Assignor, "metadata", ["self", "topics"]),
     (PartitionAssignor, assignor.Assignor, "assign", ["self", "cluster", "member_metadata"]),

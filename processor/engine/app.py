@@ -1,0 +1,67 @@
+"""Faust's app as a worker needs it: over our transport and our assignor, and nothing else of Faust's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import faust
+
+from processor.engine.agreement import Terms
+from processor.engine.assignor import Assignor
+from processor.engine.chunks import FAUST_LOGGER, ChunkTransport
+from processor.settings import Settings
+
+
+class App(faust.App):
+    """Faust's app over our transport, with nothing of its own on disk or on the broker."""
+
+    logger = FAUST_LOGGER
+
+    #: What the assignor joins with and compares, and who is told of what differs. Set before the app starts.
+    terms: Terms
+    on_disagreement: Callable[[Sequence[str], bool], None]
+
+    def __init__(self, settings: Settings, url: str, wanted: Any) -> None:
+        #: What the assignor joins with is made of them.
+        self.settings, self._wanted = settings, wanted
+        # The group's other members learn it from what we join with: see members.py.
+        address = {"canonical_url": url} if url else {}
+        super().__init__(
+            settings.app_id,
+            broker=[f"aiokafka://{broker}" for broker in settings.brokers.split(",")],
+            autodiscover=False,
+            web_enabled=False,
+            store="memory://",
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            table_standby_replicas=0,
+            stream_wait_empty=False,
+            broker_session_timeout=settings.session_timeout,
+            broker_request_timeout=max(40.0, settings.session_timeout + 5),
+            worker_redirect_stdouts=False,
+            loop=asyncio.get_running_loop(),
+            PartitionAssignor=Assignor,
+            **address,
+        )
+
+    def disagree(self, problems: Sequence[str], *, is_refused: bool) -> None:
+        """Take from the assignor, in its thread, on what members of the group disagree, and whether we must go."""
+        self.loop.call_soon_threadsafe(self.on_disagreement, problems, is_refused)
+
+    def _new_transport(self) -> ChunkTransport:
+        transport = ChunkTransport(self.conf.broker_consumer, self)
+        transport.settings, transport.wanted = self.settings, self._wanted
+        return transport
+
+    _new_producer_transport = _new_transport
+
+    async def on_first_start(self) -> None:
+        """Start without making Faust's data folder."""
+
+    async def raise_its_crash(self) -> NoReturn:
+        """Wait for a crash of Faust, and raise its reason."""
+        await self._crashed.wait()
+        reason = self.crash_reason
+        raise reason if isinstance(reason, Exception) else RuntimeError(f"Faust crashed: {reason!r}")

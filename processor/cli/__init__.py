@@ -12,20 +12,85 @@ import sys
 
 import click
 
-from processor.cli import check, deliveries, inspect, offline, publish, reasons, run
 from processor.cli.common import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, echo, echo_error
+from processor.cli.lazy import Lazy, LazyGroup
 from processor.settings import SettingsError
 
+#: Every command. Its summary is the first sentence of its help.
+COMMANDS = {
+    "broker": Lazy(
+        "processor.cli.run:broker",
+        "Run the embedded Kafka until SIGTERM or SIGINT: for trials, not for production.",
+    ),
+    "cancel": Lazy(
+        "processor.cli.deliveries:cancel",
+        "Cancel a delivery, for good.",
+    ),
+    "check": Lazy(
+        "processor.cli.check:check",
+        "Check settings, brokers and topics: say what is wrong and how to mend it; exit 1 when something is.",
+    ),
+    "control": Lazy(
+        "processor.cli.deliveries:control",
+        "Tell what is done with a delivery, and its facts: one control record, as of now.",
+    ),
+    "deliveries": Lazy(
+        "processor.cli.deliveries:deliveries",
+        "List deliveries: how far they are, and why they are pending.",
+    ),
+    "delivery": Lazy(
+        "processor.cli.deliveries:delivery",
+        "Tell how far one delivery is: its messages by status, its indicators, and why it is pending.",
+    ),
+    "demo": Lazy(
+        "processor.cli.demo:demo",
+        "Run all of it: an embedded Kafka, a worker with its page, and simulated traffic of all providers.",
+    ),
+    "export": Lazy(
+        "processor.cli.inspect:export",
+        "Write all committed rows as JSON Lines, in the format of `fold`, sorted within each partition.",
+    ),
+    "fold": Lazy(
+        "processor.cli.offline:fold",
+        "Fold canonical events (JSON Lines), and write one row per message, sorted by id.",
+    ),
+    "ingest": Lazy(
+        "processor.cli.publish:ingest",
+        "Publish a provider's log files as raw records, one for each line; plain or zstd.",
+    ),
+    "message": Lazy(
+        "processor.cli.inspect:message",
+        "Tell where one message stands, since when and why, and what was reported of it.",
+    ),
+    "normalize": Lazy(
+        "processor.cli.offline:normalize",
+        "Read a provider's payloads as JSON Lines, and write what each of them means.",
+    ),
+    "reasons": Lazy(
+        "processor.cli.reasons:reasons",
+        "List what providers said of failures, most frequent first, with numbers, addresses and ids left out.",
+    ),
+    "simulate": Lazy(
+        "processor.cli.publish:simulate",
+        "Publish traffic that looks like real providers: with duplicates, late, contradictory and broken records.",
+    ),
+    "topics": Lazy(
+        "processor.cli.check:topics",
+        "Create the topics, or check them against what the processor needs.",
+    ),
+    "worker": Lazy(
+        "processor.cli.run:worker",
+        "Run one worker until SIGTERM or SIGINT; start as many as there are cores to use.",
+    ),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="delivery-status")
 def cli() -> None:
     """Tell for every message and delivery which status is true now, why, and since when."""
-
-
-for part in (run, publish, inspect, deliveries, check, offline, reasons):
-    for command in part.COMMANDS:
-        cli.add_command(command)
 
 
 def main() -> None:

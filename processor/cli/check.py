@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import click
 
-from processor.cli.common import (
-    EXIT_FAILED,
-    Failure,
-    echo,
-    echo_json,
-    json_option,
-    progress,
-    run_async,
-    settings_from_environment,
-)
+from processor.cli.common import EXIT_FAILED, Failure, echo, echo_json, json_option, progress
+from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.unreadable import RUNBOOK, unreadable_records
 from processor.codec import decode_event
 from processor.control import is_marker
@@ -172,6 +164,3 @@ def _report(findings: dict[str, list[str]], as_json: bool, notes: Sequence[str] 
             echo(f"note: {note}")
     if problems:
         raise click.exceptions.Exit(EXIT_FAILED)
-
-
-COMMANDS: Iterable[click.Command] = (topics, check)

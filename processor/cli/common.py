@@ -1,30 +1,25 @@
-"""What the commands share: settings, errors in words, and output for people or machines."""
+"""What all commands share: exit codes, errors in words, and output for people or machines.
+
+Nothing here imports a client of Kafka: commands that ask no broker start without (`connection.py` is for the others).
+"""
 
 from __future__ import annotations
 
 import io
-import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import orjson
-import uvloop
 
-from processor import logs
-from processor.engine.admin import MissingTopicError
-from processor.engine.clients import KafkaConnectionError, KafkaError
 from processor.printable import printable
-from processor.settings import Settings, load
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_NOT_FOUND = 4
-
-Result = TypeVar("Result")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")
 
@@ -35,41 +30,6 @@ class Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def settings_from_environment() -> Settings:
-    """Read the settings, for a command that tells by itself what is wrong: the log speaks only of what is critical.
-
-    Raises:
-        SettingsError: with every problem at once.
-    """
-    settings = load(os.environ)
-    logs.configure("CRITICAL", settings.log_format)
-    return settings
-
-
-def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Result:
-    """Run a coroutine that talks to Kafka; say in words when it cannot be reached."""
-
-    async def guarded() -> Result:
-        return await main()
-
-    try:
-        return uvloop.run(guarded())
-    except KafkaConnectionError as error:
-        raise Failure(_told_unreachable(settings, error), EXIT_UNREACHABLE) from None
-    except KafkaError as error:
-        raise Failure(f"Kafka says: {error!r}") from error
-    except MissingTopicError as error:
-        raise Failure(str(error), EXIT_NOT_FOUND) from None
-
-
-def _told_unreachable(settings: Settings, error: Exception) -> str:
-    told = f"no broker answers at {settings.brokers} (DELIVERY_BROKERS): {error}"
-    if settings.uses_sasl or settings.uses_tls:
-        # A client learns no more than that the broker hung up on it.
-        told += f"; or it refuses {settings.security_protocol}: look at DELIVERY_SASL_* and DELIVERY_TLS_*, and its log"
-    return told
 
 
 def echo(line: str, *, err: bool = False) -> None:

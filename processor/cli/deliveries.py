@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
@@ -12,16 +11,8 @@ from typing import Any
 import click
 import msgspec
 
-from processor.cli.common import (
-    EXIT_NOT_FOUND,
-    EXIT_USAGE,
-    Failure,
-    echo,
-    echo_table,
-    json_option,
-    run_async,
-    settings_from_environment,
-)
+from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo_table, json_option
+from processor.cli.connection import run_async, settings_from_environment
 from processor.control import decode_control, encode_control
 from processor.deadletter import RefusedError
 from processor.domain.delivery import Action, Cause, Control, State
@@ -282,6 +273,3 @@ def _confirm(delivery_id: str, view: DeliveryView | None) -> None:
         raise Failure("nobody is there to confirm it; --yes does not ask", EXIT_USAGE) from None
     if not agreed:
         raise Failure("nothing was cancelled")
-
-
-COMMANDS: Iterable[click.Command] = (deliveries, delivery, control, cancel)

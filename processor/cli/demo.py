@@ -20,7 +20,8 @@ import click
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import Assembly, assemble
-from processor.cli.common import Failure, echo, json_option, run_async
+from processor.cli.common import Failure, echo, json_option
+from processor.cli.connection import run_async
 from processor.cli.demo_screen import Screen
 from processor.cli.publish import outgoing, paced
 from processor.domain.status import Channel, Status

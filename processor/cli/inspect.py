@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import click
 import msgspec
 import orjson
 
-from processor.cli.common import (
-    EXIT_NOT_FOUND,
-    Failure,
-    echo,
-    echo_table,
-    json_option,
-    progress,
-    run_async,
-    settings_from_environment,
-)
+from processor.cli.common import EXIT_NOT_FOUND, Failure, echo, echo_table, json_option, progress
+from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.unreadable import RUNBOOK, describe, read_row
 from processor.codec import RowRecord, decode_counts_of, decode_row_record, encode_folded, unpack_row
 from processor.domain.moment import to_rfc3339
@@ -176,6 +168,3 @@ async def _delivery_totals(settings: Settings, left_out: list[str]) -> dict[str,
 def _delivery_line(delivery_id: str, counts: dict[Status, int]) -> dict[str, Any]:
     statuses = {status.value: number for status, number in counts.items()}
     return {"delivery_id": delivery_id, "messages": sum(counts.values()), "statuses": statuses}
-
-
-COMMANDS: Iterable[click.Command] = (message, export)

@@ -120,6 +120,3 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         stripped = line.strip()
         if stripped:
             yield number, stripped
-
-
-COMMANDS = (normalize, fold)

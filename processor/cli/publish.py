@@ -12,7 +12,8 @@ from typing import IO
 import click
 import zstandard
 
-from processor.cli.common import echo, echo_json, json_option, progress, run_async, settings_from_environment
+from processor.cli.common import echo, echo_json, json_option, progress
+from processor.cli.connection import run_async, settings_from_environment
 from processor.domain.status import Channel
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
@@ -161,6 +162,3 @@ def outgoing(settings: Settings, record: Record) -> Outgoing:
     """Give the record to publish for a simulated one."""
     topic = settings.topic_prefix + _TOPICS[record.topic].name
     return Outgoing(topic, record.value, record.key, record.headers)
-
-
-COMMANDS = (ingest, simulate)

@@ -8,16 +8,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import click
 
-from processor.cli.common import echo, echo_json, echo_table, json_option, run_async, settings_from_environment
+from processor.cli.common import echo, echo_json, echo_table, json_option
 from processor.codec import decode_event
-from processor.control import is_marker
 from processor.deadletter import RefusedError
 from processor.domain.event import Event
 from processor.domain.status import Permanence, Status
-from processor.engine.streams import read_to_end
 from processor.providers.reason_text import is_unqualified, normalise_text
-from processor.settings import Settings
-from processor.topics import EVENTS
 
 #: How many of each partition's newest events are looked at, where no file is given.
 _NEWEST = 20_000
@@ -99,8 +95,7 @@ def reasons(unqualified: bool, limit: int, files: tuple[BinaryIO, ...], as_json:
     if files:
         _take_lines(found, (line for file in files for line in file))
     else:
-        settings = settings_from_environment()
-        run_async(settings, lambda: _take_newest(found, settings))
+        _take_newest(found)
     lines = list(found.most_common(limit))
     if as_json:
         for line in lines:
@@ -123,10 +118,18 @@ def _take_lines(found: Reasons, lines: Iterable[bytes]) -> None:
             found.take(stripped)
 
 
-async def _take_newest(found: Reasons, settings: Settings) -> None:
-    async for record in read_to_end(settings, settings.topic_prefix + EVENTS.name, newest=_NEWEST):
-        if not is_marker(record.headers):
-            found.take(record.value, record.timestamp)
+def _take_newest(found: Reasons) -> None:
+    # Who reads files waits for no client of Kafka.
+    from processor.cli.connection import run_async, settings_from_environment
+    from processor.control import is_marker
+    from processor.engine.streams import read_to_end
+    from processor.topics import EVENTS
 
+    settings = settings_from_environment()
 
-COMMANDS = (reasons,)
+    async def take() -> None:
+        async for record in read_to_end(settings, settings.topic_prefix + EVENTS.name, newest=_NEWEST):
+            if not is_marker(record.headers):
+                found.take(record.value, record.timestamp)
+
+    run_async(settings, take)

@@ -15,8 +15,8 @@ import click
 from processor import logs
 from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import assemble
-from processor.cli.common import EXIT_USAGE, Failure, echo, echo_json, json_option, run_async
-from processor.cli.demo import demo
+from processor.cli.common import EXIT_USAGE, Failure, echo, echo_json, json_option
+from processor.cli.connection import run_async
 from processor.engine.admin import TopicsError
 from processor.engine.agreement import DisagreementError
 from processor.engine.bounds import closed
@@ -137,6 +137,3 @@ def broker(port: int, data: Path | None, as_json: bool) -> None:
                 raise Failure("Kafka ended by itself")
     except BrokerError as error:
         raise Failure(str(error)) from None
-
-
-COMMANDS = (worker, broker, demo)

@@ -152,7 +152,7 @@ def test_every_setting_is_known_and_right(name):
 def test_every_command_is_understood(name):
     command, arguments = cli, list(OURS[name]["command"])
     while isinstance(command, click.Group):
-        command = command.commands[arguments.pop(0)]
+        command = command.get_command(click.Context(command), arguments.pop(0))
     command.make_context(name, arguments)
 
 
@@ -390,4 +390,4 @@ def test_the_image_is_made_from_what_exists_and_is_not_kept_from_it():
 
 def test_the_image_runs_a_worker():
     assert 'ENTRYPOINT ["delivery-status"]' in DOCKERFILE
-    assert cli.commands[re.search(r'^CMD \["(\w+)"\]$', DOCKERFILE, re.MULTILINE)[1]].name == "worker"
+    assert re.search(r'^CMD \["(\w+)"\]$', DOCKERFILE, re.MULTILINE)[1] == "worker"

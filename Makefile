@@ -43,6 +43,10 @@ chaos: $(READY) ## Kill, pause, starve and scale workers and broker for 15 minut
 soak: $(READY) ## Fold the same events for an hour: memory, files and tasks stay; SOAK_SECONDS, SOAK_RATE
 	SOAK_SECONDS=$${SOAK_SECONDS:-3600} SOAK_RATE=$${SOAK_RATE:-10000} $(BIN)/python -m pytest tests/soak/test_soak.py -s
 
+.PHONY: fuzz
+fuzz: $(READY) ## Read a million records that nobody should send: no fault of ours, none slow, no growth; FUZZ_PAYLOADS, FUZZ_SEED
+	FUZZ_PAYLOADS=$${FUZZ_PAYLOADS:-1000000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/fuzz/test_long_run.py -s
+
 .PHONY: docs
 docs: $(READY) ## Renew the docs that follow from the code
 	$(BIN)/python docs/generate.py

@@ -18,8 +18,10 @@ MAX_AHEAD = timedelta(hours=24)
 #: The highest attempt, and the highest number of parts, that can be told.
 MAX_ATTEMPT, MAX_PARTS = 99, 255
 
-#: Longer names are refused: a message's row must fit into one record of Kafka, whatever is reported of it.
-_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
+#: Characters that a name may have: a message's row must fit into one record of Kafka, whatever is reported of it.
+MAX_NAME = 1_000
+
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 
 
 class Event(msgspec.Struct, gc=False, omit_defaults=True):
@@ -30,7 +32,7 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     """
 
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+    message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
     channel: Channel
     status: Status
     id: _Name | None = None

@@ -15,6 +15,7 @@ import orjson
 from processor.domain.event import Event
 from processor.domain.reason import Reason
 from processor.providers.adapter import (
+    UNREADABLE_MAX,
     Adapter,
     Context,
     Finding,
@@ -23,6 +24,7 @@ from processor.providers.adapter import (
     PayloadError,
     Unknown,
     Unreadable,
+    left_unread,
 )
 from processor.providers.fields import json_of
 from processor.providers.phrases import category_of_text
@@ -83,8 +85,9 @@ def decode_payload(value: bytes) -> object:
 def read(provider: str | Adapter, payload: object, context: Context) -> list[Finding]:
     """Read a payload into findings, at least one. It never raises.
 
-    One bad element of a batch is one `Unreadable`; the other elements are read. Whatever an adapter raises is taken as
-    a fault of the element: no payload may stop the stream.
+    One bad element of a batch is one `Unreadable`; the other elements are read, but for those behind the thousandth bad
+    one: these are one `Unreadable` of the whole payload. Whatever an adapter raises is taken as a fault of the element:
+    no payload may stop the stream.
     """
     adapter = ADAPTERS.get(provider) if isinstance(provider, str) else provider
     if adapter is None:
@@ -92,11 +95,21 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
     if adapter.remembers and context.memory is None:
         context = context._replace(memory=Memory())
     findings: list[Finding] = []
+    bad = 0
     try:
         for element in adapter.split(payload):
+            if bad >= UNREADABLE_MAX:
+                findings.append(Unreadable(f"not what {adapter.name} sends: {left_unread(bad)}"))
+                break
             try:
-                findings += map(qualified, adapter.read(element, context))
+                for finding in adapter.read(element, context):
+                    if isinstance(finding, Unreadable):
+                        bad += 1
+                        findings.append(finding._replace(element=_quotable(finding.element, payload)))
+                    else:
+                        findings.append(qualified(finding))
             except Exception as error:
+                bad += 1
                 findings.append(Unreadable(_explain(adapter, error), _quotable(element, payload)))
     except Exception as error:
         findings.append(Unreadable(_explain(adapter, error)))

@@ -41,6 +41,16 @@ class Unreadable(NamedTuple):
     element: object = None
 
 
+#: Elements of one payload (or recipients, or lines of a log) that may be unreadable before the rest is left unread. It
+#: is no batch of the provider's, and a megabyte of such elements, half a million, would keep a worker busy for seconds.
+UNREADABLE_MAX = 1_000
+
+
+def left_unread(bad: int) -> str:
+    """Say that UNREADABLE_MAX was reached."""
+    return f"{bad} of its elements cannot be read; those behind them were not looked at"
+
+
 #: What an adapter finds in one element of a payload.
 Finding = Event | NoStatus | Unknown | Unreadable
 

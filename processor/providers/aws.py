@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from processor.providers.adapter import Finding, NoStatus, PayloadError, Unknown, Unreadable, elements_of
+from processor.providers.adapter import (
+    UNREADABLE_MAX,
+    Finding,
+    NoStatus,
+    PayloadError,
+    Unknown,
+    Unreadable,
+    elements_of,
+    left_unread,
+)
 from processor.providers.fields import MAX_TEXT, json_of, object_of, time_of_epoch
 
 #: What carries an event, by the field that holds it: SNS, SNS in Lambda, EventBridge, SQS, Kinesis, Firehose,
@@ -50,10 +59,15 @@ def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried]
     if len(carried) == 1 and isinstance(carried[0], Carried):
         return read(carried[0])
     findings: list[Finding] = []
+    bad = 0
     for one in carried:
+        if bad >= UNREADABLE_MAX:
+            findings.append(Unreadable(left_unread(bad)))
+            break
         try:
             findings += read(one) if isinstance(one, Carried) else [one]
         except PayloadError as error:
+            bad += 1
             findings.append(Unreadable(f"a line of the log: {error}", one.event if isinstance(one, Carried) else None))
     return findings
 
@@ -77,7 +91,7 @@ def unwrap(element: object, marks: tuple[str, ...]) -> list[Carried | Finding]:
             return [NoStatus("CloudWatch Logs CONTROL_MESSAGE")]
         lines = record.get("logEvents")
         if isinstance(lines, list):
-            return [_of_line(line, marks) for line in lines]
+            return _of_lines(lines, marks)
         name = next((name for name in _ENVELOPES if name in record), None)
         if name is None:
             if isinstance(announced, str):
@@ -98,6 +112,20 @@ def time_of_number(value: object) -> datetime | None:
     if type(value) is int or type(value) is float:
         return time_of_epoch(value)
     return None
+
+
+def _of_lines(lines: list[object], marks: tuple[str, ...]) -> list[Carried | Finding]:
+    """Take the events out of a log's lines; those behind the thousandth bad line are one `Unreadable`."""
+    found: list[Carried | Finding] = []
+    bad = 0
+    for line in lines:
+        if bad >= UNREADABLE_MAX:
+            found.append(Unreadable(left_unread(bad)))
+            break
+        one = _of_line(line, marks)
+        bad += isinstance(one, Unreadable)
+        found.append(one)
+    return found
 
 
 def _of_line(line: object, marks: tuple[str, ...]) -> Carried | Finding:
@@ -129,7 +157,7 @@ def _unpacked(value: object) -> bytes:
     if not isinstance(value, str):
         raise PayloadError("'data' is not a base64 text")
     try:
-        data = base64.b64decode(value, validate=True)
+        data = base64.b64decode(value.encode(), validate=True)
         if not data.startswith(_GZIP):
             return data
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

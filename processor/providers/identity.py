@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from processor.domain.event import MAX_ATTEMPT, MAX_PARTS, Event
+from processor.domain.event import MAX_ATTEMPT, MAX_NAME, MAX_PARTS, Event
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Status
-from processor.providers.adapter import Adapter, Context, Finding, PayloadError, Unreadable
+from processor.providers.adapter import UNREADABLE_MAX, Adapter, Context, Finding, PayloadError, Unreadable, left_unread
 from processor.providers.fields import identifier
 
 
@@ -116,8 +116,8 @@ def event_of(  # noqa: PLR0913 - what an event is made of
         channel: where it is not the adapter's.
 
     Raises:
-        PayloadError: one id of ours is told of several recipients, although it covers one; or this one of several has
-            no address.
+        PayloadError: one id of ours is told of several recipients, although it covers one; this one of several has no
+            address; or what names the message is too long together.
     """
     if names_several:
         refuse_shared(ours, context)
@@ -154,7 +154,13 @@ def _name_of(  # noqa: PLR0913, PLR0917 - what a name may be made of
         name = f"{provider}{account}:{native_id}"
     else:
         name, covers_several = ours.message_id, context.message_id_covers_send
-    return with_recipient(name, recipient) if covers_several and recipient is not None else name
+    if covers_several and recipient is not None:
+        name = with_recipient(name, recipient)
+    if len(name) > MAX_NAME:
+        raise PayloadError(
+            f"account, id and recipient make a message id of {len(name)} characters; {MAX_NAME} are allowed"
+        )
+    return name
 
 
 def with_recipient(name: str, recipient: str) -> str:
@@ -187,6 +193,8 @@ def each_recipient(
 ) -> list[Finding]:
     """Make one finding a recipient; one bad recipient of several is one `Unreadable`, the others live.
 
+    Those behind the thousandth bad one are one `Unreadable`.
+
     Raises:
         PayloadError: they have one id of ours among them (`refuse_shared`).
     """
@@ -194,9 +202,14 @@ def each_recipient(
         return [event(recipients[0])]
     refuse_shared(ours, context)
     findings: list[Finding] = []
+    bad = 0
     for recipient in recipients:
+        if bad >= UNREADABLE_MAX:
+            findings.append(Unreadable(left_unread(bad)))
+            break
         try:
             findings.append(event(recipient))
         except PayloadError as error:
+            bad += 1
             findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}", recipient))
     return findings

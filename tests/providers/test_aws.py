@@ -8,7 +8,7 @@ import pytest
 
 from processor.domain.event import Event
 from processor.providers import read
-from processor.providers.adapter import NoStatus, Unreadable
+from processor.providers.adapter import UNREADABLE_MAX, NoStatus, Unreadable
 
 EVENT = {"eventType": "TEXT_DELIVERED", "messageId": "m1", "eventTimestamp": 1767225600000}
 
@@ -33,10 +33,11 @@ def test_envelopes_without_end_are_refused(context):
     assert "envelopes" in found.detail
 
 
-@pytest.mark.parametrize("data", ["%%%", base64.b64encode(b"\x1f\x8bnot gzip").decode(), "bm8=", 7, None])
-def test_broken_data_is_refused(data, context):
+@pytest.mark.parametrize("data", ["%%%", base64.b64encode(b"\x1f\x8bnot gzip").decode(), "bm8=", "säs=", "\0", 7, None])
+def test_broken_data_is_refused_in_words(data, context):
     (found,) = read("aws_eum_sms", {"data": data}, context)
     assert isinstance(found, Unreadable)
+    assert "ValueError" not in found.detail
 
 
 def test_one_bad_line_of_a_log_costs_only_itself(context):
@@ -50,6 +51,14 @@ def test_one_bad_line_of_a_log_costs_only_itself(context):
     findings = read("aws_eum_sms", log, context)
     assert [type(found) for found in findings] == [Event, Unreadable, Unreadable, Unreadable]
     assert [found.element for found in findings[1:]] == [lines[1], 7, {"eventType": "TEXT_SENT"}]
+
+
+@pytest.mark.parametrize("line", [{}, {"message": json.dumps({"eventType": "TEXT_SENT"})}], ids=["no event", "no id"])
+def test_of_very_many_bad_lines_the_rest_is_left_unread(line, context):
+    good = {"message": json.dumps(EVENT)}
+    findings = read("aws_eum_sms", {"logEvents": [good, *[line] * UNREADABLE_MAX, good, line]}, context)
+    assert [type(found) for found in findings] == [Event] + [Unreadable] * (UNREADABLE_MAX + 1)
+    assert "those behind them were not looked at" in findings[-1].detail
 
 
 def test_a_log_inside_a_log_is_not_followed(context):

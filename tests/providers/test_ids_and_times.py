@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from processor.domain.event import Event
 from processor.providers import read
-from processor.providers.adapter import Context
+from processor.providers.adapter import Context, Unreadable
 from processor.providers.fields import time_of, time_of_epoch
 from processor.providers.identity import bare_address, own_id
 
@@ -74,6 +74,19 @@ def test_an_account_scopes_the_providers_ids_and_not_ours(context):
     context = context._replace(account="north")
     assert one("twilio", "MessageSid=SM1&MessageStatus=sent", context).message_id == "twilio@north:SM1"
     assert one("kumomta", record(meta={"message_id": "m-1"}), context).message_id == "m-1"
+
+
+def test_a_name_that_is_too_long_together_is_refused_in_words(context):
+    """Each part of it is short enough; the contract of events allows 1,000 characters of the whole."""
+    long = record(id="a" * 500, recipient="b" * 491 + "@example.org")
+    (found,) = read("kumomta", long, context)
+    assert isinstance(found, Unreadable)
+    assert found.detail.endswith("make a message id of 1012 characters; 1000 are allowed")
+    far = context._replace(account="c" * 1_000)
+    (found,) = read("kumomta", record(), far)
+    assert isinstance(found, Unreadable)
+    ours = record(meta={"message_id": "m-1"})
+    assert one("kumomta", ours, far).message_id == "m-1"
 
 
 @pytest.mark.parametrize(

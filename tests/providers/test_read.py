@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from processor.domain.event import Event, node_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
-from processor.providers.adapter import Adapter, NoStatus, Unknown, Unreadable
+from processor.providers.adapter import UNREADABLE_MAX, Adapter, NoStatus, Unknown, Unreadable
 
 PAYLOADS = {
     name: [
@@ -194,6 +194,18 @@ def test_one_bad_element_of_a_batch_is_one_unreadable(provider, context):
     assert f"not what {provider} sends" in detail
 
 
+@pytest.mark.parametrize("provider", ADAPTERS)
+def test_of_very_many_bad_elements_the_rest_is_left_unread(provider, context):
+    """A megabyte of them would keep a worker busy for seconds; what is unread is told, and is in the dead letter."""
+    bad = [{"this is": "no report"}] * UNREADABLE_MAX
+    good = next(payload for payload in PAYLOADS[provider] if isinstance(payload, dict))
+    findings = read(provider, [good, *bad, good, *bad], context)
+    assert [type(finding) for finding in findings] == [Event] + [Unreadable] * (UNREADABLE_MAX + 1)
+    assert findings[-1].element is None
+    assert f"{UNREADABLE_MAX} of its elements cannot be read" in findings[-1].detail
+    assert len(read(provider, [*bad[1:], good], context)) == UNREADABLE_MAX
+
+
 def test_one_bad_recipient_is_one_unreadable(context):
     record = {
         "type": "Reception",
@@ -206,6 +218,40 @@ def test_one_bad_recipient_is_one_unreadable(context):
     assert first.message_id == "kumomta:a1:anna@example.org"
     assert isinstance(second, Unreadable)
     assert isinstance(third, Unreadable)
+
+
+MAIL = {"messageId": "m", "timestamp": "2026-01-01T00:00:00Z", "destination": ["a@example.org", "b@example.org"]}
+
+
+@pytest.mark.parametrize(
+    ("provider", "payload"),
+    [
+        ("kumomta", {"type": "Reception", "id": "a1", "recipient": ["anna@example.org", "@"], "timestamp": 1762502400}),
+        (
+            "ses",
+            {
+                "eventType": "Bounce",
+                "mail": MAIL,
+                "bounce": {"bounceType": "Permanent", "bouncedRecipients": ["@"] * 2},
+            },
+        ),
+        ("aws_eum_sms", {"logEvents": ["@", "@"]}),
+    ],
+)
+def test_a_part_of_an_element_that_nests_too_deep_is_quoted_with_the_whole(provider, payload, context):
+    deep = '{"a":' * 900 + "1" + "}" * 900
+    findings = read(provider, decode_payload(json.dumps(payload).replace('"@"', deep).encode()), context)
+    unreadable = [finding for finding in findings if isinstance(finding, Unreadable)]
+    assert unreadable
+    assert all(finding.element is None for finding in unreadable)
+
+
+def test_of_very_many_bad_recipients_the_rest_is_left_unread(context):
+    recipients = ["anna@example.org", *[None] * UNREADABLE_MAX, "bert@example.org", None]
+    record = {"type": "Reception", "id": "a1", "recipient": recipients, "timestamp": 1762502400}
+    findings = read("kumomta", [record, record], context)
+    assert [type(finding) for finding in findings] == [Event] + [Unreadable] * (UNREADABLE_MAX + 2)
+    assert "those behind them were not looked at" in findings[-2].detail
 
 
 @pytest.mark.parametrize(

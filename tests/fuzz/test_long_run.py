@@ -1,0 +1,71 @@
+"""A million records (`make fuzz`, FUZZ_PAYLOADS): none takes long, and nothing is left behind of them.
+
+Only a run of its own can judge this: CPU time and memory of a process that shares its machine and its caches with other
+tests say little.
+"""
+
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from processor.providers import ADAPTERS
+from tests.fuzz.line import Line
+from tests.fuzz.running import SEED, fuzz
+
+PAYLOADS = int(os.environ.get("FUZZ_PAYLOADS", "0"))
+
+#: CPU time of the one that takes longest.
+LONG_SECONDS = 0.05
+
+#: Records of a provider between two measurements.
+ROUND = 2_000
+
+#: By how much the process may grow after a fifth of the run: of blocks that Python has in use, and of memory.
+GROWTH = 1.05
+
+pytestmark = pytest.mark.skipif(not PAYLOADS, reason="takes minutes: make fuzz, or FUZZ_PAYLOADS")
+
+
+def test_none_takes_long_and_nothing_grows(monkeypatch):
+    line, done, rounds, found = Line(monkeypatch), 0, 0, []
+    # The samples are no garbage, and to look through them time and again is no part of reading a record.
+    gc.freeze()
+    began = time.monotonic()
+    while done < PAYLOADS:
+        for provider in ADAPTERS:
+            fuzz(line, provider, SEED + rounds, ROUND)
+            line.finish()
+            done += ROUND
+        rounds += 1
+        gc.collect()
+        found.append((sys.getallocatedblocks(), resident_mib()))
+        say(f"{done} records, {done / (time.monotonic() - began):.0f}/s, {found[-1][0]} blocks, {found[-1][1]:.1f} MiB")
+    tell(line)
+    assert line.slowest.seconds < LONG_SECONDS, line.slowest
+    settled = found[len(found) // 5 :]
+    for first, last in zip(settled[0], settled[-1], strict=True):
+        assert last <= first * GROWTH, found
+
+
+def tell(line: Line) -> None:
+    say(f"findings: {dict(line.outcomes)}")
+    say(f"dead letters: {dict(line.dead)}")
+    slowest = line.slowest
+    say(f"slowest: {slowest.seconds * 1000:.1f} ms, {slowest.provider}, {len(slowest.record.value or b'')} bytes")
+    say("errors of Python that no adapter put into words:")
+    for error, times in line.raw_errors.most_common(40):
+        say(f"{times:8} {error}")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def resident_mib() -> float:
+    rss = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(rss.split()[1]) / 1024

@@ -653,6 +653,20 @@ ENGINE = Dashboard(
                     red_from=1,
                 ),
                 Panel(
+                    "Clocks of workers",
+                    "How far each worker's clock is from the brokers'. More than a minute is worth a look at its time "
+                    "service.",
+                    "s",
+                    {"{{instance}}": "max by (instance) (delivery_worker_clock_skew_seconds)"},
+                    lowest=None,
+                ),
+                Panel(
+                    "Tasks",
+                    "Tasks of each worker's event loop: constant while its partitions are.",
+                    "short",
+                    {"{{instance}}": "max by (instance) (delivery_tasks)"},
+                ),
+                Panel(
                     "Warnings and errors in the log",
                     "In ten minutes, by event; also those that the log withheld since they repeat.",
                     "short",

@@ -114,14 +114,19 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
     @property
     def reason(self) -> Reason | None:
         """The reason given for the present node; while that is not final, a transient one that came later."""
-        shown: NodeReason | None = None
+        own: NodeReason | None = None
         for given in self.reasons:
             if given.node == self.node:
-                shown = given
-        if IS_UNDER_WAY[self.node]:
-            for given in self.reasons:
-                if given.reason.permanence is not Permanence.TRANSIENT or given.time <= self.since:
-                    continue
-                if shown is None or (given.time, given.reason.order()) > (shown.time, shown.reason.order()):
-                    shown = given
+                own = given
+        shown = (IS_UNDER_WAY[self.node] and self._still_tried(self.since if own is None else own.time)) or own
         return None if shown is None else shown.reason
+
+    def _still_tried(self, since: int) -> NodeReason | None:
+        """Give the last transient reason that came later than a moment, and than the status itself."""
+        found: NodeReason | None = None
+        for given in self.reasons:
+            if given.reason.permanence is not Permanence.TRANSIENT or given.time <= max(since, self.since):
+                continue
+            if found is None or (given.time, given.reason.order()) > (found.time, found.reason.order()):
+                found = given
+        return found

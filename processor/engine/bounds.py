@@ -30,8 +30,13 @@ async def within(awaitable: Awaitable[Answer], seconds: float) -> Answer:
     task = asyncio.ensure_future(awaitable)
     try:
         await asyncio.wait({task}, timeout=seconds)
-    finally:
-        stuck = await end([task])
+    except asyncio.CancelledError:
+        await end([task])
+        if task.done() and not task.cancelled():
+            # Nobody waits for its answer any more: that it failed is no news.
+            task.exception()
+        raise
+    stuck = await end([task])
     if stuck or task.cancelled():
         raise asyncio.TimeoutError(f"no answer within {seconds:g} s")
     return task.result()

@@ -50,8 +50,6 @@ def identify(rng: Random, created: datetime, _number: int) -> str:
 
 def write(_rng: Random, message: Message, report: Report) -> bytes:
     """Write one delivery of the web hook; our own ids travel in the tag."""
-    # A message to several is one to a group, and its tag is the group's.
-    tags = message.tags if len(message.recipients) == 1 else {"delivery_id": message.campaign.id}
     about = {
         "id": message.provider_message_id,
         "owner": _SENDER,
@@ -62,7 +60,7 @@ def write(_rng: Random, message: Message, report: Report) -> bytes:
         "to": list(message.recipients),
         "from": _SENDER,
         "text": "",
-        "tag": urlencode(tags) if message.campaign.tagged else message.campaign.label,
+        "tag": urlencode(message.tags) if message.campaign.tagged else message.campaign.label,
     }
     return orjson.dumps([_callback(report, recipient, about) for recipient in report.recipients])
 

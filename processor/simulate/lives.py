@@ -60,9 +60,11 @@ class Message(NamedTuple):
 
     @property
     def tags(self) -> dict[str, str]:
-        """Our own ids, where they travel."""
+        """Our own ids, where they travel. An id of ours is one recipient's: what goes to several is named by theirs."""
         if not self.campaign.tagged:
             return {}
+        if len(self.recipients) > 1:
+            return {"delivery_id": self.campaign.id}
         return {"message_id": self.id, "delivery_id": self.campaign.id}
 
 

@@ -44,6 +44,7 @@ VOCABULARY = {
     "state": set(PARTITION_STATES),
     "status": {status.value for status in Status},
     "to": set(NODE_NAMES),
+    "topic": {topic.name for topic in TOPICS},
     "verdict": set(VERDICTS),
 }
 

@@ -64,7 +64,7 @@ def _copy(value: object) -> Any:
     return orjson.loads(orjson.dumps(value))
 
 
-_PLACEHOLDER = re.compile('"(?:\ue000|\\\\ue000)([0-9]+)(?:\ue001|\\\\ue001)"')
+_PLACEHOLDER = re.compile('"(?:\ue000|\\\\ue000)([0-9]{1,3})(?:\ue001|\\\\ue001)"')
 _FRAGMENTS = tuple(WRITTEN.values())
 
 

@@ -270,6 +270,21 @@ def dead_letters() -> str:
     return table(("reason", "meaning"), ((f"`{name}`", text) for name, text in meanings(DeadReason).items()))
 
 
+# Settings
+
+
+_SETTINGS = """\
+Environment variables. What is wrong, and a name that nearly is one, is told at the start, all at once, and the command
+ends with 2. A secret may stand in a file instead: `DELIVERY_SASL_PASSWORD_FILE=/run/secrets/kafka`. What must be the
+same on all workers is compared when one joins ([0014](adr/0014-a-group-agrees-on-its-settings.md)).
+"""
+
+
+def settings_page() -> str:
+    """Describe every setting."""
+    return f"# Settings\n\n{MADE_BY}\n\n{_SETTINGS}\n{settings.markdown_table()}"
+
+
 PAGES = (
     Page("docs/statuses.md", statuses),
     Page("docs/metrics.md", metrics),
@@ -277,7 +292,7 @@ PAGES = (
     Page("docs/providers/README.md", partial(provider_pages.matrix, MADE_BY)),
     *(Page(f"docs/providers/{name}.md", partial(provider_pages.page, name, MADE_BY)) for name in PROVIDERS),
     Page("docs/events.md", dead_letters, section="dead letters"),
-    Page("README.md", settings.markdown_table, section="settings"),
+    Page("docs/settings.md", settings_page),
 )
 
 

@@ -1,7 +1,7 @@
 """The entry of `delivery-status`, and of `python -m processor`.
 
-Importing the rest takes a second, and several on a busy machine. A worker that is told to stop meanwhile has nothing to
-let go of, and ends as one does that is told later.
+Importing what a worker needs takes a second, and several on a busy machine. A worker that is told to stop meanwhile
+has nothing to let go of, and ends as one does that is told later.
 """
 
 from __future__ import annotations

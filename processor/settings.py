@@ -1,6 +1,6 @@
 """Settings: environment variables, all checked at once, every wrong one named with its mend.
 
-`FIELDS` is the one table; the README's is made from it, and a test compares them.
+`FIELDS` is the one table; docs/settings.md is made from it, and a test compares them.
 """
 
 from __future__ import annotations
@@ -446,7 +446,7 @@ def _secret(path: str) -> str:
 
 def _hint(name: str) -> str:
     near = difflib.get_close_matches(name, FIELDS, n=1)
-    return f"; did you mean {PREFIX}{near[0].upper()}?" if near else "; see the table of settings in the README"
+    return f"; did you mean {PREFIX}{near[0].upper()}?" if near else "; docs/settings.md has all of them"
 
 
 def _conflicts(settings: Settings) -> Iterable[_Problem]:
@@ -503,7 +503,7 @@ def _as_text(value: object) -> str:
 
 
 def markdown_table() -> str:
-    """Give the README's table of settings."""
+    """Give the table of settings in docs/settings.md."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     defaults = Settings()
     for name, entry in FIELDS.items():

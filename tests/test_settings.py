@@ -223,9 +223,7 @@ class TestProblems:
         assert problems({variable: "x"}) == (f"{variable} is no setting; did you mean {meant}?",)
 
     def test_a_name_like_no_other_is_told_where_the_names_are(self):
-        assert problems({"DELIVERY_XYZZY": "x"}) == (
-            "DELIVERY_XYZZY is no setting; see the table of settings in the README",
-        )
+        assert problems({"DELIVERY_XYZZY": "x"}) == ("DELIVERY_XYZZY is no setting; docs/settings.md has all of them",)
 
 
 class TestConflicts:

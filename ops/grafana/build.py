@@ -481,7 +481,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Dead letters",
-                    "Records, an hour, that could not be used; `delivery-status dead list` shows them.",
+                    "Records, an hour, that could not be used; `/api/v1/dead-letters` has the newest.",
                     "short",
                     {"{{reason}}": "3600 * sum by (reason) (rate(delivery_dead_letters_total[$__rate_interval])) > 0"},
                     alerts=("DeliveryDeadLetters",),

@@ -13,10 +13,10 @@ from processor.web.page.texts import ENGLISH, SWEDISH, TEXTS
 #: The cookie that remembers a choice of language.
 COOKIE = "lang"
 
-#: What stands between groups of digits and before a unit or a percent sign: it must not break a line.
 #: What stands where there is nothing to tell.
 _NOTHING = "\N{EN DASH}"
 
+#: What stands between groups of digits and before a unit or a percent sign: it must not break a line.
 _SPACE = "\N{NO-BREAK SPACE}"
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400

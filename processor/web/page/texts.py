@@ -270,8 +270,8 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "contradictions.refused": ("Refused", "Avvisad"),
     "contradictions.evidence": ("Example", "Exempel"),
     "dead.hint": (
-        "Kept with their bytes: “delivery-status dead list” shows them, and “dead replay” sends them again.",
-        "Sparas byte för byte: ”delivery-status dead list” visar dem, och ”dead replay” skickar dem igen.",
+        "Kept with their bytes in the topic “dead.v1”; /api/v1/dead-letters has the newest and their places.",
+        "Sparas byte för byte i ämnet ”dead.v1”; /api/v1/dead-letters har de nyaste och deras platser.",
     ),
     "incomplete.title": ("Incomplete.", "Ofullständigt."),
     "incomplete.text": (

@@ -100,13 +100,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     def _chunks(self, before: Mapping[TP, int], fetched: Mapping[Any, list[Record]]) -> Any:
         for tp, end in self._positions().items():
             records = fetched.get(tp, [])
-            # Without a position before, the partition has only just been assigned: nothing was handed out, and so
-            # nothing can have been dropped, before this chunk.
-            start = before.get(tp, 0)
+            # Without a position before, the partition has only just been assigned, or the record that was due has
+            # expired and the oldest was asked for: what came before this chunk is not known, and may be a hole.
+            start = before.get(tp, records[0].offset if records else end)
             if records:
                 # A seek may have gone back while the fetch waited.
                 yield tp, Chunk(min(start, records[0].offset), end, records)
-            elif tp in before and end > start:
+            elif end > start:
                 yield tp, Chunk(start, end, records)
 
     def _positions(self) -> dict[TP, int]:
@@ -217,6 +217,13 @@ class ChunkConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Leave the positions alone: a partition seeks by itself when it has been opened."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """Leave it to the worker to judge what stands still: it knows what has been committed (worker.py).
+
+        Faust looks every few seconds, and crashes where a partition has no position, as while the fetch asks for the
+        oldest record because the one that was due has expired.
+        """
 
 
 class ChunkFetcher(Fetcher):

@@ -181,10 +181,30 @@ class Partition:
         log.info("chunk_reread", topic=self.tp.topic, partition=self.tp.partition, start=position, at=self.arrived)
         self._seeking = True
         try:
+            await self._pass_over_what_expired()
             await self._within(self._host.seek(self.tp, self.arrived))
         finally:
             self._seeking = False
         self._host.wake()
+
+    async def _pass_over_what_expired(self) -> None:
+        """Go on at the oldest record where retention has overtaken us: what is read for again is not there any more."""
+        try:
+            oldest, _ = await self._within(self._host.bounds(self.tp))
+        except (KafkaError, OSError, asyncio.TimeoutError):
+            return  # The hole shows again.
+        if self.state is State.RUNNING and oldest > self.arrived:
+            self._tell_expired(oldest - self.arrived)
+            self.arrived = oldest
+
+    def _tell_expired(self, records: int) -> None:
+        log.error(
+            "records_expired_unread",
+            topic=self.tp.topic,
+            partition=self.tp.partition,
+            records=records,
+            mend="raise retention.ms and retention.bytes of the topic, or add workers, or keep them running",
+        )
 
     async def run(self, parked: Work | None = None) -> Work | None:
         """Open the partition and fold its chunks until `close`.
@@ -383,13 +403,7 @@ class Partition:
             )
             return oldest
         if committed < oldest:
-            log.error(
-                "records_expired_unread",
-                topic=self.tp.topic,
-                partition=self.tp.partition,
-                records=oldest - committed,
-                mend="raise retention.ms of the topic, or keep the worker running",
-            )
+            self._tell_expired(oldest - committed)
         return max(committed, oldest)
 
     async def _recover(self, work: Work) -> None:

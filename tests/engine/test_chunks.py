@@ -53,9 +53,10 @@ class TestBounds:
     def test_a_seek_back_alone_is_no_chunk(self):
         assert chunks({ONE: 5}, {ONE: 2}, {}) == {}
 
-    def test_of_a_partition_that_was_assigned_meanwhile_nothing_can_have_been_lost(self):
+    def test_without_a_position_before_it_starts_at_its_first_record_and_so_shows_a_hole(self):
+        """The record that was due has expired, and the oldest was asked for: what is missing must be told."""
         found = records(70, 71)
-        assert chunks({}, {ONE: 72}, {ONE: found}) == {ONE: Chunk(0, 72, found)}
+        assert chunks({}, {ONE: 72}, {ONE: found}) == {ONE: Chunk(70, 72, found)}
 
     def test_the_first_position_of_a_partition_is_no_chunk(self):
         assert chunks({}, {ONE: 72}, {}) == {}
@@ -149,3 +150,8 @@ class TestFetcher:
         fetcher = await self.cancelled(app_stops=False)
         assert fetcher.crashed
         assert "nobody stops it" in str(fetcher.crash_reason)
+
+
+async def test_fausts_look_for_stalls_asks_for_no_position():
+    """Theirs crashes the worker where a partition has none, as while the oldest offset is asked for."""
+    await ChunkConsumer.verify_all_partitions_active(SimpleNamespace())

@@ -46,6 +46,7 @@ OVERRIDDEN = [
     (driver.Consumer, chunks.ChunkConsumer, "_new_consumer_thread", ["self"]),
     (driver.Consumer, chunks.ChunkConsumer, "getmany", ["self", "timeout"]),
     (driver.Consumer, chunks.ChunkConsumer, "perform_seek", ["self"]),
+    (driver.Consumer, chunks.ChunkConsumer, "verify_all_partitions_active", ["self"]),
     (driver.Producer, chunks.ChunkProducer, "_settings_auth", ["self"]),
     (faust.App, app.App, "_new_transport", ["self"]),
     (faust.App, app.App, "_new_producer_transport", ["self"]),

@@ -416,6 +416,30 @@ class TestChunks:
             await until(lambda: running.committed == 6)
         assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4, 5]
 
+    async def test_a_hole_that_retention_made_is_passed_over(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            stand.broker.oldest = 4
+            await running.accept(chunk(4, 6))
+            assert stand.host.seeks == [0, 4]
+            await running.accept(chunk(4, 6))
+            await until(lambda: running.committed == 6)
+        assert stand.offsets_of_the_last_work() == [0, 1, 4, 5]
+
+    async def test_while_the_broker_does_not_say_what_expired_the_hole_is_read_again(self, stand, monkeypatch):
+        async def bounds(_tp: TopicPartition) -> tuple[int, int]:
+            raise KafkaConnectionError
+
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            with monkeypatch.context() as away:
+                away.setattr(stand.host, "bounds", bounds)
+                await running.accept(chunk(4, 6))
+            assert stand.host.seeks == [0, 2]
+            await running.accept(chunk(2, 6))
+            await until(lambda: running.committed == 6)
+        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4, 5]
+
     async def test_what_was_dropped_on_its_way_is_read_again_although_nothing_else_comes(self, stand):
         async with stand.running() as running:
             await running.accept(chunk(0, 2))

@@ -31,9 +31,12 @@ WARM_UP = 300.0 if IS_LONG else 5.0
 EVERY = 5.0 if IS_LONG else 0.5
 SPAN = 60.0 if IS_LONG else 5.0
 
+#: Seconds of load that may wait to be folded: of what waits longer than the broker keeps it, some would expire unread.
+BEHIND = 60.0
+
 #: What the broker keeps of the input, a partition: an hour of it would be ten gigabytes.
 KEPT = {
-    "log.retention.bytes": str(128 * 1024 * 1024),
+    "log.retention.bytes": str(256 * 1024 * 1024),
     "log.segment.bytes": str(32 * 1024 * 1024),
     "log.retention.check.interval.ms": "30000",
 }
@@ -67,6 +70,9 @@ async def watch(worker: WorkerProcess) -> list[Footprint]:
         assert status == 200, page
         tasks, events = (value_of(page, name) for name in ("delivery_tasks", "delivery_events_total"))
         samples.append(footprint_of(worker.pid, seconds, tasks, events))
+        assert RATE * (seconds - BEHIND) <= events, (
+            f"the machine is too busy for {RATE:.0f} events/s: {table(samples[-1:])}"
+        )
         if seconds >= told:
             sys.stdout.write(f"{table(samples[-1:])}\n")
             sys.stdout.flush()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from processor.settings import Settings
-from processor.stages.normalise import PROVIDER_HEADER
+from processor.stages.normalise import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
 from processor.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
 
 DRAFT_07 = "application/schema+json;version=draft-07"
@@ -98,8 +98,9 @@ def test_a_value_of_ours_has_its_schema_in_a_dialect_that_every_tool_knows(docum
 
 
 @pytest.mark.parametrize("topic", [MTA, SMS], ids=lambda topic: topic.name)
-def test_a_raw_record_names_its_provider_in_a_header(document, topic):
-    assert list(message_of(document, topic)["headers"]["properties"]) == [PROVIDER_HEADER]
+def test_the_headers_of_a_raw_record_are_those_that_are_heard(document, topic):
+    heard = [PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER]
+    assert list(message_of(document, topic)["headers"]["properties"]) == heard
 
 
 def test_a_dead_letter_has_its_headers_described(document):

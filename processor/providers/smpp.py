@@ -1,7 +1,9 @@
 """Read SMPP delivery receipts: a deliver_sm as a JSON object, or the receipt's text alone.
 
 The object: `{"pdu": "deliver_sm", "esm_class": 4, "short_message": "id:… stat:…", "source_addr": "4670…", "tlv": {…}}`.
-TLV keys are names or tags ("message_state", "0x0427", "1063").
+TLV keys are names or tags ("message_state", "0x0427", "1063"). What Cloudhopper, gosmpp, node-smpp, php-smpp, smppex
+and smpplib make of a PDU as JSON is read as well: other spellings of the names, fields one level deeper, octets as
+numbers, hex, base64 or `b'…'`.
 
 Source: SMPP 3.4 appendix B (receipt text), 5.2.12 (esm_class), 5.2.28 (message_state), 5.3.2 (TLVs); SMPP 5.0 adds
 the states SCHEDULED and SKIPPED.
@@ -17,6 +19,7 @@ which only by the TLVs or the header (UDH) of the part, where it inherits them. 
 
 from __future__ import annotations
 
+import binascii
 import re
 from typing import Any, NamedTuple
 
@@ -27,7 +30,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.fields import MAX_ID, identifier, object_of, required, text_of
 from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import GSM_MAP
-from processor.providers.smpp_receipt import MESSAGE_STATES, STATES, Receipt, read_receipt, state_of
+from processor.providers.smpp_receipt import MESSAGE_STATES, STATES, Receipt, read_receipt, state_of, written_out_bytes
 
 TABLE = STATES
 
@@ -41,13 +44,31 @@ _TAGS = {
     0x0427: "message_state",
 }
 #: Where gateways put the TLVs, when they do not stand beside the PDU's fields.
-_TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optionalParameters", "optional_params")
+_TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optional_params", "optional")
 #: Where gateways put the PDU's name.
 _KIND_NAMES = ("pdu", "command", "command_name")
+#: Where smppex puts the fields that are no TLVs.
+_MANDATORY = "mandatory"
+#: Names of fields as other libraries write them, in lower case and without what joins words.
+_SPELLINGS = {
+    "shortmessage": "short_message",
+    "message": "short_message",
+    "esmclass": "esm_class",
+    "sourceaddr": "source_addr",
+    "sourceaddress": "source_addr",
+    "source": "source_addr",
+    "commandname": "command_name",
+    "name": "command_name",
+    "tlvparameters": "tlv",
+    "optionalparameters": "optional_parameters",
+    "optionalparams": "optional_params",
+}
 
 # esm_class, bits 5 to 2: what kind of message. A receipt, or an intermediate notification.
 _KIND_BITS = 0x3C
 _RECEIPT, _INTERMEDIATE = 0x04, 0x20
+#: What libraries that name the kinds have in their names.
+_KINDS = (("INTERMEDIATE", _INTERMEDIATE), ("RECEIPT", _RECEIPT), ("DEFAULT", 0))
 
 _GSM = 3
 
@@ -105,7 +126,7 @@ def read(element: object, context: Context) -> list[Finding]:
             ours,
             time=context.received,
             status=means.status,
-            recipient=identifier(pdu.fields.get("source_addr")),
+            recipient=_address(pdu.fields.get("source_addr")),
             reason=_reason(native, means, pdu),
         )
     ]
@@ -181,54 +202,129 @@ def _reason(native: str, means: Means, pdu: _Pdu) -> Reason:
 
 def _pdu_of(element: object) -> _Pdu:
     is_text = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
-    fields: dict[str, Any] = {"short_message": element} if is_text else object_of(element)
+    fields: dict[str, Any] = {"short_message": element} if is_text else _spelt_out(object_of(element))
     kind = next((found for name in _KIND_NAMES if (found := text_of(fields.get(name))) is not None), None)
     tlv = _tlvs_in(fields)
-    receipt = max(
-        (read_receipt(_text(text)) for text in (fields.get("short_message"), tlv.get("message_payload"))),
-        key=lambda receipt: (bool(receipt.id) + bool(receipt.stat), len(receipt.head)),
-    )
+    receipt = read_receipt(_text(fields.get("short_message")))
+    if not (receipt.id and receipt.stat) and "message_payload" in tlv:
+        receipt = max(
+            (receipt, read_receipt(_text(tlv["message_payload"]))),
+            key=lambda receipt: (bool(receipt.id) + bool(receipt.stat), len(receipt.head)),
+        )
     return _Pdu(
         kind=kind,
-        esm_class=_number(fields.get("esm_class")),
+        esm_class=_esm_class(fields.get("esm_class")),
         receipt=receipt,
-        state=_message_state(tlv.get("message_state")),
+        state=_message_state(tlv["message_state"]) if "message_state" in tlv else "",
         receipted_message_id=_text(tlv.get("receipted_message_id")).partition("\0")[0].strip(),
-        network_error=_network_error(tlv.get("network_error_code")),
+        network_error=_network_error(tlv["network_error_code"]) if "network_error_code" in tlv else None,
         part=_part(_number(tlv.get("sar_segment_seqnum")), _number(tlv.get("sar_total_segments"))) or receipt.part,
         fields=fields,
     )
+
+
+def _spelt_out(fields: dict[str, Any]) -> dict[str, Any]:
+    """Give the fields by the names that SMPP has for them, however a library spells and nests them."""
+    if "short_message" in fields or "esm_class" in fields:
+        return fields
+    nested = fields.get(_MANDATORY)
+    if isinstance(nested, dict):
+        return {**fields, **nested}
+    spelt: dict[str, Any] = {}
+    for name, value in fields.items():
+        plain = name.lower().replace("_", "")
+        spelt.setdefault(_SPELLINGS.get(plain) or _TLV_SPELLINGS.get(plain, name), value)
+    return spelt
+
+
+_TLV_SPELLINGS = {name.replace("_", ""): name for name in _TAGS.values()}
 
 
 def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
     """Take the TLVs by name: out of an object or a list of their own, else from beside the PDU's fields."""
     named: dict[str, object] = {name: fields[name] for name in _TAGS.values() if name in fields}
     for place in _TLV_NAMES:
-        tlvs = fields.get(place)
+        if place not in fields:
+            continue
+        tlvs = fields[place]
         if isinstance(tlvs, list):
-            tlvs = {str(one.get("tag", one.get("name"))): one.get("value") for one in tlvs if isinstance(one, dict)}
+            tlvs = dict(map(_tlv_of, filter(_is_object, tlvs)))
         if isinstance(tlvs, dict):
             for key, value in tlvs.items():
-                tag = _number(key)
-                named[_TAGS.get(tag, key) if tag is not None else key.lower()] = value
+                tag = _tag(key)
+                name = _TAGS.get(tag, key) if tag is not None else _TLV_SPELLINGS.get(key.lower().replace("_", ""), key)
+                named[name] = _tlv_of(value)[1] if isinstance(value, dict) and "type" not in value else value
     return named
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _tag(key: str) -> int | None:
+    """Read a TLV's tag: decimal, or hex with 0x or the zeros of two whole octets ("0424")."""
+    return int(key, 16) if len(key) == 4 and key.startswith("0") and _is_hex(key) else _number(key)
+
+
+def _is_hex(text: str) -> bool:
+    return all(digit in "0123456789abcdefABCDEF" for digit in text)
+
+
+def _tlv_of(tlv: dict[str, Any]) -> tuple[str, object]:
+    """Take the tag, or name, and the value of a TLV that is an object; Go writes the octets of its `Data` in base64."""
+    by_name = {name.lower(): value for name, value in tlv.items()}
+    value = by_name.get("value", by_name.get("message"))
+    if isinstance(by_name.get("data"), str):
+        try:
+            value = list(binascii.a2b_base64(by_name["data"]))
+        except ValueError:
+            value = by_name["data"]
+    elif value is None:
+        value = by_name.get("data")
+    return str(by_name.get("tag", by_name.get("name"))), value
+
+
+def _esm_class(value: object) -> int | None:
+    """Read esm_class: a number in any notation, or what a library calls the kind of message."""
+    number = _number(value)
+    if number is not None or value is None:
+        return number
+    words = str(value)[:_MAX_WORDS].upper()
+    return next((kind for word, kind in _KINDS if word in words), None)
+
+
+_MAX_WORDS = 200
+
+
+def _address(value: object) -> str | None:
+    """Take an address; some libraries put it into an object, with its type of number and numbering plan."""
+    if isinstance(value, dict):
+        value = value.get("address") or value.get("Address") or value.get("addr") or value.get("Addr")
+    return identifier(value)
+
+
 def _octets(value: object) -> bytes | None:
-    """Take octets that JSON holds as a list of numbers, or as Node.js writes a Buffer; None when it is none."""
+    """Take octets that JSON holds as a list of numbers, or as Node.js writes a Buffer; None when it is none.
+
+    Java's octets have a sign.
+    """
     if isinstance(value, dict) and value.get("type") == "Buffer":
         value = value.get("data")
-    if isinstance(value, list) and value and all(type(octet) is int and 0 <= octet < 256 for octet in value):
-        return bytes(value)
+    if isinstance(value, list) and value and all(type(octet) is int and -128 <= octet < 256 for octet in value):
+        return bytes(octet & 0xFF for octet in value)
     return None
 
 
 def _text(value: object) -> str:
     """Take a text in any of the shapes that libraries give it; "" when there is none."""
+    if isinstance(value, str):
+        return value if value[:2] not in ("b'", 'b"') else written_out_bytes(value) or value
     for _ in range(2):
-        # node-smpp: {"message": "…", "udh": […]}.
-        if isinstance(value, dict) and "message" in value:
-            value = value["message"]
+        # node-smpp: {"message": "…", "udh": […]}, and a list of these where the message has parts; gosmpp: "Message".
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if isinstance(value, dict):
+            value = value.get("message", value.get("Message", value))
     if isinstance(value, str):
         return value
     octets = _octets(value)
@@ -241,15 +337,15 @@ def _number(value: object) -> int | None:
     """Read a whole number that may come as text, decimal or with 0x, or as one octet."""
     if type(value) is int:
         return value
-    octets = _octets(value)
-    if octets is not None and len(octets) == 1:
-        return octets[0]
-    if isinstance(value, str) and len(value) <= 10:
+    if isinstance(value, str):
+        if len(value) > 10:
+            return None
         try:
             return int(value, 16 if value[:2].lower() == "0x" else 10)
         except ValueError:
             return None
-    return None
+    octets = _octets(value)
+    return octets[0] if octets is not None and len(octets) == 1 else None
 
 
 def _message_state(value: object) -> str:

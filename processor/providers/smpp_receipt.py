@@ -10,7 +10,10 @@ jasmin/protocols/smpp/operations.py of Jasmin. 2026-11.
 
 from __future__ import annotations
 
+import ast
+import binascii
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from processor.domain.reason import Category
@@ -63,7 +66,7 @@ STATES: dict[str, Means | None] = {
 #: Other words in use, by the state that they are written for.
 _WRITTEN: dict[str, tuple[str, ...]] = {
     "SCHEDULED": ("SCHEDLD", "SCHEDULD", "SCHEDUL", "DELAYED"),
-    "ENROUTE": ("EN_ROUTE", "ENROUT", "ENROUTED", "INROUTE", "TRANSIT", "SENT", "SUBMITD", "SUBMITTED", "SUBMIT"),
+    "ENROUTE": ("EN_ROUTE", "ENROUT", "ENROUTED", "INROUTE", "TRANSIT", "SENT", "SUBMITD", "SUBMITTED", "SUBMIT", "TRANSMITTED"),
     "ACCEPTD": ("ACCEPTED", "ACCEPT", "ACPTED", "ACCPTD", "ACCEPTE", "ACKED", "ACK"),
     "BUFFRED": (
         "BUFFERD",
@@ -78,7 +81,7 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
         "PENDING",
         "RETRY",
     ),
-    "DELIVRD": ("DELIVERD", "DELIVERED", "DELIVRED", "DELVRD", "DELIVER", "DELIVERY", "DELIVRE", "DELIVED", "DELIVRY"),
+    "DELIVRD": ("DELIVERD", "DELIVERED", "DELIVRED", "DELVRD", "DELIVER", "DELIVRE", "DELIVED", "DELIVRY"),
     "EXPIRED": ("EXPIRD", "EXPIRE", "EXPIERD", "TTLEXPIRED", "TIMEOUT"),
     "DELETED": ("DELETD", "DELETE", "CANCELD", "CANCELED", "CANCELLED", "CANCELL"),
     "UNDELIV": (
@@ -94,6 +97,8 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
         "NOTDELIVRD",
         "NONDELIV",
         "NDELIV",
+        "DELIVERYFAILED",
+        "DELIVERYFAILURE",
     ),
     "FAILED": ("FAIL", "FAILURE", "FAILD", "DFAILED", "NDLVRD"),
     "REJECTD": ("REJECTED", "REJECT", "REJCTD", "REJECTE", "REJECD", "REFUSED", "NACK", "BLOCKED", "BLOCKD", "BARREDA"),
@@ -106,7 +111,9 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
     "ABSENT": ("ABSENTSUBSCRIBER", "ABSSUB", "ABSNTSUB", "UNREACH", "UNREACHABLE"),
     "BLACKLST": ("BLACKLISTED", "BLACKLIST", "BLKLST", "BLACKLS", "OPTOUT", "OPTEDOUT", "DND", "DNDREJ", "NCPR"),
 }
-_STATE_OF = {word: state for state, words in _WRITTEN.items() for word in words} | {state: state for state in STATES}
+_STATE_OF = {word: state for state, words in _WRITTEN.items() for word in words} | {
+    state: state for state in (*STATES, "UNKNOWN")
+}
 
 #: message_state (5.2.28) -> the word that a receipt's text uses.
 MESSAGE_STATES: dict[int, str] = {
@@ -123,10 +130,26 @@ MESSAGE_STATES: dict[int, str] = {
 }
 
 
+def _cut_short() -> dict[str, str]:
+    """Give the states of words that were cut off, as a field of seven characters does, where one state alone fits."""
+    fitting: dict[str, set[str]] = {}
+    for word, state in _STATE_OF.items():
+        for length in range(_SHORTEST, min(len(word), _LONGEST + 1)):
+            fitting.setdefault(word[:length], set()).add(state)
+    return {word: next(iter(states)) for word, states in fitting.items() if len(states) == 1}
+
+
+_SHORTEST, _LONGEST = 5, 7
+_STATE_OF = _cut_short() | _STATE_OF
+_JOINS = str.maketrans("", "", "-_ ")
+
+
 def state_of(word: str) -> str:
     """Give the state that a word is written for: a key of STATES; a word that nobody knows stays, in upper case."""
-    word = word.strip().upper()
-    return _STATE_OF.get(word) or _STATE_OF.get(word.replace("-", "").replace("_", "").replace(" ", ""), word)
+    word = word.strip(" .\t\r\n").upper()
+    # Libraries write the name of an enumeration before it: "MessageState.DELIVERED".
+    word = word[word.rfind(".") + 1 :]
+    return _STATE_OF.get(word) or _STATE_OF.get(word.translate(_JOINS), word)
 
 
 class Receipt(NamedTuple):
@@ -142,17 +165,24 @@ class Receipt(NamedTuple):
     part: tuple[int, int] | None = None
 
 
-# A field: a name, a colon, and what comes before the next separator. Of the value's front, white space is no part,
-# unless the next field follows.
-_FIELD = re.compile(
-    r"(?:^|(?<=[\s,;]))(id|stat|err)\s{0,3}:(?:\s{1,3}(?!(?:submit |done )?[a-z]{1,12}\s{0,3}:))?([^\s,;]*)",
+# What nearly all centres write, as appendix B has it.
+_USUAL = re.compile(
+    r"id:([!-+\--:<-~]{1,65}) sub:\d{1,3} dlvrd:\d{1,3} submit date:\d{6,14} done date:\d{6,14}"
+    r" stat:([A-Z]{1,20}) err:([0-9A-Za-z]{0,5}) text:",
     re.IGNORECASE,
 )
-_TEXT = re.compile(r"(?:^|(?<=[\s,;]))text\s{0,3}:", re.IGNORECASE)
-# An empty text before the other fields.
-_EMPTY_TEXT = re.compile(
-    r"text\s{0,3}:[\s,;]{1,3}(?=(?:id|sub|dlvrd|submit date|done date|stat|err)\s{0,3}:)", re.IGNORECASE
+# A field: a name, in other words as well, and a colon or an equals sign. It begins a word; but for `id`, whose name is
+# too short to be sure of, it may follow on a value without anything between ("dlvrd:001submit date:…").
+_FIELD = re.compile(
+    r"(?:^|(?<=[\s,;|{\"'&]))(id|(?:message|msg)[ _]?id)\s{0,3}[:=]"
+    r"|(?:^|(?<=[\s,;|{\"'&]))(sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:e|us)?|err(?:or)?|text)\s{0,3}[:=]"
+    r"|(sub|dlvrd|submit date|done date|stat|err|text):",
+    re.IGNORECASE,
 )
+_NAMES = {"message id": "id", "messageid": "id", "msg id": "id", "msgid": "id", "state": "stat", "status": "stat", "error": "err"}
+# What ends a value, and what stands around it.
+_SEPARATOR = re.compile(r"[\s,;|]")
+_AROUND = " \t\r\n,;|\"'{}"
 #: A receipt is 160 characters at most; ids of other providers are longer, but no receipt is longer than this.
 _MAX_CHARACTERS = 1000
 
@@ -163,20 +193,46 @@ def read_receipt(text: str) -> Receipt:
     The first field of each name counts. Only what stands before `text:` is searched, so that a message cannot forge a
     field. Some centres write an empty `text:` before the other fields: then it ends nothing.
     """
-    text, part = _as_written(text[:_MAX_CHARACTERS])
-    end = _TEXT.search(text)
-    head = text[: end.start()] if end else text
-    fields = _fields_in(head)
-    if end is not None and not ("id" in fields and "stat" in fields) and _EMPTY_TEXT.match(text, end.start()):
-        head, fields = text, _fields_in(text)
-    return Receipt(head, fields.get("id", ""), fields.get("stat", ""), fields.get("err", ""), part)
+    usual = _USUAL.match(text)
+    if usual is not None:
+        return Receipt(text[: usual.end() - 5], usual[1], usual[2], usual[3])
+    text = text[:_MAX_CHARACTERS]
+    found = next((found for found in map(_taken_apart, _readings(text)) if found.id and found.stat), None)
+    return found or _taken_apart(_without_header(text.replace("\0", " ")))
 
 
-def _fields_in(text: str) -> dict[str, str]:
+#: A text, and the part that its header tells of.
+_Reading = tuple[str, tuple[int, int] | None]
+
+
+def _taken_apart(reading: _Reading) -> Receipt:
+    text, part = reading
     fields: dict[str, str] = {}
-    for match in _FIELD.finditer(text):
-        fields.setdefault(match[1].lower(), _unpadded(match[2]))
-    return fields
+    head = text
+    matches = list(_FIELD.finditer(text))
+    for number, match in enumerate(matches, 1):
+        end = matches[number].start() if number < len(matches) else len(text)
+        name = (match[1] or match[2] or match[3]).lower().replace("_", " ")
+        value = text[match.end() : end]
+        if name == "text":
+            is_empty = number < len(matches) and bool(value) and not value.strip(_AROUND)
+            if not is_empty or ("id" in fields and "stat" in fields):
+                head = text[: match.start()]
+                break
+        else:
+            fields.setdefault(_NAMES.get(name, name), value)
+    told = _word_of(fields.get("id", "")), _state_in(fields.get("stat", "")), _word_of(fields.get("err", ""))
+    return Receipt(head, *told, part)
+
+
+def _word_of(value: str) -> str:
+    return _unpadded(_SEPARATOR.split(value.lstrip(_AROUND), 1)[0]).rstrip(_AROUND)
+
+
+def _state_in(value: str) -> str:
+    """Give the word for the state; of several words all, where they are known together ("NOT DELIVERED")."""
+    whole = _unpadded(value.strip(_AROUND))
+    return whole if " " in whole and state_of(whole) in STATES else _word_of(value)
 
 
 def _unpadded(value: str) -> str:
@@ -187,26 +243,67 @@ def _unpadded(value: str) -> str:
     return value[:end]
 
 
-def _as_written(text: str) -> tuple[str, tuple[int, int] | None]:
-    """Undo what a wrong reading of octets did to a receipt, which is plain ASCII.
+# Readings: what a receipt, which is plain ASCII, may have become on its way
+
+
+def _readings(text: str) -> Iterator[_Reading]:
+    """Give the text as it is, then as it would be if its octets had been misread or written out, most common first.
 
     A receipt inherits `data_coding` and `esm_class` of its message: so its octets are read as UCS-2, or UCS-2 as
-    octets, or the header of a part (UDH) stands in front.
-
-    Returns:
-        The text, and the part that its header tells of.
+    octets, or the header of a part (UDH) stands in front. Gateways write octets as hex, base64 or Python's `b'…'`.
     """
-    text, part = _without_header(text)
-    if "\0" in text and text.count("\0") * 3 > len(text):
-        # UCS-2 that was read octet by octet: every other one is NUL.
-        text = text.replace("\0", "")
-    elif not _FIELD.search(text):
-        for encoding in ("utf-16-be", "utf-16-le"):
-            found, told = _without_header(text.encode(encoding, errors="surrogatepass").decode("latin-1"))
-            if _FIELD.search(found):
-                text, part = found, told
-                break
-    return text.replace("\0", " "), part
+    yield _without_nul(*_without_header(text))
+    for encoding in ("utf-16-be", "utf-16-le"):
+        yield _without_nul(*_without_header(text.encode(encoding, errors="surrogatepass").decode("latin-1")))
+    octets = _written_out(text)
+    if octets is None and all(character < "\u0100" for character in text):
+        octets = text.encode("latin-1")
+    if octets is not None:
+        yield _without_nul(*_without_header(octets.decode("latin-1")))
+        yield _unpacked(octets), None
+
+
+def _without_nul(text: str, part: tuple[int, int] | None) -> _Reading:
+    # UCS-2 that was read octet by octet: every other one is NUL.
+    return text.replace("\0", "" if text.count("\0") * 3 > len(text) else " "), part
+
+
+_HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}[ :]?){20,})")
+_BASE64 = re.compile(r"[0-9A-Za-z+/]{28,}={0,2}")
+_PYTHON_BYTES = re.compile(r"b(?:'[^']*'|\"[^\"]*\")")
+
+
+def _written_out(text: str) -> bytes | None:
+    """Give the octets that a text is the notation of; None where it is none."""
+    text = text.strip()
+    python = written_out_bytes(text)
+    if python is not None:
+        return python.encode("latin-1")
+    try:
+        hexadecimal = _HEX.fullmatch(text)
+        if hexadecimal is not None:
+            return bytes.fromhex(hexadecimal[1].replace(":", ""))
+        return binascii.a2b_base64(text) if _BASE64.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def written_out_bytes(text: str) -> str | None:
+    """Give what Python's notation of bytes (`b'…'`) stands for, an octet a character; None where it is none."""
+    if not _PYTHON_BYTES.fullmatch(text, 0, _MAX_CHARACTERS):
+        return None
+    try:
+        found = ast.literal_eval(text[:_MAX_CHARACTERS])
+    except (ValueError, SyntaxError):
+        return None
+    return found.decode("latin-1") if isinstance(found, bytes) else None
+
+
+def _unpacked(octets: bytes) -> str:
+    """Unpack seven-bit characters (3GPP TS 23.038, 6.1.2.1.1); all that receipts use but "_" and "@" are as in ASCII."""
+    number = int.from_bytes(octets, "little")
+    characters = [chr(number >> shift & 0x7F) for shift in range(0, len(octets) * 8 - 6, 7)]
+    return "".join(characters).replace("\x11", "_").replace("\0", "@")
 
 
 def _without_header(text: str) -> tuple[str, tuple[int, int] | None]:

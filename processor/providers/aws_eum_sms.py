@@ -9,10 +9,11 @@ events"; Amazon Pinpoint Developer Guide, "SMS events" (`record_status`). 2026-0
 In the console: a configuration set with an event destination for the types TEXT_ALL (MEDIA_ALL, RCS_ALL), and the name
 of that configuration set in each call that sends. Our own ids travel in the call's `Context`, which events repeat.
 
-Traps: TEXT_SUCCESSFUL and TEXT_DELIVERED are used interchangeably, by country: only the second says that the phone has
-it. A failure of any type with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`,
-which counts. TEXT_UNKNOWN is what AWS sends after 72 hours without an answer of the carrier: it says nothing, and has
-no row. `eventTimestamp` is in milliseconds; some senders write seconds.
+Traps: SNS does not try again after a 4xx, and by default gives up a minute after the first 5xx. TEXT_SUCCESSFUL and
+TEXT_DELIVERED are used interchangeably, by country: only the second says that the phone has it. A failure of any type
+with `isFinal: false` is still being tried. `messageStatus` may disagree with `eventType`, which counts. TEXT_UNKNOWN is
+what AWS sends after 72 hours without an answer of the carrier: it says nothing, and has no row. `eventTimestamp` is in
+milliseconds; some senders write seconds.
 
 Signature: SNS signs; Firehose sends an access key of one's own.
 """

@@ -13,7 +13,8 @@ In the console: Transactional webhooks for all events; our ids in the header `X-
 
 Signature: none: a bearer token or basic auth where configured.
 
-Traps: `id` is the webhook's or the account's, not the event's. Two events of the same second have no order.
+Traps: Brevo tries again (10 min, 1, 2, 8 h) only after 429 or no answer: any other 4xx and any 5xx ends it, and the
+event is lost. `id` is the webhook's or the account's, not the event's. Two events of the same second have no order.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ shows in `message_status`.
 Source: Jasmin documentation, "HTTP API", "Receiving DLR"; jasmin/managers/dlr.py and jasmin/routing/throwers.py of its
 source code (0.10, 0.11); SMPP 3.4, 5.1.3 and appendix B.
 
-In its configuration: `dlr=yes`, `dlr-level=3` and a `dlr-url` with each message, whose query may hold our own ids. The
-receiver answers 200 with the body `ACK/Jasmin`, else the receipt comes again.
+In its configuration: `dlr=yes`, `dlr-level=3` and a `dlr-url` with each message, whose query may hold our own ids: with
+POST they are not among the parameters, so whoever takes the callback hands the query on (header `query`, or before the
+form). The receiver answers with a status below 400 and the body `ACK/Jasmin`, exactly; else the receipt comes again,
+three times, 30 s apart, and is then gone.
 
 Traps: receipts get lost when the SMS centre is quicker than Jasmin's store, or its `stat` is not in the list. No
 callback names the recipient. `subdate` and `donedate` have no zone: they go into the reason's text.

@@ -11,7 +11,8 @@ In its configuration: `dlr-mask=31` and a `dlr-url` such as
 `https://…/kannel?message_id=m-1&type=%d&id=%F&smscid=%i&to=%p&time=%T&answer=%A` with each message.
 
 Traps: the values are bits, yet one report has one of them (two in 34 and 66). Kannel writes 2 for SMPP's UNKNOWN: the
-receipt inside `answer` tells it apart. It retries a callback only as its HTTP client does, so reports get lost. `%t` is
+receipt inside `answer` tells it apart. `http-request-retry` is 0 by default: a callback is tried
+once and then lost, so set it, and `http-queue-delay`. `%t` is
 a time without a zone, and is never event time.
 
 Signature: none; a secret in the address.

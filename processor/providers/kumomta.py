@@ -19,8 +19,10 @@ our ids.
 
 Signature: none; who hooks by HTTP adds a token of its own.
 
-Traps: a 552, or any error while connecting, is retried, so the code alone never says that it is over. A hook delivers
-at least once. Records of the hook's own messages (`reception_protocol` LogRecord) are left out.
+Traps: the log hook of the documentation rejects with 500 what the receiver does not answer with 2xx, and a 5xx is not
+tried again: let its script reject with 4xx. A 552, or any error while connecting, is retried, so the code alone never
+says that it is over. A hook delivers at least once. Records of the hook's own messages (`reception_protocol` LogRecord)
+are left out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read MessageBird (Bird) reports: SMS status reports, Conversations API messages, and Bird's channel web hooks.
 
-A status report comes as the query of a GET, a form body or JSON. Its id is that of one request with up to 50
-recipients, so a message is (id, recipient): always, as a report does not say how many others there are. Only our own
-id names a message alone. Conversations API and Bird give each message an id of its own.
+A status report comes as the query of a GET; gateways hand it on as a form body or JSON. Its id is that of one request
+with up to 50 recipients, so a message is (id, recipient): always, as a report does not say how many others there are.
+Only our own id names a message alone. Conversations API and Bird give each message an id of its own.
 
 Source: MessageBird docs, "SMS API: status reports, statuses, status reasons and error codes" and "Conversations API:
 web hooks"; Bird docs, "Message status and interactions" and "SMS platform extended error codes", 2026-08.
@@ -11,7 +11,8 @@ In the console: a `reportUrl` with each message or on the account; our ids in `r
 
 Signature: JWT with the hashes of address and body (`MessageBird-Signature-JWT`).
 
-Traps: `statusDatetime` needs its `+` encoded in the query: proxies break it. There is no event id.
+Traps: a status report comes by GET, and only of a message that was sent with a `reference`. `statusDatetime` needs its
+`+` encoded in the query: proxies break it. There is no event id.
 """
 
 from __future__ import annotations

@@ -5,13 +5,16 @@ A long message has one callback for each part; `ParentMessageUUID` is the id tha
 Source: Plivo docs, "Message status callbacks" (parameters and states) and "Messaging error codes", 2026-08.
 
 All times are without a zone, so the record's is taken; that of the report goes into the reason's text. Our own ids
-travel in the callback address's query, which Plivo hands back among the parameters.
+travel in the query of the callback's address: with POST they are not among the parameters, so whoever takes the
+callback hands the query on (header `query`, or before the form).
 
 In the console: a `url` with each message, whose query holds our ids.
 
-Signature: HMAC-SHA256 (`X-Plivo-Signature-V3`).
+Signature: messaging: V2, HMAC-SHA256 of address and nonce (`X-Plivo-Signature-V2`, `-V2-Nonce`; the main account's in
+`-Ma-V2`), over the address without its query, and not over the parameters. V3 is of voice and of inbound messages.
 
-Traps: `sent` may be the last that is heard. `Sequence` orders the callbacks of a message, but not against other times.
+Traps: three tries, 60, 120 and 240 s later, then the callback is gone. `sent` may be the last that is heard. `Sequence`
+orders the callbacks of a message, but not against other times.
 """
 
 from __future__ import annotations

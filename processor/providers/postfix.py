@@ -115,18 +115,33 @@ _FILTER_RELAY = re.compile(r":100[23]\d$|^[^\[]*(?:spam|filter|amavis|clam|virus
 _FILTER_TEXT = " from MTA("
 _TO_FILTER = "sent (content filter)"
 _QUEUED_AS = re.compile(r"queued as ([0-9A-Za-z]{5,25})")
-# amavis: "250 2.7.0 Ok, discarded, id=… - spam", "250 2.5.0 Ok, id=…, BOUNCE".
-_DISCARDED = re.compile(r"\bOk, discarded\b|\bid=[\w-]{1,40}, BOUNCE\b")
+# amavis: "250 2.7.0 Ok, discarded, id=… - spam", "250 2.5.0 Ok, id=…, BOUNCE", "…, DISCARD(bounce.suppressed)";
+# ClamSMTP: "250 Virus Detected; Discarded Email".
+_DISCARDED = re.compile(r"\bOk, discarded\b|\bid=[\w-]{1,40}, (?:BOUNCE\b|DISCARD\()|\bVirus Detected; Discarded\b")
+# rsyslog: equal lines, told once more.
+_REPEATED = re.compile(r"message repeated \d{1,9} times: \[ ?(.*)\]", re.DOTALL)
 
 #: Of one queue id's deferred recipients, so many are remembered: a queue file has no more by default.
 _MAX_RECIPIENTS = 1000
 #: Of one queue id's logged headers, so many.
 _MAX_HEADERS = 20
-#: Names of the parts of a JSON object: filebeat, fluentd, journald, rsyslog, vector; GELF (Graylog, Docker).
-_LINE_NAMES = ("message", "MESSAGE", "msg", "log", "line", "short_message", "full_message")
-_HOST_NAMES = ("host", "hostname", "_HOSTNAME")
-_PROGRAM_NAMES = ("SYSLOG_IDENTIFIER", "ident", "program", "programname", "appname", "app_name", "syslogtag")
-_TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported")
+#: Names of the parts of a JSON object: filebeat, fluentd, journald, rsyslog, syslog-ng, vector, Loki; Splunk's HEC,
+#: Google Cloud Logging, OpenTelemetry; GELF (Graylog, Docker), whose short message may be cut.
+_LINE_NAMES = (
+    "message",
+    "MESSAGE",
+    "msg",
+    "log",
+    "line",
+    "event",
+    "textPayload",
+    "body",
+    "full_message",
+    "short_message",
+)
+_HOST_NAMES = ("host", "hostname", "_HOSTNAME", "HOST")
+_PROGRAM_NAMES = ("SYSLOG_IDENTIFIER", "ident", "program", "programname", "appname", "app_name", "syslogtag", "PROGRAM")
+_TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported", "ts", "ISODATE")
 
 
 class Line(NamedTuple):
@@ -152,6 +167,10 @@ def read(element: object, context: Context) -> list[Finding]:
     """Read one line."""
     line = _line(element) if isinstance(element, str) else _line_in(object_of(element))
     found = _QUEUED.match(line.text)
+    if found is None:
+        repeated = _REPEATED.match(line.text)
+        line = line._replace(text=repeated[1]) if repeated is not None else line
+        found = _QUEUED.match(line.text) if repeated is not None else None
     if found is None:
         return [NoStatus(line.program)]
     queue_id, text = found[1], line.text[found.end() :]
@@ -227,9 +246,18 @@ def _time_in(record: dict[str, Any]) -> datetime | None:
 def _first(record: dict[str, Any], names: tuple[str, ...]) -> str | None:
     for name in names:
         value = record.get(name)
+        if isinstance(value, list):
+            # journald writes a text that is not all UTF-8 as numbers.
+            value = _text_of_octets(value)
         if isinstance(value, str) and value:
             return value
     return None
+
+
+def _text_of_octets(value: list[Any]) -> str:
+    if not all(type(octet) is int and 0 <= octet < 256 for octet in value[:_MAX_LINE]):
+        return ""
+    return bytes(value[:_MAX_LINE]).decode(errors="replace")
 
 
 def _delivery(queue_id: str, text: str, line: Line, context: Context) -> Finding:

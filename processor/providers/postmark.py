@@ -11,7 +11,9 @@ In the console: a webhook of the message stream for Delivery and Bounce; our ids
 
 Signature: none: basic auth in the address, or headers of one's own.
 
-Traps: only bounces have an id. There is no event for a message that was accepted: the API's answer is it.
+Traps: Postmark tries again for about an hour after 5xx, 408, 429 or no answer: any other 4xx, 401 and 403 too, ends it,
+and lasting failure pauses that type of event. Only bounces have an id. There is no event for a message that was
+accepted: the API's answer is it.
 """
 
 from __future__ import annotations

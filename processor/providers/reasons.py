@@ -243,17 +243,29 @@ COMMAND_STATUS: dict[int, tuple[str, Permanence, Category]] = {
     0xFF: ("ESME_RUNKNOWNERR", _GAVE_UP, _C.UNDEFINED),  # unknown error
 }
 
-# A code inside a text: not a piece of a longer dotted number such as an IP address or a version. Linear.
-_ENHANCED_IN_TEXT = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
-_REPLY_IN_TEXT = re.compile(r"(?:^|[\s;:(])([245]\d\d)(?=[\s\-.;:,)]|$)")
+# A code inside a text: not a piece of a longer dotted number such as an IP address, nor of a name or a path. Linear.
+_ENHANCED_IN_TEXT = re.compile(r"(?<![0-9A-Za-z./])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
+# What is the version of a server: the servers whose version may look like a code.
+_VERSION = re.compile(
+    r"(?:version|release|ver\.?|exim|postfix|opensmtpd|hmailserver|haraka|dovecot|pigeonhole|amavisd?-new|powermta|rspamd)"
+    r"[ (:v]{1,2}$",
+    re.IGNORECASE,
+)
+_LONGEST_NAME = 14
+# The second digit is 0 to 5 (RFC 5321), or 7 in use ("571 blocked"): 465 and 587 are ports.
+_REPLY_IN_TEXT = re.compile(r"(?:^|[\s;:(\[#])([245][0-57]\d)(?=[\s\-.;:,)\]]|$)")
 # Codes stand at the front; what a server quotes further on may be another server's.
 _FRONT = 300
 
 
 def enhanced_code_in(text: str | None) -> str | None:
     """Find the enhanced status code in a diagnostic text ("smtp; 550 5.1.1 user unknown" -> "5.1.1")."""
-    match = _ENHANCED_IN_TEXT.search(text, 0, _FRONT) if text else None
-    return match[1] if match else None
+    if text:
+        for match in _ENHANCED_IN_TEXT.finditer(text, 0, _FRONT):
+            start = match.start()
+            if not _VERSION.search(text, max(0, start - _LONGEST_NAME), start):
+                return match[0]
+    return None
 
 
 def reply_code_in(text: str | None) -> str | None:
@@ -284,7 +296,7 @@ def category_of(enhanced_code: str | None, reply_code: str | None, text: str | N
         _, subject, detail = enhanced_code.split(".")
         plain = plain_category_of(text) if f"{subject}.{detail}" not in WRITTEN_BY_WHO_KNOWS else None
         found = correction_of(enhanced_code, text) if text else None
-        found = found or plain or ENHANCED.get(f"{subject}.{detail}") or ENHANCED_SUBJECT.get(subject)
+        found = plain or found or ENHANCED.get(f"{subject}.{detail}") or ENHANCED_SUBJECT.get(subject)
         if found is not None and found is not Category.UNDEFINED:
             return found
     found = REPLY.get(reply_code or "", Category.UNDEFINED)

@@ -16,8 +16,10 @@ tags.
 
 Signature: SNS signs (`Signature`, SHA-1 or SHA-256, certificate at `SigningCertURL`).
 
-Traps: a complaint or bounce may name a forwarded address. `Send` is also told of addresses that are then suppressed.
-`Delivery` may be followed by `Bounce`. `mail.messageId` is not the Message-ID header.
+Traps: SNS does not try again after a 4xx, and by default gives up a minute after the first 5xx: give the subscription a
+delivery policy and a dead-letter queue. A complaint or bounce may name a forwarded address. `Send` is also told of
+addresses that are then suppressed. `Delivery` may be followed by `Bounce`. `mail.messageId` is not the Message-ID
+header.
 """
 
 from __future__ import annotations
@@ -155,6 +157,7 @@ def _read(record: dict[str, Any], context: Context) -> list[Finding]:
     native, row = _row(kind, part)
     if row is None:
         return [Unknown(native)]
+    row = _by_words(row, part)
     means = TABLE[row]
     if means is None or (row == _GENERAL and _is_automatic_reply(part)):
         return [NoStatus(native)]
@@ -194,6 +197,19 @@ def _is_automatic_reply(bounce: dict[str, Any]) -> bool:
     """
     told = [about for about in _list(bounce.get("bouncedRecipients")) if isinstance(about, dict)]
     return not any(about.get(name) for about in told for name in ("action", "status", "diagnosticCode"))
+
+
+def _by_words(row: str, bounce: dict[str, Any]) -> str:
+    """Take a bounce for a suppressed address where SES says so only in words: it did not send the mail."""
+    if row in _SAID_IN_WORDS:
+        for about in _list(bounce.get("bouncedRecipients")):
+            words = text_of(about.get("diagnosticCode")) if isinstance(about, dict) else None
+            if words is not None and words.startswith("Amazon SES ") and "suppress" in words:
+                return "Bounce Permanent/Suppressed"
+    return row
+
+
+_SAID_IN_WORDS = ("Bounce Permanent", "Bounce Permanent/General", "Bounce Permanent/NoEmail")
 
 
 def _row(kind: str, part: dict[str, Any]) -> tuple[str, str | None]:

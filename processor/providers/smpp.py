@@ -44,7 +44,7 @@ _TAGS = {
     0x0427: "message_state",
 }
 #: Where gateways put the TLVs, when they do not stand beside the PDU's fields.
-_TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optional_params", "optional")
+_TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optionalParameters", "optional_params", "optional")
 #: Where gateways put the PDU's name.
 _KIND_NAMES = ("pdu", "command", "command_name")
 #: Where smppex puts the fields that are no TLVs.
@@ -252,7 +252,9 @@ def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
         if isinstance(tlvs, dict):
             for key, value in tlvs.items():
                 tag = _tag(key)
-                name = _TAGS.get(tag, key) if tag is not None else _TLV_SPELLINGS.get(key.lower().replace("_", ""), key)
+                name = _TLV_SPELLINGS.get(key.lower().replace("_", "")) or str(key)
+                if tag is not None and tag in _TAGS:
+                    name = _TAGS[tag]
                 named[name] = _tlv_of(value)[1] if isinstance(value, dict) and "type" not in value else value
     return named
 

@@ -66,7 +66,18 @@ STATES: dict[str, Means | None] = {
 #: Other words in use, by the state that they are written for.
 _WRITTEN: dict[str, tuple[str, ...]] = {
     "SCHEDULED": ("SCHEDLD", "SCHEDULD", "SCHEDUL", "DELAYED"),
-    "ENROUTE": ("EN_ROUTE", "ENROUT", "ENROUTED", "INROUTE", "TRANSIT", "SENT", "SUBMITD", "SUBMITTED", "SUBMIT", "TRANSMITTED"),
+    "ENROUTE": (
+        "EN_ROUTE",
+        "ENROUT",
+        "ENROUTED",
+        "INROUTE",
+        "TRANSIT",
+        "SENT",
+        "SUBMITD",
+        "SUBMITTED",
+        "SUBMIT",
+        "TRANSMITTED",
+    ),
     "ACCEPTD": ("ACCEPTED", "ACCEPT", "ACPTED", "ACCPTD", "ACCEPTE", "ACKED", "ACK"),
     "BUFFRED": (
         "BUFFERD",
@@ -179,7 +190,15 @@ _FIELD = re.compile(
     r"|(sub|dlvrd|submit date|done date|stat|err|text):",
     re.IGNORECASE,
 )
-_NAMES = {"message id": "id", "messageid": "id", "msg id": "id", "msgid": "id", "state": "stat", "status": "stat", "error": "err"}
+_NAMES = {
+    "message id": "id",
+    "messageid": "id",
+    "msg id": "id",
+    "msgid": "id",
+    "state": "stat",
+    "status": "stat",
+    "error": "err",
+}
 # What ends a value, and what stands around it.
 _SEPARATOR = re.compile(r"[\s,;|]")
 _AROUND = " \t\r\n,;|\"'{}"
@@ -300,7 +319,7 @@ def written_out_bytes(text: str) -> str | None:
 
 
 def _unpacked(octets: bytes) -> str:
-    """Unpack seven-bit characters (3GPP TS 23.038, 6.1.2.1.1); all that receipts use but "_" and "@" are as in ASCII."""
+    """Unpack seven-bit characters (3GPP TS 23.038, 6.1.2.1.1); all of a receipt but "_" and "@" is as in ASCII."""
     number = int.from_bytes(octets, "little")
     characters = [chr(number >> shift & 0x7F) for shift in range(0, len(octets) * 8 - 6, 7)]
     return "".join(characters).replace("\x11", "_").replace("\0", "@")

@@ -10,7 +10,8 @@ An out-of-band bounce may lack the transmission id: then SparkPost's id of the s
 
 In the console: a webhook for message, generation and unsubscribe events; our ids in the recipients' `metadata`.
 
-Signature: none: basic auth, OAuth or a token in `X-MessageSystems-Webhook-Token`.
+Signature: none: basic auth, OAuth2 (client credentials), or up to five headers of one's own. The token in
+`X-MessageSystems-Webhook-Token` is deprecated.
 
 Traps: `[{"msys": {}}]` is a ping. Batches repeat on a retry, with the same `X-MessageSystems-Batch-ID`. `timestamp` is
 a number in a text.
@@ -160,7 +161,7 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
     class_row = f"bounce class {text_of(event.get('bounce_class'))}"
     row = kind
     is_suppressed = text is not None and "suppress" in text.lower()
-    if kind in _BOUNCES and is_suppressed and class_row == _ADMIN_FAILURE:
+    if kind in _BOUNCES and is_suppressed and (class_row == _ADMIN_FAILURE or event.get("bounce_class") is None):
         row = "bounce suppressed"
     elif kind in _BOUNCES and class_row in TABLE:
         row = class_row
@@ -202,8 +203,9 @@ def _reason(event: dict[str, Any], row: str, by_class: Means | None, means: Mean
     code = enhanced_code_in(text)
     reply = text_of(event.get("error_code")) or reply_code_in(text)
     if means.status is Status.IGNORED:
-        is_unsubscribed = text is not None and "unsubscribe" in text.lower()
-        category = Category.DENYLISTED if is_unsubscribed else means.category
+        words = text.lower() if text is not None else ""
+        is_unwanted = "unsubscribe" in words or "complaint" in words
+        category = Category.DENYLISTED if is_unwanted else means.category
         return Reason(category=category, code=code or row, provider_code=reply, text=text)
     if means.permanence is None:
         return Reason(code=code, provider_code=reply, text=text) if text else None

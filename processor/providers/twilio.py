@@ -4,15 +4,17 @@ Source: Twilio docs, "Track the message status of outbound messages", "Message r
 "Event Streams: outbound message", and the Error and Warning Dictionary, 2026-08.
 
 A callback carries no time, so the record's is taken; `RawDlrDoneDate` is carrier time without a zone and goes into the
-reason's text. Our own ids travel in the callback address's query, which Twilio hands back among the parameters. Event
-Streams write the status in upper case, and sometimes a time where `datacontenttype` belongs.
+reason's text. Our own ids travel in the query of the callback's address: with POST they are not among the parameters,
+so whoever takes the callback hands the query on (header `query`, or before the form). Event Streams write the status in
+upper case, and sometimes a time where `datacontenttype` belongs.
 
 In the console: a `StatusCallback` with each message, or on the messaging service; our ids in that address's query. Or
 an Event Streams sink.
 
 Signature: HMAC-SHA1 of address and parameters (`X-Twilio-Signature`).
 
-Traps: callbacks come in any order, and none is made for the first status. Parameters may be added at any time.
+Traps: without more in the address's fragment (`#rc=5&…`) a callback that fails is not repeated; all tries fall within
+15 s. Callbacks come in any order, and none is made for the first status. Parameters may be added at any time.
 """
 
 from __future__ import annotations

@@ -157,3 +157,29 @@ def test_gsm_code_in_a_receipt(code, context):
     assert isinstance(event, Event)
     assert event.reason is not None
     assert (event.reason.permanence, event.reason.category) == reasons.GSM_MAP[code]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("550 x (#5.1.1)", "5.1.1"),
+        ("550_5.1.1_user", "5.1.1"),
+        ("Exim 4.94.2 #2 550 5.1.1 unknown", "5.1.1"),
+        ("OpenSMTPD 5.4.1 550 5.7.1 no", "5.7.1"),
+        ("Postfix 2.11.3", None),
+        ("version 5.1.1", None),
+        ("v5.1.1", None),
+        ("nginx/5.1.1", None),
+        ("mx5.1.1.example.com", None),
+        ("host [5.1.1.200] said no", None),
+    ],
+)
+def test_a_version_a_name_or_an_address_is_no_code(text, code):
+    assert reasons.enhanced_code_in(text) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("[550] x", "550"), ("x #550", "550"), ("571 blocked", "571"), ("port 465 closed", None)]
+)
+def test_a_port_is_no_reply_code(text, code):
+    assert reasons.reply_code_in(text) == code

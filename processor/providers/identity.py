@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from processor.domain.event import MAX_ATTEMPT, MAX_NAME, MAX_PARTS, Event
@@ -33,20 +35,33 @@ def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
     """Find our ids and our attempt in what travels with a message, and in the callback's own address."""
     if context.query:
         places = (*places, context.query)
-    if not any(places):
+    wanted = _wanted(context.message_id_names, context.delivery_id_names, context.attempt_names)
+    # Most of what a payload has is not ours: one look at each name, then only at the few that may be.
+    told = [
+        {key: place[key] for key in keys}
+        for place in places
+        if (keys := [key for key in place if key.lower() in wanted])
+    ]
+    if not told:
         return NOTHING_OF_OURS
+    in_any_case = [{key.lower(): value for key, value in place.items()} for place in told]
     return Ours(
-        own_id(context.message_id_names, *places),
-        own_id(context.delivery_id_names, *places),
-        number_of(own_id(context.attempt_names, *places), MAX_ATTEMPT) or 1,
-        number_of(own_id(_PART_NAMES, *places), MAX_PARTS),
-        number_of(own_id(_PARTS_NAMES, *places), MAX_PARTS),
+        _found(context.message_id_names, told, in_any_case),
+        _found(context.delivery_id_names, told, in_any_case),
+        number_of(_found(context.attempt_names, told, in_any_case), MAX_ATTEMPT) or 1,
+        number_of(_found(_PART_NAMES, told, in_any_case), MAX_PARTS),
+        number_of(_found(_PARTS_NAMES, told, in_any_case), MAX_PARTS),
     )
 
 
 NOTHING_OF_OURS = Ours()
 #: The names under which the number of a part, and how many there are, travel beside our ids.
 _PART_NAMES, _PARTS_NAMES = ("part",), ("parts",)
+
+
+@lru_cache(maxsize=64)
+def _wanted(*names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.lower() for name in (*_PART_NAMES, *_PARTS_NAMES, *chain.from_iterable(names)))
 
 
 def number_of(text: str | None, largest: int) -> int | None:
@@ -58,19 +73,24 @@ def number_of(text: str | None, largest: int) -> int | None:
 
 def own_id(names: Iterable[str], *places: Mapping[str, Any]) -> str | None:
     """Find one of our own ids by its configured names, in order; a name matches exactly, else in any case."""
+    told = [place for place in places if place]
+    return _found(names, told, [{key.lower(): value for key, value in place.items()} for place in told])
+
+
+def _found(
+    names: Iterable[str], places: Iterable[Mapping[str, Any]], in_any_case: Iterable[Mapping[str, Any]]
+) -> str | None:
     for place in places:
-        if place:
-            for name in names:
-                found = _first(place.get(name))
+        for name in names:
+            if name in place:
+                found = _first(place[name])
                 if found is not None:
                     return found
-    for place in places:
-        if place:
-            by_lower_case = {key.lower(): value for key, value in place.items()}
-            for name in names:
-                found = _first(by_lower_case.get(name.lower()))
-                if found is not None:
-                    return found
+    for place in in_any_case:
+        for name in names:
+            found = _first(place.get(name.lower()))
+            if found is not None:
+                return found
     return None
 
 
@@ -78,7 +98,7 @@ def _first(value: object) -> str | None:
     # Tags and repeated headers come as lists; an id is the first of them.
     if isinstance(value, list):
         value = value[0] if value else None
-    return identifier(value)
+    return identifier(value) if value is not None else None
 
 
 def event_of(  # noqa: PLR0913 - what an event is made of

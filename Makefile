@@ -29,7 +29,7 @@ test: check ## Check everything and run all tests; ARGS='-k fold' runs some
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: quick
-quick: $(READY) ## Run the tests that need no broker and no browser: under a minute
+quick: $(READY) ## Run the tests that need no broker and no browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kafka and not browser and not slow' $(ARGS)
 
 .PHONY: check

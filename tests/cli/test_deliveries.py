@@ -169,7 +169,7 @@ class TestOne:
     def test_one_that_is_not_known_exits_with_4_and_a_hint(self, corner):
         result = corner.run("delivery", "DM142")
         assert result.exit_code == 4
-        assert "did you mean DM1042" in result.stderr
+        assert "did you mean 'DM1042'" in result.stderr
         assert "`delivery-status deliveries` lists them" in corner.run("delivery", "something else").stderr
 
 
@@ -241,7 +241,7 @@ class TestCancel:
     def test_one_that_is_not_known_is_refused_unless_forced(self, corner, published):
         result = corner.run("cancel", "DM1052", "--yes")
         assert (result.exit_code, published()) == (4, [])
-        assert "did you mean DM1045 or DM1042" in result.stderr
+        assert "did you mean 'DM1045' or 'DM1042'" in result.stderr
         assert "--force" in result.stderr
         assert corner.run("cancel", "DM1052", "--yes", "--force").exit_code == 0
         assert [control.delivery_id for _, control in published()] == ["DM1052"]

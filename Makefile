@@ -67,10 +67,11 @@ lock: $(READY) ## Renew locks/: what constraints.txt names, with the hashes of i
 # Of an environment that is made as the Dockerfile makes the image's, so that licences and dependencies are in it, too.
 .PHONY: sbom
 sbom: $(READY) ## Write dist/delivery-status.cdx.json: what the image holds of Python, as CycloneDX
-	rm -rf build/image && mkdir -p dist
+	rm -rf build/image build/wheel && mkdir -p dist
 	$(PYTHON) -m venv --without-pip build/image
 	$(BIN)/pip --python build/image/bin/python install --quiet --require-hashes --only-binary :all: -r locks/image.txt
-	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps --no-build-isolation .
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps build/wheel/*.whl
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/delivery-status.cdx.json build/image/bin/python
 

@@ -71,7 +71,7 @@ sbom: $(READY) ## Write dist/delivery-status.cdx.json: what the image holds of P
 	$(PYTHON) -m venv --without-pip build/image
 	$(BIN)/pip --python build/image/bin/python install --quiet --require-hashes --only-binary :all: -r locks/image.txt
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
-	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps build/wheel/*.whl
+	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps --no-index build/wheel/*.whl
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/delivery-status.cdx.json build/image/bin/python
 

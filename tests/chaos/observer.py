@@ -26,7 +26,7 @@ import orjson
 from processor.engine.streams import read_to_end
 from processor.settings import Settings, load
 from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED, Topic
-from tests.domain.conftest import EMAIL, RANKS, REOPENING, SMS, Contract, names, table_of
+from tests.domain.conftest import EMAIL, RANKS, REOPENING, SMS, UNDER_WAY, Contract, names, table_of
 
 CONTRACT = Contract({"email": table_of(EMAIL), "sms": table_of(SMS)}, names(RANKS), frozenset(names(REOPENING)))
 
@@ -89,28 +89,30 @@ def row_of(reports: list[Report]) -> Document:
     """Give the row that reports lead to, as schemas/row.json describes it, moments as microseconds, memory unpacked."""
     channel = min((report.time, report.channel) for report in reports)[1]
     memory = memory_of(reports)
-    node, since, attempt, rejected = CONTRACT.walk(channel, memory)
+    whole = {(0, *seen): times for seen, times in memory.items()}
+    node, since, attempt, rejected = CONTRACT.stand(channel, whole, 0)
     claims = [
         min([(report.time, value) for report in reports if (value := report.named[index])], default=(None, None))
         for index in range(len(NAMED))
     ]
     values, times = [value for _, value in claims], [time for time, _ in claims]
     explained = {report.name for report in reports if report.reason}
-    reasons = {name: last_reason(reports, name) for name in CONTRACT.ranks if name in explained}
-    observed = sorted((attempt, RANK[name], *times) for (attempt, name), times in memory.items())
+    reasons = {name: best_reason(reports, name) for name in CONTRACT.ranks if name in explained}
+    observed = sorted((attempt, RANK[name], *times, 0) for (attempt, name), times in memory.items())
     return {
         "channel": channel,
         **standing(node, since),
-        "reason": reasons[node][1] if node in reasons else None,
+        "reason": shown_reason(reasons, node, since),
         "rejected": [name for name in CONTRACT.ranks if name in rejected],
         "attempt": attempt,
         **dict(zip(NAMED, values, strict=True)),
         "memory": [
-            *(channel, RANK[node], since, attempt),
+            *(1, channel, RANK[node], since, attempt),
             [RANK[name] for name in CONTRACT.ranks if name in rejected],
             [list(each) for each in observed],
             values + times,
             [[RANK[name], *given] for name, given in reasons.items()],
+            0,
         ],
     }
 
@@ -122,9 +124,29 @@ def standing(node: str, since: int) -> Document:
     return {"status": node, "permanence": "permanent" if node == "failed" else None, "since": since}
 
 
-def last_reason(reports: Iterable[Report], name: str) -> tuple[int, Document]:
+def best_reason(reports: Iterable[Report], name: str) -> tuple[int, Document]:
+    """Give the reason that tells most of a node; of equals the last, then the greatest."""
     given = [(report.time, report.reason) for report in reports if report.name == name and report.reason]
-    return max(given, key=lambda it: (it[0], [it[1].get(field, "") for field in REASON_FIELDS]))
+    return max(given, key=lambda it: (how_telling(it[1]), *by_time(it)))
+
+
+def how_telling(reason: Document) -> tuple[bool, bool, bool]:
+    has_kind = reason.get("category", "undefined") != "undefined"
+    return has_kind, bool(reason.get("code") or reason.get("provider_code")), bool(reason.get("text"))
+
+
+def by_time(given: tuple[int, Document]) -> tuple[int, list[str]]:
+    return given[0], [given[1].get(field, "") for field in REASON_FIELDS]
+
+
+def shown_reason(reasons: dict[str, tuple[int, Document]], node: str, since: int) -> Document | None:
+    """Give the reason of the node; while it is not final, a transient one that came later."""
+    own = reasons.get(node)
+    after = since if own is None else max(since, own[0])
+    later = [given for given in reasons.values() if given[1].get("permanence") == "transient" and given[0] > after]
+    if later and node in names(UNDER_WAY):
+        return max(later, key=by_time)[1]
+    return None if own is None else own[1]
 
 
 def is_refused(reports: list[Report], report: Report) -> bool:
@@ -140,7 +162,7 @@ def is_refused(reports: list[Report], report: Report) -> bool:
     before = {
         (attempt, seen): (min(times), max(times))
         for (attempt, seen), both in memory.items()
-        if (times := [time for time in both if place(attempt, time, seen) < point])
+        if seen in table and (times := [time for time in both if place(attempt, time, seen) < point])
     }
     current, _, reached_in, _ = CONTRACT.walk(channel, before)
     if current in {"", name} or name in table[current] or current in table[name]:
@@ -189,7 +211,7 @@ def told_row(value: bytes) -> Document:
     if "memory" in row:
         # Opaque to readers, but not to a judge: recovery lives by it.
         row["memory"] = msgspec.msgpack.decode(base64.b64decode(row["memory"], validate=True))
-    remembered = row["memory"][7] if "memory" in row else []
+    remembered = row["memory"][8] if "memory" in row else []
     for reason in (row["reason"], *(given[2] for given in remembered)):
         for name in [name for name, given in (reason or {}).items() if given is None]:
             del reason[name]

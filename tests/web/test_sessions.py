@@ -75,11 +75,18 @@ def test_a_clock_may_be_a_little_ahead_and_no_more(made, clock):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda c: c[:-1] + "0", lambda c: "9" + c[1:], lambda c: c.upper(), lambda c: c + "0"]
+    "change",
+    [
+        lambda c: c[:-1] + ("1" if c[-1] == "0" else "0"),
+        lambda c: ("9" if c[0] != "9" else "8") + c[1:],
+        lambda c: c.upper(),
+        lambda c: c + "0",
+    ],
 )
 def test_nobody_makes_one_or_changes_one(made, change):
-    changed = change(made.start(READ)[:-1] + "1")
-    assert made.find(changed) is None
+    cookie = made.start(READ)
+    assert made.find(cookie) is not None
+    assert made.find(change(cookie)) is None
 
 
 @pytest.mark.parametrize("cookie", ["", ".", "..", "a.b.c", READ, "1." + "0" * 32 + "." + "0" * 64, "\udcff"])

@@ -11,12 +11,14 @@ import msgspec
 from aiokafka import TopicPartition
 from contenders import Contender
 
-from processor.codec import decode_counts, decode_event, decode_row_record, encode_row, pack_row, unpack_row
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.domain.status import Status
 from processor.engine import clients
 from processor.settings import Settings
+from processor.wire.counts import decode_counts
+from processor.wire.events import decode_event
+from processor.wire.rows import decode_row_record, encode_row, pack_row, unpack_row
 
 #: Events of partition 0 that are folded offline.
 _EVENTS = 10_000

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from processor.broker import KAFKA_VERSION
+from processor.demo.broker import KAFKA_VERSION
 from processor.settings import Settings
 
 HERE = Path(__file__).parent

@@ -14,16 +14,18 @@ from itertools import islice
 
 import orjson
 
-from processor.codec import decode_event, encode_counts, encode_row
+from processor.demo.simulate import canonical_events
 from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
 from processor.domain.row import Row
 from processor.engine import clients
 from processor.engine.records import fill_batch
 from processor.engine.stage import Written
-from processor.partitioner import partition_of
 from processor.settings import Settings
-from processor.simulate import canonical_events
+from processor.wire.counts import encode_counts
+from processor.wire.events import decode_event
+from processor.wire.partitioner import partition_of
+from processor.wire.rows import encode_row
 
 #: Key and value of each record, by partition.
 Pending = dict[int, list[tuple[bytes, bytes]]]

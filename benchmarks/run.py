@@ -20,7 +20,7 @@ from contenders import CONTENDERS, NAMES
 from measure import PeerError
 from scenarios import SCENARIOS, Bench, Size, say
 
-from processor.broker import KAFKA_VERSION, EmbeddedKafka
+from processor.demo.broker import KAFKA_VERSION, EmbeddedKafka
 from processor.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"

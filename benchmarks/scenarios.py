@@ -27,7 +27,7 @@ from measure import Group, PeerError, Process, Sample, between, others_share, pe
 from processor.engine import clients
 from processor.engine.admin import create_topics
 from processor.settings import Settings
-from processor.topics import MESSAGES, TOPICS
+from processor.wire.topics import MESSAGES, TOPICS
 
 #: One line of a table of results.
 Row = dict[str, Any]

@@ -27,7 +27,6 @@ import provider_pages  # noqa: E402
 from provider_pages import CHANNEL_NAMES, table  # noqa: E402
 
 from processor import settings  # noqa: E402
-from processor.deadletter import DeadReason  # noqa: E402
 from processor.domain.fold import Verdict  # noqa: E402
 from processor.domain.reason import ADOBE_CODES, Category  # noqa: E402
 from processor.domain.status import DEFINITIONS, Channel, Permanence  # noqa: E402
@@ -35,6 +34,7 @@ from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Nod
 from processor.metrics import Metrics  # noqa: E402
 from processor.providers import PROVIDERS  # noqa: E402
 from processor.stages import STAGE_NAMES  # noqa: E402
+from processor.wire.deadletters import DeadReason  # noqa: E402
 
 MADE_BY = "<!-- Made by docs/generate.py from the code: change that, not this. -->"
 

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from processor.deadletter import DeadReason
 from processor.domain.delivery import Cause
 from processor.domain.fold import Verdict
 from processor.domain.reason import Category
@@ -24,6 +23,7 @@ from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, N
 from processor.domain.waiting import STUCK_AFTER
 from processor.logs import KNOWN_WARNINGS
 from processor.providers import ADAPTERS
+from processor.wire.deadletters import DeadReason
 
 #: The label of a provider that has no adapter: upstream may name anything, a label may not.
 OTHER_PROVIDER = "other"

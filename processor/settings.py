@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from processor.domain.status import Channel, Status
 from processor.domain.waiting import STUCK_AFTER
+from processor.wire.topics import Topic
 
 PREFIX = "DELIVERY_"
 
@@ -99,6 +100,10 @@ class Settings:
     def uses_sasl(self) -> bool:
         """Whether connections to the brokers log in with a name."""
         return self.security_protocol.startswith("SASL_")
+
+    def topic(self, topic: Topic) -> str:
+        """Give the name that a topic has in this installation."""
+        return self.topic_prefix + topic.name
 
 
 def _text(value: str) -> str:

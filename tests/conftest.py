@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from processor.broker import EmbeddedKafka
+from processor.demo.broker import EmbeddedKafka
 
 # Asserts of the harness speak as those of tests do; it must be said before anything imports it.
 pytest.register_assert_rewrite("tests.engine.harness")

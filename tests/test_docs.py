@@ -8,8 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from processor.codec import decode_event
-from processor.control import decode_control
 from processor.domain.delivery import Action, Cause, Control, State
 from processor.domain.event import Event
 from processor.domain.reason import Reason
@@ -17,6 +15,8 @@ from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
 from processor.providers import ADAPTERS, PROVIDERS, mmg
 from processor.views.deliveries import HARD, SOFT
+from processor.wire.control import decode_control
+from processor.wire.events import decode_event
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = ROOT / "docs" / "events.md"

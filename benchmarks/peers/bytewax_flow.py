@@ -15,8 +15,9 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import cluster_main
 from confluent_kafka import OFFSET_BEGINNING
 
-from processor.codec import decode_event, encode_row, pack_row, unpack_row
 from processor.domain.fold import Verdict, fold
+from processor.wire.events import decode_event
+from processor.wire.rows import encode_row, pack_row, unpack_row
 
 BROKERS = [os.environ["BENCH_BROKERS"]]
 READING = {

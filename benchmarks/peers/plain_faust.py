@@ -11,8 +11,9 @@ import sys
 
 import faust
 
-from processor.codec import decode_event, pack_row, unpack_row
 from processor.domain.fold import Verdict, fold
+from processor.wire.events import decode_event
+from processor.wire.rows import pack_row, unpack_row
 
 app = faust.App(
     os.environ["BENCH_GROUP"],

@@ -12,8 +12,9 @@ import os
 from quixstreams import Application
 from quixstreams.models import TopicConfig
 
-from processor.codec import decode_event, encode_row, pack_row, unpack_row
 from processor.domain.fold import Verdict, fold
+from processor.wire.events import decode_event
+from processor.wire.rows import encode_row, pack_row, unpack_row
 
 
 def fold_event(value: bytes, state) -> bytes | None:

@@ -10,8 +10,8 @@ from processor.engine.worker import Worker
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
-from processor.views.board import Board
 from processor.views.deliveries import Deliveries
+from processor.watch.board import Board
 from processor.web.server import Server, advertised_url
 from processor.web.site import Site
 

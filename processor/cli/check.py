@@ -11,17 +11,17 @@ import click
 from processor.cli.common import EXIT_FAILED, Failure, echo, echo_json, json_option, progress
 from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.unreadable import RUNBOOK, unreadable_records
-from processor.codec import decode_event
-from processor.control import is_marker
-from processor.deadletter import DeadReason, RefusedError
 from processor.engine.admin import TopicsError, check_topics, count_partitions, create_topics
 from processor.engine.clients import KafkaError
 from processor.engine.clock import TOLD_FROM, measure_skew
 from processor.engine.streams import read_to_end
-from processor.partitioner import partition_of
 from processor.settings import Settings, SettingsError
 from processor.stages import setting_problems
-from processor.topics import DEAD, EVENTS
+from processor.wire.control import is_marker
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.events import decode_event
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import DEAD, EVENTS
 
 #: How many of each partition's newest records `check` looks at, and how many different findings it tells.
 _SAMPLED = 100
@@ -115,7 +115,7 @@ async def _look_at_clock(settings: Settings) -> list[str]:
 
 async def _look_at_events(settings: Settings) -> list[str]:
     """Say which of the newest events break the contract, or are in the wrong partition."""
-    topic = settings.topic_prefix + EVENTS.name
+    topic = settings.topic(EVENTS)
     count = await count_partitions(settings, topic)
     refused: Counter[str] = Counter()
     seen = astray = 0
@@ -126,7 +126,7 @@ async def _look_at_events(settings: Settings) -> list[str]:
             continue
         try:
             event, _, _ = decode_event(record.value, record.timestamp)
-        except RefusedError as error:
+        except UnusableError as error:
             refused[str(error)] += 1
         else:
             astray += partition_of(event.message_id.encode(), count) != record.partition
@@ -143,7 +143,7 @@ async def _look_at_events(settings: Settings) -> list[str]:
 async def _look_at_unknown_statuses(settings: Settings) -> list[str]:
     """Say which native statuses among the newest dead letters are in no table of ours."""
     unknown: Counter[str] = Counter()
-    async for record in read_to_end(settings, settings.topic_prefix + DEAD.name, newest=_SAMPLED):
+    async for record in read_to_end(settings, settings.topic(DEAD), newest=_SAMPLED):
         headers = dict(record.headers)
         if headers.get("delivery.dead.reason") == DeadReason.UNKNOWN_STATUS.value.encode():
             unknown[headers.get("__streams.errors.message", b"").decode(errors="replace")] += 1

@@ -13,8 +13,6 @@ import msgspec
 
 from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
-from processor.control import decode_control, encode_control
-from processor.deadletter import RefusedError
 from processor.domain.delivery import Action, Cause, Control, State
 from processor.domain.moment import to_microseconds
 from processor.domain.status import DEFINITIONS, Channel, Status
@@ -24,9 +22,11 @@ from processor.engine.records import Stored
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.printable import printable
 from processor.settings import Settings
-from processor.topics import CONTROL, COUNTS, DELIVERIES
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, Page, Query, page
+from processor.wire.control import decode_control, encode_control
+from processor.wire.deadletters import UnusableError
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES
 
 #: Where a message may still be cancelled, on one channel or the other.
 _CANCELABLE = {
@@ -39,7 +39,7 @@ async def _known(settings: Settings) -> Deliveries:
     deliveries = Deliveries(settings.concurrency_limit, _now())
     for topic in (COUNTS, DELIVERIES):
         latest: dict[bytes | None, Stored] = {}
-        async for record in read_to_end(settings, settings.topic_prefix + topic.name):
+        async for record in read_to_end(settings, settings.topic(topic)):
             latest[record.key] = record
         deliveries.take(topic, latest.values())
     return deliveries
@@ -210,12 +210,12 @@ def _check(record: Control) -> None:
     """Judge a record as the processor will."""
     try:
         decode_control(encode_control(record), to_microseconds(record.time) // 1000)
-    except (RefusedError, UnicodeEncodeError) as error:
+    except (UnusableError, UnicodeEncodeError) as error:
         raise click.UsageError(str(getattr(error, "detail", error))) from None
 
 
 async def _publish(settings: Settings, record: Control) -> None:
-    topic = settings.topic_prefix + CONTROL.name
+    topic = settings.topic(CONTROL)
     # A producer would wait a minute for a topic that is not there.
     await count_partitions(settings, topic)
     async with Writer(settings) as writer:
@@ -223,7 +223,7 @@ async def _publish(settings: Settings, record: Control) -> None:
 
 
 def _tell_published(settings: Settings, record: Control, as_json: bool) -> None:
-    topic = settings.topic_prefix + CONTROL.name
+    topic = settings.topic(CONTROL)
     if as_json:
         _write({"published": 1, "topic": topic, "record": record})
     else:
@@ -258,7 +258,7 @@ def cancel(delivery_id: str, yes: bool, force: bool, as_json: bool) -> None:
 
 def _tell_canceled(settings: Settings, view: DeliveryView, as_json: bool) -> None:
     if as_json:
-        _write({"published": 0, "topic": settings.topic_prefix + CONTROL.name, "canceled_at": view.canceled_at})
+        _write({"published": 0, "topic": settings.topic(CONTROL), "canceled_at": view.canceled_at})
     else:
         echo(f"{view.delivery_id} was cancelled at {view.canceled_at}: nothing was published")
 

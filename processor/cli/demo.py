@@ -18,17 +18,14 @@ from urllib.parse import urlsplit
 import click
 
 from processor import logs
-from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import Assembly, assemble
 from processor.cli.common import Failure, echo, json_option
 from processor.cli.connection import run_async
 from processor.cli.demo_screen import Screen
 from processor.cli.publish import outgoing, paced
-from processor.domain.status import Channel, Status
-from processor.engine.admin import create_topics
-from processor.engine.streams import Writer
-from processor.settings import Settings, load
-from processor.simulate import (
+from processor.demo.alerts import AlertReceiver
+from processor.demo.broker import BrokerError, EmbeddedKafka
+from processor.demo.simulate import (
     FAILED_MESSAGE,
     Record,
     Window,
@@ -41,7 +38,10 @@ from processor.simulate import (
     usual_past,
     waiting_deliveries,
 )
-from processor.web.alerts import AlertReceiver
+from processor.domain.status import Channel, Status
+from processor.engine.admin import create_topics
+from processor.engine.streams import Writer
+from processor.settings import Settings, load
 
 #: Seconds that the worker may take at the end to catch up with what was published.
 _CATCH_UP_SECONDS = 20.0

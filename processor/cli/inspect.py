@@ -13,17 +13,18 @@ import orjson
 from processor.cli.common import EXIT_NOT_FOUND, Failure, echo, echo_table, json_option, progress
 from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.unreadable import RUNBOOK, describe, read_row
-from processor.codec import RowRecord, decode_counts_of, decode_row_record, encode_folded, unpack_row
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Status
 from processor.domain.transitions import NODE_NAMES
 from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
-from processor.partitioner import partition_of
-from processor.readback import UnreadableError
 from processor.settings import Settings
-from processor.topics import COUNTS, MESSAGES
+from processor.wire.counts import decode_counts_of
+from processor.wire.partitioner import partition_of
+from processor.wire.readback import UnreadableError
+from processor.wire.rows import RowRecord, decode_row_record, encode_folded, unpack_row
+from processor.wire.topics import COUNTS, MESSAGES
 
 #: How many records that cannot be read are named.
 _TOLD = 20
@@ -45,7 +46,7 @@ def message(message_id: str, as_json: bool) -> None:
 
 
 async def _last_row(settings: Settings, message_id: str) -> RowRecord | None:
-    topic = settings.topic_prefix + MESSAGES.name
+    topic = settings.topic(MESSAGES)
     try:
         key = message_id.encode()
     except UnicodeEncodeError:
@@ -118,7 +119,7 @@ def export(deliveries: bool, as_json: bool) -> None:  # noqa: ARG001 - it always
 
 
 async def _row_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[bytes]:
-    topic = settings.topic_prefix + MESSAGES.name
+    topic = settings.topic(MESSAGES)
     for number in range(await count_partitions(settings, topic)):
         latest: dict[bytes, bytes] = {}
         bad: dict[bytes, str] = {}
@@ -149,7 +150,7 @@ async def _delivery_lines(settings: Settings, left_out: list[str]) -> AsyncItera
 async def _delivery_totals(settings: Settings, left_out: list[str]) -> dict[str, dict[Status, int]]:
     """Sum the last counts of every partition, by delivery."""
     latest: dict[bytes | None, Stored] = {}
-    async for record in read_to_end(settings, settings.topic_prefix + COUNTS.name):
+    async for record in read_to_end(settings, settings.topic(COUNTS)):
         latest[record.key] = record
     totals: dict[str, dict[Status, int]] = defaultdict(lambda: dict.fromkeys(Status, 0))
     for record in latest.values():

@@ -10,8 +10,6 @@ import click
 import orjson
 
 from processor.cli.common import echo, echo_json
-from processor.codec import decode_event, encode_event, encode_folded
-from processor.deadletter import RefusedError
 from processor.domain.event import Event
 from processor.domain.fold import fold as fold_event
 from processor.domain.row import Row
@@ -20,6 +18,9 @@ from processor.providers import ADAPTERS, outcome, read
 from processor.providers.adapter import Context, Memory
 from processor.providers.fields import json_of
 from processor.settings import MESSAGE_ID_COVERS
+from processor.wire.deadletters import UnusableError
+from processor.wire.events import decode_event, encode_event
+from processor.wire.rows import encode_folded
 
 _FILE = click.argument("file", type=click.File("rb"), default="-")
 
@@ -91,7 +92,7 @@ def fold(verdicts: bool, file: BinaryIO) -> None:
     for number, line in _lines(file):
         try:
             event, node, time = decode_event(line, None)
-        except RefusedError as error:
+        except UnusableError as error:
             bad += 1
             verdict: dict[str, Any] = {"verdict": "dead", "from": None, "to": None, "detail": str(error)}
         else:

@@ -14,12 +14,12 @@ import zstandard
 
 from processor.cli.common import echo, echo_json, json_option, progress
 from processor.cli.connection import run_async, settings_from_environment
+from processor.demo.simulate import Record, traffic
 from processor.domain.status import Channel
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
 from processor.settings import Settings
-from processor.simulate import Record, traffic
-from processor.topics import CONTROL, EVENTS, MTA, SMS
+from processor.wire.topics import CONTROL, EVENTS, MTA, SMS
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -42,7 +42,7 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
     Of CSV, each record is the header line and one line of data. `-` reads standard input.
     """
     settings = settings_from_environment()
-    topic = settings.topic_prefix + _RAW_TOPICS[ADAPTERS[provider].channel].name
+    topic = settings.topic(_RAW_TOPICS[ADAPTERS[provider].channel])
     headers = (("provider", provider.encode()),)
 
     async def main() -> int:
@@ -160,5 +160,5 @@ async def paced(run: Iterable[Record], *, fast: bool = False) -> AsyncIterator[R
 
 def outgoing(settings: Settings, record: Record) -> Outgoing:
     """Give the record to publish for a simulated one."""
-    topic = settings.topic_prefix + _TOPICS[record.topic].name
+    topic = settings.topic(_TOPICS[record.topic])
     return Outgoing(topic, record.value, record.key, record.headers)

@@ -9,11 +9,11 @@ from typing import Any, BinaryIO, NamedTuple
 import click
 
 from processor.cli.common import echo, echo_json, echo_table, json_option
-from processor.codec import decode_event
-from processor.deadletter import RefusedError
 from processor.domain.event import Event
 from processor.domain.status import Permanence, Status
-from processor.providers.reason_text import is_unqualified, normalise_text
+from processor.providers.reason_text import is_unqualified, normalize_text
+from processor.wire.deadletters import UnusableError
+from processor.wire.events import decode_event
 
 #: How many of each partition's newest events are looked at, where no file is given.
 _NEWEST = 20_000
@@ -45,7 +45,7 @@ class Reasons:
         """Count one canonical event, if it is of a failure; what is none is counted as refused."""
         try:
             event, _, _ = decode_event(value, timestamp)
-        except RefusedError:
+        except UnusableError:
             self.refused += 1
             return
         if not (is_unqualified(event) if self._unqualified else _is_of_failure(event)):
@@ -75,7 +75,7 @@ def _said(event: Event) -> tuple[Said, str]:
         return Said(provider, "", "", "", ""), ""
     category = reason.category.value if reason.category is not None else ""
     text = reason.text or ""
-    said = Said(provider, category, reason.code or "", reason.provider_code or "", normalise_text(text))
+    said = Said(provider, category, reason.code or "", reason.provider_code or "", normalize_text(text))
     return said, text
 
 
@@ -121,14 +121,14 @@ def _take_lines(found: Reasons, lines: Iterable[bytes]) -> None:
 def _take_newest(found: Reasons) -> None:
     # Who reads files waits for no client of Kafka.
     from processor.cli.connection import run_async, settings_from_environment
-    from processor.control import is_marker
     from processor.engine.streams import read_to_end
-    from processor.topics import EVENTS
+    from processor.wire.control import is_marker
+    from processor.wire.topics import EVENTS
 
     settings = settings_from_environment()
 
     async def take() -> None:
-        async for record in read_to_end(settings, settings.topic_prefix + EVENTS.name, newest=_NEWEST):
+        async for record in read_to_end(settings, settings.topic(EVENTS), newest=_NEWEST):
             if not is_marker(record.headers):
                 found.take(record.value, record.timestamp)
 

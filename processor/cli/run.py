@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 
 from processor import logs
-from processor.broker import BrokerError, EmbeddedKafka
 from processor.cli.assembly import assemble
 from processor.cli.common import EXIT_USAGE, Failure, echo, echo_json, json_option
 from processor.cli.connection import run_async
+from processor.demo.broker import BrokerError, EmbeddedKafka
 from processor.engine.admin import TopicsError
 from processor.engine.agreement import DisagreementError
 from processor.engine.bounds import closed

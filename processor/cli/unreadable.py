@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from processor.codec import decode_counts_of, packed_row_in
-from processor.control import decode_delivery_of
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
-from processor.readback import UnreadableError
 from processor.settings import Settings
-from processor.topics import COUNTS, DELIVERIES, MESSAGES
+from processor.wire.counts import decode_counts_of
+from processor.wire.deliveries import decode_delivery_of
+from processor.wire.readback import UnreadableError
+from processor.wire.rows import packed_row_in
+from processor.wire.topics import COUNTS, DELIVERIES, MESSAGES
 
 RUNBOOK = "docs/runbooks/DeliveryRowsUnreadable.md says what to do"
 
@@ -58,7 +59,7 @@ async def unreadable_records(settings: Settings, advance: Callable[[int], object
     found: list[str] = []
     for topic, read in ((MESSAGES, read_row), (DELIVERIES, _read_delivery), (COUNTS, _read_counts)):
         bad: dict[tuple[int, bytes | None], str] = {}
-        async for record in read_to_end(settings, settings.topic_prefix + topic.name):
+        async for record in read_to_end(settings, settings.topic(topic)):
             advance(1)
             at = record.partition, record.key
             try:

@@ -16,7 +16,7 @@ from processor.engine.bounds import closed, within
 from processor.engine.stage import Stage
 from processor.logs import get_logger
 from processor.settings import Settings
-from processor.topics import TOPICS, Topic
+from processor.wire.topics import EVENTS, TOPICS, Topic
 
 log = get_logger(__name__)
 
@@ -49,11 +49,11 @@ async def create_topics(settings: Settings) -> list[str]:
     await admin.start()
     try:
         existing = set(await admin.list_topics())
-        missing = [topic for topic in TOPICS if settings.topic_prefix + topic.name not in existing]
+        missing = [topic for topic in TOPICS if settings.topic(topic) not in existing]
         if missing:
             await _create(admin, [_new_topic(settings, topic) for topic in missing])
-            await _wait_for_leaders(admin, [settings.topic_prefix + topic.name for topic in missing])
-        return [settings.topic_prefix + topic.name for topic in missing]
+            await _wait_for_leaders(admin, [settings.topic(topic) for topic in missing])
+        return [settings.topic(topic) for topic in missing]
     finally:
         await admin.close()
 
@@ -81,7 +81,7 @@ async def _wait_for_leaders(admin: Any, names: Sequence[str]) -> None:
 def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
     replicas = settings.replication_factor
     return NewTopic(
-        settings.topic_prefix + topic.name,
+        settings.topic(topic),
         settings.partitions,
         replicas,
         # aiokafka wants an (empty) assignment beside "the broker's default".
@@ -97,7 +97,7 @@ async def check_topics(settings: Settings) -> list[str]:
     try:
         counts = await _counts(admin)
         problems = _shape_problems(settings, TOPICS, counts)
-        present = [topic for topic in TOPICS if settings.topic_prefix + topic.name in counts]
+        present = [topic for topic in TOPICS if settings.topic(topic) in counts]
         for topic in present:
             problems.extend(await _config_problems(admin, settings, topic))
         return problems
@@ -129,21 +129,21 @@ async def count_partitions(settings: Settings, topic: str) -> int:
 
 def _shape_problems(settings: Settings, topics: Iterable[Topic], counts: dict[str, int]) -> list[str]:
     problems = []
-    events = counts.get(settings.topic_prefix + "events.v1")
+    events = counts.get(settings.topic(EVENTS))
     for topic in topics:
-        name = settings.topic_prefix + topic.name
+        name = settings.topic(topic)
         if name not in counts:
             problems.append(f"topic {name} does not exist: run `delivery-status topics create`")
         elif events is not None and counts[name] != events:
             problems.append(
-                f"topic {name} has {counts[name]} partitions, and {settings.topic_prefix}events.v1 has {events}: they "
+                f"topic {name} has {counts[name]} partitions, and {settings.topic(EVENTS)} has {events}: they "
                 "must have the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
             )
     return problems
 
 
 async def _config_problems(admin: Any, settings: Settings, topic: Topic) -> list[str]:
-    name = settings.topic_prefix + topic.name
+    name = settings.topic(topic)
     [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     found = {entry[0]: entry[1] for resource in response.resources for entry in resource[4]}
     problems = []
@@ -199,7 +199,7 @@ async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluste
     problems = _shape_problems(settings, needed, counts)
     if problems:
         raise TopicsError(problems)
-    names = {settings.topic_prefix + topic.name for topic in needed}
+    names = {settings.topic(topic) for topic in needed}
     return Cluster(described["cluster_id"], {name: counts[name] for name in names})
 
 

@@ -15,7 +15,7 @@ import msgspec
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 
 from processor.settings import PREFIX, Settings, shared
-from processor.topics import EVENTS
+from processor.wire.topics import EVENTS
 
 #: A setting's name, or another thing to agree on, and what it is.
 Terms = Mapping[str, str]
@@ -40,7 +40,7 @@ def terms(settings: Settings, partition_counts: Mapping[str, int]) -> Terms:
         partition_counts: of each topic, by its full name.
     """
     found = {PREFIX + name.upper(): text for name, text in shared(settings).items()}
-    found["partitions of events.v1"] = str(partition_counts[settings.topic_prefix + EVENTS.name])
+    found["partitions of events.v1"] = str(partition_counts[settings.topic(EVENTS)])
     return {name: _short(text) for name, text in found.items()}
 
 

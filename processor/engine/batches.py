@@ -21,10 +21,10 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.util import decode_varint_py as decode_varint
 
-from processor.deadletter import FORM_HEADER, NAME_HEADER, DeadReason, Headers, RefusedError
 from processor.engine.expand import EXPANDED_MAX, TooLargeError, expand
 from processor.engine.stage import Record, UnreadableRecord
 from processor.logs import get_logger
+from processor.wire.deadletters import FORM_HEADER, NAME_HEADER, DeadReason, Headers, UnusableError
 
 log = get_logger(__name__)
 
@@ -260,7 +260,7 @@ def _place(head: _Head, number: int) -> int:
 
 
 def _whole(offset: int, timestamp: int, raw: bytes, reason: DeadReason, detail: str) -> UnreadableRecord:
-    return UnreadableRecord(offset, timestamp, None, raw, (), RefusedError(reason, detail), _FORM_BATCH)
+    return UnreadableRecord(offset, timestamp, None, raw, (), UnusableError(reason, detail), _FORM_BATCH)
 
 
 class _LostError(Exception):
@@ -300,7 +300,7 @@ def _read_record(head: _Head, payload: bytes, at: int, offset: int | None) -> tu
     except (IndexError, ValueError) as error:
         if not is_sane:
             raise _LostError(f"{error!r}, and its length is {length}") from None
-        refusal = RefusedError(DeadReason.UNREADABLE_RECORD, f"its fields cannot be read: {error!r}")
+        refusal = UnusableError(DeadReason.UNREADABLE_RECORD, f"its fields cannot be read: {error!r}")
         end = begin + length
         place = head.base_offset if offset is None else offset
         return UnreadableRecord(place, head.max_timestamp, None, payload[at:end], (), refusal, _FORM_RECORD), end
@@ -311,10 +311,10 @@ def _read_record(head: _Head, payload: bytes, at: int, offset: int | None) -> tu
     headers, notes = _named(fields.headers)
     if notes:
         names = ", ".join(repr(name) for _, name in notes)
-        refusal = RefusedError(DeadReason.UNREADABLE_RECORD, f"names of headers are not UTF-8: {names}")
+        refusal = UnusableError(DeadReason.UNREADABLE_RECORD, f"names of headers are not UTF-8: {names}")
     elif fields.end != begin + length:
         detail = f"it says that it has {length} bytes, and has {fields.end - begin}"
-        refusal = RefusedError(DeadReason.UNREADABLE_RECORD, detail)
+        refusal = UnusableError(DeadReason.UNREADABLE_RECORD, detail)
     else:
         return _Plain(offset, timestamp, fields.key, fields.value, headers), fields.end
     return UnreadableRecord(offset, timestamp, fields.key, fields.value, headers, refusal, notes), fields.end

@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine.publishing import Publisher
 from processor.engine.transactions import TransactionalProducer
 from processor.settings import Settings
-from processor.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
+from processor.wire.topics import INPUT_MAX_BYTES, OUTPUT_MAX_BYTES
 
 __all__ = ["KafkaConnectionError", "KafkaError", "admin", "connection", "group_consumer", "producer", "reader"]
 

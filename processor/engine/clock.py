@@ -15,9 +15,9 @@ from processor.engine import clients
 from processor.engine.records import fill_batch
 from processor.logs import get_logger
 from processor.metrics import Metrics
-from processor.received import window
 from processor.settings import Settings
-from processor.topics import DEAD
+from processor.wire.received import window
+from processor.wire.topics import DEAD
 
 log = get_logger(__name__)
 
@@ -75,7 +75,7 @@ async def measure_skew(settings: Settings) -> float | None:
 async def _ask(producer: AIOKafkaProducer, settings: Settings) -> float | None:
     batch, _ = fill_batch(producer, [(0, None, b"", ())], 0, 0, (0, 0))
     sent = time.time()
-    answer = await (await producer.send_batch(batch, settings.topic_prefix + DEAD.name, partition=0))
+    answer = await (await producer.send_batch(batch, settings.topic(DEAD), partition=0))
     return _least(_bounds_of(sent, answer.timestamp, time.time())) if answer.timestamp_type == APPEND_TIME else None
 
 

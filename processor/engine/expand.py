@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cramjam
 import zstandard
 
-from processor.topics import INPUT_MAX_BYTES
+from processor.wire.topics import INPUT_MAX_BYTES
 
 #: What a compressed batch may hold. One that is not compressed holds at most INPUT_MAX_BYTES, and clients cut batches
 #: at a megabyte or two before they compress them.

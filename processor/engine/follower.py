@@ -16,7 +16,7 @@ from processor.engine.bounds import closed, within
 from processor.engine.stage import Take
 from processor.logs import get_logger
 from processor.settings import Settings
-from processor.topics import Topic
+from processor.wire.topics import Topic
 
 log = get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Follower:
 
     def __init__(self, settings: Settings, topics: Iterable[Topic], take: Take) -> None:
         self._settings = settings
-        self._topics = {settings.topic_prefix + topic.name: topic for topic in topics}
+        self._topics = {settings.topic(topic): topic for topic in topics}
         self._take = take
         #: Where reading goes on after the broker was away.
         self._positions: dict[TopicPartition, int] = {}

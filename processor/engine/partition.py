@@ -125,10 +125,10 @@ class Partition:
     def __init__(self, stage: Stage, tp: TopicPartition, host: Host) -> None:
         self.stage = stage
         self.tp = tp
-        prefix = host.settings.topic_prefix
+        topic = host.settings.topic
         #: Where this partition's state is kept, and what was derived of it.
-        self.changelog = TopicPartition(prefix + stage.changelog.name, tp.partition) if stage.changelog else None
-        self.ledger = TopicPartition(prefix + stage.ledger.name, tp.partition) if stage.ledger else None
+        self.changelog = TopicPartition(topic(stage.changelog), tp.partition) if stage.changelog else None
+        self.ledger = TopicPartition(topic(stage.ledger), tp.partition) if stage.ledger else None
         self.state = State.RECOVERING
         self.work: Work | None = None
         #: The next offset to commit, and the next that a chunk must start at.
@@ -357,8 +357,7 @@ class Partition:
         has_ended = False
         while self.state is not State.CLOSING and await self._hangs(self.changelog):
             log.info("open_transaction_aborted", topic=self.tp.topic, partition=self.tp.partition)
-            prefix = self._settings.topic_prefix
-            places = [TopicPartition(prefix + topic.name, self.tp.partition) for topic in self.stage.outputs]
+            places = [TopicPartition(self._settings.topic(topic), self.tp.partition) for topic in self.stage.outputs]
             await self._within(clients.abort_in(producer, places, self.tp, self._settings.app_id))
             has_ended = True
             # The markers of this end come after the answer, and a broker may forget them as it forgot the others: what

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.consumer import fetcher
 
-from processor.deadletter import Headers
 from processor.engine.batches import (
     not_before,
     offset_of,
@@ -22,7 +21,8 @@ from processor.engine.batches import (
     unreadable_batch,
 )
 from processor.engine.stage import Record, Written
-from processor.topics import INPUT_MAX_BYTES
+from processor.wire.deadletters import Headers
+from processor.wire.topics import INPUT_MAX_BYTES
 
 #: Bytes out of compressed batches after which a fetch has given enough. What a partition's queue may hold counts on a
 #: fetch being about a megabyte.

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from processor.deadletter import ROOM_BESIDE, DeadReason, Headers, RefusedError, size_of
-from processor.received import keep_received, window
-from processor.topics import INPUT_MAX_BYTES, Topic
+from processor.wire.deadletters import ROOM_BESIDE, DeadReason, Headers, UnusableError, size_of
+from processor.wire.received import keep_received, window
+from processor.wire.topics import INPUT_MAX_BYTES, Topic
 
 
 class Record(Protocol):
@@ -34,7 +34,7 @@ class UnreadableRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    error: RefusedError
+    error: UnusableError
     #: What a dead letter says of it besides.
     notes: Headers
 
@@ -89,10 +89,10 @@ class Outbox:
         """Add one record that goes on from one that came; a header keeps that one's timestamp if it is far back.
 
         Raises:
-            RefusedError: with its headers it is too large for a topic of input; compressed, it was not.
+            UnusableError: with its headers it is too large for a topic of input; compressed, it was not.
         """
         if headers and (size := size_of(key, value, headers)) > _FORWARDED_MAX:
-            raise RefusedError(
+            raise UnusableError(
                 DeadReason.RECORD_TOO_LARGE, f"{size} bytes with its headers; {_FORWARDED_MAX} can go on"
             )
         self.add(topic, partition, timestamp, key, value, keep_received(headers, timestamp, self.kept[0]))

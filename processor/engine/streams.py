@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
-from processor.deadletter import Headers
 from processor.engine import clients
 from processor.engine.admin import count_partitions
 from processor.engine.batches import readable
 from processor.engine.publishing import Publisher
 from processor.engine.records import Stored
 from processor.settings import Settings
+from processor.wire.deadletters import Headers
 
 #: Records that may wait for the broker's answer before the writer waits too.
 _IN_FLIGHT = 5_000

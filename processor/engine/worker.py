@@ -33,7 +33,7 @@ from processor.engine.topic_watch import TopicWatch
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES, Metrics
 from processor.settings import Settings
-from processor.topics import Topic
+from processor.wire.topics import Topic
 
 log = get_logger(__name__)
 
@@ -119,7 +119,7 @@ class Worker:
         #: The one task that lets go of a partition, however many ask for it.
         self._closings: dict[TopicPartition, asyncio.Task[None]] = {}
         self._parked: dict[TopicPartition, Work] = {}
-        self._stage_of = {settings.topic_prefix + topic.name: stage for stage in self.stages for topic in stage.inputs}
+        self._stage_of = {settings.topic(topic): stage for stage in self.stages for topic in stage.inputs}
         self._failure: asyncio.Future[None] | None = None
         self._is_assigned = False
         self._is_stopping = False
@@ -247,7 +247,7 @@ class Worker:
                 return client
 
     def _add_agent(self, app: App, stage: Stage) -> None:
-        names = [self.settings.topic_prefix + topic.name for topic in stage.inputs]
+        names = [self.settings.topic(topic) for topic in stage.inputs]
         topic = app.topic(*names, acks=False, schema=ChunkSchema(), internal=False)
 
         async def deliver(stream: Any) -> None:
@@ -425,7 +425,7 @@ class Worker:
 
     def running_work(self, topic: Topic, number: int) -> Work | None:
         """Give the work of an input partition, when it is ours and has recovered."""
-        partition = self.partitions.get(TopicPartition(self.settings.topic_prefix + topic.name, number))
+        partition = self.partitions.get(TopicPartition(self.settings.topic(topic), number))
         return partition.work if partition is not None and partition.state is State.RUNNING else None
 
     def inputs(self) -> Iterator[tuple[str, str]]:

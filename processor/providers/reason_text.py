@@ -44,7 +44,7 @@ def is_unqualified(event: Event) -> bool:
     return reason.category is None or reason.category is Category.UNDEFINED
 
 
-def normalise_text(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Replace what varies in a text by placeholders (`#number#`, `#address#`, `#host#` ...); codes stay."""
     return " ".join(_VARIES.sub(_placeholder, text[:_FRONT]).split())
 

@@ -9,12 +9,12 @@ from processor.engine.stage import Stage
 from processor.metrics import Metrics
 from processor.providers import ADAPTERS
 from processor.settings import Settings, SettingsError
-from processor.stages import control, fold, normalise
-from processor.topics import MTA, SMS
-from processor.views.board import Board
+from processor.stages import control, fold, normalize
+from processor.watch.board import Board
+from processor.wire.topics import MTA, SMS
 
 #: The names of all stages, in the direction that data flows.
-STAGE_NAMES = ("normalise", "control", "fold")
+STAGE_NAMES = ("normalize", "control", "fold")
 
 
 def stages(
@@ -41,7 +41,7 @@ def stages(
         raise SettingsError(problems)
     board = board or Board(metrics)
     return (
-        normalise.stage(settings, metrics, board, clock),
+        normalize.stage(settings, metrics, board, clock),
         control.stage(settings, metrics, board, clock),
         fold.stage(settings, metrics, board, starts, clock),
     )
@@ -49,7 +49,7 @@ def stages(
 
 def setting_problems(settings: Settings) -> list[str]:
     """Say what is wrong with settings that name providers and topics, each with its mend."""
-    raw = [settings.topic_prefix + topic.name for topic in (MTA, SMS)]
+    raw = [settings.topic(topic) for topic in (MTA, SMS)]
     problems = []
     for topic, provider in (settings.provider_by_topic or {}).items():
         if topic not in raw:

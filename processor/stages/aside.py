@@ -11,12 +11,14 @@ from typing import NoReturn
 
 import msgspec
 
-from processor.deadletter import DeadReason, RefusedError
 from processor.logs import get_logger
 from processor.metrics import Metrics
-from processor.readback import UnreadableError
-from processor.topics import Topic
-from processor.views.board import Board, UnreadableRow
+from processor.settings import Settings
+from processor.watch.board import Board
+from processor.watch.tallies import UnreadableRow
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.readback import UnreadableError
+from processor.wire.topics import Topic
 
 log = get_logger(__name__)
 
@@ -61,8 +63,8 @@ def readable_key(key: bytes) -> bytes:
 class Aside:
     """The records of one partition of a topic that were set aside."""
 
-    def __init__(self, prefix: str, topic: Topic, partition: int, metrics: Metrics, board: Board) -> None:
-        self._topic, self._partition, self._board = prefix + topic.name, partition, board
+    def __init__(self, settings: Settings, topic: Topic, partition: int, metrics: Metrics, board: Board) -> None:
+        self._topic, self._partition, self._board = settings.topic(topic), partition, board
         self._gauge = metrics.rows_unreadable.labels(topic.name)
         self._shown = 0
         #: By key.
@@ -106,9 +108,9 @@ class Aside:
         """Refuse a record that would change what cannot be read.
 
         Raises:
-            RefusedError: always; it names the record that cannot be read.
+            UnusableError: always; it names the record that cannot be read.
         """
-        raise RefusedError(DeadReason.ROW_UNREADABLE, self.describe(key))
+        raise UnusableError(DeadReason.ROW_UNREADABLE, self.describe(key))
 
     def describe(self, key: bytes) -> str:
         """Say which record cannot be read, and why."""

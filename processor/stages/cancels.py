@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from processor.control import decode_delivery_of
 from processor.domain.counts import Counts
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
@@ -21,8 +20,9 @@ from processor.domain.status import Status
 from processor.domain.transitions import TRANSITIONS, Node
 from processor.engine.stage import Record
 from processor.engine.store import Store
-from processor.readback import UnreadableError
-from processor.topics import Topic
+from processor.wire.deliveries import decode_delivery_of
+from processor.wire.readback import UnreadableError
+from processor.wire.topics import Topic
 
 #: Where a message may still be cancelled.
 _CANCELABLE = {

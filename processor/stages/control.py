@@ -9,20 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from processor.control import decode_control, decode_delivery_of, encode_delivery
-from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import Delivery, join
 from processor.domain.moment import stamp_of
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
 from processor.logs import get_logger
 from processor.metrics import Metrics
-from processor.partitioner import partition_of
-from processor.readback import UnreadableError
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of
 from processor.stages.dead import DeadLetters
-from processor.topics import CONTROL, DEAD, DELIVERIES
-from processor.views.board import Board
+from processor.watch.board import Board
+from processor.wire.control import decode_control
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.deliveries import decode_delivery_of, encode_delivery
+from processor.wire.partitioner import partition_of
+from processor.wire.readback import UnreadableError
+from processor.wire.topics import CONTROL, DEAD, DELIVERIES
 
 log = get_logger(__name__)
 
@@ -54,15 +55,14 @@ class ControlWork:
         clock: Callable[[], float],
     ) -> None:
         self._clock = clock
-        prefix = settings.topic_prefix
         self.position = 0
         self._partition = partitioning.number
-        self._control_topic, self._deliveries_topic = prefix + CONTROL.name, prefix + DELIVERIES.name
+        self._control_topic, self._deliveries_topic = settings.topic(CONTROL), settings.topic(DELIVERIES)
         self._partitions = partitioning.counts[self._control_topic]
         self._max_bytes = settings.max_record_bytes
-        self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
+        self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         self._deliveries: dict[str, Delivery] = {}
-        self._aside = Aside(prefix, DELIVERIES, self._partition, metrics, board)
+        self._aside = Aside(settings, DELIVERIES, self._partition, metrics, board)
         #: What the chunk in hand changed, with the timestamp of the record that did so last.
         self._changed: dict[str, tuple[Delivery, int]] = {}
         self._canceled = 0
@@ -122,7 +122,7 @@ class ControlWork:
     def _join(self, record: Record, value: bytes, outbox: Outbox) -> None:
         if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
-            raise RefusedError(DeadReason.RECORD_TOO_LARGE, detail)
+            raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
         timestamp = stamp_of(record.timestamp, int(self._clock() * 1000))
         control = decode_control(value, timestamp)
         key = control.delivery_id.encode()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from processor.deadletter import DeadReason, Headers, Letter, Origin, RefusedError, fitted, headers_of
 from processor.engine.stage import Outbox, Partitioning, Record, UnreadableRecord
 from processor.logs import get_logger
 from processor.metrics import Metrics, count, provider_label
-from processor.topics import OUTPUT_MAX_BYTES
-from processor.views.board import Board
+from processor.watch.board import Board
+from processor.wire.deadletters import DeadReason, Headers, Letter, Origin, UnusableError, fitted, headers_of
+from processor.wire.topics import OUTPUT_MAX_BYTES
 
 log = get_logger(__name__)
 
@@ -40,12 +40,12 @@ class DeadLetters:
         Args:
             record: the record as it came.
             outbox: of the chunk's transaction.
-            error: a RefusedError says why; any other is a fault of ours, and its stack trace goes with the record.
+            error: a UnusableError says why; any other is a fault of ours, and its stack trace goes with the record.
             provider: whose record it is, where that is known.
             value: the one bad element, where the rest of the record is good; None: all of the record.
             notes: headers that say more of it.
         """
-        if isinstance(error, RefusedError):
+        if isinstance(error, UnusableError):
             reason, detail, fault = error.reason, error.detail, None
         else:
             reason, detail, fault = DeadReason.INTERNAL_ERROR, repr(error), error

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from processor.deadletter import DeadReason, RefusedError
 from processor.domain.moment import to_rfc3339
+from processor.wire.deadletters import DeadReason, UnusableError
 
 #: Earlier than any event.
 _EVER = -(1 << 62)
@@ -98,4 +98,4 @@ class Expiry:
     def refuse(self, moment: int) -> NoReturn:
         """Refuse an event of a time before the oldest."""
         told = f"the event time {to_rfc3339(moment)} is before {to_rfc3339(self.oldest)}"
-        raise RefusedError(DeadReason.TOO_OLD, f"{told}, and messages of then have been removed")
+        raise UnusableError(DeadReason.TOO_OLD, f"{told}, and messages of then have been removed")

@@ -13,7 +13,7 @@ from processor.domain.row import Row
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
 from processor.metrics import NEW, OUTCOME_OF_NODE, Metrics, provider_label
-from processor.views.silence import Flow
+from processor.watch.silence import Flow
 
 #: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
 #: and why the message failed or was ignored where this event made it so. A plain tuple: one is made for every event.

@@ -12,21 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
-from processor.codec import (
-    CountsRecord,
-    counts_key,
-    decode_counts_of,
-    decode_event,
-    encode_counts,
-    encode_rejected,
-    encode_row,
-    pack_row,
-    packed_row_in,
-    to_counts,
-    unpack_row,
-)
-from processor.control import is_marker
-from processor.deadletter import DeadReason, RefusedError
 from processor.domain.counts import STATUS_INDEX, Counts, DeliveryCounts, Place, place_of
 from processor.domain.event import MAX_AHEAD, Event
 from processor.domain.fold import Verdict, fold
@@ -38,9 +23,6 @@ from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
-from processor.partitioner import partition_of
-from processor.readback import UnreadableError
-from processor.received import received_at
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of, pack_note
 from processor.stages.cancels import Canceled, Cancels, cancel
@@ -48,10 +30,19 @@ from processor.stages.dead import DeadLetters
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
-from processor.stages.watch import Pace, Watch
-from processor.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, REJECTED
-from processor.trace import carried
-from processor.views.board import Board
+from processor.watch.board import Board
+from processor.watch.look import Pace, Watch
+from processor.wire.control import is_marker
+from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.events import decode_event
+from processor.wire.partitioner import partition_of
+from processor.wire.readback import UnreadableError
+from processor.wire.received import received_at
+from processor.wire.rejected import encode_rejected
+from processor.wire.rows import encode_row, pack_row, packed_row_in, unpack_row
+from processor.wire.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, REJECTED
+from processor.wire.trace import carried
 
 log = get_logger(__name__)
 
@@ -75,7 +66,7 @@ def stage(
     pace, canceled = Pace(), Canceled()
 
     def start(partitioning: Partitioning) -> Work:
-        name = StoreName(partitioning.cluster, settings.topic_prefix + MESSAGES.name, partitioning.number)
+        name = StoreName(partitioning.cluster, settings.topic(MESSAGES), partitioning.number)
         store = open_store(settings, name)
         watch = Watch(settings, store, partitioning.number, pace, board)
         return Fold(settings, metrics, partitioning, store, watch, starts, board, canceled, clock)
@@ -120,14 +111,13 @@ class Fold:
         self._written = 0
         self._max_bytes = settings.max_record_bytes
         self._traces = settings.trace
-        prefix = settings.topic_prefix
-        self._events_topic, self._messages_topic = prefix + EVENTS.name, prefix + MESSAGES.name
-        self._counts_topic, self._rejected_topic = prefix + COUNTS.name, prefix + REJECTED.name
+        self._events_topic, self._messages_topic = settings.topic(EVENTS), settings.topic(MESSAGES)
+        self._counts_topic, self._rejected_topic = settings.topic(COUNTS), settings.topic(REJECTED)
         self._partitions = partitioning.counts[self._events_topic]
         #: Rows that cannot be read; and counts, until they have been written anew.
-        self._aside = Aside(prefix, MESSAGES, self._partition, metrics, board)
-        self._lost = Aside(prefix, COUNTS, self._partition, metrics, board)
-        self._dead = DeadLetters(prefix + DEAD.name, partitioning, metrics, board)
+        self._aside = Aside(settings, MESSAGES, self._partition, metrics, board)
+        self._lost = Aside(settings, COUNTS, self._partition, metrics, board)
+        self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         #: What the transaction in hand changes: the store learns of it when it is committed.
         self._hand = Hand(store, ())
         self._growth = 0
@@ -472,11 +462,11 @@ class Fold:
 
 def _refuse_marker() -> NoReturn:
     detail = "a record among the events cancels nothing: cancel by a control record, or with `delivery-status cancel`"
-    raise RefusedError(DeadReason.CANCEL_MARKER, detail)
+    raise UnusableError(DeadReason.CANCEL_MARKER, detail)
 
 
 def _refuse_large(size: int, limit: int) -> NoReturn:
-    raise RefusedError(DeadReason.RECORD_TOO_LARGE, f"{size} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}")
+    raise UnusableError(DeadReason.RECORD_TOO_LARGE, f"{size} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}")
 
 
 def _place(row: Row) -> Place:

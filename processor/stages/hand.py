@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from processor.codec import unpack_row
 from processor.domain.row import Row
 from processor.engine.store import Store
+from processor.wire.rows import unpack_row
 
 #: Rows by their messages' ids; None: there is no such row.
 Rows = dict[bytes, "Row | None"]

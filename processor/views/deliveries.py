@@ -12,16 +12,16 @@ from typing import Protocol
 
 import msgspec
 
-from processor.codec import CountsRecord, decode_counts
-from processor.control import decode_delivery
 from processor.domain.counts import STATUS_INDEX
 from processor.domain.delivery import Cause, Delivery, Pending, State, pending_cause
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
-from processor.topics import COUNTS, Topic
 from processor.views.entries import NOTHING, Entry, Part, move, part_of
 from processor.views.series import Series
+from processor.wire.counts import CountsRecord, decode_counts
+from processor.wire.deliveries import decode_delivery
+from processor.wire.topics import COUNTS, Topic
 
 _NAMES = tuple(status.value for status in Status)
 

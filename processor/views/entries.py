@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from processor.codec import CountsRecord, from_rfc3339
 from processor.domain.counts import STATUS_INDEX
 from processor.domain.delivery import Delivery, State
 from processor.domain.status import Channel, Status
 from processor.views.series import Series
+from processor.wire.counts import CountsRecord, from_rfc3339
 
 _PENDING, _FAILED = STATUS_INDEX[Status.PENDING], STATUS_INDEX[Status.FAILED]
 _PREPARED = STATUS_INDEX[Status.PREPARED]

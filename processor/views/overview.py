@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.deadletter import DeadReason
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Channel, Status
-from processor.views import silence
-from processor.views.board import DeadLetters, UnreadableRow, merge_dead
-from processor.views.partials import Contradiction, Found, Partial, Standing, Stuck, merge
-from processor.views.silence import Verdict
+from processor.watch import silence
+from processor.watch.findings import Contradiction, Found, Partial, Standing, Stuck, merge
+from processor.watch.silence import Verdict
+from processor.watch.tallies import DeadLetterTally, UnreadableRow, merge_dead
+from processor.wire.deadletters import DeadReason
 
 #: The state of a partition that nobody reports.
 UNKNOWN = "unknown"
@@ -44,7 +44,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
 
     url: str
     events_per_second: float
-    dead_letters: tuple[DeadLetters, ...]
+    dead_letters: tuple[DeadLetterTally, ...]
     partitions: tuple[PartitionReport, ...]
     #: What it knows of the rows of each partition of messages that it runs.
     partials: dict[int, Partial]
@@ -324,7 +324,7 @@ def _contradiction(at: Contradiction) -> ContradictoryMessages:
     return ContradictoryMessages(at.channel, at.standing, at.reported, at.provider, at.messages, _sample(at.sample))
 
 
-def _dead(at: DeadLetters) -> DeadLetterView:
+def _dead(at: DeadLetterTally) -> DeadLetterView:
     time = to_rfc3339(at.time * 1000)
     return DeadLetterView(at.reason, at.records, time, at.topic, at.partition, at.offset, at.detail)
 

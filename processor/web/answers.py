@@ -11,17 +11,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from processor.control import decode_control, encode_control
-from processor.deadletter import RefusedError
 from processor.domain.delivery import PLANNED_MAX, Action, Cause, Control, State
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.engine.clients import KafkaError
 from processor.engine.stage import Work
 from processor.engine.streams import Outgoing
-from processor.readback import UnreadableError
-from processor.topics import CONTROL
-from processor.views.board import UnreadableRow
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, SORTS, Page, Query, QueryError, page
 from processor.views.messages import MessageView, message_view
@@ -36,7 +31,8 @@ from processor.views.overview import (
     StuckMessages,
     WaitingMessages,
 )
-from processor.views.partials import is_stuck
+from processor.watch.findings import is_stuck
+from processor.watch.tallies import UnreadableRow
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
 from processor.web.masking import mask_id, mask_native_id, mask_recipient, mask_text
@@ -51,6 +47,9 @@ from processor.web.problems import (
     invalid,
 )
 from processor.web.sealing import PREFIX, Seal, SealError
+from processor.wire.control import decode_control, encode_control
+from processor.wire.deadletters import UnusableError
+from processor.wire.readback import UnreadableError
 
 MESSAGE_PATH = "/internal/v1/messages/"
 
@@ -129,7 +128,7 @@ class Answers:
         gathering: Gathering,
         stuck_after: Mapping[tuple[Channel, Status], float],
         publish: Callable[[Outgoing], Awaitable[None]],
-        topic_prefix: str,
+        control_topic: str,
         seal: Seal,
     ) -> None:
         self._deliveries = deliveries
@@ -138,7 +137,7 @@ class Answers:
         self._gathering = gathering
         self._stuck_after = stuck_after
         self._publish = publish
-        self._control_topic = topic_prefix + CONTROL.name
+        self._control_topic = control_topic
         self._seal = seal
 
     # Messages
@@ -361,7 +360,7 @@ class Answers:
             record = Control(**{"time": now, **told, "delivery_id": delivery_id})
             value = encode_control(record)
             control = decode_control(value, int(now.timestamp() * 1000))
-        except RefusedError as error:
+        except UnusableError as error:
             raise invalid(error.detail) from None
         try:
             await asyncio.wait_for(self._publish(Outgoing(self._control_topic, value, key)), _PUBLISH_SECONDS)

@@ -30,9 +30,7 @@ from yarl import URL
 from processor.engine.members import Group, Member, Members, UnreachableError, UnsettledError
 from processor.engine.stage import Work
 from processor.logs import get_logger
-from processor.partitioner import partition_of
 from processor.settings import Settings
-from processor.topics import EVENTS, Topic
 from processor.web.hops import Hops
 from processor.web.hosts import is_loopback
 from processor.web.problems import (
@@ -46,6 +44,8 @@ from processor.web.problems import (
     Problem,
     ProblemError,
 )
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import EVENTS, Topic
 
 log = get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Forwarding:
     """Asks this worker, or the one that knows."""
 
     def __init__(self, settings: Settings, hops: Hops, members: Members, host: Host) -> None:
-        self._events = settings.topic_prefix + EVENTS.name
+        self._events = settings.topic(EVENTS)
         self._hops = hops
         self._members = members
         self._host = host

@@ -14,11 +14,11 @@ import msgspec
 from processor.engine.stage import Work
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics
-from processor.topics import EVENTS, Topic
-from processor.views.board import Board
 from processor.views.overview import Input, PartitionReport, Reports, WorkerReport
+from processor.watch.board import Board
 from processor.web.forwarding import Forwarding
 from processor.web.problems import STARTING, ProblemError
+from processor.wire.topics import EVENTS, Topic
 
 log = get_logger(__name__)
 

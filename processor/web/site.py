@@ -18,12 +18,11 @@ from processor.engine.streams import Outgoing, Writer
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.topics import COUNTS, DELIVERIES, EVENTS
-from processor.views.board import Board
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import Page as DeliveryPage
 from processor.views.messages import MessageView
 from processor.views.overview import Overview
+from processor.watch.board import Board
 from processor.web import forwarding, gathering
 from processor.web.access import Access, Caller
 from processor.web.answers import LIST_PARAMETERS, Answers
@@ -34,6 +33,7 @@ from processor.web.parameters import parse_query
 from processor.web.problems import DELIVERY_NOT_KNOWN, HOP_REFUSED, MESSAGE_NOT_KNOWN, ProblemError
 from processor.web.sealing import Seal
 from processor.web.sessions import ENDED_PATH, Ended, Session
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, EVENTS
 
 log = get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Site:
         self._board, self._deliveries = board, deliveries
         access, hops = Access(settings), Hops(settings, lambda: host.url)
         self._forwarding = forwarding.Forwarding(settings, hops, Members(settings), host)
-        gatherer = gathering.Gathering(host, metrics, board, self._forwarding, settings.topic_prefix + EVENTS.name)
+        gatherer = gathering.Gathering(host, metrics, board, self._forwarding, settings.topic(EVENTS))
         self._follower = Follower(settings, (COUNTS, DELIVERIES), deliveries.take)
         answers = Answers(
             deliveries=deliveries,
@@ -62,7 +62,7 @@ class Site:
             gathering=gatherer,
             stuck_after=settings.stuck_after,
             publish=self._publish,
-            topic_prefix=settings.topic_prefix,
+            control_topic=settings.topic(CONTROL),
             seal=Seal(settings),
         )
         self._parts = (Api(answers, gatherer, access, hops), Page(PageSource(answers, self._forwarding), access))

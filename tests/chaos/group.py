@@ -15,9 +15,9 @@ from typing import NamedTuple
 import orjson
 from aiokafka import TopicPartition
 
-from processor.broker import EmbeddedKafka
+from processor.demo.broker import EmbeddedKafka
 from processor.settings import PREFIX
-from processor.topics import EVENTS, MESSAGES
+from processor.wire.topics import EVENTS, MESSAGES
 from tests.chaos.pulse import STANDSTILL, Progress, Pulse
 from tests.engine.harness import WORKER, Trial, WorkerProcess, environment_of, eventually
 

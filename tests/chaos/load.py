@@ -19,11 +19,11 @@ from datetime import datetime, timedelta, timezone
 from heapq import heappop, heappush
 from itertools import count
 
+from processor.demo.simulate import canonical_events
 from processor.engine import clients
-from processor.partitioner import partition_of
 from processor.settings import load
-from processor.simulate import canonical_events
-from processor.topics import EVENTS
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import EVENTS
 
 #: Messages that live at the same time.
 TOGETHER = 2_000
@@ -62,7 +62,7 @@ def stream(seed: int) -> Iterator[Keyed]:
 async def publish(rate: float, source: Iterator[Keyed]) -> int:
     """Publish so many a second until SIGTERM; give how many."""
     settings = load(os.environ)
-    topic = settings.topic_prefix + EVENTS.name
+    topic = settings.topic(EVENTS)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     published, began = 0, time.monotonic()

@@ -25,7 +25,7 @@ import orjson
 
 from processor.engine.streams import read_to_end
 from processor.settings import Settings, load
-from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED, Topic
+from processor.wire.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED, Topic
 from tests.domain.conftest import EMAIL, RANKS, REOPENING, SMS, UNDER_WAY, Contract, names, table_of
 
 CONTRACT = Contract({"email": table_of(EMAIL), "sms": table_of(SMS)}, names(RANKS), frozenset(names(REOPENING)))
@@ -232,7 +232,7 @@ class Feed:
 
     def __init__(self, settings: Settings, topic: Topic, partition: int) -> None:
         self._what = f"{topic.name}[{partition}]"
-        self._records: AsyncIterator[Any] = read_to_end(settings, settings.topic_prefix + topic.name, [partition])
+        self._records: AsyncIterator[Any] = read_to_end(settings, settings.topic(topic), [partition])
 
     async def next(self, where: object) -> Any:
         record = await anext(self._records, None)
@@ -265,7 +265,7 @@ async def judge_partition(settings: Settings, partition: int, copy: Path) -> dic
     messages, rejected, dead = (Feed(settings, topic, partition) for topic in (MESSAGES, REJECTED, DEAD))
     lives: dict[str, Life] = defaultdict(Life)
     with copy.open("wb") as file:
-        async for record in read_to_end(settings, settings.topic_prefix + EVENTS.name, [partition]):
+        async for record in read_to_end(settings, settings.topic(EVENTS), [partition]):
             file.write(record.value + b"\n")
             where = partition, record.offset, record.value
             found = report_of(record.value)
@@ -325,7 +325,7 @@ def recount(rows: Iterable[Document], partition: int) -> Counter[Where]:
 async def published_counts(settings: Settings, partition: int) -> Counter[Where]:
     """Give the last counts of every delivery in one partition, in the same form."""
     latest: dict[bytes, Document] = {}
-    async for record in read_to_end(settings, settings.topic_prefix + COUNTS.name, [partition]):
+    async for record in read_to_end(settings, settings.topic(COUNTS), [partition]):
         latest[record.key] = orjson.loads(record.value)
     counts: Counter[Where] = Counter()
     for told in latest.values():

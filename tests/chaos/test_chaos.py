@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from processor.broker import EmbeddedKafka
+from processor.demo.broker import EmbeddedKafka
 from tests.chaos.disk import NoSmallDiskError, SmallDisk
 from tests.chaos.group import Group, Load, Recipe, judge
 from tests.engine.harness import WORKER, Trial, WorkerProcess, eventually, settings_for_a_trial

@@ -9,9 +9,9 @@ import orjson
 import pytest
 from aiokafka import TopicPartition
 
+from processor.demo.simulate import canonical_events
 from processor.engine.streams import Outgoing
-from processor.simulate import canonical_events
-from processor.topics import COUNTS, MESSAGES
+from processor.wire.topics import COUNTS, MESSAGES
 from tests.chaos.observer import Difference, Life, judge, report_of
 from tests.chaos.pulse import Progress, Pulse, Standstill
 from tests.engine.harness import Trial, settings_for_a_trial

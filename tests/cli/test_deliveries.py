@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from processor.cli import cli
-from processor.control import decode_control
 from processor.domain.delivery import Action
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.engine.streams import Outgoing, Writer, read_to_end
-from processor.topics import CONTROL, COUNTS, DELIVERIES, EVENTS
+from processor.wire.control import decode_control
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, EVENTS
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 from tests.views.told import counts, told
 
@@ -76,7 +76,7 @@ class Corner(NamedTuple):
         """Give key and content of all control records."""
 
         async def read() -> list[tuple[bytes, Any]]:
-            topic = self.settings.topic_prefix + CONTROL.name
+            topic = self.settings.topic(CONTROL)
             records = read_to_end(self.settings, topic)
             return [(record.key, decode_control(record.value, None)) async for record in records]
 
@@ -255,7 +255,7 @@ class TestCancel:
 
 @pytest.mark.parametrize(("arguments", "said"), [(("check",), "only control records cancel"), (("reasons",), None)])
 def test_a_cancel_among_the_events_is_told_by_check_and_has_no_reason(corner, arguments, said):
-    topic = corner.settings.topic_prefix + EVENTS.name
+    topic = corner.settings.topic(EVENTS)
     value = json.dumps({"delivery_id": "DM1042", "time": to_rfc3339(AT)}).encode()
     marker = Outgoing(topic, value, b"DM1042", (("delivery.control", b"cancel"),))
 

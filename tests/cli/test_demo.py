@@ -9,8 +9,8 @@ from http.client import HTTPException
 import aiohttp
 import pytest
 
-from processor.simulate import FAILED_MESSAGE
-from processor.web.alerts import AlertReceiver
+from processor.demo.alerts import AlertReceiver
+from processor.demo.simulate import FAILED_MESSAGE
 from tests.engine.harness import environment_of, settings_for_a_trial
 
 

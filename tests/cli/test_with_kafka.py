@@ -11,9 +11,9 @@ import zstandard
 from click.testing import CliRunner
 
 from processor.cli import cli
-from processor.deadletter import DeadReason, Origin, headers_of
 from processor.engine.streams import Outgoing, Writer
-from processor.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, SMS, TOPICS
+from processor.wire.deadletters import DeadReason, Origin, headers_of
+from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, SMS, TOPICS
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -96,9 +96,9 @@ def corner(brokers, delivery_status, tmp_path_factory) -> Corner:
     def run(*arguments: str, stdin: bytes = b"") -> Any:
         return delivery_status(*arguments, stdin=stdin, **environment)
 
-    topic = settings.topic_prefix + MTA.name
+    topic = settings.topic(MTA)
     created = json.loads(run("topics", "create", "--json").stdout)["created"]
-    assert created == [settings.topic_prefix + topic.name for topic in TOPICS]
+    assert created == [settings.topic(topic) for topic in TOPICS]
     ingest = "ingest", "--provider", "kumomta"
     assert json.loads(run(*ingest, "--json", plain, packed).stdout) == {"published": 9, "topic": topic}
     assert run(*ingest, "-", stdin=b"\n".join(LOG[9:])).stdout.decode() == f"published 3 records to {topic}\n"
@@ -132,10 +132,10 @@ def test_check_finds_nothing_wrong(corner):
 
 def test_check_tells_what_is_no_fault_of_the_topics(corner):
     """Native statuses that nobody knows, and publishers that break the contract: notes, and all is well."""
-    topic = corner.settings.topic_prefix + DEAD.name
+    topic = corner.settings.topic(DEAD)
     refusal = "kumomta sends 'Teleport', not in our table"
     headers = headers_of(Origin("raw", 0, 0), 0, DeadReason.UNKNOWN_STATUS, refusal)
-    broken = Outgoing(corner.settings.topic_prefix + EVENTS.name, b'{"message_id": "m"}', b"m")
+    broken = Outgoing(corner.settings.topic(EVENTS), b'{"message_id": "m"}', b"m")
 
     async def publish() -> None:
         async with Writer(corner.settings) as writer:

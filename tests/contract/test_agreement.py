@@ -9,22 +9,6 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from processor.codec import (
-    CountsRecord,
-    RowRecord,
-    decode_counts,
-    decode_event,
-    decode_row,
-    encode_counts,
-    encode_event,
-    encode_folded,
-    encode_rejected,
-    encode_row,
-    pack_row,
-    to_counts,
-    unpack_row,
-)
-from processor.deadletter import DeadReason, Origin, RefusedError, headers_of
 from processor.domain.counts import Counts, DeliveryCounts, place_of
 from processor.domain.event import Event, node_of
 from processor.domain.fold import Verdict, fold
@@ -32,6 +16,11 @@ from processor.domain.moment import to_microseconds
 from processor.domain.reason import Category, Reason
 from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
+from processor.wire.counts import CountsRecord, decode_counts, encode_counts, to_counts
+from processor.wire.deadletters import DeadReason, Origin, UnusableError, headers_of
+from processor.wire.events import decode_event, encode_event
+from processor.wire.rejected import encode_rejected
+from processor.wire.rows import RowRecord, decode_row, encode_folded, encode_row, pack_row, unpack_row
 
 CONTRACT = settings.get_profile("contract")
 MINIMAL = {"time": "2026-11-23T08:00:00Z", "message_id": "m-000001", "channel": "email", "status": "sent"}
@@ -140,10 +129,10 @@ def sent_events(draw: Callable[[Any], Any]) -> dict[str, Any]:
     return sent
 
 
-def refusal(value: bytes) -> RefusedError | None:
+def refusal(value: bytes) -> UnusableError | None:
     try:
         decode_event(value, None)
-    except RefusedError as refused:
+    except UnusableError as refused:
         return refused
     return None
 
@@ -191,7 +180,7 @@ class TestEvents:
 class TestWhatTheSchemaCannotSay:
     """Where code and schema differ, on purpose; event.json names each in its description."""
 
-    def differ(self, contracts, value: bytes) -> RefusedError:
+    def differ(self, contracts, value: bytes) -> UnusableError:
         assert contracts["event"].accepts(json.loads(value))
         refused = refusal(value)
         assert refused is not None

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from processor.settings import Settings
-from processor.stages.normalise import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
-from processor.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
+from processor.stages.normalize import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
+from processor.wire.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
 
 DRAFT_07 = "application/schema+json;version=draft-07"
 VALUES = [

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from processor.control import decode_control, decode_delivery, encode_control, encode_delivery
-from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import PLANNED_MAX, Action, Control, Delivery, breach_of, join
 from processor.domain.status import Channel
+from processor.wire.control import decode_control, encode_control
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.deliveries import decode_delivery, encode_delivery
 
 CONTRACT = settings.get_profile("contract")
 MINIMAL = {"time": "2026-11-23T08:00:00Z", "delivery_id": "DM1042", "action": "start"}
@@ -73,10 +74,10 @@ def sent_controls(draw: Callable[[Any], Any]) -> dict[str, Any]:
     return sent
 
 
-def refusal(value: bytes, record_ms: int | None = None) -> RefusedError | None:
+def refusal(value: bytes, record_ms: int | None = None) -> UnusableError | None:
     try:
         decode_control(value, record_ms)
-    except RefusedError as refused:
+    except UnusableError as refused:
         return refused
     return None
 
@@ -103,7 +104,7 @@ class TestControls:
 
 
 class TestWhatTheSchemaCannotSay:
-    def differ(self, contracts, value: bytes, record_ms: int | None = None) -> RefusedError:
+    def differ(self, contracts, value: bytes, record_ms: int | None = None) -> UnusableError:
         assert contracts["control"].accepts(json.loads(value))
         refused = refusal(value, record_ms)
         assert refused is not None

@@ -9,14 +9,16 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from processor.codec import decode_event, decode_row, encode_row
-from processor.control import decode_control, decode_delivery, encode_delivery
-from processor.deadletter import DeadReason, RefusedError
 from processor.domain.delivery import PLANNED_MAX, Action, State
 from processor.domain.fold import Walk, resolve
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES
+from processor.wire.control import decode_control
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.deliveries import decode_delivery, encode_delivery
+from processor.wire.events import decode_event
+from processor.wire.rows import decode_row, encode_row
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = ["control", "counts", "dead", "delivery", "event", "rejected", "row"]
@@ -175,7 +177,7 @@ class TestExamples:
         if path.parent.name == "valid":
             decode_event(path.read_bytes(), None)
         else:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(UnusableError) as refused:
                 decode_event(path.read_bytes(), None)
             assert refused.value.reason in {DeadReason.INVALID_EVENT, DeadReason.INVALID_STATUS}
 
@@ -184,7 +186,7 @@ class TestExamples:
         if path.parent.name == "valid":
             decode_control(path.read_bytes(), None)
         else:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(UnusableError) as refused:
                 decode_control(path.read_bytes(), None)
             assert refused.value.reason is DeadReason.INVALID_CONTROL
 

@@ -22,23 +22,17 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.cli import cli
-from processor.codec import (
-    RowRecord,
-    decode_counts,
-    decode_event,
-    decode_row_record,
-    encode_folded,
-    encode_rejected,
-    encode_row,
-    unpack_row,
-)
 from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.engine import clients
 from processor.engine.admin import create_topics
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import FIELDS, PREFIX, Settings
-from processor.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS
+from processor.wire.counts import decode_counts
+from processor.wire.events import decode_event
+from processor.wire.rejected import encode_rejected
+from processor.wire.rows import RowRecord, decode_row_record, encode_folded, encode_row, unpack_row
+from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS
 from tests.domain.conftest import EMAIL, RANKS, REOPENING, Contract, names, table_of
 from tests.domain.conftest import SMS as TEXT_MESSAGES
 
@@ -222,7 +216,7 @@ class Trial:
             await self._admin.close()
 
     def topic(self, topic: Any) -> str:
-        return self.settings.topic_prefix + topic.name
+        return self.settings.topic(topic)
 
     # Doing
 

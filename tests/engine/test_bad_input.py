@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from processor.demo.simulate import canonical_events
 from processor.engine.streams import Outgoing
-from processor.partitioner import partition_of
-from processor.simulate import canonical_events
-from processor.topics import EVENTS, MESSAGES, MTA, SMS
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import EVENTS, MESSAGES, MTA, SMS
 from tests.engine.harness import Trial, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -11,12 +11,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from processor.codec import decode_row_record
-from processor.control import decode_delivery
 from processor.domain.delivery import Delivery, State
 from processor.domain.status import Status
 from processor.engine.streams import Outgoing
-from processor.topics import CONTROL, DELIVERIES, EVENTS
+from processor.wire.deliveries import decode_delivery
+from processor.wire.rows import decode_row_record
+from processor.wire.topics import CONTROL, DELIVERIES, EVENTS
 from tests.engine.harness import Trial, eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

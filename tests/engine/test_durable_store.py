@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

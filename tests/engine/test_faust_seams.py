@@ -31,7 +31,7 @@ from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
 from processor.engine import app, assignor, chunks, publishing, records, transactions
-from processor.received import window
+from processor.wire.received import window
 
 ROOT = Path(__file__).parents[2]
 

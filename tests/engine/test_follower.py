@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from processor.broker import EmbeddedKafka
+from processor.demo.broker import EmbeddedKafka
 from processor.engine.admin import create_topics
 from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing, Writer
-from processor.topics import COUNTS, DELIVERIES, Topic
+from processor.wire.topics import COUNTS, DELIVERIES, Topic
 from tests.engine.harness import eventually, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -45,7 +45,7 @@ async def following(settings, seen: Seen) -> AsyncIterator[Follower]:
 async def publish(settings, *records: tuple[Topic, bytes, bytes | None]) -> None:
     async with Writer(settings) as writer:
         for topic, key, value in records:
-            await writer.write(Outgoing(settings.topic_prefix + topic.name, value, key))
+            await writer.write(Outgoing(settings.topic(topic), value, key))
 
 
 async def caught_up(follower: Follower) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 from tests.engine.proxy import Api, Proxy, at_random
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -12,7 +12,7 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from processor.engine.streams import Outgoing
-from processor.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED
+from processor.wire.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED
 from tests.engine.harness import WORKER
 from tests.engine.raw_batches import Batch, produce, record
 from tests.engine.test_bad_input import KUMOMTA, delivered_by_mail, event
@@ -104,9 +104,9 @@ async def test_what_old_records_become_is_kept_as_long_as_what_is_new(trial):
         found = await trial.records(topic)
         assert found, topic.name
         assert all(each.timestamp >= begin - HOUR_MS for each in found), topic.name
-    [normalised] = [each for each in await trial.records(EVENTS) if b'"old"' in each.value]
-    assert normalised.timestamp >= begin - 1_000
-    assert normalised.headers == (("delivery.received", str(then_ms).encode()),)
+    [normalized] = [each for each in await trial.records(EVENTS) if b'"old"' in each.value]
+    assert normalized.timestamp >= begin - 1_000
+    assert normalized.headers == (("delivery.received", str(then_ms).encode()),)
     [letter] = await trial.dead_letters()
     assert dict(letter.headers)["delivery.dead.timestamp"] == str(then_ms).encode()
     # Nothing of last year's reports looks as if a provider's clock were a year behind.

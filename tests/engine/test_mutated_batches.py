@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from processor.engine.streams import Outgoing
-from processor.topics import CONTROL, EVENTS, MTA
+from processor.wire.topics import CONTROL, EVENTS, MTA
 from tests.engine.raw_batches import COMPRESS, Batch, produce, record
 from tests.engine.test_bad_input import KUMOMTA, NOW, delivered_by_mail, event
 

@@ -29,7 +29,7 @@ from processor.engine.stage import Outbox, Partitioning, Stage
 from processor.engine.transactions import NewProducerNeededError
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.topics import EVENTS, MESSAGES
+from processor.wire.topics import EVENTS, MESSAGES
 
 INPUT = TopicPartition("t.events.v1", 3)
 CHANGELOG = TopicPartition("t.messages.v1", 3)

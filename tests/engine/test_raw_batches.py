@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from processor.engine.streams import Outgoing
-from processor.partitioner import partition_of
-from processor.topics import CONTROL, COUNTS, DELIVERIES, EVENTS, MESSAGES, MTA
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, EVENTS, MESSAGES, MTA
 from tests.engine.harness import Trial, settings_for_a_trial
 from tests.engine.raw_batches import COMPRESS, GZIP, LZ4, SNAPPY, XERIAL, ZSTD, Batch, produce, record
 from tests.engine.test_bad_input import KUMOMTA, NOW, delivered_by_mail, event

@@ -8,12 +8,12 @@ from itertools import islice
 
 import pytest
 
+from processor.demo.simulate import canonical_events
 from processor.engine.partition import Partition, State
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
-from processor.simulate import canonical_events
 from processor.stages import STAGE_NAMES, stages
-from processor.topics import EVENTS, MESSAGES
+from processor.wire.topics import EVENTS, MESSAGES
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

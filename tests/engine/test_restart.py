@@ -8,14 +8,14 @@ from random import Random
 
 import pytest
 
-from processor.codec import encode_event
+from processor.demo.simulate import canonical_events, traffic
+from processor.demo.simulate.disorder import Disorder
 from processor.domain.event import Event
 from processor.engine.streams import Outgoing
 from processor.providers import decode_payload, read
 from processor.providers.adapter import Context
-from processor.simulate import canonical_events, traffic
-from processor.simulate.disorder import Disorder
-from processor.topics import MTA, SMS
+from processor.wire.events import encode_event
+from processor.wire.topics import MTA, SMS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.engine.streams import Outgoing
-from processor.topics import COUNTS, EVENTS
+from processor.wire.topics import COUNTS, EVENTS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -12,11 +12,11 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from processor.broker import EmbeddedKafka, Listener
+from processor.demo.broker import EmbeddedKafka, Listener
+from processor.demo.simulate import canonical_events
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import Settings
-from processor.simulate import canonical_events
-from processor.topics import CONTROL, MESSAGES
+from processor.wire.topics import CONTROL, MESSAGES
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -91,11 +91,11 @@ def some_events() -> list[bytes]:
 
 async def write(settings: Settings, topic: Any) -> None:
     async with Writer(settings) as writer:
-        await writer.write(Outgoing(settings.topic_prefix + topic.name, b"{}", b"key"))
+        await writer.write(Outgoing(settings.topic(topic), b"{}", b"key"))
 
 
 async def read(settings: Settings, topic: Any) -> list[Any]:
-    return [record async for record in read_to_end(settings, settings.topic_prefix + topic.name, [0, 1])]
+    return [record async for record in read_to_end(settings, settings.topic(topic), [0, 1])]
 
 
 async def test_a_worker_does_its_work_with_its_rights(trial, login):

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from processor.broker import EmbeddedKafka, Listener
+from processor.demo.broker import EmbeddedKafka, Listener
+from processor.demo.simulate import canonical_events
 from processor.engine import clients
-from processor.simulate import canonical_events
 from tests.engine.harness import Trial, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

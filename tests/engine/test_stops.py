@@ -18,7 +18,7 @@ from random import Random
 
 import pytest
 
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 from tests.engine.harness import WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from aiokafka.admin import NewPartitions
 
+from processor.demo.simulate import canonical_events
 from processor.engine.admin import create_topics
-from processor.simulate import canonical_events
-from processor.topics import EVENTS, MESSAGES, MTA
+from processor.wire.topics import EVENTS, MESSAGES, MTA
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.broker import EmbeddedKafka
+from processor.demo.broker import EmbeddedKafka
 from processor.engine import clients
 from processor.engine.streams import read_to_end
 from processor.engine.transactions import LAST_SEQUENCE, NewProducerNeededError

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

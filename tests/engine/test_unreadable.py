@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from processor.cli import cli
 from processor.engine.streams import Outgoing
-from processor.partitioner import partition_of
-from processor.topics import COUNTS, DELIVERIES, MESSAGES, Topic
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import COUNTS, DELIVERIES, MESSAGES, Topic
 from tests.engine.harness import Trial, WorkerProcess, eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -1,4 +1,4 @@
-"""The whole way of a record without a broker: the real normalise stage, then the real fold, under judges."""
+"""The whole way of a record without a broker: the real normalize stage, then the real fold, under judges."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NamedTuple
 import pytest
 import structlog
 
-from processor.codec import encode_counts
 from processor.domain.event import Event
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.providers.adapter import Finding, NoStatus, Unreadable
 from processor.settings import Settings
-from processor.stages import dead, fold, normalise
-from processor.views.board import Board
+from processor.stages import dead, fold, normalize
+from processor.watch.board import Board
+from processor.wire.counts import encode_counts
 from tests.fuzz.records import USUAL, Read
 
 SETTINGS = Settings(topic_prefix="f.", smpp_receipts_by_text=True)
@@ -44,9 +44,9 @@ class Slowest(NamedTuple):
 
 
 class Line:
-    """Normalises records one by one, and folds what comes of them chunk by chunk.
+    """Normalizes records one by one, and folds what comes of them chunk by chunk.
 
-    Everything that must hold for any record is asserted on the way. It patches `normalise.read`, to see the findings.
+    Everything that must hold for any record is asserted on the way. It patches `normalize.read`, to see the findings.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,19 +56,19 @@ class Line:
         self.raw_errors: Counter[str] = Counter()
         self.slowest = Slowest(0, "", Read(0, 0, None, None))
         self._findings: list[Finding] = []
-        self._metrics = Metrics(["normalise", "fold"])
+        self._metrics = Metrics(["normalize", "fold"])
         self._board = Board(self._metrics)
-        read = normalise.read
+        read = normalize.read
 
         def seen(*arguments: object) -> list[Finding]:
             self._findings = read(*arguments)
             return self._findings
 
-        monkeypatch.setattr(normalise, "read", seen)
+        monkeypatch.setattr(normalize, "read", seen)
         # A line a chunk and reason: a million records would be told in hundreds of thousands.
         monkeypatch.setattr(dead, "log", structlog.wrap_logger(None, wrapper_class=_SILENT))
-        stage = normalise.stage(SETTINGS, self._metrics, self._board, lambda: NOW)
-        self._normalise = stage.start(Partitioning(RAW, 0, COUNTS, "cluster"))
+        stage = normalize.stage(SETTINGS, self._metrics, self._board, lambda: NOW)
+        self._normalize = stage.start(Partitioning(RAW, 0, COUNTS, "cluster"))
         self._begin()
 
     def _begin(self) -> None:
@@ -81,16 +81,16 @@ class Line:
         """Take one chunk of a provider's records all the way."""
         events: list[Read] = []
         for record in records:
-            events += self._normalised(provider, record)
-        self._normalise.committed(0)
+            events += self._normalized(provider, record)
+        self._normalize.committed(0)
         self._fold_events(events)
 
-    def _normalised(self, provider: str, record: Read) -> list[Read]:
-        """Normalise one record; give the events as the fold stage reads them."""
+    def _normalized(self, provider: str, record: Read) -> list[Read]:
+        """Normalize one record; give the events as the fold stage reads them."""
         self._findings = []
         outbox = Outbox(NOW * 1_000)
         began = time.thread_time()
-        self._normalise.process([record], outbox)
+        self._normalize.process([record], outbox)
         seconds = time.thread_time() - began
         if seconds > self.slowest.seconds:
             self.slowest = Slowest(seconds, provider, record)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from processor.deadletter import DeadReason
+from processor.demo.simulate import canonical_events, traffic
 from processor.domain.delivery import Cause
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
@@ -20,9 +20,9 @@ from processor.engine.stage import Outbox, Partitioning
 from processor.logs import KNOWN_WARNINGS
 from processor.metrics import NEW, OUTCOMES, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
 from processor.settings import Settings
-from processor.simulate import canonical_events, traffic
 from processor.stages import STAGE_NAMES, stages
-from processor.topics import CONTROL, EVENTS, MTA, SMS, TOPICS
+from processor.wire.deadletters import DeadReason
+from processor.wire.topics import CONTROL, EVENTS, MTA, SMS, TOPICS
 from tests.ops.conftest import panels_of, read_dashboards
 from tests.rules.shipped import METRIC, RECORDED, ROOT, RULES
 

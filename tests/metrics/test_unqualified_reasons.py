@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.stages import normalise
-from processor.views.board import Board
+from processor.stages import normalize
+from processor.watch.board import Board
 
 
 def record(value):
@@ -24,7 +24,7 @@ def record(value):
 def test_it_is_counted_when_the_chunk_is_committed():
     metrics = Metrics()
     counts = {"delivery.events.v1": 4, "delivery.dead.v1": 1}
-    work = normalise.stage(Settings(), metrics, Board(metrics)).start(
+    work = normalize.stage(Settings(), metrics, Board(metrics)).start(
         Partitioning("delivery.sms.v1", 0, counts, "cluster")
     )
 

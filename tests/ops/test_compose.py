@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from processor import settings
-from processor.broker import KAFKA_VERSION, _java, _kafka_jars
 from processor.cli import cli
+from processor.demo.broker import KAFKA_VERSION, _java, _kafka_jars
 from processor.settings import Settings
-from processor.topics import TOPICS
+from processor.wire.topics import TOPICS
 from tests.ops.conftest import OPS, ROOT, read_yaml
 from tests.tools import require
 

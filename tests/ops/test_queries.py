@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 
 from processor.cli.publish import outgoing
+from processor.demo.simulate import traffic
+from processor.demo.simulate.disorder import USUAL
 from processor.engine.streams import Outgoing
-from processor.simulate import traffic
-from processor.simulate.disorder import USUAL
-from processor.topics import EVENTS, SMS
+from processor.wire.topics import EVENTS, SMS
 from tests.ops.conftest import panels_of, read_dashboards
 from tests.rules.servers import free_address, ready, running
 from tests.tools import require

@@ -11,11 +11,11 @@ from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers import read
-from processor.providers.reason_text import is_unqualified, normalise_text
+from processor.providers.reason_text import is_unqualified, normalize_text
 
 
 @pytest.mark.parametrize(
-    ("text", "normalised"),
+    ("text", "normalized"),
     [
         (
             "550-5.1.1 <anna@example.org> is gone 4fb4d7f45d1cf-5d3b.12 - gsmtp",
@@ -34,14 +34,14 @@ from processor.providers.reason_text import is_unqualified, normalise_text
         ("", ""),
     ],
 )
-def test_what_varies_becomes_a_placeholder(text, normalised):
-    assert normalise_text(text) == normalised
+def test_what_varies_becomes_a_placeholder(text, normalized):
+    assert normalize_text(text) == normalized
 
 
 @given(st.text(alphabet="a1.-@:_/ \n", max_size=3_000))
 def test_it_is_quick_whatever_the_text(text):
     started = time.perf_counter()
-    normalise_text(text)
+    normalize_text(text)
     assert time.perf_counter() - started < 0.2
 
 

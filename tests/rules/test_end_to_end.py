@@ -12,11 +12,11 @@ import orjson
 import pytest
 
 from processor.cli.publish import outgoing
+from processor.demo.simulate import traffic
+from processor.demo.simulate.kumomta import KUMOMTA
+from processor.demo.simulate.ses import SES
+from processor.demo.simulate.smpp import SMPP
 from processor.engine.streams import Writer
-from processor.simulate import traffic
-from processor.simulate.kumomta import KUMOMTA
-from processor.simulate.ses import SES
-from processor.simulate.smpp import SMPP
 from tests.engine.harness import Trial, eventually, settings_for_a_trial
 from tests.rules.servers import alertmanager, free_address, prometheus, receiving
 from tests.tools import require

@@ -22,7 +22,7 @@ from processor.engine import partition
 from processor.engine.partition import FencedError, State
 from processor.settings import Settings
 from processor.stages import fold
-from processor.topics import EVENTS, MESSAGES, REJECTED
+from processor.wire.topics import EVENTS, MESSAGES, REJECTED
 from tests.simulation.cluster import OLD_VERSIONS, VERSIONS, Cluster, Fate, Log
 from tests.simulation.loop import DeadlockError, Process, VirtualLoop
 from tests.simulation.mutants import ENGINE, Engine

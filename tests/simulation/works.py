@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import orjson
 from aiokafka import TopicPartition
 
-from processor.codec import packed_row_in
 from processor.engine.stage import Outbox, Partitioning, Stage, Work
 from processor.metrics import Metrics
-from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.stages import fold
-from processor.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
-from processor.views.board import Board
+from processor.watch.board import Board
+from processor.wire.partitioner import partition_of
+from processor.wire.rows import packed_row_in
+from processor.wire.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
 from tests.engine.harness import Trial
 
 PREFIX = "t."

@@ -14,7 +14,7 @@ from itertools import cycle
 
 import orjson
 
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 from tests.chaos.load import Keyed, publish
 
 #: Older than what is stuck soonest and latest, and younger than what retention removes.

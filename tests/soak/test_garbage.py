@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 from tests.engine.harness import Trial, WorkerProcess, eventually
 
 pytestmark = pytest.mark.kafka

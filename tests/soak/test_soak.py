@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from processor.broker import EmbeddedKafka
-from processor.topics import EVENTS
+from processor.demo.broker import EmbeddedKafka
+from processor.wire.topics import EVENTS
 from tests.chaos.group import Load
 from tests.engine.harness import Trial, WorkerProcess, eventually, settings_for_a_trial
 from tests.soak.footprint import FLAT, Footprint, complaints, footprint_of, growth, spans_of, table

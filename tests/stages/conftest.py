@@ -8,16 +8,16 @@ from typing import NamedTuple
 import orjson
 import pytest
 
-from processor.codec import decode_row_record
-from processor.control import encode_delivery
 from processor.domain.delivery import Action, Control, join
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.stages import expiry, fold, watch
-from processor.topics import DELIVERIES
-from processor.views.board import Board
-from processor.views.partials import Partial
+from processor.stages import expiry, fold
+from processor.watch.board import Board
+from processor.watch.findings import Partial
+from processor.wire.deliveries import encode_delivery
+from processor.wire.rows import decode_row_record
+from processor.wire.topics import DELIVERIES
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 SETTINGS = Settings(topic_prefix="t.")
@@ -164,8 +164,8 @@ class Desk:
 @pytest.fixture(params=["memory", "rocksdb"])
 def desk(request: pytest.FixtureRequest, tmp_path, monkeypatch) -> Callable[..., Desk]:
     # Nobody waits for the next look here.
-    monkeypatch.setattr(watch, "_REST_SECONDS", 0.0)
-    monkeypatch.setattr(watch, "_PART_OF_TIME", 1e9)
+    monkeypatch.setattr(look, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(look, "_PART_OF_TIME", 1e9)
     monkeypatch.setattr(expiry, "_GRACE_SECONDS", 0.0)
 
     def make(**settings: object) -> Desk:

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from processor.control import decode_delivery
 from processor.domain.delivery import Delivery, State
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
-from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, control
-from processor.topics import TOPICS
-from processor.views.board import Board
+from processor.watch.board import Board
+from processor.wire.deliveries import decode_delivery
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import TOPICS
 
 SETTINGS = Settings(topic_prefix="t.", max_record_bytes=20_000)
 PARTITIONS = 4

@@ -7,9 +7,9 @@ import pytest
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings, load
-from processor.stages import normalise
-from processor.trace import carried
-from processor.views.board import Board
+from processor.stages import normalize
+from processor.watch.board import Board
+from processor.wire.trace import carried
 from tests.stages.conftest import event
 
 PARENT = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
@@ -46,10 +46,10 @@ def test_it_is_off_unless_asked_for():
 
 
 def written_of(settings, *records):
-    """Give the headers of what the normalise stage writes of raw records, by topic."""
+    """Give the headers of what the normalize stage writes of raw records, by topic."""
     metrics, outbox = Metrics(), Outbox(1_790_000_000_000)
     counts = {"delivery.events.v1": 1, "delivery.dead.v1": 1}
-    work = normalise.stage(settings, metrics, Board(metrics)).start(Partitioning("delivery.sms.v1", 0, counts, "c"))
+    work = normalize.stage(settings, metrics, Board(metrics)).start(Partitioning("delivery.sms.v1", 0, counts, "c"))
     work.process(records, outbox)
     return {name: [headers for *_, headers in found] for (name, _), found in outbox.records.items()}
 

@@ -6,12 +6,12 @@ import msgspec
 import orjson
 import pytest
 
-from processor import topics
-from processor.codec import decode_row_record, pack_row
 from processor.domain.row import ROW_LAYOUT
 from processor.metrics import READ_BACK
-from processor.readback import UnreadableError
 from processor.stages import fold
+from processor.wire import topics
+from processor.wire.readback import UnreadableError
+from processor.wire.rows import decode_row_record, pack_row
 from tests.stages.conftest import Read, event, ids, non_zero
 
 MESSAGES, COUNTS = "t.messages.v1", "t.counts.v1"

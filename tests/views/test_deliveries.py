@@ -14,9 +14,9 @@ from processor.domain.delivery import Cause, State
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
-from processor.topics import COUNTS, DELIVERIES
 from processor.views.deliveries import HARD, SOFT, DeliveryView
 from processor.views.series import POINTS_MAX
+from processor.wire.topics import COUNTS, DELIVERIES
 from tests.views.told import DAY, HOUR, LIMIT, MINUTE, NOW, SECOND, Record, counts, deliveries, told
 
 property_of = settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from processor.domain.delivery import State
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import Channel, Status
-from processor.topics import COUNTS
 from processor.views.deliveries import Deliveries
 from processor.views.listing import ANY_CAUSE, DEFAULT_SORT, SORTS, Page, Query, QueryError, page
+from processor.wire.topics import COUNTS
 from tests.views.told import HOUR, MINUTE, NOW, counts, deliveries, told
 
 property_of = settings(derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from processor.codec import decode_event
 from processor.domain.delivery import Cause, Pending
 from processor.domain.fold import fold
 from processor.domain.status import Channel, Status
 from processor.views.messages import MessageView, Refused, Seen, Wait, message_view
+from processor.wire.events import decode_event
 
 
 def view(*reports: tuple[Any, ...], channel: str = "email", **more: Any) -> MessageView:

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from processor.deadletter import DeadReason
 from processor.domain.status import Channel, Status
-from processor.views.board import DeadLetters
 from processor.views.overview import UNKNOWN, Input, PartitionReport, Reports, WorkerReport
-from processor.views.partials import Contradiction, Found, Partial, Stuck, merge
-from processor.views.silence import Evidence, Verdict
+from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
+from processor.watch.silence import Evidence, Verdict
+from processor.watch.tallies import DeadLetterTally
+from processor.wire.deadletters import DeadReason
 from tests.views.told import MINUTE, NOW
 
 MESSAGES = Input("fold", "events", 3)
-INPUTS = (Input("normalise", "mta", 2), MESSAGES)
+INPUTS = (Input("normalize", "mta", 2), MESSAGES)
 NOBODY: dict[str, dict[str, int]] = {channel.value: dict.fromkeys([s.value for s in Status], 0) for channel in Channel}
 
 
@@ -66,8 +66,8 @@ class TestPartitions:
     def test_every_partition_of_every_topic_has_a_line(self):
         lines = overview(report("a", 0, 1)).partitions
         assert [(at.stage, at.topic, at.partition) for at in lines] == [
-            ("normalise", "mta", 0),
-            ("normalise", "mta", 1),
+            ("normalize", "mta", 0),
+            ("normalize", "mta", 1),
             ("fold", "events", 0),
             ("fold", "events", 1),
             ("fold", "events", 2),
@@ -81,8 +81,8 @@ class TestPartitions:
 
 class TestSums:
     def test_rates_and_dead_letters(self):
-        def dead(reason: DeadReason, records: int, time: int) -> DeadLetters:
-            return DeadLetters(reason, records, time, "mta", 0, time, f"at {time}")
+        def dead(reason: DeadReason, records: int, time: int) -> DeadLetterTally:
+            return DeadLetterTally(reason, records, time, "mta", 0, time, f"at {time}")
 
         one = report("a", 0, events_per_second=1.26, dead_letters=(dead(DeadReason.INVALID_JSON, 2, 5),))
         other = report(

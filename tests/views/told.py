@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from processor.control import decode_control, encode_delivery
 from processor.domain.delivery import Delivery, join
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.status import Status
-from processor.topics import COUNTS, DELIVERIES
 from processor.views.deliveries import Deliveries
+from processor.wire.control import decode_control
+from processor.wire.deliveries import encode_delivery
+from processor.wire.topics import COUNTS, DELIVERIES
 
 NOW = to_microseconds(datetime(2026, 11, 23, 8, tzinfo=timezone.utc))
 SECOND = 1_000_000

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.cli import cli
-from processor.simulate import canonical_events
+from processor.demo.simulate import canonical_events
 from tests.engine.harness import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

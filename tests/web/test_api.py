@@ -6,15 +6,15 @@ from urllib.parse import quote
 
 import pytest
 
-from processor.codec import decode_event
-from processor.control import decode_control
-from processor.deadletter import DeadReason, Origin
 from processor.domain.delivery import Action
 from processor.domain.status import DEFINITIONS, Status
 from processor.settings import Settings
 from processor.web import openapi
 from processor.web.api import ROUTES
 from processor.web.problems import CONTENT_TYPE
+from processor.wire.control import decode_control
+from processor.wire.deadletters import DeadReason, Origin
+from processor.wire.events import decode_event
 from tests.web.workers import (
     HOP_TOKEN,
     ODD_ID,

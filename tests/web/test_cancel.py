@@ -8,8 +8,8 @@ import aiohttp
 import orjson
 import pytest
 
-from processor.codec import decode_row_record
 from processor.domain.status import Status
+from processor.wire.rows import decode_row_record
 from tests.engine.harness import eventually
 from tests.web.document import parse
 

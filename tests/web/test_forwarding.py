@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from processor.engine.members import Member
-from processor.partitioner import partition_of
 from processor.web import forwarding
 from processor.web.hops import Hops
 from processor.web.masking import mask_id
+from processor.wire.partitioner import partition_of
 from tests.web.workers import (
     EVENTS_TOPIC,
     ODD_ID,

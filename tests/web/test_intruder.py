@@ -12,7 +12,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 
 from processor.engine import clients
 from processor.engine.assignor import Assignor
-from processor.topics import CONTROL, EVENTS, MTA, SMS
+from processor.wire.topics import CONTROL, EVENTS, MTA, SMS
 from tests.engine.harness import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -68,7 +68,7 @@ async def intruder(trial: Any, told: dict[str, Any]):
     assignor = Intruding(app)
     assignor.told = json.dumps(told).encode()
     consumer = clients.group_consumer(trial.settings, assignor)
-    consumer.subscribe([trial.settings.topic_prefix + topic.name for topic in (MTA, SMS, EVENTS, CONTROL)])
+    consumer.subscribe([trial.settings.topic(topic) for topic in (MTA, SMS, EVENTS, CONTROL)])
     await consumer.start()
     try:
         yield consumer

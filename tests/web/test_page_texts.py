@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import processor.web.page as package
-from processor.deadletter import DeadReason
 from processor.domain.delivery import Cause, State
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
@@ -15,6 +14,7 @@ from processor.views.messages import Wait
 from processor.web.page.language import LANGUAGES
 from processor.web.page.texts import TEXTS
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, REBALANCING, RECOVERING, STARTING
+from processor.wire.deadletters import DeadReason
 
 ENGLISH, SWEDISH = LANGUAGES["en"], LANGUAGES["sv"]
 

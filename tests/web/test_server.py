@@ -130,7 +130,7 @@ async def test_every_known_label_set_is_there_at_zero_from_the_start(page):
         ("delivery_last_event_timestamp_seconds", ("provider", "kumomta")),
         ("delivery_event_age_seconds_count", ("channel", "email")),
         ("delivery_commit_seconds_count", ("stage", "fold")),
-        ("delivery_chunk_records_count", ("stage", "normalise")),
+        ("delivery_chunk_records_count", ("stage", "normalize")),
         ("delivery_partition_state", ("stage", "fold"), ("state", "recovering")),
         ("delivery_conservation_error",),
         ("delivery_rebalances_total",),

@@ -8,8 +8,8 @@ import pytest
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES
-from processor.views.board import Board
 from processor.views.deliveries import Deliveries
+from processor.watch.board import Board
 from processor.web.access import Caller
 from processor.web.page.routes import NotFoundError
 from processor.web.problems import ProblemError

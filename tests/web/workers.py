@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from processor.codec import decode_event
 from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
 from processor.domain.moment import to_microseconds, to_rfc3339
@@ -20,14 +19,12 @@ from processor.engine.members import Group, Member, UnreachableError, UnsettledE
 from processor.engine.streams import Outgoing
 from processor.engine.worker import Standing
 from processor.metrics import Metrics
-from processor.partitioner import partition_of
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES
-from processor.topics import COUNTS, DELIVERIES, Topic
-from processor.views.board import Board
 from processor.views.deliveries import Deliveries
-from processor.views.partials import Partial
-from processor.views.sweep import Sweep
+from processor.watch.board import Board
+from processor.watch.findings import Partial
+from processor.watch.sweep import Sweep
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
@@ -38,6 +35,9 @@ from processor.web.page.routes import Page
 from processor.web.sealing import Seal
 from processor.web.server import Server
 from processor.web.site import PageSource
+from processor.wire.events import decode_event
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
 from tests.views.told import Record, told
 
 PARTITIONS = 6
@@ -266,7 +266,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         gathering=gathering,
         stuck_after=STUCK_AFTER,
         publish=publish,
-        topic_prefix=settings.topic_prefix,
+        control_topic=settings.topic(CONTROL),
         seal=Seal(settings),
     )
     api, page = Api(answers, gathering, access, hops), Page(PageSource(answers, forwarding), access)
@@ -286,7 +286,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
 
 def _deliveries() -> Deliveries:
     """Give deliveries as the counts of all partitions and the control records make them."""
-    from processor.codec import encode_counts
+    from processor.wire.counts import encode_counts
 
     made = Deliveries(10, to_microseconds(NOW - timedelta(hours=1)))
     by_partition: dict[int, list[Row]] = {}

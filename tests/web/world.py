@@ -21,7 +21,7 @@ from processor.views.overview import (
     Throughput,
     Wrong,
 )
-from processor.views.silence import Verdict
+from processor.watch.silence import Verdict
 from processor.web.access import Caller
 from processor.web.masking import mask_recipient
 from processor.web.page.routes import NotFoundError
@@ -397,8 +397,8 @@ def _partitions(world: World) -> list[PartitionView]:
     workers = ("http://10.0.0.11:8080", "http://10.0.0.12:8080", "http://10.0.0.13:8080")
     listed = []
     for stage, topic in (
-        ("normalise", "mta.v1"),
-        ("normalise", "sms.v1"),
+        ("normalize", "mta.v1"),
+        ("normalize", "sms.v1"),
         ("control", "control.v1"),
         ("fold", "events.v1"),
     ):

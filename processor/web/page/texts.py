@@ -200,7 +200,7 @@ _VOCABULARY: dict[str, tuple[str, str]] = {
     "dead.unreadable_payload": ("Not what the provider sends", "Inte vad leverantören skickar"),
     "dead.unknown_status": ("Native status not known", "Okänd status hos leverantören"),
     "dead.internal_error": ("A fault of ours", "Ett fel hos oss"),
-    "stage.normalise": ("Normalise", "Normalisering"),
+    "stage.normalize": ("Normalize", "Normalisering"),
     "stage.fold": ("Fold", "Sammanvägning"),
     "stage.control": ("Control", "Styrning"),
     "partition.running": ("Running", "Igång"),

@@ -1,0 +1,233 @@
+"""The normalize stage: a provider's raw payloads in, canonical events and dead letters out. It keeps no state."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+import orjson
+
+from processor.domain.event import Event
+from processor.domain.moment import stamp_of
+from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
+from processor.metrics import Metrics, count, provider_label
+from processor.providers import ADAPTERS, decode_payload, outcome, read
+from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
+from processor.providers.carried import query_of
+from processor.providers.fields import time_of
+from processor.providers.reason_text import is_unqualified
+from processor.settings import Settings
+from processor.stages.dead import DeadLetters
+from processor.watch.board import Board
+from processor.wire.deadletters import DeadReason, UnusableError, size_of
+from processor.wire.events import decode_event, encode_event
+from processor.wire.partitioner import partition_of
+from processor.wire.topics import DEAD, EVENTS, MTA, SMS
+from processor.wire.trace import carried
+
+#: The headers that say of a record who sent it, for which account, when it was taken, and its address's query.
+PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER = "provider", "account", "received", "query"
+
+#: Bad elements of one record that become a dead letter each. Every letter has the record's headers, too: where those
+#: are large, fewer do.
+_ELEMENTS_MAX = 1_000
+_LEAST_LETTER = 4_096
+
+
+def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
+    """Declare the stage; the clock gives seconds since the epoch."""
+
+    def start(partitioning: Partitioning) -> Work:
+        return Normalize(settings, metrics, partitioning, board, clock)
+
+    return Stage("normalize", (MTA, SMS), None, None, (EVENTS, DEAD), start)
+
+
+class Normalize:
+    """One partition of raw records."""
+
+    is_durable = False
+    is_due = False
+    position = 0
+    ledger_position = 0
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        partitioning: Partitioning,
+        board: Board,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._events_topic = settings.topic(EVENTS)
+        self._events_partitions = partitioning.counts[self._events_topic]
+        dead_topic = settings.topic(DEAD)
+        self._dead = DeadLetters(dead_topic, partitioning, metrics, board)
+        self._topic = partitioning.topic
+        self._default_provider = (settings.provider_by_topic or {}).get(partitioning.topic)
+        # What adapters recall of earlier records, best effort: no state of the stage, so a restart begins without.
+        self._context = Context(
+            received=datetime.fromtimestamp(0, timezone.utc),
+            message_id_names=settings.message_id_names,
+            delivery_id_names=settings.delivery_id_names,
+            attempt_names=settings.attempt_names,
+            message_id_covers_send=settings.message_id_covers == "send",
+            receipts_by_text=settings.smpp_receipts_by_text,
+            memory=Memory(),
+        )
+        self._outcomes: Counter[tuple[str, ...]] = Counter()
+        self._unknown: Counter[tuple[str, ...]] = Counter()
+        self._unqualified: Counter[tuple[str, ...]] = Counter()
+
+    def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
+        """Keep what could not be read as dead letters."""
+        self._dead.add_unreadable(unreadable, outbox)
+
+    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
+        """Read every payload; each element that cannot be used is a dead letter, the others live."""
+        now = int(self._clock() * 1000)
+        for record in records:
+            provider = None
+            try:
+                provider = self._provider_of(record)
+                # A topic may let records in from years ahead.
+                timestamp = min(stamp_of(record.timestamp, now), max(now, outbox.now))
+                self._normalize(record, timestamp, _adapter(provider), outbox)
+            except Exception as error:
+                self._outcomes[provider_label(provider), "dead"] += 1
+                self._dead.add(record, outbox, error, provider=provider)
+
+    def _provider_of(self, record: Record) -> str:
+        for name, value in record.headers:
+            if name == PROVIDER_HEADER and value:
+                return value.decode(errors="replace")
+        if self._default_provider is None:
+            raise UnusableError(
+                DeadReason.NO_PROVIDER,
+                f"no header `{PROVIDER_HEADER}`, and DELIVERY_PROVIDER_BY_TOPIC does not name {self._topic}",
+            )
+        return self._default_provider
+
+    def _normalize(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
+        findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
+        self._outcomes[adapter.name, outcome(findings)[0]] += 1
+        refused = []
+        for finding in findings:
+            try:
+                self._use(finding, record, timestamp, adapter, outbox)
+            except UnusableError as refusal:
+                refused.append((finding.element if isinstance(finding, Unreadable) else None, refusal))
+        self._put_elements_aside(refused, record, adapter, outbox)
+
+    def _put_elements_aside(
+        self, refused: Sequence[tuple[object, UnusableError]], record: Record, adapter: Adapter, outbox: Outbox
+    ) -> None:
+        """Put each bad element of a record aside, or all of the record where their letters would be many times it."""
+        if len(refused) * max(1, size_of(None, None, tuple(record.headers)) // _LEAST_LETTER) > _ELEMENTS_MAX:
+            first = refused[0][1]
+            error = UnusableError(first.reason, f"{len(refused)} of its elements, the first: {first.detail}")
+            self._dead.add(record, outbox, error, provider=adapter.name)
+            return
+        for element, refusal in refused:
+            value = None if element is None else orjson.dumps(element)
+            self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
+
+    def _context_of(self, record: Record, timestamp: int) -> Context:
+        """Give what may be known beside the payload: the settings, and what the record's headers say."""
+        received = datetime.fromtimestamp(timestamp / 1000, timezone.utc)
+        context = self._context._replace(received=received)
+        for name, value in record.headers:
+            told = (value or b"").decode(errors="replace")
+            if name == ACCOUNT_HEADER:
+                context = context._replace(account=told)
+            elif name == QUERY_HEADER:
+                context = context._replace(query=query_of(told))
+            elif name == RECEIVED_HEADER:
+                context = context._replace(received=time_of(told) or received)
+        return context
+
+    def _use(self, finding: Finding, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
+        if isinstance(finding, Event):
+            self._write(finding, record, timestamp, outbox)
+            if is_unqualified(finding):
+                self._unqualified[(adapter.name,)] += 1
+        elif isinstance(finding, Unknown):
+            self._unknown[(adapter.name,)] += 1
+            detail = f"{adapter.name} sends {finding.native!r}, not in our table"
+            raise UnusableError(DeadReason.UNKNOWN_STATUS, detail)
+        elif isinstance(finding, Unreadable):
+            raise UnusableError(DeadReason.UNREADABLE_PAYLOAD, finding.detail)
+
+    def _payload(self, record: Record) -> object:
+        value = record.value
+        if value is None:
+            raise UnusableError(DeadReason.NULL_VALUE, "the record has no value")
+        if not value:
+            raise UnusableError(DeadReason.EMPTY_VALUE, "the record's value has no bytes")
+        limit = self._settings.max_record_bytes
+        if len(value) > limit:
+            detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}"
+            raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
+        try:
+            return decode_payload(value)
+        except ValueError as error:
+            raise UnusableError(DeadReason.INVALID_ENCODING, str(error)) from None
+
+    def _write(self, event: Event, record: Record, timestamp: int, outbox: Outbox) -> None:
+        value = encode_event(event)
+        # What would be refused as an event is refused here, while the provider's own bytes are at hand.
+        decode_event(value, timestamp)
+        key = event.message_id.encode()
+        partition = partition_of(key, self._events_partitions)
+        headers = carried(record.headers) if self._settings.trace else ()
+        # With the raw record's timestamp: the rule about times ahead is about when the report came in.
+        outbox.forward(self._events_topic, partition, timestamp, key, value, headers)
+
+    def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
+        """Count what the last chunk held."""
+        count(self._metrics.normalized, self._outcomes)
+        count(self._metrics.unknown_native_status, self._unknown)
+        count(self._metrics.unqualified_reasons, self._unqualified)
+        self._outcomes.clear()
+        self._unknown.clear()
+        self._unqualified.clear()
+        self._dead.committed()
+
+    def restore(self, records: Sequence[Record], position: int) -> None:
+        """Keep nothing: there is no changelog."""
+
+    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
+        """Keep nothing: there is no ledger."""
+
+    def look_around(self, *, is_behind: bool) -> None:
+        """See nothing: there is no state."""
+
+    def forget(self) -> None:
+        """Forget nothing: there is no state."""
+
+    def restored(self) -> None:
+        """Need nothing: there is no state."""
+
+    def released(self) -> None:
+        """Give nothing back: there are no gauges."""
+
+    def close(self) -> None:
+        """Let go of nothing: there is no state."""
+
+    def audit(self) -> int:
+        """Find nothing wrong: there are no books to keep."""
+        return 0
+
+
+def _adapter(provider: str) -> Adapter:
+    adapter = ADAPTERS.get(provider)
+    if adapter is None:
+        raise UnusableError(
+            DeadReason.UNKNOWN_PROVIDER, f"no adapter for provider {provider!r}; there are: {', '.join(ADAPTERS)}"
+        )
+    return adapter

@@ -1,0 +1,172 @@
+"""What is wrong now, as far as one partition knows: stuck messages, the oldest, contradictions, silent providers.
+
+Only the owner of a partition can look through its rows. It does so now and then (see sweep.py), and keeps what it found
+as a `Partial`: small, whatever the data, and made to travel as JSON. Who is asked gathers the partials of all
+partitions and merges them; merging loses nothing, so what it gives is bounded by the number of partitions.
+
+Nothing here changes a row: *stuck* is a label, and late truth takes it off again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+import msgspec
+
+from processor.domain.row import Row
+from processor.domain.status import Channel, Status
+from processor.domain.transitions import Node
+from processor.domain.waiting import STUCK_AFTER
+from processor.watch import silence
+from processor.watch.silence import Evidence
+
+_SECOND = 1_000_000
+
+#: Messages that are named as evidence of one finding.
+SAMPLE = 5
+
+#: Seconds by channel and status, for some of domain/waiting.py's.
+StuckAfter = Mapping[tuple[Channel, Status], float]
+
+
+class Found(msgspec.Struct, frozen=True, order=True):
+    """A message, and since when (microseconds of event time) it is as it was found."""
+
+    since: int
+    message_id: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One status in which messages wait: how many do so for too long, and which does so for longest."""
+
+    channel: Channel
+    status: Status
+    stuck: int
+    oldest: Found | None
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """Stuck messages of one delivery and provider in one status; the oldest of them by name."""
+
+    channel: Channel
+    status: Status
+    delivery_id: str
+    provider: str | None
+    messages: int
+    sample: tuple[Found, ...]
+
+
+class Contradiction(msgspec.Struct, frozen=True):
+    """Messages that stand at one node and of which another was reported that it rules out; the newest by name."""
+
+    channel: Channel
+    standing: str = msgspec.field(name="from")
+    reported: str = msgspec.field(name="to")
+    provider: str | None
+    messages: int
+    #: When the refused report says that it happened, newest first.
+    sample: tuple[Found, ...]
+
+
+class Partial(msgspec.Struct, frozen=True):
+    """What one partition knows, or several."""
+
+    #: Until when the records had been read, in microseconds.
+    now: int
+    partitions: int
+    #: Partitions that are behind with reading: they say nothing of providers.
+    behind: int
+    #: Every status in which messages wait, by channel.
+    standings: tuple[Standing, ...]
+    #: The largest groups of each partition; the standings count the others too.
+    stuck: tuple[Stuck, ...]
+    #: Messages of which a report was refused.
+    contradicted: int
+    contradictions: tuple[Contradiction, ...]
+    providers: tuple[Evidence, ...]
+    #: Stuck messages by delivery: of each partition the deliveries that have most.
+    stuck_deliveries: dict[str, int] = {}
+
+
+def is_stuck(row: Row, stuck_after: StuckAfter, now: int, starts_at: int | None = None) -> bool:
+    """Say whether a message waits for too long.
+
+    Args:
+        row: what is known of it.
+        stuck_after: the thresholds.
+        now: microseconds.
+        starts_at: when its delivery was to start, in microseconds, where that is known: a pending message waits for
+            nobody before.
+    """
+    seconds = stuck_after.get((row.channel, row.status))
+    if seconds is None:
+        return False
+    since = row.since if row.node is not Node.PENDING or starts_at is None else max(row.since, starts_at)
+    return now - since >= int(seconds * _SECOND)
+
+
+# Merging
+
+
+def merge(partials: Iterable[Partial]) -> Partial:
+    """Join what several partitions know. Associative, commutative; of nothing it gives an empty partial."""
+    several = list(partials)
+    stuck_deliveries: Counter[str] = Counter()
+    for each in several:
+        stuck_deliveries.update(each.stuck_deliveries)
+    return Partial(
+        max((each.now for each in several), default=0),
+        sum(each.partitions for each in several),
+        sum(each.behind for each in several),
+        tuple(_merge_standings([at for each in several for at in each.standings])),
+        tuple(sorted(_merge_stuck([at for each in several for at in each.stuck]), key=_by_size)),
+        sum(each.contradicted for each in several),
+        tuple(sorted(_merge_contradictions([at for each in several for at in each.contradictions]), key=_by_time)),
+        silence.merge(at for each in several for at in each.providers),
+        dict(sorted(stuck_deliveries.items())),
+    )
+
+
+def _merge_standings(standings: list[Standing]) -> Iterable[Standing]:
+    for channel, status in STUCK_AFTER:
+        same = [at for at in standings if at.channel is channel and at.status is status]
+        oldest = min((at.oldest for at in same if at.oldest is not None), default=None)
+        yield Standing(channel, status, sum(at.stuck for at in same), oldest)
+
+
+def _merge_stuck(stuck: list[Stuck]) -> Iterable[Stuck]:
+    for _, same in groupby(sorted(stuck, key=_stuck_key), _stuck_key):
+        first, *others = same
+        sample = sorted(found for at in (first, *others) for found in at.sample)[:SAMPLE]
+        messages = first.messages + sum(at.messages for at in others)
+        yield msgspec.structs.replace(first, messages=messages, sample=tuple(sample))
+
+
+def _merge_contradictions(contradictions: list[Contradiction]) -> Iterable[Contradiction]:
+    for _, same in groupby(sorted(contradictions, key=_contradiction_key), _contradiction_key):
+        first, *others = same
+        sample = sorted((found for at in (first, *others) for found in at.sample), key=_newest)[:SAMPLE]
+        messages = first.messages + sum(at.messages for at in others)
+        yield msgspec.structs.replace(first, messages=messages, sample=tuple(sample))
+
+
+def _newest(found: Found) -> tuple[int, str]:
+    return -found.since, found.message_id
+
+
+def _stuck_key(at: Stuck) -> tuple[str, ...]:
+    return at.channel.value, at.status.value, at.delivery_id, at.provider or ""
+
+
+def _contradiction_key(at: Contradiction) -> tuple[str, ...]:
+    return at.channel.value, at.standing, at.reported, at.provider or ""
+
+
+def _by_size(at: Stuck) -> tuple[int, Found, tuple[str, ...]]:
+    return -at.messages, at.sample[0], _stuck_key(at)
+
+
+def _by_time(at: Contradiction) -> tuple[int, tuple[str, ...]]:
+    return -at.sample[0].since, _contradiction_key(at)

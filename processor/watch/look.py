@@ -1,0 +1,107 @@
+"""Looking through the rows of a partition now and then: what is stuck, who is silent, what retention may remove."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+
+from processor.engine.store import Store
+from processor.settings import Settings
+from processor.watch.board import Board
+from processor.watch.silence import Flow
+from processor.watch.sweep import NOTHING_LABELLED, Sweep
+from processor.wire.rows import unpack_row
+
+#: Seconds from the end of one look through all rows to the start of the next.
+_REST_SECONDS = 5.0
+
+#: Rows that are looked at before the clock is, and how long one share of a look may take: events wait meanwhile.
+_ROWS_AT_A_TIME = 250
+_SHARE_SECONDS = 0.004
+
+#: The part of a worker's time that looking may take, over all its partitions.
+_PART_OF_TIME = 0.05
+
+
+class Pace:
+    """Keeps all partitions of a worker together from looking more often than they should."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._rests_until = 0.0
+
+    def shares(self) -> Iterator[None]:
+        """Give one turn after the other until the share is used up; none while the worker rests."""
+        begun = self._clock()
+        if begun < self._rests_until:
+            return
+        ends = begun + _SHARE_SECONDS
+        while (now := self._clock()) < ends:
+            yield
+        self._rests_until = now + (now - begun) / _PART_OF_TIME
+
+
+class Watch:
+    """What looks through one partition's rows found."""
+
+    def __init__(self, settings: Settings, store: Store, partition: int, pace: Pace, board: Board) -> None:
+        self._stuck_after = settings.stuck_after
+        self._store, self._partition, self._pace, self._board = store, partition, pace, board
+        self._sweep: Sweep | None = None
+        self._rows: Iterator[tuple[bytes, bytes]] = iter(())
+        self._next = 0.0
+        #: What was heard of providers, and which messages were called stuck last.
+        self.flow = Flow()
+        self.labels = NOTHING_LABELLED
+
+    def look(
+        self, now: int, starts: Callable[[], Mapping[str, int]], *, is_behind: bool, expired_before: int | None
+    ) -> list[bytes]:
+        """Go on looking, for a few milliseconds.
+
+        Args:
+            now: until when this partition's records have been read, in microseconds.
+            starts: when deliveries are to start, in microseconds.
+            is_behind: whether records wait.
+            expired_before: microseconds of event time; what is final and older may be removed. None: nothing may.
+
+        Returns:
+            Keys of messages that may be removed, when this look came to its end.
+        """
+        if self._sweep is None:
+            if time.monotonic() < self._next:
+                return []
+            self._sweep = Sweep(
+                self._stuck_after,
+                now,
+                starts=starts(),
+                flow=self.flow,
+                is_behind=is_behind,
+                expired_before=expired_before,
+            )
+            self._rows = self._store.items()
+        for _ in self._pace.shares():
+            is_over = True
+            for key, packed in islice(self._rows, _ROWS_AT_A_TIME):
+                is_over = False
+                self._sweep.see(key, unpack_row(packed))
+            if is_over:
+                return self._finish(self._sweep)
+        return []
+
+    def _finish(self, sweep: Sweep) -> list[bytes]:
+        self._board.put(self._partition, sweep.result())
+        self.labels = sweep.labels()
+        self.stop()
+        self._next = time.monotonic() + _REST_SECONDS
+        return sweep.expired
+
+    def stop(self) -> None:
+        """Leave a look that is going on."""
+        self._sweep, self._rows = None, iter(())
+
+    def leave(self) -> None:
+        """Take this partition's findings off the board."""
+        self.stop()
+        self._board.drop(self._partition)

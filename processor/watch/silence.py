@@ -1,0 +1,407 @@
+"""Providers that went silent: messages are handed over, and no receipt comes.
+
+Judged against the provider's own recent delay, never against a fixed time. A provider is *silent* when
+
+1. nothing was heard of it for three times the time within which it usually answers (at least a minute), and
+2. of the messages handed over since then, or shortly before, that have waited for as long, more have no answer than
+   chance allows. Some never have one, with every provider: which share that is, earlier messages tell.
+
+So silence at night proves nothing, for nothing is asked then; nor does a burst, however long its queue, as long as
+answers to some of it come; and one that is slow is waited for as long as it is slow. Little traffic needs more time to
+prove anything. Where little is known of a provider's delay the verdict is `unknown`, not an alarm.
+
+What is an answer: any report from beyond the hand-over, and a try that failed for a reason that may pass. What waits:
+messages at `sent_to_provider` and `taken_into_account`. An SMS that is `sent` has been answered; that the handset's
+receipt is overdue is told by its being stuck. A provider whose hand-overs nobody reports is never silent, only idle.
+
+Two sources, because each knows what the other does not:
+
+* The *rows*, looked through now and then, know hand-overs and answers by event time, also after a restart, and old
+  history that comes in again changes none of that: an answer of last year is no sign of life, a message of last year
+  is older than the last sign of life and so no evidence of silence.
+* The *flow* of reports knows when we heard: a provider that tells its truths once an hour is heard once an hour,
+  however quick its event times say that it was. The flow forgets with its process; until it knows the lag of a
+  provider's reports again, an hour of patience is the least.
+
+A partition that is behind with reading gives no evidence: what it has not read, it cannot miss.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from itertools import accumulate
+from math import log
+
+import msgspec
+
+from processor.domain.row import Row
+from processor.domain.status import Permanence
+from processor.domain.transitions import Node
+from processor.watch.durations import Durations, between, bucket_of, quantile, total
+
+_SECOND = 1_000_000
+_MINUTE = 60 * _SECOND
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+
+#: Where a message waits for its provider's answer.
+HANDED_OVER = frozenset({Node.SENT_TO_PROVIDER, Node.TAKEN_INTO_ACCOUNT})
+#: What answers a hand-over.
+ANSWERS = frozenset({Node.SENT, Node.RECEIVED_ON_MOBILE, Node.FAILED, Node.FAILED_GAVE_UP})
+
+#: The same, by rank: looked up for every row.
+_IS_HANDED_OVER = tuple(node in HANDED_OVER for node in Node)
+_IS_ANSWER = tuple(node in ANSWERS for node in Node)
+
+#: Later than any time.
+_NEVER = 1 << 62
+
+#: How old the answers may be that delays are learned from, narrowest first: the first that has enough is used. What is
+#: older than the last is history.
+_SPANS = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY)
+HISTORY = _SPANS[-1]
+#: Delays that are enough, and those without which nothing is said.
+_ENOUGH = 50
+_FEW = 20
+#: Answers that are enough to look at; of more, every so many-th is.
+_ANSWERS_ENOUGH = 10_000
+
+#: The share of answers by which a provider's usual time is measured. Not more: one handset in twenty is off for hours.
+USUAL_SHARE = 0.9
+#: How many times its usual time a provider may take.
+_PATIENCE = 3
+_SHORTEST_PATIENCE = _MINUTE
+#: The least patience while the lag of a provider's reports is not known.
+_BLIND_PATIENCE = _HOUR
+#: So many messages without an answer are no chance: fewer than this never are, nor is what is likelier than this.
+_FEWEST_DUE = 5
+_CHANCE = 1e-6
+
+#: Providers that evidence is kept apart for; upstream may name any number, the others share one name.
+_PROVIDERS_MAX = 64
+_OTHERS = "other"
+
+#: Lags learned from one chunk, and when a generation of them gives way to the next.
+_LAGS_PER_CHUNK = 64
+_LAGS_ENOUGH = 50
+_LAGS_FEW = 5
+_LAGS_SPAN = 30 * _MINUTE
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What is known of one provider; `merge` joins what several partitions know. Times are microseconds."""
+
+    provider: str | None
+    #: When an answer was last heard; where this process heard none, the event time of the newest that rows remember.
+    heard: int | None
+    #: How long the messages have waited that are handed over and not answered.
+    waiting: Durations
+    #: Since when the first of them waits.
+    waiting_since: int | None
+    #: How long ago the messages were handed over that have been answered.
+    answered: Durations
+    #: From hand-over to answer by event time, each answer in one of the spans that it may be old.
+    delays: tuple[Durations, ...]
+    #: From the event time of an answer to its record's.
+    lags: Durations
+
+
+class Verdict(str, Enum):
+    """What is said of a provider."""
+
+    #: Too little is remembered of its answers to say anything.
+    UNKNOWN = "unknown"
+    #: It was heard within the time that it usually takes.
+    FLOWING = "flowing"
+    #: It was not heard for longer, and not enough is asked of it to prove anything.
+    IDLE = "idle"
+    #: It is asked and does not answer.
+    SILENT = "silent"
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """The verdict on one provider, with its numbers. Times are microseconds, durations seconds."""
+
+    provider: str | None
+    verdict: Verdict
+    #: When it was last heard, and how long ago; None: never.
+    heard: int | None
+    quiet: float | None
+    #: Within which time `USUAL_SHARE` of its answers are heard; None: too few to say.
+    usual: float | None
+    #: Messages handed over since it was last heard, all of which wait; of one that was never heard, all that wait.
+    unanswered: int
+    #: All that wait for its answer, also those that will hardly get one any more, and since when.
+    waiting: int
+    waiting_since: int | None
+
+
+def describe(silence: Silence) -> str:
+    """Say it in a sentence: `no receipt for 14 min; usual 90 % within 40 s; 1,203 messages wait`."""
+    if silence.quiet is None:
+        return f"no receipt is remembered; {silence.waiting:,} messages wait"
+    parts = [f"no receipt for {_in_words(silence.quiet)}"]
+    if silence.usual is not None:
+        parts.append(f"usual {USUAL_SHARE:.0%} within {_in_words(silence.usual)}".replace("%", " %"))
+    return "; ".join((*parts, f"{silence.unanswered:,} messages wait"))
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
+def merge(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Join evidence from several partitions, by provider. Associative and commutative."""
+    by_provider: dict[str | None, list[Evidence]] = {}
+    for each in evidence:
+        by_provider.setdefault(each.provider, []).append(each)
+    return tuple(
+        Evidence(
+            provider,
+            max((at for each in several if (at := each.heard) is not None), default=None),
+            total(each.waiting for each in several),
+            min((at for each in several if (at := each.waiting_since) is not None), default=None),
+            total(each.answered for each in several),
+            tuple(total(spans) for spans in zip(*(each.delays for each in several), strict=True)),
+            total(each.lags for each in several),
+        )
+        for provider, several in sorted(by_provider.items(), key=lambda entry: entry[0] or "")
+    )
+
+
+def judge(evidence: Evidence, now: int) -> Silence:
+    """Say whether a provider is silent.
+
+    Args:
+        evidence: what all partitions that could be asked know of it.
+        now: microseconds; when that was.
+    """
+    heard, delays = evidence.heard, _recent(evidence.delays)
+    if heard is None or not delays:
+        quiet = None if heard is None else max(0, now - heard)
+        verdict = Verdict.FLOWING if quiet is not None and quiet <= _SHORTEST_PATIENCE else Verdict.UNKNOWN
+        return _silence(evidence, verdict, quiet, None, sum(evidence.waiting.values()))
+    quiet = max(0, now - heard)
+    is_lag_known = sum(evidence.lags.values()) >= _LAGS_FEW
+    usual = quantile(delays, USUAL_SHARE) + (quantile(evidence.lags, USUAL_SHARE) if is_lag_known else 0)
+    own_patience = max(_SHORTEST_PATIENCE, _PATIENCE * usual)
+    patience = own_patience if is_lag_known else max(_BLIND_PATIENCE, own_patience)
+    since = quiet + own_patience
+    if quiet <= patience:
+        verdict = Verdict.FLOWING
+    elif _is_chance(evidence, patience, since):
+        verdict = Verdict.IDLE
+    else:
+        verdict = Verdict.SILENT
+    return _silence(evidence, verdict, quiet, usual, between(evidence.waiting, 0, since))
+
+
+def _silence(evidence: Evidence, verdict: Verdict, quiet: int | None, usual: int | None, unanswered: int) -> Silence:
+    return Silence(
+        evidence.provider,
+        verdict,
+        evidence.heard,
+        None if quiet is None else quiet / _SECOND,
+        None if usual is None else usual / _SECOND,
+        unanswered,
+        sum(evidence.waiting.values()),
+        evidence.waiting_since,
+    )
+
+
+def _recent(delays: tuple[Durations, ...]) -> Durations:
+    """Give the delays of the narrowest span that has enough; none where even the widest has too few."""
+    for recent in accumulate(delays, lambda narrow, wide: total((narrow, wide))):
+        if sum(recent.values()) >= _ENOUGH:
+            return recent
+    everything = total(delays)
+    return everything if sum(everything.values()) >= _FEW else {}
+
+
+def _is_chance(evidence: Evidence, patience: int, since: int) -> bool:
+    """Say whether it may be chance that so many of the messages handed over lately have no answer.
+
+    Args:
+        evidence: of one provider.
+        patience: microseconds; those that have waited for less do not count.
+        since: microseconds; how long ago the first of those that count were handed over.
+    """
+    due, answered = between(evidence.waiting, patience, since), between(evidence.answered, patience, since)
+    lost, answered_before = between(evidence.waiting, since, HISTORY), between(evidence.answered, since, HISTORY)
+    delays = total(evidence.delays)
+    late = between(delays, patience, HISTORY) / max(1, sum(delays.values()))
+    # As if one more had been lost and one more answered: so little knowledge gives no certainty.
+    usual = (lost + late * answered_before + 1) / (lost + answered_before + 2)
+    share = due / max(1, due + answered)
+    if due < _FEWEST_DUE or share <= usual:
+        return True
+    # Chernoff's bound on the probability that as many of so many get lost.
+    surprise = due * log(share / usual)
+    if answered:
+        surprise += answered * log((1 - share) / (1 - usual))
+    return surprise < -log(_CHANCE)
+
+
+class Listener:
+    """Gathers what one partition knows: of its rows, in one look through them, and of the flow of reports.
+
+    Args:
+        now: microseconds; until when the partition has read.
+        flow: what it has heard.
+    """
+
+    def __init__(self, now: int, flow: Flow) -> None:
+        self._now, self._flow = now, flow
+        self._rows: dict[str | None, _Rows] = {}
+
+    def see_waiting(self, row: Row, since: int) -> None:
+        """Take note of a message that stands where it waits for an answer, since when (microseconds)."""
+        rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
+        if row.reasons and (tried := _tried(row)) is not None:
+            # It was tried: that is an answer, and what it waits for now is not the provider.
+            rows.tried = max(rows.tried, min(tried, self._now))
+            rows.answered[bucket_of(self._now - since)] += 1
+            return
+        rows.waiting[bucket_of(self._now - since)] += 1
+        if since < rows.waiting_since:  # noqa: PLR1730 - called for every row that waits; so is what follows
+            rows.waiting_since = since
+
+    def see_answered(self, row: Row, since: int) -> None:
+        """Take note of a message that was answered less than `HISTORY` ago, and when it came to its status."""
+        rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
+        rows.newest = max(rows.newest, since)
+        rows.turn -= 1
+        if rows.turn:
+            return
+        rows.turn = rows.stride
+        handed, answered = _times(row)
+        if handed is None or answered is None:
+            return
+        rows.answered[bucket_of(self._now - handed)] += rows.stride
+        # Of one that was tried, when it was first is not remembered.
+        if row.attempt == 1 and _tried(row) is None:
+            span, age = 0, self._now - since
+            while age >= _SPANS[span]:
+                span += 1
+            rows.delays[span][bucket_of(answered - handed)] += rows.stride
+
+    def _of(self, provider: str | None) -> _Rows:
+        rows = self._rows.get(provider)
+        if rows is None:
+            if len(self._rows) >= _PROVIDERS_MAX and provider != _OTHERS:
+                return self._of(_OTHERS)
+            rows = self._rows[provider] = _Rows(1 + self._flow.answers.get(provider, 0) // _ANSWERS_ENOUGH)
+        return rows
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Give what was gathered; the next look will be content with less of what there was plenty of."""
+        flow = self._flow
+        for provider in flow.providers:
+            self._of(provider)
+        flow.answers = {provider: sum(rows.answered.values()) for provider, rows in self._rows.items()}
+        return tuple(
+            Evidence(
+                provider,
+                max(flow.heard(provider) or min(rows.newest, self._now), rows.tried) or None,
+                rows.waiting,
+                rows.waiting_since if rows.waiting else None,
+                rows.answered,
+                tuple(rows.delays),
+                flow.lags(provider),
+            )
+            for provider, rows in self._rows.items()
+        )
+
+
+class _Rows:
+    """What rows know of one provider, while it is gathered."""
+
+    __slots__ = ("answered", "delays", "newest", "stride", "tried", "turn", "waiting", "waiting_since")
+
+    def __init__(self, stride: int) -> None:
+        #: How many answered messages each one that is looked at stands for.
+        self.stride = self.turn = stride
+        #: Event times of the newest answer, and of the newest failure of a try; 0: none.
+        self.newest = self.tried = 0
+        self.answered: Durations = defaultdict(int)
+        self.delays: list[Durations] = [defaultdict(int) for _ in _SPANS]
+        self.waiting: Durations = defaultdict(int)
+        self.waiting_since = _NEVER
+
+
+def _tried(row: Row) -> int | None:
+    """Give when a try last failed for a reason that may pass; None: none did."""
+    for reason in row.reasons:
+        if _IS_HANDED_OVER[reason.node] and reason.reason.permanence is Permanence.TRANSIENT:
+            return reason.time
+    return None
+
+
+def _times(row: Row) -> tuple[int | None, int | None]:
+    """Give when a message was last handed over, and first answered."""
+    handed = answered = None
+    for at in row.observations:
+        node, first = at.node, at.first
+        if _IS_HANDED_OVER[node]:
+            if handed is None or first > handed:
+                handed = first
+        elif _IS_ANSWER[node] and (answered is None or first < answered):
+            answered = first
+    return handed, answered
+
+
+class Flow:
+    """What one partition hears of each provider as reports come in: when, and how long after the fact."""
+
+    def __init__(self) -> None:
+        #: How many answers the rows had of each provider when they were last looked through.
+        self.answers: dict[str | None, int] = {}
+        self._heard: dict[str | None, int] = {}
+        #: The generation of lags that is gathered, and the one before: since when, and counts.
+        self._lags: dict[str | None, tuple[int, Durations, Durations]] = {}
+
+    def hear(self, provider: str | None, node: Node, times: Sequence[int], timestamps: Sequence[int], now: int) -> None:
+        """Take note of a chunk's reports from one provider of one node; what is no answer is passed over.
+
+        Args:
+            provider: as the events name it.
+            node: what they report.
+            times: event times in microseconds.
+            timestamps: those of their records, in milliseconds, in the same order; negative: none.
+            now: microseconds; when they were folded. While records that waited for us are read, what is said in them
+                is news to us, so it is this time that counts.
+        """
+        if node not in ANSWERS:
+            return
+        step = -(-len(times) // _LAGS_PER_CHUNK)
+        pairs = zip(times[::step], timestamps[::step], strict=True)
+        lags = [lag for time, stamp in pairs if stamp >= 0 and (lag := stamp * 1000 - time) < HISTORY]
+        if not lags or (len(self._heard) >= _PROVIDERS_MAX and provider not in self._heard):
+            return
+        self._heard[provider] = now
+        begun, current, last = self._lags.get(provider, (now, {}, {}))
+        if now - begun >= _LAGS_SPAN and sum(current.values()) >= _LAGS_ENOUGH:
+            begun, current, last = now, {}, current
+        for lag in lags:
+            bucket = bucket_of(lag)
+            current[bucket] = current.get(bucket, 0) + 1
+        self._lags[provider] = begun, current, last
+
+    @property
+    def providers(self) -> Iterable[str | None]:
+        """All that were heard."""
+        return self._heard.keys()
+
+    def heard(self, provider: str | None) -> int | None:
+        """Give when a provider was last heard, in microseconds."""
+        return self._heard.get(provider)
+
+    def lags(self, provider: str | None) -> Durations:
+        """Give how long after the fact a provider was heard lately."""
+        _, current, last = self._lags.get(provider, (0, {}, {}))
+        return total((current, last))

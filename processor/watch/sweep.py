@@ -1,0 +1,270 @@
+"""One look through the rows of a partition: what is stuck, contradictory or old, and who does not answer.
+
+It is called for millions of rows while events wait, so it costs next to nothing for a row at which there is nothing to
+see: one look-up by channel and node, and two comparisons of times.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from processor.domain.row import Row
+from processor.domain.status import Channel, Status
+from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
+from processor.domain.waiting import STUCK_AFTER
+from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Standing, Stuck, StuckAfter, merge
+from processor.watch.silence import ANSWERS, HANDED_OVER, HISTORY, Flow, Listener
+
+_SECOND = 1_000_000
+
+#: Findings that one partition tells of: the largest groups of stuck messages, kinds of contradictions, deliveries.
+_GROUPS_TOLD = 50
+_CONTRADICTIONS_TOLD = 100
+_DELIVERIES_TOLD = 1_000
+#: Groups of stuck messages that are counted at a time. When there are more, the smaller half is let go: it counts in
+#: the totals only.
+_GROUPS_MAX = 5_000
+#: Messages that one sweep remembers as stuck, and keys that it gives to retention.
+_LABELLED_MAX = 50_000
+_EXPIRED_MAX = 10_000
+
+_AT_ONCE: dict[str, int] = {}
+
+
+class Labels:
+    """Which messages a sweep called stuck: those that it remembers by name, and any other that it must have."""
+
+    def __init__(self, before: Mapping[tuple[Channel, Node], int], labelled: set[int]) -> None:
+        self._before, self._labelled = before, labelled
+        self._is_complete = len(labelled) < _LABELLED_MAX
+
+    def has(self, key: bytes, row: Row) -> bool:
+        """Say whether a message, as its row was before it moved, had been called stuck."""
+        before = self._before.get((row.channel, row.node))
+        return before is not None and row.since <= before and (hash(key) in self._labelled or not self._is_complete)
+
+
+#: What has been called stuck before the first sweep.
+NOTHING_LABELLED = Labels({}, set())
+
+#: Later than any time.
+_NEVER = 1 << 62
+
+
+class _Place:
+    """One node in which messages wait, while a sweep counts them."""
+
+    __slots__ = ("channel", "oldest", "oldest_key", "status", "stuck", "stuck_before")
+
+    def __init__(self, channel: Channel, status: Status, stuck_before: int) -> None:
+        self.channel, self.status, self.stuck_before = channel, status, stuck_before
+        self.oldest, self.oldest_key = _NEVER, b""
+        self.stuck = 0
+
+    def standing(self) -> Standing:
+        oldest = None if self.oldest == _NEVER else Found(self.oldest, _id(self.oldest_key))
+        return Standing(self.channel, self.status, self.stuck, oldest)
+
+
+class _Group:
+    """Messages that are one finding, while a sweep counts them; the sample is in order."""
+
+    __slots__ = ("messages", "sample")
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.sample: list[tuple[int, bytes]] = []
+
+    def add(self, rank: int, key: bytes) -> None:
+        """Count one message; those of the lowest rank are kept by name."""
+        self.messages += 1
+        sample = self.sample
+        if len(sample) < SAMPLE:
+            insort(sample, (rank, key))
+        elif (rank, key) < sample[-1]:
+            insort(sample, (rank, key))
+            sample.pop()
+
+
+class _Look(NamedTuple):
+    """What rows at one node need a look: those that stand there since `until` or before, or since `since` or later.
+
+    Data, and no bound methods: a sweep that refers to itself would stay, with all that it has gathered, until the
+    garbage collector comes, which runs seldom (cli/run.py).
+    """
+
+    until: int
+    since: int
+    #: Where messages wait at this node; None: nobody waits there.
+    place: _Place | None
+    is_handed_over: bool
+    is_answer: bool
+
+
+class Sweep:
+    """One look through all rows of a partition.
+
+    `see` is called for each of them. Rows may change meanwhile: each is judged as it is seen.
+
+    Args:
+        stuck_after: the thresholds.
+        now: microseconds. Until when this partition's records have been read: the present when all have, else the
+            timestamp of the last one. What a queue holds is not missing.
+        starts: when deliveries were to start, in microseconds, of those that had a date: their messages are pending
+            for good reason until then.
+        flow: what this partition has heard of providers.
+        is_behind: whether much is still to be read; then nothing is said of providers.
+        expired_before: microseconds; rows in which nobody waits, and of which nothing later was reported, are given to
+            retention. None: none are.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a look at the rows depends on
+        self,
+        stuck_after: StuckAfter,
+        now: int,
+        *,
+        starts: Mapping[str, int] = _AT_ONCE,
+        flow: Flow | None = None,
+        is_behind: bool = False,
+        expired_before: int | None = None,
+    ) -> None:
+        self._now, self._history, self._is_behind = now, now - HISTORY, is_behind
+        self._starts = starts
+        self._expired_before = -_NEVER if expired_before is None else expired_before
+        self._listener = Listener(now, Flow() if flow is None else flow)
+        #: The keys of messages that retention may remove.
+        self.expired: list[bytes] = []
+        self._labelled: set[int] = set()
+        self._stuck: dict[tuple[_Place, str, str | None], _Group] = {}
+        self._contradicted = 0
+        self._contradictions: dict[tuple[Channel, Node, Node, str | None], _Group] = {}
+        self._places = {
+            key: _Place(*key, now - int(stuck_after[key] * _SECOND) if key in stuck_after else -_NEVER)
+            for key in STUCK_AFTER
+        }
+        self._looks = {channel: tuple(self._look(channel, node) for node in Node) for channel in Channel}
+
+    def _look(self, channel: Channel, node: Node) -> _Look:
+        place = self._places.get((channel, NODE_STATUS[node])) if node in TRANSITIONS[channel] else None
+        is_answer = node in ANSWERS
+        if place is not None:
+            return _Look(_NEVER, _NEVER, place, node in HANDED_OVER, is_answer)
+        return _Look(self._expired_before, self._history if is_answer else _NEVER, None, False, is_answer)
+
+    def see(self, key: bytes, row: Row) -> None:
+        """Look at one row; `key` is its message's id in UTF-8."""
+        until, since, place, is_handed_over, is_answer = self._looks[row.channel][row.node]
+        if until < row.since < since and not row.rejected:
+            return
+        if place is not None:
+            self._see_waiting(place, is_handed_over, is_answer, key, row)
+        elif is_answer:
+            self._see_answered(key, row)
+        else:
+            self._see_settled(key, row)
+        if row.rejected:
+            self._contradict(key, row)
+
+    def _see_waiting(self, place: _Place, is_handed_over: bool, is_answer: bool, key: bytes, row: Row) -> None:
+        since = row.since
+        if since <= place.oldest:
+            place.oldest, place.oldest_key = min((since, key), (place.oldest, place.oldest_key))
+        if since <= place.stuck_before:
+            self._label(key, row, place)
+        if is_handed_over:
+            self._listener.see_waiting(row, since)
+        elif is_answer and since > self._history:
+            self._listener.see_answered(row, since)
+
+    def _see_answered(self, key: bytes, row: Row) -> None:
+        since = row.since
+        if since > self._history:
+            self._listener.see_answered(row, since)
+        if since <= self._expired_before:
+            self._see_settled(key, row)
+
+    def _see_settled(self, key: bytes, row: Row) -> None:
+        if len(self.expired) < _EXPIRED_MAX and max(at.last for at in row.observations) <= self._expired_before:
+            self.expired.append(key)
+
+    def _label(self, key: bytes, row: Row, place: _Place) -> None:
+        if row.node is Node.PENDING and self._starts.get(row.delivery, -_NEVER) > place.stuck_before:
+            return
+        place.stuck += 1
+        if len(self._labelled) < _LABELLED_MAX:
+            self._labelled.add(hash(key))
+        name = place, row.delivery, row.provider_name
+        group = self._stuck.get(name)
+        if group is None:
+            if len(self._stuck) >= _GROUPS_MAX:
+                self._stuck = dict(self._largest(_GROUPS_MAX // 2))
+            group = self._stuck[name] = _Group()
+        group.add(row.since, key)
+
+    def _contradict(self, key: bytes, row: Row) -> None:
+        self._contradicted += 1
+        for node in row.rejected:
+            name = row.channel, row.node, node, row.provider_name
+            group = self._contradictions.get(name)
+            if group is None:
+                if len(self._contradictions) >= _CONTRADICTIONS_TOLD:
+                    return
+                group = self._contradictions[name] = _Group()
+            # The newest first.
+            group.add(-max(at.last for at in row.observations if at.node is node), key)
+
+    def _largest(self, number: int) -> list[tuple[tuple[_Place, str, str | None], _Group]]:
+        return sorted(self._stuck.items(), key=lambda entry: (-entry[1].messages, entry[1].sample[0]))[:number]
+
+    # What was found
+
+    def result(self) -> Partial:
+        """Give what was found."""
+        stuck = [
+            Stuck(place.channel, place.status, delivery, provider, group.messages, _oldest(group))
+            for (place, delivery, provider), group in self._largest(_GROUPS_TOLD)
+        ]
+        contradictions = [
+            Contradiction(channel, NODE_NAMES[standing], NODE_NAMES[reported], provider, group.messages, _newest(group))
+            for (channel, standing, reported, provider), group in self._contradictions.items()
+        ]
+        found = Partial(
+            self._now,
+            1,
+            int(self._is_behind),
+            tuple(place.standing() for place in self._places.values()),
+            tuple(stuck),
+            self._contradicted,
+            tuple(contradictions),
+            () if self._is_behind else self._listener.evidence(),
+            self._stuck_deliveries(),
+        )
+        # Merging puts it in order.
+        return merge([found])
+
+    def _stuck_deliveries(self) -> dict[str, int]:
+        numbers: Counter[str] = Counter()
+        for (_, delivery, _), group in self._stuck.items():
+            numbers[delivery] += group.messages
+        return dict(numbers.most_common(_DELIVERIES_TOLD))
+
+    def labels(self) -> Labels:
+        """Give which messages were called stuck, to tell when late truth moves one."""
+        nodes = [(channel, node) for channel in Channel for node in TRANSITIONS[channel]]
+        places = {at: self._places.get((at[0], NODE_STATUS[at[1]])) for at in nodes}
+        return Labels({at: place.stuck_before for at, place in places.items() if place is not None}, self._labelled)
+
+
+def _oldest(group: _Group) -> tuple[Found, ...]:
+    return tuple(Found(since, _id(key)) for since, key in group.sample)
+
+
+def _newest(group: _Group) -> tuple[Found, ...]:
+    return tuple(Found(-rank, _id(key)) for rank, key in group.sample)
+
+
+def _id(key: bytes) -> str:
+    return key.decode(errors="replace")

@@ -1,0 +1,52 @@
+"""What a worker has put aside since it started: dead letters by reason, and records of ours that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from processor.wire.deadletters import DeadReason
+
+#: A detail may quote what a stranger sent: enough to see.
+_DETAIL_MAX = 300
+
+
+class DeadLetterTally(msgspec.Struct, frozen=True):
+    """Records put aside for one reason since the workers that tell of them started, and the newest of them."""
+
+    reason: DeadReason
+    records: int
+    #: The newest record's timestamp in milliseconds, and where it was read.
+    time: int
+    topic: str
+    partition: int
+    offset: int
+    detail: str
+
+
+class UnreadableRow(msgspec.Struct, frozen=True):
+    """A record of a topic of ours that cannot be read: where it is, its key as text, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    problem: str
+
+
+def cut(detail: str) -> str:
+    """Cut a long detail so that it shows: what its last word was, nobody can tell."""
+    return detail if len(detail) <= _DETAIL_MAX else detail[: _DETAIL_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def merge_dead(dead: Iterable[DeadLetterTally]) -> tuple[DeadLetterTally, ...]:
+    """Join what several workers have put aside: sums, and the newest of each reason. Associative and commutative."""
+    by_reason: dict[DeadReason, DeadLetterTally] = {}
+    for each in dead:
+        known = by_reason.get(each.reason)
+        if known is not None:
+            newest = max(known, each, key=lambda at: (at.time, at.topic, at.partition, at.offset))
+            each = msgspec.structs.replace(newest, records=known.records + each.records)  # noqa: PLW2901 - the join
+        by_reason[each.reason] = each
+    return tuple(by_reason[reason] for reason in DeadReason if reason in by_reason)

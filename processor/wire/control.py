@@ -1,0 +1,60 @@
+"""Control records on the wire, and the cancel markers among events that are no longer heard.
+
+The published form is schemas/control.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from processor.domain.delivery import Control, breach_of
+from processor.domain.moment import FIRST, LAST, to_microseconds
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.decoding import decode_json, is_ahead
+
+#: The header of a cancel marker among the events. Who may publish events must not be able to cancel (ADR 0017).
+MARKER_HEADER, CANCEL = "delivery.control", b"cancel"
+
+_encode = msgspec.json.Encoder().encode
+_decode_control = msgspec.json.Decoder(Control).decode
+
+
+def decode_control(value: bytes, record_ms: int | None) -> Control:
+    """Decode and check one control record.
+
+    Args:
+        value: JSON.
+        record_ms: the Kafka record's timestamp in milliseconds; None (or a negative one, which Kafka uses for "none")
+            skips the check for times ahead.
+
+    Raises:
+        UnusableError: the record breaks the contract of docs/deliveries.md; it says how.
+    """
+    control = decode_json(_decode_control, value, DeadReason.INVALID_CONTROL)
+    _check(control, record_ms)
+    return control
+
+
+def _check(control: Control, record_ms: int | None) -> None:
+    breach = breach_of(control)
+    if breach is not None:
+        raise UnusableError(DeadReason.INVALID_CONTROL, breach)
+    for name, moment in (("time", control.time), ("scheduled_at", control.scheduled_at)):
+        if moment is not None and not FIRST <= to_microseconds(moment) <= LAST:
+            detail = f"{moment.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.{name}`"
+            raise UnusableError(DeadReason.INVALID_CONTROL, detail)
+    if is_ahead(to_microseconds(control.time), record_ms):
+        detail = f"the time {control.time.isoformat()} is more than 24 h ahead of its record's ({record_ms} ms)"
+        raise UnusableError(DeadReason.TIME_AHEAD, detail)
+
+
+def encode_control(control: Control) -> bytes:
+    """Write a control record as JSON."""
+    return _encode(control)
+
+
+def is_marker(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+    """Say whether a record among the events asks for a cancel: none is heard, only control records cancel."""
+    return any(name == MARKER_HEADER and value == CANCEL for name, value in headers)

@@ -1,0 +1,129 @@
+"""Counts of a delivery on the wire: one record for each delivery and partition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from processor.domain.counts import DeliveryCounts
+from processor.domain.moment import FIRST, LAST, to_microseconds, to_rfc3339
+from processor.domain.status import Channel, Status
+from processor.wire.readback import UnreadableError, read_back
+
+_encode = msgspec.json.Encoder().encode
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class CountsRecord(msgspec.Struct, frozen=True):
+    """One partition's absolute counts for one delivery. A delivery's total is the sum over partitions.
+
+    All maps but `statuses` hold what is not zero only.
+    """
+
+    delivery_id: str
+    partition: _Number
+    messages: _Number
+    #: Messages that retention has removed are counted, here and in what follows.
+    statuses: dict[Status, _Number]
+    channels: dict[Channel, _Number] = {}
+    failed: dict[str, _Number] = {}
+    ignored: dict[str, _Number] = {}
+    providers: dict[str, _Number] = {}
+    first: str | None = None
+    last: str | None = None
+    canceled_at: str | None = None
+    #: Whether all messages that there were when the delivery was cancelled have been told.
+    is_cancel_done: bool = True
+    expired: _Number = 0
+    #: The rows that there are: without those that retention has removed.
+    live: dict[Channel, dict[Status, _Number]] = {}
+    #: Counts of another layout are not read, but worked out anew.
+    layout: Literal[1] = 1
+
+
+_decode_counts = msgspec.json.Decoder(CountsRecord).decode
+
+
+def encode_counts(delivery_id: str, partition: int, counts: DeliveryCounts) -> tuple[bytes, bytes]:
+    """Write key and value of one partition's counts for one delivery."""
+    live = {channel: _by_status(numbers) for channel, numbers in counts.live.items()}
+    record = CountsRecord(
+        delivery_id,
+        partition,
+        counts.messages,
+        dict(zip(Status, counts.statuses, strict=True)),
+        {channel: number for channel, number in counts.channels.items() if number},
+        counts.failed,
+        counts.ignored,
+        counts.providers,
+        None if counts.first is None else to_rfc3339(counts.first),
+        None if counts.last is None else to_rfc3339(counts.last),
+        None if counts.canceled_at is None else to_rfc3339(counts.canceled_at),
+        counts.is_cancel_done,
+        counts.expired,
+        {channel: numbers for channel, numbers in live.items() if numbers},
+    )
+    return counts_key(delivery_id, partition), _encode(record)
+
+
+def _by_status(numbers: Sequence[int]) -> dict[Status, int]:
+    return {status: number for status, number in zip(Status, numbers, strict=True) if number}
+
+
+def decode_counts(value: bytes) -> CountsRecord:
+    """Read counts as they were published.
+
+    Raises:
+        UnreadableError: the value is not one of ours, or a newer version wrote it.
+    """
+    record = read_back(_decode_counts, value)
+    for moment in (record.first, record.last, record.canceled_at):
+        if moment is not None and not FIRST <= read_back(from_rfc3339, moment) <= LAST:
+            raise UnreadableError(f"{moment} lies outside the years 1 to 9999 in UTC")
+    for status in Status:
+        if sum([numbers.get(status, 0) for numbers in record.live.values()]) > record.statuses.get(status, 0):
+            raise UnreadableError(f"more messages are {status.value} than were counted so")
+    return record
+
+
+def decode_counts_of(value: bytes, key: bytes | None) -> CountsRecord:
+    """Read the counts of a record of the counts topic.
+
+    Raises:
+        UnreadableError: the value is not one of ours, or of another delivery or partition than its key.
+    """
+    record = decode_counts(value)
+    if key != counts_key(record.delivery_id, record.partition):
+        raise UnreadableError(f"it says that it is of {record.delivery_id!r} in partition {record.partition}")
+    return record
+
+
+def counts_key(delivery_id: str, partition: int) -> bytes:
+    """Give the key of one partition's counts for one delivery."""
+    return f"{delivery_id}|{partition}".encode()
+
+
+def to_counts(record: CountsRecord) -> DeliveryCounts:
+    """Rebuild the counts that `encode_counts` published."""
+    counts = DeliveryCounts()
+    counts.statuses = [record.statuses.get(status, 0) for status in Status]
+    counts.channels = {channel: record.channels.get(channel, 0) for channel in Channel}
+    for channel, numbers in record.live.items():
+        counts.live[channel] = [numbers.get(status, 0) for status in Status]
+    counts.failed, counts.ignored, counts.providers = dict(record.failed), dict(record.ignored), dict(record.providers)
+    counts.first, counts.last = _moment(record.first), _moment(record.last)
+    counts.canceled_at, counts.is_cancel_done = _moment(record.canceled_at), record.is_cancel_done
+    return counts
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else from_rfc3339(text)
+
+
+def from_rfc3339(text: str) -> int:
+    """Read a moment that `to_rfc3339` wrote, as microseconds since the epoch."""
+    return to_microseconds(msgspec.convert(text, datetime))

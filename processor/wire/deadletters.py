@@ -1,0 +1,171 @@
+"""Dead letters: why a record could not be used, and the headers that say so.
+
+The record's key, value and headers stay as they came, as far as they fit into a record of the topic. Its timestamp goes
+into a header: a dead letter is kept for as long as its topic keeps what is written now. Header names: those of Kafka
+Streams (KIP-1034), which Kafka's tools know, and `delivery.dead.*`; `delivery.dead.reason` is one of `DeadReason`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from enum import Enum
+from hashlib import sha256
+from typing import NamedTuple
+
+#: A Kafka record's headers.
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class DeadReason(str, Enum):
+    """Why a record is a dead letter; the value is what the header and the metric say."""
+
+    #: The record has no value. Raw and event topics are not compacted: null says nothing there.
+    NULL_VALUE = "null_value"
+    #: The value has no bytes.
+    EMPTY_VALUE = "empty_value"
+    #: The value is larger than DELIVERY_MAX_RECORD_BYTES.
+    RECORD_TOO_LARGE = "record_too_large"
+    #: It is no record that a client can read as one: names of headers that are not text, or a length that lies.
+    UNREADABLE_RECORD = "unreadable_record"
+    #: The batch that it came in cannot be read; the value is the batch's own bytes.
+    UNREADABLE_BATCH = "unreadable_batch"
+    #: The compressed batch that it came in holds more than a reader may take; the value is the batch's own bytes.
+    BATCH_TOO_LARGE = "batch_too_large"
+    #: The bytes are not text in UTF-8.
+    INVALID_ENCODING = "invalid_encoding"
+    #: The bytes are not JSON.
+    INVALID_JSON = "invalid_json"
+    #: A required field is absent, or a field has the wrong type or an impossible value.
+    INVALID_EVENT = "invalid_event"
+    #: The status does not exist on the channel, or `failed` came with `transient`.
+    INVALID_STATUS = "invalid_status"
+    #: As `invalid_event`, of a control record; or `schedule` came without a date.
+    INVALID_CONTROL = "invalid_control"
+    #: The event time is more than 24 hours ahead of the record's timestamp.
+    TIME_AHEAD = "time_ahead"
+    #: The event time is further back than messages are kept, and messages of that time have been removed.
+    TOO_OLD = "too_old"
+    #: A cancel marker among the events (header `delivery.control: cancel`): only control records cancel a delivery.
+    CANCEL_MARKER = "cancel_marker"
+    #: The message's row, or the delivery, is there and cannot be read by this version: nothing may be written over it.
+    ROW_UNREADABLE = "row_unreadable"
+    #: Neither a header nor a setting says which provider sent it.
+    NO_PROVIDER = "no_provider"
+    #: The header names a provider that has no adapter.
+    UNKNOWN_PROVIDER = "unknown_provider"
+    #: Not what this provider sends.
+    UNREADABLE_PAYLOAD = "unreadable_payload"
+    #: The native status is not in the provider's table.
+    UNKNOWN_STATUS = "unknown_status"
+    #: A fault of ours; the record is kept, the worker goes on, and the stack trace is in the headers.
+    INTERNAL_ERROR = "internal_error"
+
+
+class UnusableError(Exception):
+    """A record cannot be used.
+
+    Attributes:
+        reason: what the metric counts.
+        detail: what a person needs to mend it.
+    """
+
+    def __init__(self, reason: DeadReason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Origin(NamedTuple):
+    """Where a record came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+#: The headers that say what a dead letter's value is where it is not a record's (the bytes of a `record` or of a
+#: `batch`, as they lay in Kafka's log), and each name of a header that is not text, as it came.
+FORM_HEADER, NAME_HEADER = "delivery.dead.form", "delivery.dead.header_name"
+
+#: A detail may quote what a stranger sent: enough to see, not enough to fill a topic.
+_DETAIL_MAX = 1_000
+_STACKTRACE_MAX = 4_000
+
+
+def headers_of(
+    origin: Origin, timestamp: int, reason: DeadReason, detail: str, error: BaseException | None = None
+) -> Headers:
+    """Give the headers of ours that a dead letter has; the timestamp is the record's own, in milliseconds."""
+    return (
+        ("delivery.dead.reason", reason.value.encode()),
+        ("delivery.dead.timestamp", str(timestamp).encode()),
+        ("__streams.errors.exception", (UnusableError if error is None else type(error)).__name__.encode()),
+        ("__streams.errors.message", detail[:_DETAIL_MAX].encode(errors="replace")),
+        ("__streams.errors.stacktrace", _stacktrace(error)),
+        ("__streams.errors.topic", origin.topic.encode()),
+        ("__streams.errors.partition", str(origin.partition).encode()),
+        ("__streams.errors.offset", str(origin.offset).encode()),
+    )
+
+
+class Letter(NamedTuple):
+    """A dead letter as it is written."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+#: What Kafka adds to a record and to the batch that it is alone in, and what headers about a cut take.
+ROOM_BESIDE = 4_096
+#: What the length fields of a header take at most.
+_HEADER_BESIDE = 10
+
+
+def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Give how large a record may get at most, in bytes, without what Kafka adds to each."""
+    sizes = [len(name.encode()) + len(header or b"") + _HEADER_BESIDE for name, header in headers]
+    return len(key or b"") + len(value or b"") + sum(sizes)
+
+
+def fitted(letter: Letter, ours: Headers, limit: int) -> Letter:
+    """Give a dead letter that its topic takes: whole where it fits, and else cut, with headers that say so.
+
+    The key and the headers keep a quarter of the room at most, each; the value gets what is left.
+
+    Args:
+        letter: the record as it came.
+        ours: headers that go behind its own, and are never cut.
+        limit: bytes that one batch of the topic may have.
+    """
+    room = limit - ROOM_BESIDE - size_of(None, None, ours)
+    if size_of(*letter) <= room:
+        return letter._replace(headers=(*letter.headers, *ours))
+    key, notes = _cut("key_", letter.key, room // 4)
+    headers = _first(letter.headers, room // 4)
+    if len(headers) < len(letter.headers):
+        notes += (("delivery.dead.headers", str(len(letter.headers)).encode()),)
+    value, more = _cut("", letter.value, room - size_of(key, None, headers))
+    return Letter(key, value, (*headers, *ours, *notes, *more))
+
+
+def _cut(name: str, data: bytes | None, room: int) -> tuple[bytes | None, Headers]:
+    if data is None or len(data) <= room:
+        return data, ()
+    size, digest = str(len(data)).encode(), sha256(data).hexdigest().encode()
+    return data[:room], ((f"delivery.dead.{name}size", size), (f"delivery.dead.{name}sha256", digest))
+
+
+def _first(headers: Headers, room: int) -> Headers:
+    for number, header in enumerate(headers):
+        room -= size_of(None, None, (header,))
+        if room < 0:
+            return headers[:number]
+    return headers
+
+
+def _stacktrace(error: BaseException | None) -> bytes:
+    if error is None:
+        return b""
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return "".join(lines)[-_STACKTRACE_MAX:].encode(errors="replace")

@@ -11,10 +11,9 @@ from processor.wire.events import encode_event
 from processor.wire.rejected import encode_rejected
 
 TIME = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
-MINIMAL = b'{"time":"2026-11-23T08:00:00Z","message_id":"m","channel":"email","status":"sent"}'
 
 
-def test_a_rejected_transition_names_the_rule(self):
+def test_a_rejected_transition_names_the_rule():
     sent = Event(TIME, "m", Channel.EMAIL, Status.SENT)
     ignored = Event(TIME + timedelta(seconds=1), "m", Channel.EMAIL, Status.IGNORED)
     row, _ = fold(fold(None, sent, Node.SENT)[0], ignored, Node.IGNORED)

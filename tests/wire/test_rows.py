@@ -21,7 +21,7 @@ TIME = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 MINIMAL = b'{"time":"2026-11-23T08:00:00Z","message_id":"m","channel":"email","status":"sent"}'
 
 
-def test_a_row_says_first_what_people_read(self):
+def test_a_row_says_first_what_people_read():
     reason = Reason(permanence=Permanence.GAVE_UP, code="4.4.7")
     failed = Event(TIME, "m", Channel.EMAIL, Status.FAILED, delivery_id="DM1042", reason=reason)
     row, _ = fold(None, failed, Node.FAILED_GAVE_UP)
@@ -45,14 +45,14 @@ def test_a_row_says_first_what_people_read(self):
     }
 
 
-def test_recovery_gets_the_very_bytes_that_were_packed(self):
+def test_recovery_gets_the_very_bytes_that_were_packed():
     row, _ = fold(None, *decode_event(MINIMAL, None)[:2])
     packed = pack_row(row)
     assert packed_row_in(encode_row("m", row, None)) == packed
     assert encode_row("m", row, None, packed) == encode_row("m", row, None)
 
 
-def test_the_layout_of_packed_rows_stands(self):
+def test_the_layout_of_packed_rows_stands():
     # Another layout is another version: raise ROW_LAYOUT, the format of stores on disk, and have this one read.
     assert (ROW_LAYOUT, rocksdb._FORMAT) == (1, 3)
     reason = Reason(permanence=Permanence.GAVE_UP, code="4.4.7")

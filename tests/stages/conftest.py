@@ -13,6 +13,7 @@ from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import expiry, fold
+from processor.watch import look
 from processor.watch.board import Board
 from processor.watch.findings import Partial
 from processor.wire.deliveries import encode_delivery

@@ -2,14 +2,13 @@
 
 What must be true, and which module sees to it:
 
-* app.py, assignor.py: Faust's app over our transport, and how a worker joins its group;
-* agreement.py settings that all workers of a group must share; members.py: which worker owns a partition;
-* chunks.py    Faust's consumer, made to hand over chunks that say where they start and end;
+* membership/  Faust: the group, which partitions are ours, and chunks of their records; chunks.py: what a chunk is;
 * batches.py, expand.py, records.py: what a fetch holds, read within bounds, so that nothing in it stops the reader;
 * partition.py one partition: recovery, a transaction per chunk, drained closing;
 * proof.py     what a committed offset proves of the changelog;
 * stage.py     what a stage declares and what its work must offer;
 * worker.py    assignment, life-cycle, fail-fast, watchdog; topic_watch.py: whether the topics are still the same;
+* status.py    what a worker tells of one of its partitions;
 * store/       where rows are kept between chunks;
 * follower.py  topics that every worker reads whole;
 * transactions.py, publishing.py: our producers, whose requests may be lost or late, and whose batches may fail;

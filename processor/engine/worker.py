@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -21,14 +21,15 @@ from faust.types import TP
 
 from processor.engine import clients
 from processor.engine.admin import look_at_cluster
-from processor.engine.agreement import DisagreementError, Terms, disagreements_of_group, terms
-from processor.engine.app import App
 from processor.engine.bounds import closed, end, within
-from processor.engine.chunks import ChunkConsumer, ChunkSchema
 from processor.engine.clock import BrokerClock
 from processor.engine.follower import Follower
+from processor.engine.membership.agreement import DisagreementError, Terms, disagreements_of_group, terms
+from processor.engine.membership.app import App
+from processor.engine.membership.consumer import ChunkConsumer, ChunkSchema
 from processor.engine.partition import Partition, State
 from processor.engine.stage import Stage, Work
+from processor.engine.status import PartitionStatus
 from processor.engine.topic_watch import TopicWatch
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES, Metrics
@@ -85,19 +86,6 @@ class _Wanted:
     def __contains__(self, tp: object) -> bool:
         partition = self._partitions.get(tp)
         return partition is not None and partition.has_room()
-
-
-class Standing(NamedTuple):
-    """How one partition of a worker stands."""
-
-    stage: str
-    topic: str
-    partition: int
-    state: str
-    #: Records still to commit; None: the broker has not told yet.
-    lag: int | None
-    #: How much of the changelog has been read, from 0 to 1, while it recovers.
-    progress: float | None
 
 
 class Worker:
@@ -433,12 +421,12 @@ class Worker:
         for topic, stage in self._stage_of.items():
             yield stage.name, topic
 
-    def standings(self) -> Iterator[Standing]:
-        """Tell of every partition of this worker how it stands."""
+    def partition_statuses(self) -> Iterator[PartitionStatus]:
+        """Give the status of every partition of this worker."""
         for tp, partition in self.partitions.items():
             state, lag = partition.state, self._known_lags.get(tp)
             progress = partition.recovered / (partition.to_recover or 1) if state is State.RECOVERING else None
-            yield Standing(partition.stage.name, tp.topic, tp.partition, state.value, lag, progress)
+            yield PartitionStatus(partition.stage.name, tp.topic, tp.partition, state.value, lag, progress)
 
     # Health
 

@@ -27,7 +27,7 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from processor.engine.members import Group, Member, Members, UnreachableError, UnsettledError
+from processor.engine.membership.members import Group, Member, Members, UnreachableError, UnsettledError
 from processor.engine.stage import Work
 from processor.logs import get_logger
 from processor.settings import Settings

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from processor.engine.stage import Work
+from processor.engine.status import PartitionStatus
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics
 from processor.views.overview import Input, PartitionReport, Reports, WorkerReport
@@ -40,34 +41,6 @@ _UNREADABLE_TOLD = 50
 _decode_report = msgspec.json.Decoder(WorkerReport).decode
 
 
-class Standing(Protocol):
-    """How one partition of the worker stands."""
-
-    @property
-    def stage(self) -> str:
-        """The stage that reads it."""
-
-    @property
-    def topic(self) -> str:
-        """Its topic's full name."""
-
-    @property
-    def partition(self) -> int:
-        """Its number."""
-
-    @property
-    def state(self) -> str:
-        """Where it is in its life."""
-
-    @property
-    def lag(self) -> int | None:
-        """Records still to commit."""
-
-    @property
-    def progress(self) -> float | None:
-        """How much has been recovered, while it recovers."""
-
-
 class Host(Protocol):
     """What is asked of the worker."""
 
@@ -77,8 +50,8 @@ class Host(Protocol):
     def running_work(self, topic: Topic, number: int) -> Work | None:
         """Give the work of an input partition, when it is ours and has recovered."""
 
-    def standings(self) -> Iterable[Standing]:
-        """Tell of every partition of this worker how it stands."""
+    def partition_statuses(self) -> Iterable[PartitionStatus]:
+        """Give the status of every partition of this worker."""
 
     def inputs(self) -> Iterable[tuple[str, str]]:
         """Give stage and full name of every topic that the stages read."""
@@ -161,7 +134,7 @@ class Gathering:
 
     def own(self) -> WorkerReport:
         """Give this worker's own report."""
-        standings = list(self._host.standings())
+        statuses = list(self._host.partition_statuses())
         unreadable = self._board.unreadable()
         # One that is being recovered, or has gone, says nothing.
         partials = {
@@ -174,7 +147,7 @@ class Gathering:
             self._meter.rate,
             self._board.dead_letters(),
             tuple(
-                [PartitionReport(at.stage, at.topic, at.partition, at.state, at.lag, at.progress) for at in standings]
+                [PartitionReport(at.stage, at.topic, at.partition, at.state, at.lag, at.progress) for at in statuses]
             ),
             partials,
             len(unreadable),

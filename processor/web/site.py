@@ -13,7 +13,7 @@ from aiohttp import web
 from processor.domain.delivery import Cause
 from processor.engine.bounds import end
 from processor.engine.follower import Follower
-from processor.engine.members import Members
+from processor.engine.membership.members import Members
 from processor.engine.streams import Outgoing, Writer
 from processor.logs import get_logger
 from processor.metrics import Metrics

@@ -11,14 +11,14 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from faust.assignor.partition_assignor import PartitionAssignor
 
 from processor.engine import worker as engine
-from processor.engine.agreement import (
+from processor.engine.membership.agreement import (
     DisagreementError,
     differences,
     disagreements_of_group,
     read_terms,
     terms,
 )
-from processor.engine.assignor import Assignor
+from processor.engine.membership.assignor import Assignor
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
 from processor.settings import Settings

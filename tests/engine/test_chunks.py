@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from processor.engine.chunks import Chunk, ChunkConsumer, ChunkConsumerThread, ChunkFetcher
+from processor.engine.chunks import Chunk
+from processor.engine.membership.consumer import ChunkConsumer, ChunkConsumerThread, ChunkFetcher
 
 ONE, OTHER = TP("events", 0), TP("events", 1)
 

@@ -30,7 +30,8 @@ from faust.types import ConsumerMessage
 from mode import Service
 from mode.threads import ServiceThread, WorkerThread
 
-from processor.engine import app, assignor, chunks, publishing, records, transactions
+from processor.engine import publishing, records, transactions
+from processor.engine.membership import app, assignor, consumer
 from processor.wire.received import window
 
 ROOT = Path(__file__).parents[2]
@@ -40,18 +41,18 @@ PartitionRecords = records._PartitionRecords.__base__
 
 #: What we override: whose, its name, and the parameters that it is called with.
 OVERRIDDEN = [
-    (driver.AIOKafkaConsumerThread, chunks.ChunkConsumerThread, "_create_worker_consumer", ["self", "transport"]),
-    (driver.AIOKafkaConsumerThread, chunks.ChunkConsumerThread, "stop", ["self"]),
-    (faust_consumer.Fetcher, chunks.ChunkFetcher, "_fetcher", None),
-    (driver.Consumer, chunks.ChunkConsumer, "_new_consumer_thread", ["self"]),
-    (driver.Consumer, chunks.ChunkConsumer, "getmany", ["self", "timeout"]),
-    (driver.Consumer, chunks.ChunkConsumer, "perform_seek", ["self"]),
-    (driver.Consumer, chunks.ChunkConsumer, "verify_all_partitions_active", ["self"]),
-    (driver.Producer, chunks.ChunkProducer, "_settings_auth", ["self"]),
+    (driver.AIOKafkaConsumerThread, consumer.ChunkConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+    (driver.AIOKafkaConsumerThread, consumer.ChunkConsumerThread, "stop", ["self"]),
+    (faust_consumer.Fetcher, consumer.ChunkFetcher, "_fetcher", None),
+    (driver.Consumer, consumer.ChunkConsumer, "_new_consumer_thread", ["self"]),
+    (driver.Consumer, consumer.ChunkConsumer, "getmany", ["self", "timeout"]),
+    (driver.Consumer, consumer.ChunkConsumer, "perform_seek", ["self"]),
+    (driver.Consumer, consumer.ChunkConsumer, "verify_all_partitions_active", ["self"]),
+    (driver.Producer, consumer.ChunkProducer, "_settings_auth", ["self"]),
     (faust.App, app.App, "_new_transport", ["self"]),
     (faust.App, app.App, "_new_producer_transport", ["self"]),
     (faust.App, app.App, "on_first_start", ["self"]),
-    (faust.Schema, chunks.ChunkSchema, "compile", None),
+    (faust.Schema, consumer.ChunkSchema, "compile", None),
     (PartitionAssignor, assignor.Assignor, "metadata", ["self", "topics"]),
     (PartitionAssignor, assignor.Assignor, "assign", ["self", "cluster", "member_metadata"]),
     (PartitionAssignor, assignor.Assignor, "on_assignment", ["self", "assignment"]),
@@ -215,7 +216,7 @@ def test_a_waiting_fetch_is_woken_by_notifying_its_waiter():
 
 
 def test_faust_takes_its_consumer_and_producer_from_the_transport():
-    assert issubclass(chunks.ChunkTransport, driver.Transport)
+    assert issubclass(consumer.ChunkTransport, driver.Transport)
     assert driver.Transport.Consumer is driver.Consumer
     assert driver.Transport.Producer is driver.Producer
     assert "self.Consumer(" in inspect.getsource(driver.Transport.create_consumer)
@@ -223,9 +224,9 @@ def test_faust_takes_its_consumer_and_producer_from_the_transport():
 
 
 def test_faust_takes_its_fetcher_from_the_transport_and_starts_the_task_that_we_put_there():
-    assert chunks.ChunkTransport.Fetcher is chunks.ChunkFetcher
+    assert consumer.ChunkTransport.Fetcher is consumer.ChunkFetcher
     assert "self.transport.Fetcher" in inspect.getsource(faust.app.base)
-    assert "_fetcher" in chunks.ChunkFetcher._tasks[chunks.ChunkFetcher._get_class_id()]
+    assert "_fetcher" in consumer.ChunkFetcher._tasks[consumer.ChunkFetcher._get_class_id()]
 
 
 def test_a_thread_of_faust_is_stopped_by_its_service_and_says_when_it_has_ended():

@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +13,10 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from aiokafka.errors import KafkaConnectionError
 from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 
-from processor.engine import members
-from processor.engine.assignor import Assignor
-from processor.engine.members import Members, UnreachableError, UnsettledError, proof
+from processor.engine import bounds
+from processor.engine.membership import members
+from processor.engine.membership.assignor import Assignor
+from processor.engine.membership.members import Members, UnreachableError, UnsettledError, proof
 from processor.settings import Settings
 
 TOKEN = "a-token-among-workers"
@@ -70,10 +74,10 @@ class Admin:
 
 @pytest.fixture
 def made(monkeypatch):
-    def make(*answers: Any) -> tuple[Members, Admin]:
+    def make(*answers: Any, monotonic: Callable[[], float] = time.monotonic) -> tuple[Members, Admin]:
         admin = Admin(*answers)
         monkeypatch.setattr(members.clients, "admin", lambda _: admin)
-        return Members(Settings(internal_token=TOKEN)), admin
+        return Members(Settings(internal_token=TOKEN), monotonic), admin
 
     return make
 
@@ -186,12 +190,17 @@ async def test_a_broker_that_does_not_tell(made, answer):
     assert admin.closed >= 1
 
 
-async def test_a_broker_that_takes_too_long(made, monkeypatch):
+@pytest.mark.parametrize("lost", [0, 1], ids=["hears a cancellation", "loses the first cancellation"])
+async def test_a_broker_that_takes_too_long(made, monkeypatch, lost):
     monkeypatch.setattr(members, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(bounds, "_AGAIN_SECONDS", 0.01)
     asked, admin = made(response())
 
     async def hang(_groups: list[str]) -> list[Any]:
-        await asyncio.sleep(60)
+        for _ in range(lost):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await asyncio.Event().wait()
         return []
 
     monkeypatch.setattr(admin, "describe_consumer_groups", hang)
@@ -199,13 +208,14 @@ async def test_a_broker_that_takes_too_long(made, monkeypatch):
         await asked.group()
 
 
-async def test_an_answer_will_do_for_a_moment_unless_it_is_wanted_anew(made, monkeypatch):
-    asked, admin = made(response(member("http://a:1", 0)), response(member("http://b:2", 0)))
+async def test_an_answer_will_do_for_a_moment_unless_it_is_wanted_anew(made):
+    now = 0.0
+    asked, admin = made(response(member("http://a:1", 0)), response(member("http://b:2", 0)), monotonic=lambda: now)
     first = await asked.group()
     assert await asked.group() is first
     assert urls(await asked.group(anew=True)) == {("events", 0): "http://b:2"}
     assert admin.asked == 2
-    monkeypatch.setattr(members, "_FRESH_SECONDS", 0.0)
+    now = 60.0
     await asked.group()
     assert admin.asked == 3
 

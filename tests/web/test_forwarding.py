@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from processor.engine.members import Member
+from processor.engine.membership.members import Member
 from processor.web import forwarding
 from processor.web.hops import Hops
 from processor.web.masking import mask_id

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 
 from processor.engine import clients
-from processor.engine.assignor import Assignor
+from processor.engine.membership.assignor import Assignor
 from processor.wire.topics import CONTROL, EVENTS, MTA, SMS
 from tests.engine.harness import eventually
 

@@ -15,9 +15,9 @@ from processor.domain.fold import fold
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.row import Row
 from processor.domain.waiting import STUCK_AFTER
-from processor.engine.members import Group, Member, UnreachableError, UnsettledError
+from processor.engine.membership.members import Group, Member, UnreachableError, UnsettledError
+from processor.engine.status import PartitionStatus
 from processor.engine.streams import Outgoing
-from processor.engine.worker import Standing
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES
@@ -164,11 +164,11 @@ class Host:
     def running_work(self, topic: Topic, number: int) -> Any:
         return None if number in self.recovering else self.works.get(number)
 
-    def standings(self) -> list[Standing]:
+    def partition_statuses(self) -> list[PartitionStatus]:
         return [
-            Standing("fold", EVENTS_TOPIC, number, "recovering", None, 0.25)
+            PartitionStatus("fold", EVENTS_TOPIC, number, "recovering", None, 0.25)
             if number in self.recovering
-            else Standing("fold", EVENTS_TOPIC, number, "running", 7, None)
+            else PartitionStatus("fold", EVENTS_TOPIC, number, "running", 7, None)
             for number in self.works
         ]
 

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import faust
 
-from processor.engine.agreement import Terms
-from processor.engine.assignor import Assignor
-from processor.engine.chunks import FAUST_LOGGER, ChunkTransport
+from processor.engine.membership.agreement import Terms
+from processor.engine.membership.assignor import Assignor
+from processor.engine.membership.consumer import FAUST_LOGGER, ChunkTransport
 from processor.settings import Settings
 
 

@@ -14,8 +14,7 @@ import asyncio
 import hmac
 import re
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from aiokafka.errors import KafkaError, for_code
 
 from processor.engine import clients
+from processor.engine.bounds import closed, within
 from processor.settings import Settings
 
 #: Seconds for which an answer is taken as true, and that the broker may take for one.
@@ -77,8 +77,8 @@ def proof(settings: Settings, url: str) -> str:
 class Members:
     """Asks the broker for the group, at most once in a while; many may wait for one answer."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._monotonic = settings, monotonic
         self._admin: Any = None
         self._group: Group | None = None
         self._asked_at = float("-inf")
@@ -94,7 +94,7 @@ class Members:
             UnsettledError: a rebalance is under way.
             UnreachableError: the broker does not tell.
         """
-        if self._group is not None and not anew and time.monotonic() - self._asked_at < _FRESH_SECONDS:
+        if self._group is not None and not anew and self._monotonic() - self._asked_at < _FRESH_SECONDS:
             return self._group
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask())
@@ -109,9 +109,9 @@ class Members:
             asking.exception()
 
     async def _ask(self) -> Group:
-        started = time.monotonic()
+        started = self._monotonic()
         try:
-            response = await asyncio.wait_for(self._describe(), _PATIENCE_SECONDS)
+            response = await within(self._describe(), _PATIENCE_SECONDS)
         except (KafkaError, OSError, asyncio.TimeoutError) as error:
             await self.close()
             raise UnreachableError(repr(error)) from error
@@ -124,7 +124,7 @@ class Members:
             try:
                 await admin.start()
             except BaseException:
-                await admin.close()
+                await closed("client", admin.close())
                 raise
             self._admin = admin
         [response] = await self._admin.describe_consumer_groups([self._settings.app_id])
@@ -134,8 +134,7 @@ class Members:
         """Let go of the connection; the next question makes another."""
         admin, self._admin = self._admin, None
         if admin is not None:
-            with suppress(KafkaError, OSError):
-                await admin.close()
+            await closed("client", admin.close())
 
     def _read(self, response: Any) -> Group:
         """Read the answer to DescribeGroups.

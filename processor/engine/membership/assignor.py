@@ -11,8 +11,8 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from faust.assignor.partition_assignor import PartitionAssignor
 
-from processor.engine.agreement import differences, read_terms
-from processor.engine.members import proof
+from processor.engine.membership.agreement import differences, read_terms
+from processor.engine.membership.members import proof
 from processor.logs import get_logger
 
 log = get_logger(__name__)

@@ -1,0 +1,256 @@
+"""Faust's consumer, made to hand over chunks of records instead of single messages.
+
+Every per-message cost of Faust becomes a per-chunk cost. Faust drops fetched records in several places around a
+rebalance (flow stopped, generation changed, queue cleared) and does not put them back. So each chunk says at which
+position of its partition it starts and ends, and a partition takes only the chunk that starts where the last one
+ended (see engine/partition.py): a dropped chunk shows as a hole, whoever dropped it, and is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Container, Mapping
+from typing import Any
+
+import uvloop
+from aiokafka import TopicPartition
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from faust import Schema
+from faust.transport.consumer import Fetcher
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from mode import Service
+
+from processor.engine import clients
+from processor.engine.chunks import Chunk
+from processor.engine.stage import Record
+from processor.settings import Settings
+
+#: Seconds between looks whether a thread has ended.
+_THREAD_SECONDS = 0.02
+
+#: Without this, Faust would log its services' lives under our own modules' names.
+FAUST_LOGGER = logging.getLogger("faust")
+
+
+class ChunkSchema(Schema):
+    """Hands a chunk through Faust undecoded."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """Give the function that makes an event of a message."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - Faust's signature
+            return app.create_event(message.key, message.value, message.headers, message)
+
+        return decode
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that fetches and keeps the group membership alive while the main thread folds."""
+
+    logger = FAUST_LOGGER
+
+    def _create_worker_consumer(self, transport: ChunkTransport) -> Any:
+        # Faust would fall back to round robin without tables, which moves every partition at each rebalance.
+        self._assignor = self.app.assignor
+        return clients.group_consumer(transport.settings, self._assignor)
+
+    async def stop(self) -> None:
+        """Stop the thread and wait for its end, without holding up the loop that waits.
+
+        Faust leaves a thread alone that has only just been started, and blocks its own loop until the thread has ended.
+        """
+        if self._thread is None:
+            return
+        await Service.stop(self)
+        while not self._thread.is_stopped.is_set():  # noqa: ASYNC110 - a thread's event cannot be awaited.
+            await asyncio.sleep(_THREAD_SECONDS)
+
+    async def fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
+        """Fetch what there is of the wanted partitions, waiting up to `timeout` seconds for the first records."""
+        found: Mapping[TP, Chunk] = await self.call_thread(self._fetch_chunks, wanted, timeout)
+        return found
+
+    async def _fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
+        consumer = self._ensure_consumer()
+        if not self.consumer.flow_active:
+            return {}
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        before = self._positions()
+        with consumer._fetcher._subscriptions.fetch_context():
+            fetched = await consumer._fetcher.fetched_records(wanted, timeout=timeout)
+        return dict(self._chunks(before, fetched))
+
+    def _chunks(self, before: Mapping[TP, int], fetched: Mapping[Any, list[Record]]) -> Any:
+        for tp, end in self._positions().items():
+            records = fetched.get(tp, [])
+            # Without a position before, the partition has only just been assigned, or the record that was due has
+            # expired and the oldest was asked for: what came before this chunk is not known, and may be a hole.
+            start = before.get(tp, records[0].offset if records else end)
+            if records:
+                # A seek may have gone back while the fetch waited.
+                yield tp, Chunk(min(start, records[0].offset), end, records)
+            elif end > start:
+                yield tp, Chunk(start, end, records)
+
+    def _positions(self) -> dict[TP, int]:
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        states = {} if assignment is None else {tp: assignment.state_value(tp) for tp in assignment.tps}
+        return {
+            TP(tp.topic, tp.partition): state._position
+            for tp, state in states.items()
+            if state is not None and state.has_valid_position
+        }
+
+    def position(self, tp: TP) -> int | None:
+        """Tell which offset is handed out next; None when the partition is not assigned. Any thread may ask."""
+        subscription = None if self._consumer is None else self._consumer._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(TopicPartition(tp.topic, tp.partition))
+        position: int | None = None if state is None or not state.has_valid_position else state._position
+        return position
+
+    @property
+    def member_id(self) -> str:
+        """Who we are in the group, as the broker named us; empty while we are in none. Any thread may ask."""
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        member_id: str = "" if coordinator is None else coordinator.member_id
+        return member_id
+
+    def wake(self) -> None:
+        """Make a fetch that waits look again at which partitions are wanted. May be called from any thread."""
+        consumer = self._consumer
+        if consumer is not None and not consumer._closed:
+            self.thread_loop.call_soon_threadsafe(self._wake_waiters)
+
+    def _wake_waiters(self) -> None:
+        fetcher = self._ensure_consumer()._fetcher
+        for waiter in list(fetcher._fetch_waiters):
+            fetcher._notify(waiter)
+
+    async def seek_to(self, tp: TP, offset: int) -> None:
+        """Make `offset` the next that is fetched, if the partition is still assigned."""
+        await self.call_thread(self._seek_to, TopicPartition(tp.topic, tp.partition), offset)
+
+    async def _seek_to(self, tp: TopicPartition, offset: int) -> None:
+        try:
+            self._ensure_consumer().seek(tp, offset)
+        except IllegalStateError:
+            return  # Revoked meanwhile; whoever gets it starts from the committed offset.
+
+
+class ChunkConsumer(driver.Consumer):
+    """Faust's consumer, with one message a partition and fetch: its value is the chunk."""
+
+    logger = FAUST_LOGGER
+
+    _thread: ChunkConsumerThread
+
+    #: When the fetch that has not returned yet began.
+    _fetching_since: float | None = None
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Yield one message for each partition that has records and whose queue has room."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        if self.should_stop:
+            return
+        self._fetching_since = time.monotonic()
+        chunks = await self._thread.fetch_chunks(self.transport.wanted, timeout)
+        self._fetching_since = None
+        # Asked for after the fetch, which may have waited while partitions changed hands: Faust drops what is of an
+        # older generation, and a partition judges for itself whether a chunk is what it waits for.
+        generation = self.app.consumer_generation_id
+        for tp, chunk in chunks.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation or self.should_stop:
+                return
+            yield tp, self._message(tp, chunk, generation)
+
+    def _message(self, tp: TP, chunk: Chunk, generation: int) -> ConsumerMessage:
+        # Faust drops messages below the offset that it read last; a chunk judges that by itself.
+        self._read_offset[tp] = None
+        return ConsumerMessage(
+            tp.topic, tp.partition, chunk.end, 0.0, 0, None, None, chunk, None, 0, 0, tp, generation_id=generation
+        )
+
+    @property
+    def stands_still_for(self) -> float:
+        """Tell for how many seconds a fetch has not returned; one waits for a second when there is nothing."""
+        return 0.0 if self._fetching_since is None else time.monotonic() - self._fetching_since
+
+    async def seek_to(self, tp: TP, offset: int) -> None:
+        """Make `offset` the next that is fetched from a partition."""
+        await self._thread.seek_to(tp, offset)
+
+    def position(self, tp: TP) -> int | None:
+        """Tell which offset of a partition is handed out next, without waiting."""
+        return self._thread.position(tp)
+
+    @property
+    def member_id(self) -> str:
+        """Who we are in the group; empty while we are in none."""
+        return self._thread.member_id
+
+    def wake(self) -> None:
+        """Make a fetch that waits look again at which partitions are wanted."""
+        self._thread.wake()
+
+    async def perform_seek(self) -> None:
+        """Leave the positions alone: a partition seeks by itself when it has been opened."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """Leave it to the worker to judge what stands still: it knows what has been committed (worker.py).
+
+        Faust looks every few seconds, and crashes where a partition has no position, as while the fetch asks for the
+        oldest record because the one that was due has expired.
+        """
+
+
+class ChunkFetcher(Fetcher):
+    """Faust's task that fetches, which may be cancelled at any moment of a rebalance.
+
+    Faust's own asks a supervisor to start it anew, and it has none.
+    """
+
+    logger = FAUST_LOGGER
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _fetcher(self) -> None:
+        try:
+            await self.app.consumer._drain_messages(self)
+        except asyncio.CancelledError:
+            if not (self.should_stop or self.app.should_stop):
+                await self.crash(RuntimeError("the fetch was cancelled although nobody stops it"))
+            raise
+        finally:
+            self.set_shutdown()
+
+
+class ChunkProducer(driver.Producer):
+    """Faust's own producer, which we never write with; it must still be able to connect."""
+
+    logger = FAUST_LOGGER
+
+    def _settings_auth(self) -> Mapping[str, Any]:
+        options = clients.connection(self.transport.settings)
+        return {name: option for name, option in options.items() if name.startswith(("security_", "ssl_", "sasl_"))}
+
+
+class ChunkTransport(driver.Transport):
+    """Faust's transport over aiokafka, with our consumer."""
+
+    Consumer = ChunkConsumer
+    Producer = ChunkProducer
+    Fetcher = ChunkFetcher
+
+    #: Set by the worker before the app starts.
+    settings: Settings
+    #: Which partitions may be fetched now; asked for membership from the consumer's thread.
+    wanted: Container[TP]

@@ -9,9 +9,10 @@ import click
 import pytest
 import yaml
 
-from processor import settings, topics
+from processor import settings
 from processor.cli import COMMANDS, cli
 from processor.web.api import ROUTES
+from processor.wire import topics
 from tests.test_docs import generate
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,6 +1,6 @@
 """Rows on the wire: as they are published, as they are packed in a store, and as `fold` and `export` print them.
 
-The published form is schemas/message.json.
+The published form is schemas/row.json.
 """
 
 from __future__ import annotations

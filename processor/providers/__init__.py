@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from importlib import import_module
 
-import msgspec
 import orjson
 
 from processor.domain.event import Event
-from processor.domain.reason import Reason
 from processor.providers.adapter import (
     UNREADABLE_MAX,
     Adapter,
@@ -27,8 +25,6 @@ from processor.providers.adapter import (
     left_unread,
 )
 from processor.providers.fields import json_of
-from processor.providers.phrases import category_of_text
-from processor.providers.reason_text import is_unqualified
 
 #: The files beside this one; a file's name is the provider's name on the wire.
 PROVIDERS = (
@@ -107,24 +103,13 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
                         bad += 1
                         findings.append(finding._replace(element=_quotable(finding.element, payload)))
                     else:
-                        findings.append(qualified(finding))
+                        findings.append(finding)
             except Exception as error:
                 bad += 1
                 findings.append(Unreadable(_explain(adapter, error), _quotable(element, payload)))
     except Exception as error:
         findings.append(Unreadable(_explain(adapter, error)))
     return findings or [Unreadable(f"not what {adapter.name} sends: an empty array")]
-
-
-def qualified(finding: Finding) -> Finding:
-    """Give the kind of reason of a failure that its adapter found none for: what its text tells, else UNDEFINED."""
-    if isinstance(finding, Event) and is_unqualified(finding):
-        reason = finding.reason or _NO_REASON
-        finding.reason = msgspec.structs.replace(reason, category=category_of_text(reason.text))
-    return finding
-
-
-_NO_REASON = Reason()
 
 
 def _explain(adapter: Adapter, error: Exception) -> str:

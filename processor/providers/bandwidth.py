@@ -23,6 +23,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
 from processor.providers.identity import event_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 _C = Category
 
@@ -184,13 +185,11 @@ def _is_on_device(native: str, message: dict[str, Any], description: str | None)
 def _reason(means: Means, code: str | None, description: str | None) -> Reason | None:
     if means.permanence is None:
         return None
-    if code in ERRORS:
-        permanence, category = ERRORS[code]
-    else:
+    row = ERRORS.get(code or "")
+    if row is None and code is not None and code.startswith("5"):
         # By its documentation 4xxx is refused for good, and 5xxx failed on the way.
-        later = code is not None and code.startswith("5")
-        permanence = Permanence.GAVE_UP if later else means.permanence
-        category = Category.UNREACHABLE if later else Category.UNDEFINED
+        row = Permanence.GAVE_UP, Category.UNREACHABLE
+    permanence, category = qualify_by_code(means, row, description)
     return Reason(permanence=permanence, category=category, provider_code=code, text=description)
 
 

@@ -22,6 +22,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, Memory
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, required, text_of
 from processor.providers.identity import event_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 TABLE: dict[str, Means | None] = {
     # Delivered to the handset.
@@ -63,9 +64,8 @@ def read(element: object, context: Context) -> list[Finding]:
     native_id = required(fields.get("reference"), "message id ('reference')")
     ours = ours_in(context, fields)
     code = _code(fields.get("code"))
-    permanence, category = CODES.get(code or "", (means.permanence, means.category))
+    permanence, category = qualify_by_code(means, CODES.get(code or ""))
     if means.permanence is Permanence.TRANSIENT:
-        permanence = Permanence.TRANSIENT
         _remember_pending(native_id, context.memory)
     elif code is None and context.memory is not None and context.memory.recall(native_id):
         permanence = Permanence.GAVE_UP

@@ -209,27 +209,35 @@ def refuse_shared(ours: Ours, context: Context) -> None:
 
 
 def each_recipient(
-    recipients: Sequence[Any], ours: Ours, context: Context, event: Callable[[Any], Finding]
+    recipients: Sequence[Any], ours: Ours, context: Context, event: Callable[..., Finding], *beside: Sequence[Any]
 ) -> list[Finding]:
     """Make one finding a recipient; one bad recipient of several is one `Unreadable`, the others live.
 
     Those behind the thousandth bad one are one `Unreadable`.
 
+    Args:
+        recipients: as the provider names them; a bad one is quoted.
+        ours: what of ours travelled along.
+        context: what the adapter knows beside the payload.
+        event: makes the finding, of a recipient and of what `beside` has of it.
+        beside: what is told of each recipient elsewhere in the record, in the same order.
+
     Raises:
         PayloadError: they have one id of ours among them (`refuse_shared`).
     """
+    each = zip(recipients, *beside, strict=True)
     if len(recipients) == 1:
-        return [event(recipients[0])]
+        return [event(*next(each))]
     refuse_shared(ours, context)
     findings: list[Finding] = []
     bad = 0
-    for recipient in recipients:
+    for told in each:
         if bad >= UNREADABLE_MAX:
             findings.append(Unreadable(left_unread(bad)))
             break
         try:
-            findings.append(event(recipient))
+            findings.append(event(*told))
         except PayloadError as error:
             bad += 1
-            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}", recipient))
+            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}", told[0]))
     return findings

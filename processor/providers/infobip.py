@@ -37,7 +37,7 @@ from processor.providers.adapter import (
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
 from processor.providers.identity import event_of, ours_in
-from processor.providers.reasons import category_of, enhanced_code_in, reply_code_in
+from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _C = Category
 _ACCEPTED = Means(Status.TAKEN_INTO_ACCOUNT)
@@ -283,20 +283,23 @@ def _reason(name: str, means: Means, status: dict[str, Any], error: dict[str, An
     if code is not None and code.upper() in _NO_ERROR:
         code = None
     text = (text_of(error.get("description")) if code else None) or text_of(status.get("description"))
-    permanence, category = means.permanence, means.category or Category.UNDEFINED
-    found = ERRORS.get(code.upper().removeprefix("EC_")) if code else None
+    row = ERRORS.get(code.upper().removeprefix("EC_")) if code else None
     enhanced = enhanced_code_in(text)
-    if found is not None:
-        category = category if found[1] is Category.UNDEFINED else found[1]
-    elif enhanced is not None:
-        category = category_of(enhanced, reply_code_in(text), text)
-    # What expired was given up on, whatever the error; and "never sent" has no shades.
-    if code is not None and means.status is Status.FAILED and not name.startswith("EXPIRED"):
-        dead = error.get("permanent")
-        if isinstance(dead, bool):
-            permanence = Permanence.PERMANENT if dead else Permanence.GAVE_UP
-        elif found is not None:
-            permanence = found[0]
+    dead = error.get("permanent") if code is not None else None
+    # What expired was given up on, whatever the error; and Infobip may say plainly whether an error is for good.
+    stays = name.startswith("EXPIRED")
+    if isinstance(dead, bool) and means.permanence is not None and not stays:
+        means, stays = means._replace(permanence=Permanence.PERMANENT if dead else Permanence.GAVE_UP), True
+    permanence, category = qualify(
+        means.permanence,
+        own=means.category if row is None and enhanced is None else None,
+        enhanced_code=enhanced,
+        reply_code=reply_code_in(text) if enhanced is not None else None,
+        row=row,
+        text=text,
+        otherwise=means.category,
+        label_stays=stays,
+    )
     return Reason(permanence=permanence, category=category, code=enhanced or name, provider_code=code, text=text)
 
 

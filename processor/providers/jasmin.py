@@ -28,7 +28,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, Payloa
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, required, text_of
 from processor.providers.identity import event_of, ours_in
-from processor.providers.reasons import COMMAND_STATUS
+from processor.providers.reasons import COMMAND_STATUS, qualify
 from processor.providers.smpp_receipt import STATES, state_of
 
 TABLE: dict[str, Means | None] = {
@@ -89,9 +89,12 @@ def _reason(native: str, means: Means, fields: dict[str, Any]) -> Reason | None:
     # `err` has no standard meaning (1 to 4 alphanumerics of the operator's): kept, never interpreted.
     told = (("done date", "donedate"), ("id at the SMS centre", "id_smsc"))
     words = [f"{label} {value}" for label, name in told if (value := text_of(fields.get(name))) is not None]
+    category = means.category
+    if means.permanence is not None:
+        _, category = qualify(means.permanence, own=means.category)
     return Reason(
         permanence=means.permanence,
-        category=means.category,
+        category=category,
         code=native,
         provider_code=text_of(fields.get("err")),
         text=text_of(", ".join(words)),

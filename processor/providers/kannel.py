@@ -213,11 +213,7 @@ def _reason(native: str, means: Means, answer: str | None, receipt: Event | None
         row = found[1:] if found else None
     elif match:
         row = _WORDS.get(match[2].strip().lower())
-    if row is None:
-        permanence, category = qualify(means.permanence, text=answer)
-        category = category if category is not Category.UNDEFINED else means.category or category
-    else:
-        permanence, category = qualify(means.permanence, row=row, text=answer)
+    permanence, category = qualify(means.permanence, row=row, text=answer, otherwise=means.category)
     return Reason(permanence=permanence, category=category, code=native, provider_code=status, text=answer)
 
 

@@ -170,10 +170,11 @@ def _reason(record: dict[str, Any], means: Means) -> Reason | None:
     code = telling_code(code, text)
     label = record.get("bounce_classification")
     own = (BOUNCE_CLASSES.get(label) if isinstance(label, str) else None) or means.category
-    final, category = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
-    if permanence is Permanence.PERMANENT:
-        # Expiration gave up, whatever the code.
-        permanence = final
+    # Expiration gave up, whatever the code.
+    stays = permanence is Permanence.GAVE_UP
+    permanence, category = qualify(
+        permanence, own=own, enhanced_code=code, reply_code=reply, text=text, label_stays=stays
+    )
     return Reason(permanence=permanence, category=category, code=code, provider_code=reply, text=text)
 
 

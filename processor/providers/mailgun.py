@@ -258,14 +258,15 @@ def _reason(row: str, means: Means, data: dict[str, Any], status: dict[str, Any]
     permanence = means.permanence
     if permanence is Permanence.PERMANENT and status.get("bounce-type") == "soft":
         permanence = Permanence.GAVE_UP
-    own = CODE_CATEGORIES.get(reply or "")
-    final, category = qualify(
-        permanence or Permanence.PERMANENT, own=own, enhanced_code=code, reply_code=reply, text=text
+    permanence, category = qualify(
+        permanence,
+        own=means.category if row.endswith("/espblock") else CODE_CATEGORIES.get(reply or ""),
+        enhanced_code=code,
+        reply_code=reply,
+        text=text,
+        otherwise=means.category,
+        label_stays=means.permanence is Permanence.GAVE_UP,
     )
-    if means.permanence is Permanence.PERMANENT:
-        permanence = final
-    if category is Category.UNDEFINED or row.endswith("/espblock"):
-        category = means.category or category
     return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)
 
 

@@ -186,9 +186,10 @@ def _reason(record: dict[str, Any], row: str, means: Means, error: str) -> Reaso
     if permanence is not None:
         how_final, own = ERRORS.get(error, (permanence, category))
         label = how_final if row == "blocked" else permanence
-        permanence, category = qualify(label, own=own, enhanced_code=code, reply_code=reply, text=text)
-        if category is Category.UNDEFINED:
-            category = RELATED_TO.get((text_of(record.get("error_related_to")) or "").lower(), category)
+        related = RELATED_TO.get((text_of(record.get("error_related_to")) or "").lower())
+        permanence, category = qualify(
+            label, own=own, enhanced_code=code, reply_code=reply, text=text or error or None, otherwise=related
+        )
     return Reason(
         permanence=permanence,
         category=category,

@@ -27,7 +27,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import fields_of, reference_of
 from processor.providers.fields import identifier, part_of, required, text_of, time_of
 from processor.providers.identity import event_of, ours_in
-from processor.providers.reasons import GSM_MAP
+from processor.providers.reasons import GSM_MAP, qualify_by_code
 
 _C = Category
 
@@ -244,18 +244,13 @@ def _receiver(payload: dict[str, Any]) -> object:
 
 
 def _reason(native: str, means: Means, report: Report) -> Reason | None:
-    permanence, category = means.permanence, means.category
-    if permanence is None and category is None:
+    if means.permanence is None and means.category is None:
         return None
     code = None if report.code == "0" else report.code
     found = REASONS.get((report.phrase or "").lower().replace("_", " ")) or _error(code)
-    if found is not None and permanence is not None:
-        how_final, category = found
-        # What expired was given up on, and what is buffered is still tried, whatever the code.
-        permanence = permanence if native in ("expired", "buffered") else how_final
-    return Reason(
-        permanence=permanence, category=category or Category.UNDEFINED, provider_code=code, text=report.phrase
-    )
+    row = found if means.permanence is not None else None
+    permanence, category = qualify_by_code(means, row, report.phrase, label_stays=native == "expired")
+    return Reason(permanence=permanence, category=category, provider_code=code, text=report.phrase)
 
 
 def _error(code: str | None) -> tuple[Permanence, Category] | None:

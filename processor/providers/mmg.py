@@ -21,6 +21,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, Payloa
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, required, text_of
 from processor.providers.identity import event_of, ours_in
+from processor.providers.reasons import qualify
 
 _GAVE_UP = Permanence.GAVE_UP
 _PERMANENT = Permanence.PERMANENT
@@ -100,8 +101,11 @@ def _reason(status: str, substatus: str | None, means: Means, delivered: str | N
     if means.permanence is None and substatus is None:
         return None
     text = f"delivery time {delivered}" if delivered is not None else None
+    category = means.category
+    if means.permanence is not None:
+        _, category = qualify(means.permanence, own=means.category)
     return Reason(
-        permanence=means.permanence, category=means.category, code=status, provider_code=substatus, text=text_of(text)
+        permanence=means.permanence, category=category, code=status, provider_code=substatus, text=text_of(text)
     )
 
 

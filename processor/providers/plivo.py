@@ -29,6 +29,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, required, text_of
 from processor.providers.identity import event_of, number_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 TABLE: dict[str, Means | None] = {
     # Accepted by the API, and queued.
@@ -125,12 +126,13 @@ def _reason(means: Means, fields: dict[str, Any]) -> Reason | None:
         return None
     code = text_of(fields.get("ErrorCode")) or text_of(fields.get("error_code"))
     code = None if code in _NO_ERROR else code
-    permanence, category = ERRORS.get(code or "", (means.permanence, means.category or Category.UNDEFINED))
-    told = [text_of(fields.get("ErrorMessage"))]
+    words = text_of(fields.get("ErrorMessage"))
+    permanence, category = qualify_by_code(means, ERRORS.get(code or ""), words)
+    told = [words]
     part, reported = text_of(fields.get("PartInfo")), text_of(fields.get("DeliveryReportTime"))
     told.append(f"part {part}" if part else None)
     told.append(f"carrier's report of {reported}" if reported else None)
-    text = "; ".join(words for words in told if words)
+    text = "; ".join(each for each in told if each)
     return Reason(permanence=permanence, category=category, provider_code=code, text=text_of(text))
 
 

@@ -202,8 +202,9 @@ def _reason(record: dict[str, Any], row: str, means: Means) -> Reason | None:
     permanence, category = means.permanence, means.category
     if permanence is not None:
         own = None if row in _EXPLAINED_BY_CODES else category
-        permanence, found = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
-        category = found if found is not Category.UNDEFINED else category or found
+        permanence, category = qualify(
+            permanence, own=own, enhanced_code=code, reply_code=reply, text=text, otherwise=category
+        )
     return Reason(
         permanence=permanence,
         category=category,

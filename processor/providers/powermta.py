@@ -249,12 +249,14 @@ def _reason(means: Means, record: dict[str, Any], logged: str | None) -> Reason 
         # The answer to a success is kept as evidence ("smtp;250 OK id=...").
         return Reason(code=code, provider_code=reply, text=text) if text else None
     label = (text_of(record.get("bounceCat")) or "").lower()
-    permanence, own = BOUNCE_CATEGORIES.get(label, (_P, None))
+    how_final, own = BOUNCE_CATEGORIES.get(label, (_P, None))
     if means.permanence is Permanence.TRANSIENT:
-        permanence = Permanence.TRANSIENT
-    final, category = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
+        how_final = Permanence.TRANSIENT
+    permanence, category = qualify(
+        how_final, own=own, enhanced_code=code, reply_code=reply, text=text, label_stays=label == _EXPIRED
+    )
     return Reason(
-        permanence=permanence if label == _EXPIRED else final,
+        permanence=permanence,
         category=category,
         code=code or label or None,
         provider_code=reply,

@@ -9,6 +9,7 @@ import re
 
 from processor.domain.reason import Category
 from processor.domain.status import Permanence
+from processor.providers.adapter import Means
 from processor.providers.phrases import category_of_text, correction_of, plain_category_of
 
 _C = Category
@@ -321,30 +322,57 @@ def permanence_of(enhanced_code: str | None, label: Permanence) -> Permanence:
 
 
 def qualify(  # noqa: PLR0913 - each is a place where a provider may say it
-    label: Permanence,
+    label: Permanence | None,
     *,
     own: Category | None = None,
     enhanced_code: str | None = None,
     reply_code: str | None = None,
     row: tuple[Permanence, Category] | None = None,
     text: str | None = None,
-) -> tuple[Permanence, Category]:
+    otherwise: Category | None = None,
+    label_stays: bool = False,
+) -> tuple[Permanence | None, Category]:
     """Say how final a failure is and of what kind, from all that a provider said. What no rule covers is UNDEFINED.
 
+    Every adapter asks this of each failure and of each attempt that failed; none decides in an order of its own.
+
     Args:
-        label: what the native status says; TRANSIENT stays, for only the status knows whether it is still trying.
+        label: what the native status says. TRANSIENT stays, for only the status knows whether it is still trying; so
+            does None, of what was never sent.
         own: the provider's own classification. It comes first.
         enhanced_code: then this, and it wins over the label (`permanence_of`).
         reply_code: then this.
         row: then the row of a table of codes: SMPP, GSM/MAP, or the provider's own numbers.
         text: then what the text tells in known words (`phrases`).
+        otherwise: what the native status alone stands for; the last, where nothing else tells anything.
+        label_stays: whether no code changes the label: a delivery that expired was given up on, whatever its last
+            attempt was told.
     """
     permanence = label
-    if label is not Permanence.TRANSIENT:
+    if label is not None and label is not Permanence.TRANSIENT and not label_stays:
         permanence = permanence_of(enhanced_code, row[0] if row is not None else label)
     if own is not None and own is not Category.UNDEFINED:
         return permanence, own
     category = category_of(enhanced_code, reply_code, text if row is None else None)
     if category is Category.UNDEFINED and row is not None:
         category = row[1] if row[1] is not Category.UNDEFINED else category_of_text(text)
-    return permanence, category
+    return permanence, otherwise if category is Category.UNDEFINED and otherwise is not None else category
+
+
+def qualify_by_code(
+    means: Means,
+    row: tuple[Permanence, Category] | None,
+    text: str | None = None,
+    *,
+    label_stays: bool = False,
+) -> tuple[Permanence | None, Category]:
+    """Qualify a failure whose provider has a table of codes: the code's row, else what the native status stands for.
+
+    Args:
+        means: the native status's row.
+        row: the code's row; None where there is no code, or none that is known.
+        text: as of `qualify`.
+        label_stays: as of `qualify`.
+    """
+    own = means.category if row is None else None
+    return qualify(means.permanence, own=own, row=row, text=text, otherwise=means.category, label_stays=label_stays)

@@ -221,8 +221,14 @@ def _reason(row: str, means: Means, part: dict[str, Any]) -> Reason | None:
     if permanence is not None:
         # Resend's own sentences speak of reputation and spam in passing: only a server's words tell a kind.
         diagnosis = text if code or reply else None
-        permanence, found = qualify(permanence, own=category, enhanced_code=code, reply_code=reply, text=diagnosis)
-        category = found if found is not Category.UNDEFINED or row not in _HARD else Category.USER_UNKNOWN
+        permanence, category = qualify(
+            permanence,
+            own=category,
+            enhanced_code=code,
+            reply_code=reply,
+            text=diagnosis,
+            otherwise=Category.USER_UNKNOWN if row in _HARD else None,
+        )
     if row == "email.suppressed" and text is not None and "complain" in text.lower():
         category = Category.DENYLISTED
     native = row.partition(" ")[2]

@@ -221,12 +221,15 @@ def _reason(row: str, means: Means, record: dict[str, Any]) -> Reason | None:
         return Reason(category=means.category, code=code or row, text=text)
     label = text_of(record.get("bounce_classification"))
     own = CLASSIFICATIONS.get(label.lower()) if label else None
-    permanence = means.permanence or Permanence.PERMANENT
-    final, category = qualify(permanence, own=own, enhanced_code=code, reply_code=reply, text=text)
-    if not row.endswith("/expired"):
-        permanence = final
-    if category is Category.UNDEFINED and means.category is not None:
-        category = means.category
+    permanence, category = qualify(
+        means.permanence,
+        own=own,
+        enhanced_code=code,
+        reply_code=reply,
+        text=text,
+        otherwise=means.category,
+        label_stays=row.endswith("/expired"),
+    )
     return Reason(permanence=permanence, category=category, code=code or row, provider_code=reply, text=text)
 
 

@@ -233,12 +233,9 @@ def _reason(native: str, means: Means, part: dict[str, Any], about: dict[str, An
     if means.status is Status.SENT:
         # The answer to a success is kept as evidence ("250 OK id=...").
         return Reason(code=code, provider_code=reply, text=text) if text else None
-    permanence = means.permanence
-    final, category = qualify(
-        permanence or Permanence.PERMANENT, own=means.category, enhanced_code=code, reply_code=reply, text=text
+    permanence, category = qualify(
+        means.permanence, own=means.category, enhanced_code=code, reply_code=reply, text=text
     )
-    if permanence is not None:
-        permanence = final
     return Reason(permanence=permanence, category=category, code=code or native, provider_code=reply, text=text)
 
 

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown, Unreadable
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
-from processor.providers.identity import Ours, event_of, ours_in, refuse_shared
+from processor.providers.identity import Ours, each_recipient, event_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 _C = Category
 
@@ -202,18 +203,23 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
     if not isinstance(statuses, list):
         recipient = identifier(report.get("recipient"))
         return [_finding(subject, text_of(report.get("status")), recipient, text_of(report.get("code")), None)]
-    told = [(status, recipient) for status in statuses for recipient in _recipients(status)]
+    told = [(recipient, status) for status in statuses for recipient in _recipients(status)]
     if len(told) > _MAX_RECIPIENTS:
         raise PayloadError(f"a report on {len(told)} recipients")
-    if len(told) > 1:
-        refuse_shared(subject.ours, context)
-        subject = subject._replace(names_several=True)
     if told:
-        return [_batch_finding(subject, status, recipient) for status, recipient in told]
+        subject = subject._replace(names_several=len(told) > 1)
     # A summary counts its recipients and does not name them: it tells what became of one only where there is one.
-    if len(statuses) == 1 and statuses[0].get("count") == 1 and report.get("total_message_count", 1) == 1:
-        return [_batch_finding(subject._replace(id_covers_several=False), statuses[0], None)]
-    return [NoStatus("delivery report without recipients")]
+    elif len(statuses) == 1 and statuses[0].get("count") == 1 and report.get("total_message_count", 1) == 1:
+        told, subject = [(None, statuses[0])], subject._replace(id_covers_several=False)
+    else:
+        return [NoStatus("delivery report without recipients")]
+
+    def finding(recipient: object, status: object) -> Finding:
+        about = object_of(status)
+        return _finding(subject, text_of(about.get("status")), identifier(recipient), text_of(about.get("code")), None)
+
+    recipients, about = zip(*told, strict=True)
+    return each_recipient(recipients, subject.ours, context, finding, about)
 
 
 def _recipients(status: object) -> list[Any]:
@@ -222,14 +228,6 @@ def _recipients(status: object) -> list[Any]:
         return [None]
     recipients = status.get("recipients")
     return recipients if isinstance(recipients, list) else []
-
-
-def _batch_finding(subject: Subject, status: Any, recipient: object) -> Finding:
-    try:
-        about = object_of(status)
-        return _finding(subject, text_of(about.get("status")), identifier(recipient), text_of(about.get("code")), None)
-    except PayloadError as error:
-        return Unreadable(f"one recipient of a batch: {error}")
 
 
 def _conversation(envelope: dict[str, Any], report: dict[str, Any], context: Context) -> list[Finding]:
@@ -279,13 +277,8 @@ def _finding(
 def _reason(name: str, means: Means, code: str | None, text: str | None) -> Reason | None:
     if means.permanence is None:
         return None
-    permanence, category = means.permanence, means.category or Category.UNDEFINED
-    found = ERRORS.get(code.upper()) if code else None
-    if found is not None:
-        how_final, kind = found
-        category = category if kind is Category.UNDEFINED else kind
-        # What expired was given up on, and what switches the channel is still tried, whatever the code.
-        permanence = permanence if name in ("EXPIRED", "SWITCHING_CHANNEL") else how_final
+    row = ERRORS.get(code.upper()) if code else None
+    permanence, category = qualify_by_code(means, row, text, label_stays=name == "EXPIRED")
     return Reason(permanence=permanence, category=category, provider_code=None if code == "0" else code, text=text)
 
 

@@ -29,7 +29,7 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.fields import MAX_ID, identifier, object_of, required, text_of
 from processor.providers.identity import event_of, ours_in
-from processor.providers.reasons import GSM_MAP
+from processor.providers.reasons import GSM_MAP, qualify_by_code
 from processor.providers.smpp_receipt import MESSAGE_STATES, STATES, Receipt, read_receipt, state_of, written_out_bytes
 
 TABLE = STATES
@@ -179,21 +179,22 @@ def _error(pdu: _Pdu) -> str:
 
 def _reason(native: str, means: Means, pdu: _Pdu) -> Reason:
     permanence, category = means.permanence, means.category
-    code = pdu.receipt.err
+    code, row = pdu.receipt.err, None
+    text = text_of(pdu.receipt.head)
     if pdu.network_error is not None:
         network, error = pdu.network_error
         code = str(error)
-        if permanence is not None and network == _GSM and error in GSM_MAP:
-            how_final, category = GSM_MAP[error]
-            # The other states of failure say by themselves how final they are.
-            permanence = how_final if native == "UNDELIV" and permanence is not Permanence.TRANSIENT else permanence
+        row = GSM_MAP.get(error) if network == _GSM else None
+    if permanence is not None:
+        # The other states of failure say by themselves how final they are.
+        permanence, category = qualify_by_code(means, row, text, label_stays=native != "UNDELIV")
     # `err:` has no standard meaning (1 to 4 alphanumerics of the operator's): kept, never interpreted.
     return Reason(
         permanence=permanence,
         category=category,
         code=native,
         provider_code=code or None,
-        text=text_of(pdu.receipt.head),
+        text=text,
     )
 
 

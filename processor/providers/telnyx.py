@@ -22,10 +22,11 @@ from typing import Any
 
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown, Unreadable
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
-from processor.providers.identity import event_of, ours_in, refuse_shared
+from processor.providers.identity import each_recipient, event_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 _C = Category
 
@@ -147,10 +148,8 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     tags = reference_of(message.get("tags"))
     ours = ours_in(context, tags)
     time = _time(data, message) or context.received
-    if len(recipients) > 1:
-        refuse_shared(ours, context)
 
-    def finding(index: int, recipient: object) -> Finding:
+    def finding(recipient: object, error: dict[str, Any]) -> Finding:
         about = object_of(recipient)
         native = text_of(about.get("status"))
         if native is None:
@@ -171,18 +170,10 @@ def read(element: object, context: Context) -> Iterable[Finding]:
             status=means.status,
             names_several=len(recipients) > 1,
             recipient=address,
-            reason=_reason(native, means, _error(message, index)),
+            reason=_reason(native, means, error),
         )
 
-    if len(recipients) == 1:
-        return [finding(0, recipients[0])]
-    findings: list[Finding] = []
-    for index, recipient in enumerate(recipients):
-        try:
-            findings.append(finding(index, recipient))
-        except PayloadError as error:
-            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}"))
-    return findings
+    return each_recipient(recipients, ours, context, finding, _errors(message, len(recipients)))
 
 
 def _recipients(message: dict[str, Any]) -> list[Any]:
@@ -207,25 +198,23 @@ def _time(data: dict[str, Any], message: dict[str, Any]) -> datetime | None:
     return time
 
 
-def _error(message: dict[str, Any], index: int) -> dict[str, Any]:
-    """Find the error of one recipient: the one that points at it, else the first that points at none."""
+def _errors(message: dict[str, Any], recipients: int) -> list[dict[str, Any]]:
+    """Give the error of each recipient: the first that points at it, else the first that points at none."""
+    told: dict[str, dict[str, Any]] = {}
     errors = message.get("errors")
-    told = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    for error in told:
-        if text_of(part_of(error, "source").get("pointer")) == f"/to/{index}":
-            return error
-    return next((error for error in told if not part_of(error, "source").get("pointer")), {})
+    for error in errors if isinstance(errors, list) else ():
+        if isinstance(error, dict):
+            told.setdefault(text_of(part_of(error, "source").get("pointer")) or "", error)
+    of_all = told.get("", {})
+    return [told.get(f"/to/{index}", of_all) for index in range(recipients)]
 
 
 def _reason(native: str, means: Means, error: dict[str, Any]) -> Reason | None:
     if means.permanence is None:
         return None
-    permanence, category = means.permanence, means.category or Category.UNDEFINED
     code = text_of(error.get("code"))
-    if code in ERRORS:
-        how_final, category = ERRORS[code]
-        permanence = permanence if native == "expired" else how_final
     text = text_of(error.get("detail")) or text_of(error.get("title"))
+    permanence, category = qualify_by_code(means, ERRORS.get(code or ""), text, label_stays=native == "expired")
     return Reason(permanence=permanence, category=category, provider_code=code, text=text)
 
 

@@ -28,6 +28,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import fields_of, query_of
 from processor.providers.fields import identifier, part_of, required, text_of, time_of
 from processor.providers.identity import event_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 TABLE: dict[str, Means | None] = {
     # Accepted by the API; a messaging service has yet to choose a sender. No callback is sent for it at first.
@@ -228,12 +229,12 @@ def _reason(fields: dict[str, Any], means: Means) -> Reason | None:
     code = text_of(fields.get("ErrorCode"))
     if code in (None, "0") and means.status is not Status.FAILED:
         return None
-    permanence, category = ERRORS.get(code or "", (means.permanence, Category.UNDEFINED))
     text = text_of(fields.get("ErrorMessage"))
+    permanence, category = qualify_by_code(means, ERRORS.get(code or ""), text)
     done = text_of(fields.get("RawDlrDoneDate"))
     if done is not None:
         text = text_of(f"carrier's done date {done}; {text}" if text else f"carrier's done date {done}")
-    if means.status is not Status.FAILED or code == _OPTED_OUT:
+    if code == _OPTED_OUT:
         permanence = None
     return Reason(permanence=permanence, category=category, provider_code=code, text=text)
 

@@ -30,6 +30,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import fields_of, reference_of
 from processor.providers.fields import identifier, part_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
+from processor.providers.reasons import qualify_by_code
 
 TABLE: dict[str, Means | None] = {
     # SMS API: the carrier has accepted it and has not delivered it yet.
@@ -208,12 +209,9 @@ def _error(fields: dict[str, Any]) -> tuple[str | None, str | None]:
 def _reason(native: str, means: Means, code: str | None, text: str | None) -> Reason | None:
     if means.permanence is None:
         return None
-    permanence, category = means.permanence, means.category or Category.UNDEFINED
-    if code in ERRORS:
-        how_final, kind = ERRORS[code]
-        category = category if kind is Category.UNDEFINED else kind
-        # What expired was given up on, and what is buffered is still tried, whatever the code.
-        permanence = permanence if native in ("expired", "buffered") else how_final
+    permanence, category = qualify_by_code(
+        means, ERRORS.get(code or ""), text_of(text), label_stays=native == "expired"
+    )
     return Reason(
         permanence=permanence, category=category, provider_code=None if code == "0" else code, text=text_of(text)
     )

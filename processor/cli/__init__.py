@@ -54,6 +54,10 @@ COMMANDS = {
         "processor.cli.offline:fold",
         "Fold canonical events (JSON Lines), and write one row per message, sorted by id.",
     ),
+    "gateway": Lazy(
+        "processor.cli.gateway:gateway",
+        "Try out what the gateway does with providers' calls: whether they are verified.",
+    ),
     "ingest": Lazy(
         "processor.cli.publish:ingest",
         "Publish a provider's log files as raw records, one for each line; plain or zstd.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
@@ -10,6 +9,7 @@ import click
 import orjson
 
 from processor.cli.common import echo, echo_json
+from processor.cli.lines import lines_of
 from processor.domain.event import Event
 from processor.domain.fold import fold as fold_event
 from processor.domain.row import Row
@@ -64,7 +64,7 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
         receipts_by_text=smpp_receipts_by_text,
         memory=Memory(),
     )
-    for number, line in _lines(file):
+    for number, line in lines_of(file):
         echo_json(_normalized(number, line, provider, context))
 
 
@@ -89,7 +89,7 @@ def fold(verdicts: bool, file: BinaryIO) -> None:
     """
     rows: dict[str, Row] = {}
     bad = 0
-    for number, line in _lines(file):
+    for number, line in lines_of(file):
         try:
             event, node, time = decode_event(line, None)
         except UnusableError as error:
@@ -113,11 +113,3 @@ def fold(verdicts: bool, file: BinaryIO) -> None:
     output.flush()
     if bad:
         echo(f"{bad} bad lines (dead); --verdicts says why", err=True)
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Give the lines that are not blank, with their numbers from 1."""
-    for number, line in enumerate(file, start=1):
-        stripped = line.strip()
-        if stripped:
-            yield number, stripped

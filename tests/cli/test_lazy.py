@@ -51,6 +51,8 @@ def imported_by(*arguments: str, stdin: bytes = b"") -> set[str]:
         (("normalize", "--help"), b""),
         (("fold", "--verdicts"), EVENT),
         (("fold", "--help"), b""),
+        (("gateway", "verify", "--provider", "twilio"), b"{}"),
+        (("gateway", "--help"), b""),
         (("reasons", "--json", "-"), EVENT),
         (("reasons", "--help"), b""),
     ],

@@ -1,0 +1,35 @@
+"""Take a form body or a query apart, as octets: signatures cover what was sent, not what it is read as."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from processor.gateway.verifiers.call import Refused
+
+#: A callback has some twenty fields and our own; a body with more is an attack on time.
+_MAX_FIELDS = 1000
+
+
+def fields_of(encoded: bytes) -> list[tuple[bytes, bytes]]:
+    """Give names and values in their order, decoded, the empty ones too: whatever is there was signed or not."""
+    if encoded.count(b"&") >= _MAX_FIELDS:
+        raise Refused(f"more than {_MAX_FIELDS} fields")
+    pairs = (field.partition(b"=") for field in encoded.split(b"&") if field)
+    return [(_decoded(name), _decoded(value)) for name, _, value in pairs]
+
+
+def _decoded(octets: bytes) -> bytes:
+    return unquote_to_bytes(octets.replace(b"+", b" "))
+
+
+def query_of(url: str) -> bytes:
+    """Give the query of an address, still encoded."""
+    return url.partition("#")[0].partition("?")[2].encode()
+
+
+def by_name(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """Collect values by name, both sorted, as signatures over parameters want them."""
+    collected: dict[bytes, list[bytes]] = {}
+    for name, value in sorted(pairs):
+        collected.setdefault(name, []).append(value)
+    return collected

@@ -2,7 +2,7 @@
 
 import gzip
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cramjam
@@ -84,15 +84,17 @@ class Batch:
     attributes: int = 0
     timestamp: int = 1_700_000_000_000
     magic: int = 2
-    #: In place of the records, compressed or not.
-    payload: bytes | None = None
+    #: In place of the records, compressed or not; or what makes it, where that takes time.
+    payload: bytes | Callable[[], bytes] | None = None
     is_crc_wrong: bool = False
     length: int | None = None
     base_offset: int = 0
     producer_id: int = -1
 
     def written(self) -> bytes:
-        payload = COMPRESS[self.codec](b"".join(self.records)) if self.payload is None else self.payload
+        payload = self.payload() if callable(self.payload) else self.payload
+        if payload is None:
+            payload = COMPRESS[self.codec](b"".join(self.records))
         number = len(self.records) if self.count is None else self.count
         last = len(self.records) - 1 if self.last_delta is None else self.last_delta
         times = self.timestamp, self.timestamp

@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +58,12 @@ def lies(name: str, *deltas: int) -> Case:
 
 
 def bomb(codec: int, size: int, times: int = 1, key: bytes | None = None) -> Batch:
-    large = b"".join(record(bytes(size), key, RAW_HEADERS, delta=number) for number in range(times))
-    return Batch([b""] * times, codec, payload=COMPRESS[codec](large))
+    @cache
+    def payload() -> bytes:
+        large = b"".join(record(bytes(size), key, RAW_HEADERS, delta=number) for number in range(times))
+        return COMPRESS[codec](large)
+
+    return Batch([b""] * times, codec, payload=payload)
 
 
 LARGE = b"x" * 12_000_000

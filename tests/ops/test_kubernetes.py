@@ -1,12 +1,13 @@
 """What ops/kubernetes holds is what Kubernetes takes, and says what the code understands."""
 
 import copy
+import importlib
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -57,18 +58,24 @@ def environment(folder: Path) -> dict[str, str]:
 # What Kubernetes takes
 
 
+@pytest.fixture(scope="module")
+def kubernetes() -> ModuleType:
+    """Give the schemas' validator, whose import compiles grammars for seconds: not while tests are collected."""
+    return importlib.import_module("kubernetes_validate")
+
+
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize(("kind", "name"), BASE)
-def test_the_schemas_of_kubernetes_hold(kind, name, release):
-    kubernetes_validate.validate(BASE[kind, name], release, strict=True)
+def test_the_schemas_of_kubernetes_hold(kubernetes, kind, name, release):
+    kubernetes.validate(BASE[kind, name], release, strict=True)
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_schemas_would_find_a_word_that_does_not_exist(release):
+def test_the_schemas_would_find_a_word_that_does_not_exist(kubernetes, release):
     wrong = copy.deepcopy(WORKERS)
     wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 45
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, release, strict=True)
+    with pytest.raises(kubernetes.ValidationError):
+        kubernetes.validate(wrong, release, strict=True)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("kustomization.yaml")), ids=lambda path: path.parent.name)
@@ -81,14 +88,14 @@ def test_every_file_is_named_by_its_kustomization_and_every_name_is_a_file(path)
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which Debian 12 has too old")
-def test_kubectl_makes_the_example_of_it():
+def test_kubectl_makes_the_example_of_it(kubernetes):
     command = ["kubectl", "kustomize", str(FOLDER / "example")]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
     made = {each["kind"]: each for each in yaml.safe_load_all(outcome.stdout)}
     assert set(made) == {kind for kind, _ in BASE} | {"ServiceMonitor"}
     for kind in set(made) - {"ServiceMonitor"}:
-        kubernetes_validate.validate(made[kind], RELEASES[-1], strict=True)
+        kubernetes.validate(made[kind], RELEASES[-1], strict=True)
     workers = made["StatefulSet"]["spec"]
     [worker] = workers["template"]["spec"]["containers"]
     names = {each["name"]: each.get("value") for each in worker["env"]}

@@ -21,6 +21,7 @@ from processor.wire.deadletters import DeadReason, Origin, UnusableError, header
 from processor.wire.events import decode_event, encode_event
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import RowRecord, decode_row, encode_folded, encode_row, pack_row, unpack_row
+from tests.examples import examples
 
 CONTRACT = settings.get_profile("contract")
 MINIMAL = {"time": "2026-11-23T08:00:00Z", "message_id": "m-000001", "channel": "email", "status": "sent"}
@@ -139,14 +140,14 @@ def refusal(value: bytes) -> UnusableError | None:
 
 class TestEvents:
     @given(event=events)
-    @settings(CONTRACT, max_examples=300)
+    @settings(CONTRACT, max_examples=examples(300))
     def test_what_the_code_writes_is_valid_and_comes_back(self, contracts, event):
         value = encode_event(event)
         assert contracts["event"].accepts(json.loads(value)), contracts["event"].errors(json.loads(value))
         assert decode_event(value, None) == (event, node_of(event), to_microseconds(event.time))
 
     @given(sent=sent_events())
-    @settings(CONTRACT, max_examples=1_500)
+    @settings(CONTRACT, max_examples=examples(1_500))
     def test_code_and_schema_judge_every_event_alike(self, contracts, sent):
         attempt = sent.get("attempt")
         assume(not (isinstance(attempt, float) and attempt.is_integer()))
@@ -155,7 +156,7 @@ class TestEvents:
         assert contracts["event"].accepts(sent) is (refused is None), refused
 
     @given(time=written_times)
-    @settings(CONTRACT, max_examples=1_500)
+    @settings(CONTRACT, max_examples=examples(1_500))
     @example(time="9999-12-31T23:59:59.999999Z")
     @example(time="0001-01-01T00:00:00-23:59")
     def test_code_and_schema_judge_every_time_alike(self, contracts, time):
@@ -234,21 +235,21 @@ class TestRows:
         assert list(RowRecord.__struct_fields__) == list(contracts["row"].schema["properties"])
 
     @given(history=histories())
-    @settings(CONTRACT, max_examples=400)
+    @settings(CONTRACT, max_examples=examples(400))
     def test_every_row_is_valid(self, contracts, history):
         for before, event, row, _ in folded(history):
             record = json.loads(encode_row(event.message_id, row, before))
             assert contracts["row"].accepts(record), contracts["row"].errors(record)
 
     @given(history=histories())
-    @settings(CONTRACT, max_examples=400)
+    @settings(CONTRACT, max_examples=examples(400))
     def test_a_published_row_gives_the_row_again(self, history):
         for before, event, row, _ in folded(history):
             assert decode_row(encode_row(event.message_id, row, before)) == row
             assert unpack_row(pack_row(row)) == row
 
     @given(history=histories())
-    @settings(CONTRACT, max_examples=200)
+    @settings(CONTRACT, max_examples=examples(200))
     def test_a_published_row_says_what_fold_prints(self, history):
         for before, event, row, _ in folded(history):
             record = json.loads(encode_row(event.message_id, row, before))
@@ -259,7 +260,7 @@ class TestRows:
             }  # fmt: skip
 
     @given(history=histories())
-    @settings(CONTRACT, max_examples=200)
+    @settings(CONTRACT, max_examples=examples(200))
     def test_previous_is_there_exactly_when_the_status_moved(self, history):
         for before, event, row, _ in folded(history):
             record = json.loads(encode_row(event.message_id, row, before))
@@ -294,7 +295,7 @@ class TestCounts:
         cancel=st.none() | times.map(to_microseconds),
         is_cancel_done=st.booleans(),
     )
-    @settings(CONTRACT, max_examples=200)
+    @settings(CONTRACT, max_examples=examples(200))
     def test_every_count_is_valid_adds_up_and_comes_back(self, contracts, histories, partition, cancel, is_cancel_done):
         for delivery_id, counts in counted(histories).deliveries.items():
             counts.canceled_at, counts.is_cancel_done = cancel, is_cancel_done
@@ -306,7 +307,7 @@ class TestCounts:
             assert parts_of(to_counts(decode_counts(value))) == parts_of(counts)
 
     @given(histories=st.lists(histories(), min_size=1, max_size=4), data=st.data())
-    @settings(CONTRACT, max_examples=200)
+    @settings(CONTRACT, max_examples=examples(200))
     def test_messages_that_retention_has_removed_stay_counted_and_come_back(self, contracts, histories, data):
         counts = counted(histories)
         gone = data.draw(st.lists(st.sampled_from([folded(history)[-1][2] for history in histories]), unique_by=id))
@@ -331,7 +332,7 @@ class TestCounts:
 
 class TestRejected:
     @given(history=histories())
-    @settings(CONTRACT, max_examples=300)
+    @settings(CONTRACT, max_examples=examples(300))
     @example(
         history=[
             Event(START, "m", Channel.EMAIL, Status.SENT),
@@ -348,7 +349,7 @@ class TestRejected:
                 assert record["event"] == json.loads(value)
 
     @given(unknown=json_values)
-    @settings(CONTRACT, max_examples=100)
+    @settings(CONTRACT, max_examples=examples(100))
     def test_fields_that_we_do_not_know_go_with_it(self, unknown):
         value = json.dumps({**MINIMAL, "status": "ignored", "unknown": unknown}, ensure_ascii=False).encode()
         event, node, _ = decode_event(value, None)
@@ -365,7 +366,7 @@ class TestDeadLetters:
         offset=st.integers(0, 2**63 - 1),
         error=st.none() | st.builds(ValueError, st.text(max_size=20)),
     )
-    @settings(CONTRACT, max_examples=200)
+    @settings(CONTRACT, max_examples=examples(200))
     def test_headers_are_valid(self, contracts, own, reason, detail, partition, offset, error):
         headers = tuple((name, text.encode()) for name, text in own.items())
         origin = Origin("delivery.events.v1", partition, offset)

@@ -14,6 +14,7 @@ from processor.domain.status import Channel
 from processor.wire.control import decode_control, encode_control
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.deliveries import decode_delivery, encode_delivery
+from tests.examples import examples
 
 CONTRACT = settings.get_profile("contract")
 MINIMAL = {"time": "2026-11-23T08:00:00Z", "delivery_id": "DM1042", "action": "start"}
@@ -84,14 +85,14 @@ def refusal(value: bytes, record_ms: int | None = None) -> UnusableError | None:
 
 class TestControls:
     @given(control=controls)
-    @settings(CONTRACT, max_examples=300)
+    @settings(CONTRACT, max_examples=examples(300))
     def test_what_the_code_writes_is_valid_and_comes_back(self, contracts, control):
         value = encode_control(control)
         assert contracts["control"].accepts(json.loads(value)), contracts["control"].errors(json.loads(value))
         assert decode_control(value, None) == control
 
     @given(sent=sent_controls())
-    @settings(CONTRACT, max_examples=1_500)
+    @settings(CONTRACT, max_examples=examples(1_500))
     def test_code_and_schema_judge_every_record_alike(self, contracts, sent):
         planned = sent.get("planned")
         assume(not (isinstance(planned, float) and planned.is_integer()))
@@ -131,7 +132,7 @@ class TestWhatTheSchemaCannotSay:
 
 class TestDeliveries:
     @given(told=st.lists(controls, min_size=1, max_size=6))
-    @settings(CONTRACT, max_examples=300)
+    @settings(CONTRACT, max_examples=examples(300))
     def test_every_delivery_is_valid_and_comes_back(self, contracts, told):
         delivery: Delivery | None = None
         for control in told:

@@ -109,12 +109,14 @@ def silent(world, seconds):
 
 
 class TestSilentProvider:
+    @pytest.mark.slow
     def test_it_is_found_soon_after_the_least_patience_and_no_other_is(self):
         run = silenced(traffic(7, START, rate=150, speed=SPEED), START)
         world = World(by_due(run, usual_past(START, speed=SPEED)))
         assert silent(world.live_until(40), 40) == set()
         assert silent(world.live_until(66), 66) == {"mailgun"}
 
+    @pytest.mark.slow
     def test_it_is_found_in_the_midst_of_traffic_and_is_over_when_it_ends(self):
         window = Window(at(20), at(120))
         run = silenced(traffic(7, START, rate=60, speed=SPEED), *window)

@@ -13,8 +13,11 @@ from processor.domain.fold import fold
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import Node
+from tests.examples import examples
 
-property_of = settings(derandomize=True, deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(200), suppress_health_check=list(HealthCheck)
+)
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 DELIVERIES = ("", "DM1", "DM2")

@@ -25,8 +25,11 @@ from processor.domain.delivery import (
 )
 from processor.domain.moment import to_microseconds
 from processor.domain.status import Channel
+from tests.examples import examples
 
-property_of = settings(derandomize=True, deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(200), suppress_health_check=list(HealthCheck)
+)
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 NOW = to_microseconds(START)

@@ -21,6 +21,7 @@ from processor.domain.reason import Category, Reason
 from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_OF_REPORT, Node
+from tests.examples import examples
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 #: The fields of an event that name something, once and for all.
@@ -28,7 +29,9 @@ CLAIMED = ("delivery_id", "recipient", "provider", "provider_message_id")
 CHANNELS = pytest.mark.parametrize("channel", list(Channel))
 
 # The same examples in every run, and no opinion on how fast the machine is.
-property_of = settings(derandomize=True, deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(400), suppress_health_check=list(HealthCheck)
+)
 
 
 def report(channel, name, minute, attempt=1, **fields):

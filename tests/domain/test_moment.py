@@ -7,8 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.domain.moment import EPOCH, to_datetime, to_microseconds, to_rfc3339
+from tests.examples import examples
 
-property_of = settings(derandomize=True, deadline=None, max_examples=500, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(500), suppress_health_check=list(HealthCheck)
+)
 
 FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
 LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone.utc)

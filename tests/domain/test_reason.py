@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from processor.domain.reason import ADOBE_CODES, Category, Reason
 from processor.domain.status import Permanence
+from tests.examples import examples
 
-property_of = settings(derandomize=True, deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(300), suppress_health_check=list(HealthCheck)
+)
 
 #: Adobe Campaign's technical values.
 CODES = """

@@ -16,6 +16,7 @@ from processor.engine.batches import readable, sort_out
 from processor.engine.records import _EXPANDED_ENOUGH
 from processor.engine.stage import UnreadableRecord
 from tests.engine.raw_batches import COMPRESS, GZIP, LZ4, NULL, SNAPPY, ZSTD, Batch, record, sized, varint
+from tests.examples import examples
 
 CODECS = (0, GZIP, SNAPPY, LZ4, ZSTD)
 GOOD = [record(b"v%d" % number, b"k", [(b"name", b"value")], delta=number) for number in range(3)]
@@ -263,7 +264,7 @@ class TestOldFormats:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @pytest.mark.parametrize("is_checked", [False, True])
 def test_whatever_bytes_change_nothing_raises_and_neighbours_live(is_checked, data):
     """Behind the head's place and length, without which no broker could serve its own log."""

@@ -15,6 +15,7 @@ from tests.fuzz.running import SEED, fuzz
 PAYLOADS = 800
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ADAPTERS)
 def test_every_record_has_its_outcome(provider, monkeypatch):
     line = Line(monkeypatch)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from processor.domain.event import Event, node_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import UNREADABLE_MAX, Adapter, NoStatus, Unknown, Unreadable
+from tests.examples import examples
 
 PAYLOADS = {
     name: [
@@ -109,7 +110,11 @@ def check(provider, payload, context):
     return findings
 
 
-FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FUZZ = settings(
+    deadline=None,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)

@@ -31,11 +31,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples import examples
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import Plan, simulate
 
 _FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
-_SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
+_SEEDS = int(os.environ.get("SIMULATION_SEEDS", examples(300)))
 _BLOCK = 25
 
 #: Runs within which each mutant must be found; one of them takes about 50 ms.

@@ -17,9 +17,12 @@ from processor.domain.status import Channel, Status
 from processor.views.deliveries import HARD, SOFT, DeliveryView
 from processor.views.series import POINTS_MAX
 from processor.wire.topics import COUNTS, DELIVERIES
+from tests.examples import examples
 from tests.views.told import DAY, HOUR, LIMIT, MINUTE, NOW, SECOND, Record, counts, deliveries, told
 
-property_of = settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(100), suppress_health_check=list(HealthCheck)
+)
 
 
 def one(*records: Record, now: int = NOW, since: int = NOW, **more: Any) -> DeliveryView:

@@ -15,9 +15,12 @@ from processor.domain.status import Channel, Status
 from processor.views.deliveries import Deliveries
 from processor.views.listing import ANY_CAUSE, DEFAULT_SORT, SORTS, Page, Query, QueryError, page
 from processor.wire.topics import COUNTS
+from tests.examples import examples
 from tests.views.told import HOUR, MINUTE, NOW, counts, deliveries, told
 
-property_of = settings(derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+property_of = settings(
+    derandomize=True, deadline=None, max_examples=examples(60), suppress_health_check=list(HealthCheck)
+)
 
 
 def active(minutes_ago: int) -> dict[str, str]:

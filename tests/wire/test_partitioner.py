@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processor.wire.partitioner import partition_of
+from tests.examples import examples
 
 #: org.apache.kafka.common.utils.UtilsTest, testMurmur2: what Java gives, as a signed integer.
 JAVA = {
@@ -25,7 +26,7 @@ def test_the_hash_is_that_of_java(key, java):
 
 
 @given(key=st.binary(max_size=64), partitions=st.integers(1, 10_000))
-@settings(derandomize=True, deadline=None, database=None, max_examples=1_000)
+@settings(derandomize=True, deadline=None, database=None, max_examples=examples(1_000))
 @example(key=b"", partitions=8)
 @example(key=b"\xff" * 7, partitions=1)
 def test_the_partition_is_the_one_of_aiokafka(key, partitions):
@@ -34,7 +35,7 @@ def test_the_partition_is_the_one_of_aiokafka(key, partitions):
 
 
 @given(key=st.binary(max_size=300))
-@settings(derandomize=True, deadline=None, database=None, max_examples=1_000)
+@settings(derandomize=True, deadline=None, database=None, max_examples=examples(1_000))
 def test_the_hash_is_the_one_of_aiokafka(key):
     assert partition_of(key, 2**31) == murmur2(key) & 0x7FFFFFFF
 

@@ -18,10 +18,11 @@ from processor.cli.common import EXIT_USAGE, Failure, echo, echo_json, json_opti
 from processor.cli.connection import run_async
 from processor.demo.broker import BrokerError, EmbeddedKafka
 from processor.engine.admin import TopicsError
+from processor.engine.assignment import HungError
 from processor.engine.bounds import closed
 from processor.engine.membership.agreement import DisagreementError
 from processor.engine.partition import FencedError
-from processor.engine.worker import HungError, StalledError
+from processor.engine.watchdog import StalledError
 from processor.logs import get_logger
 from processor.settings import Settings, load
 

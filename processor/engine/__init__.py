@@ -7,8 +7,9 @@ What must be true, and which module sees to it:
 * partition.py one partition: recovery, a transaction per chunk, drained closing;
 * proof.py     what a committed offset proves of the changelog;
 * stage.py     what a stage declares and what its work must offer;
-* worker.py    assignment, life-cycle, fail-fast, watchdog; topic_watch.py: whether the topics are still the same;
-* status.py    what a worker tells of one of its partitions;
+* worker.py    life-cycle, fail-fast, and what partitions and the server ask of a worker;
+* assignment.py which partitions are ours: opened, suspended, closed; status.py: what is told of one;
+* watchdog.py  lag, stalls, books; topic_watch.py: whether the topics are still the same; brokers.py: asks all of that;
 * store/       where rows are kept between chunks;
 * follower.py  topics that every worker reads whole;
 * transactions.py, publishing.py: our producers, whose requests may be lost or late, and whose batches may fail;

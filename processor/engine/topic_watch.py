@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from processor.engine.admin import TOPICS_RUNBOOK, changed_topics
+from processor.engine.admin import TOPICS_RUNBOOK
+from processor.engine.brokers import Brokers
 from processor.logs import get_logger
 from processor.metrics import Metrics
 
@@ -19,32 +19,34 @@ _LOOK_SECONDS = 5.0
 
 
 class TopicWatch:
-    """Looks now and then whether topics have gone, have other partitions, or were made anew, and tells it once."""
+    """Looks now and then whether topics have gone, have other partitions, or were made anew, and tells it once.
 
-    def __init__(self, metrics: Metrics) -> None:
+    A partition must end too early at two looks in turn. The leader of a partition may not know its end at once after
+    an election; and what it tells of committed records is behind for as long as the marker of a transaction is on its
+    way, which of a new topic's first transaction is the whole of it. So open transactions are counted in, too.
+    """
+
+    def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
         #: What is wrong, with its mend, by topic or partition.
         self.problems: Mapping[str, str] = {}
-        self._metrics = metrics
+        self._metrics, self._monotonic = metrics, monotonic
         self._next_look = 0.0
-        #: Partitions that ended too early at the last look: one whose leader has just changed may for a moment.
+        #: Partitions that ended too early at the last look.
         self._suspected: set[str] = set()
 
-    async def look(
-        self, admin: Any, reader: AIOKafkaConsumer, known: Mapping[str, int], reached: Mapping[TopicPartition, int]
-    ) -> None:
+    async def look(self, brokers: Brokers, known: Mapping[str, int], reached: Mapping[TopicPartition, int]) -> None:
         """Compare the topics with what is known of them, if it is time to.
 
         Args:
-            admin: asks for the partitions.
-            reader: asks for the ends, of open transactions too.
+            brokers: are asked for partitions and ends.
             known: how many partitions each topic had, by its full name.
-            reached: offsets that partitions had reached before they were asked for.
+            reached: offsets that partitions had reached before their ends are asked for.
         """
-        if time.monotonic() < self._next_look:
+        if self._monotonic() < self._next_look:
             return
-        self._next_look = time.monotonic() + _LOOK_SECONDS
-        problems = await changed_topics(admin, known)
-        early = await _ending_early(reader, {tp: end for tp, end in reached.items() if tp.topic not in problems})
+        self._next_look = self._monotonic() + _LOOK_SECONDS
+        problems = await brokers.changed_topics(known)
+        early = await _ending_early(brokers, {tp: end for tp, end in reached.items() if tp.topic not in problems})
         problems.update({place: problem for place, problem in early.items() if place in self._suspected})
         self._suspected = set(early)
         if problems.keys() != self.problems.keys():
@@ -54,8 +56,9 @@ class TopicWatch:
         self._metrics.topic_problems.set(len(problems))
 
 
-async def _ending_early(reader: AIOKafkaConsumer, reached: Mapping[TopicPartition, int]) -> dict[str, str]:
-    ends = await reader.end_offsets(list(reached)) if reached else {}
+async def _ending_early(brokers: Brokers, reached: Mapping[TopicPartition, int]) -> dict[str, str]:
+    # Not the ends of what is committed: see above.
+    ends = await brokers.ends(reached)
     return {
         f"{tp.topic}[{tp.partition}]": (
             f"topic {tp.topic} ends at offset {ends[tp]} in partition {tp.partition}, and had reached {offset}: it was "

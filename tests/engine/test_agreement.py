@@ -10,8 +10,9 @@ import pytest
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from faust.assignor.partition_assignor import PartitionAssignor
 
-from processor.engine import worker as engine
+from processor.engine.membership import agreement
 from processor.engine.membership.agreement import (
+    Agreement,
     DisagreementError,
     differences,
     disagreements_of_group,
@@ -170,56 +171,57 @@ class TestGroup:
 
 
 class TestComing:
+    """A worker that comes to a group of others, in virtual time."""
+
     @pytest.fixture
-    def worker(self, monkeypatch) -> Worker:
-        monkeypatch.setattr(engine, "_RETRY_SECONDS", 0.0)
-        metrics = Metrics(STAGE_NAMES)
-        return Worker(Settings(session_timeout=6.0), stages(Settings(), metrics), metrics)
+    def now(self, monkeypatch) -> SimpleNamespace:
+        now = SimpleNamespace(seconds=0.0)
 
-    @staticmethod
-    def told_of(worker: Worker, *answers: bytes) -> None:
-        left = list(answers)
+        async def sleep(seconds):
+            now.seconds += seconds
 
-        async def describe(_groups):
-            return [response(left.pop(0) if len(left) > 1 else left[0])]
+        monkeypatch.setattr(agreement.asyncio, "sleep", sleep)
+        return now
 
-        worker._admin = SimpleNamespace(describe_consumer_groups=describe)
+    @pytest.fixture
+    def coming(self, now):
+        def make(*answers: bytes | None) -> Agreement:
+            left = list(answers)
+
+            async def describe() -> Any:
+                answer = left.pop(0) if len(left) > 1 else left[0]
+                return None if answer is None else response(answer)
+
+            return Agreement(Settings(session_timeout=6.0), metrics, describe, lambda: now.seconds)
+
+        metrics = make.metrics = Metrics(STAGE_NAMES)
+        return make
 
     async def test_to_a_group_that_differs_waits_for_as_long_as_its_members_may_be_dead_and_then_gives_way(
-        self, worker, monkeypatch
+        self, coming, now
     ):
-        clock = SimpleNamespace(now=0.0)
-
-        async def sleep(_seconds):
-            clock.now += 1.0
-            assert not worker.is_ready
-            assert worker.problems == ("x is '1' here, and '2' at others",)
-            assert worker.metrics.registry.get_sample_value("delivery_settings_differ") == 1
-
-        monkeypatch.setattr(engine.time, "monotonic", lambda: clock.now)
-        monkeypatch.setattr(engine.asyncio, "sleep", sleep)
-        self.told_of(worker, b'{"terms":{"x":"2"}}')
+        agreement = coming(b'{"terms":{"x":"2"}}')
         with pytest.raises(DisagreementError) as caught:
-            await worker._agree({"x": "1"})
+            await agreement.wait({"x": "1"})
         assert caught.value.problems == ("x is '1' here, and '2' at others",)
-        assert 6.0 < clock.now < 20.0
+        assert agreement.problems == caught.value.problems, "it is not ready, and says why"
+        assert coming.metrics.registry.get_sample_value("delivery_settings_differ") == 1
+        assert 6.0 < now.seconds < 20.0
 
-    async def test_after_members_that_differed_have_gone_joins(self, worker):
-        self.told_of(worker, b'{"terms":{"x":"2"}}', b'{"terms":{"x":"2"}}', b"{}")
-        await worker._agree({"x": "1"})
-        assert worker.problems == ()
+    async def test_after_members_that_differed_have_gone_joins(self, coming):
+        agreement = coming(b'{"terms":{"x":"2"}}', b'{"terms":{"x":"2"}}', b"{}")
+        await agreement.wait({"x": "1"})
+        assert agreement.problems == ()
 
-    async def test_where_the_broker_does_not_tell_joins_and_is_judged_by_the_leader(self, worker):
-        async def describe(_groups):
-            raise OSError
-
-        worker._admin = SimpleNamespace(describe_consumer_groups=describe)
-        await worker._agree({"x": "1"})
+    async def test_where_the_broker_does_not_tell_joins_and_is_judged_by_the_leader(self, coming):
+        await coming(None).wait({"x": "1"})
+        metrics = Metrics(STAGE_NAMES)
+        worker = Worker(Settings(), stages(Settings(), metrics), metrics)
         worker._failure = asyncio.get_running_loop().create_future()
         worker._on_disagreement(["x is '1' here, and '2' at others"], is_refused=True)
         with pytest.raises(DisagreementError, match="x is '1' here"):
             await worker._failure
-        assert not worker.partitions
+        assert not worker.assignment.partitions
 
 
 @pytest.mark.kafka
@@ -248,7 +250,7 @@ class TestWorkers:
     async def test_that_come_at_once_are_parted_by_the_leader(self, trial):
         """Neither finds a group when it looks; only one of them ever gets partitions."""
         blind = (
-            "from processor.engine import worker; worker.disagreements_of_group = lambda *_: [];"
+            "from processor.engine.membership import agreement; agreement.disagreements_of_group = lambda *_: [];"
             "from processor.cli import main; main()"
         )
         command = (sys.executable, "-c", blind, "worker")

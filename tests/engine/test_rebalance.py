@@ -28,13 +28,14 @@ class WatchedWorker(Worker):
         metrics = Metrics(STAGE_NAMES)
         super().__init__(settings, stages(settings, metrics), metrics)
         self.opened: list[Partition] = []
+        self._open, self.assignment._open = self.assignment._open, self._open_and_remember
 
-    def _open(self, tp) -> None:
-        super()._open(tp)
-        self.opened.append(self.partitions[tp])
+    def _open_and_remember(self, tp) -> None:
+        self._open(tp)
+        self.opened.append(self.assignment.partitions[tp])
 
     def runs(self, partitions: int) -> bool:
-        running = [each for each in self.partitions.values() if each.state is State.RUNNING]
+        running = [each for each in self.assignment.partitions.values() if each.state is State.RUNNING]
         return self.is_ready and len(running) == partitions
 
     def shown(self) -> float:
@@ -81,7 +82,7 @@ async def test_what_a_worker_keeps_over_a_rebalance_it_reads_the_tail_of_and_wha
             return theirs > 0 and stays.runs(everything - theirs)
 
         await trial.eventually(is_shared, "they share the partitions")
-        kept = {each.tp for each in stays.partitions.values() if each.tp.topic == trial.topic(EVENTS)}
+        kept = {each.tp for each in stays.assignment.partitions.values() if each.tp.topic == trial.topic(EVENTS)}
         assert 0 < len(kept) < trial.settings.partitions
         assert [each.to_recover for each in stays.opened[before:] if each.tp in kept and each.to_recover > TAIL] == []
         await fold(2_000)

@@ -7,21 +7,31 @@ alone. Where two come at once, the leader gives partitions only to members that 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 
+from processor.logs import get_logger
+from processor.metrics import Metrics
 from processor.settings import PREFIX, Settings, shared
 from processor.wire.topics import EVENTS
+
+log = get_logger(__name__)
 
 #: A setting's name, or another thing to agree on, and what it is.
 Terms = Mapping[str, str]
 
 #: Characters of one of the terms; a longer one is compared by its digest.
 _LONGEST = 200
+
+#: Seconds beyond the session timeout after which members that differ are no dead ones, and between looks at them.
+_BEYOND_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 class DisagreementError(Exception):
@@ -82,3 +92,51 @@ def disagreements_of_group(ours: Terms, response: Any) -> list[str]:
             continue
         found.update(differences(ours, read_terms(user_data)))
     return sorted(found)
+
+
+class Agreement:
+    """Keeps a worker out of a group whose members work by other settings, and shows on what they disagree.
+
+    Args:
+        describe: asks the broker for the group; None: it does not tell.
+        monotonic: seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        describe: Callable[[], Awaitable[Any]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        #: On what the group that this worker would join disagrees with it.
+        self.problems: tuple[str, ...] = ()
+        self._metrics, self._describe, self._monotonic = metrics, describe, monotonic
+        self._patience = settings.session_timeout + _BEYOND_SECONDS
+
+    async def wait(self, ours: Terms) -> None:
+        """Wait until the group's members agree with us.
+
+        One that has died is still a member for the session timeout, so we wait for longer than that.
+
+        Raises:
+            DisagreementError: they still differ.
+        """
+        deadline = self._monotonic() + self._patience
+        while problems := await self._disagreements(ours):
+            self.problems = tuple(problems)
+            self.see(problems)
+            log.warning("settings_differ", problems=problems)
+            if self._monotonic() >= deadline:
+                raise DisagreementError(problems)
+            await asyncio.sleep(_LOOK_SECONDS)
+        self.problems = ()
+
+    async def _disagreements(self, ours: Terms) -> list[str]:
+        response = await self._describe()
+        # Where the broker does not tell, the leader of the group judges.
+        return [] if response is None else disagreements_of_group(ours, response)
+
+    def see(self, problems: Sequence[str]) -> None:
+        """Show in the gauge on what the members of the group disagree."""
+        self._metrics.settings_differ.set(len(problems))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple, NoReturn
 
 import faust
+from faust.types import TP
 
 from processor.engine.membership.agreement import Terms
 from processor.engine.membership.assignor import Assignor
@@ -14,20 +15,32 @@ from processor.engine.membership.consumer import FAUST_LOGGER, ChunkTransport
 from processor.settings import Settings
 
 
+class Introduction(NamedTuple):
+    """What a worker tells the group of itself."""
+
+    #: Where the others reach it; empty: nowhere.
+    url: str
+    #: What all must agree on.
+    terms: Terms
+
+
 class App(faust.App):
     """Faust's app over our transport, with nothing of its own on disk or on the broker."""
 
     logger = FAUST_LOGGER
 
-    #: What the assignor joins with and compares, and who is told of what differs. Set before the app starts.
-    terms: Terms
-    on_disagreement: Callable[[Sequence[str], bool], None]
-
-    def __init__(self, settings: Settings, url: str, wanted: Any) -> None:
-        #: What the assignor joins with is made of them.
-        self.settings, self._wanted = settings, wanted
+    def __init__(
+        self,
+        settings: Settings,
+        introduction: Introduction,
+        wanted: Container[TP],
+        on_disagreement: Callable[[Sequence[str], bool], None],
+    ) -> None:
+        #: What the assignor joins with, and compares with others.
+        self.settings, self.terms = settings, introduction.terms
+        self._wanted, self._on_disagreement = wanted, on_disagreement
         # The group's other members learn it from what we join with: see members.py.
-        address = {"canonical_url": url} if url else {}
+        address = {"canonical_url": introduction.url} if introduction.url else {}
         super().__init__(
             settings.app_id,
             broker=[f"aiokafka://{broker}" for broker in settings.brokers.split(",")],
@@ -48,7 +61,7 @@ class App(faust.App):
 
     def disagree(self, problems: Sequence[str], *, is_refused: bool) -> None:
         """Take from the assignor, in its thread, on what members of the group disagree, and whether we must go."""
-        self.loop.call_soon_threadsafe(self.on_disagreement, problems, is_refused)
+        self.loop.call_soon_threadsafe(self._on_disagreement, problems, is_refused)
 
     def _new_transport(self) -> ChunkTransport:
         transport = ChunkTransport(self.conf.broker_consumer, self)

@@ -1,0 +1,96 @@
+"""What a worker asks the brokers, beside what it fetches: where partitions begin and end, offsets, the group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from processor.engine import clients
+from processor.engine.admin import changed_topics
+from processor.engine.bounds import closed, within
+from processor.logs import get_logger
+from processor.settings import Settings
+
+log = get_logger(__name__)
+
+#: Seconds between attempts to reach a broker that is away.
+_RETRY_SECONDS = 1.0
+
+Client = TypeVar("Client", AIOKafkaAdminClient, AIOKafkaConsumer)
+
+
+class Brokers:
+    """Asks the brokers, from `connect` to `close`. Unless it says so, a question has no bound of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: Any = None
+        self._reader: Any = None
+        self._uncommitted_reader: Any = None
+
+    async def connect(self) -> None:
+        """Connect; brokers that are away are waited for."""
+        self._admin = await self._connected(clients.admin)
+        self._reader = await self._connected(clients.reader)
+        self._uncommitted_reader = await self._connected(clients.uncommitted_reader)
+
+    async def _connected(self, make: Callable[[Settings], Client]) -> Client:
+        while True:
+            client = make(self._settings)
+            try:
+                await within(client.start(), self._settings.commit_timeout)
+            except (KafkaError, OSError, asyncio.TimeoutError) as error:
+                log.warning("broker_away", brokers=self._settings.brokers, error=repr(error))
+                await _close(client)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return client
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        clients_of_ours = [each for each in (self._reader, self._uncommitted_reader, self._admin) if each is not None]
+        await asyncio.gather(*(_close(client) for client in clients_of_ours))
+
+    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        """Ask for the group's committed offset of a partition; None when there is none."""
+        offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id, partitions=[tp])
+        found = offsets.get(tp)
+        return None if found is None or found.offset < 0 else found
+
+    async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """Ask for the oldest offset of a partition and the one after its last that is committed."""
+        begin = await self._reader.beginning_offsets([tp])
+        end = await self._reader.end_offsets([tp])
+        return int(begin[tp]), int(end[tp])
+
+    async def stable_ends(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Ask for the offsets after the last records that are committed."""
+        return await self._reader.end_offsets(list(tps)) if tps else {}
+
+    async def ends(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Ask for the offsets after the last records, of open transactions too."""
+        return await self._uncommitted_reader.end_offsets(list(tps)) if tps else {}
+
+    async def changed_topics(self, known: Mapping[str, int]) -> dict[str, str]:
+        """Ask which topics have gone or have another number of partitions than is known; give why, by topic."""
+        return await changed_topics(self._admin, known)
+
+    async def describe_group(self) -> Any:
+        """Ask for the group, within the commit timeout; give the answer to DescribeGroups, or None without one."""
+        describing = self._admin.describe_consumer_groups([self._settings.app_id])
+        try:
+            [response] = await within(describing, self._settings.commit_timeout)
+        except (KafkaError, OSError, asyncio.TimeoutError) as error:
+            log.warning("broker_away", brokers=self._settings.brokers, error=repr(error))
+            return None
+        return response
+
+
+async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:
+    await closed("client", client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())

@@ -1,0 +1,129 @@
+"""A worker's place in its group, with Faust behind a small face.
+
+Faust joins the group, assigns partitions, fetches, and runs an agent for each stage, which hands chunks over. Nothing
+outside of this package knows that: a worker is told what it has and what it has no longer, and takes chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, Protocol
+
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from processor.engine.chunks import Chunk
+from processor.engine.membership.app import App, Introduction
+from processor.engine.membership.consumer import ChunkConsumer, ChunkSchema
+from processor.settings import Settings
+
+
+class Owner(Protocol):
+    """Whoever has the partitions that the group gives to this worker."""
+
+    async def assigned(self, tps: Sequence[TopicPartition]) -> None:
+        """Take these partitions: all that the worker has from now on."""
+
+    async def revoked(self, tps: Sequence[TopicPartition]) -> None:
+        """Let go of partitions; the rebalance waits for it."""
+
+    async def take(self, tp: TopicPartition, chunk: Chunk) -> None:
+        """Take what was fetched of a partition; the fetch waits for it."""
+
+    def wants(self, tp: TopicPartition) -> bool:
+        """Say whether more of a partition may be fetched. Asked for by the thread that fetches."""
+
+
+class _Wanted:
+    """The partitions that may be fetched: a container that the fetch asks while it waits, and of which it asks no more.
+
+    It must have no length: the fetch takes an empty container for all partitions.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._wants = owner.wants
+
+    def __contains__(self, tp: TopicPartition) -> bool:
+        return self._wants(tp)
+
+
+class Membership:
+    """A member of the group, from `start` to `stop`.
+
+    Args:
+        introduction: what the group is told of this worker.
+        inputs: full names of the topics of each stage, by its name.
+        owner: gets partitions and chunks.
+        on_disagreement: is told on what members disagree, each with both values, and whether the group's leader refuses
+            this worker for it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        introduction: Introduction,
+        inputs: Mapping[str, Sequence[str]],
+        owner: Owner,
+        on_disagreement: Callable[[Sequence[str], bool], None],
+    ) -> None:
+        self._owner = owner
+        self._app = App(settings, introduction, _Wanted(owner), on_disagreement)
+        for stage, topics in inputs.items():
+            self._add_agent(stage, topics)
+        # Faust holds them weakly.
+        self._app.on_partitions_assigned.connect(self._on_assigned)
+        self._app.on_partitions_revoked.connect(self._on_revoked)
+
+    def _add_agent(self, stage: str, topics: Sequence[str]) -> None:
+        topic = self._app.topic(*topics, acks=False, schema=ChunkSchema(), internal=False)
+
+        async def hand_over(stream: Any) -> None:
+            async for event in stream.events():
+                await self._owner.take(TopicPartition(*event.message.tp), event.value)
+
+        self._app.agent(topic, name=f"processor.{stage}")(hand_over)
+
+    async def _on_assigned(self, _app: Any, assigned: Iterable[TP], **_: Any) -> None:
+        await self._owner.assigned([TopicPartition(*tp) for tp in sorted(assigned)])
+
+    async def _on_revoked(self, _app: Any, revoked: Iterable[TP], **_: Any) -> None:
+        await self._owner.revoked([TopicPartition(*tp) for tp in sorted(revoked)])
+
+    async def start(self) -> None:
+        """Join the group. May wait for as long as the brokers are away."""
+        await self._app.start()
+
+    async def stop(self) -> None:
+        """Leave the group. May wait for a broker that is away."""
+        await self._app.stop()
+
+    async def raise_crash(self) -> NoReturn:
+        """Wait until Faust crashes, and raise its reason: whatever is waited for, it will not come any more."""
+        await self._app.raise_its_crash()
+
+    @property
+    def member_id(self) -> str:
+        """Who this worker is in the group; empty while it is in none."""
+        return self._consumer.member_id
+
+    @property
+    def stands_still_for(self) -> float:
+        """Seconds for which the fetch has not returned; it waits for a second when there is nothing."""
+        return self._consumer.stands_still_for
+
+    def position(self, tp: TopicPartition) -> int | None:
+        """Give the offset that the fetch hands out next, without waiting; None when the partition is not assigned."""
+        return self._consumer.position(TP(*tp))
+
+    async def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Make `offset` the next that is fetched, if the partition is still assigned."""
+        await self._consumer.seek_to(TP(*tp), offset)
+
+    def wake(self) -> None:
+        """Make a fetch that waits ask again which partitions it may fetch."""
+        self._consumer.wake()
+
+    @property
+    def _consumer(self) -> ChunkConsumer:
+        consumer: ChunkConsumer = self._app.consumer
+        return consumer

@@ -1,0 +1,140 @@
+"""Whether this worker's partitions go on: lag, stalls, topics that change, and books that must balance.
+
+A worker that has something to read and commits nothing ends, so that its supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NoReturn
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from processor.engine.assignment import Assignment
+from processor.engine.bounds import within
+from processor.engine.brokers import Brokers
+from processor.engine.topic_watch import TopicWatch
+from processor.logs import get_logger
+from processor.metrics import Metrics
+from processor.settings import Settings
+
+log = get_logger(__name__)
+
+#: Seconds between looks.
+_LOOK_SECONDS = 2.0
+
+#: Seconds without a look, beyond what one may take, after which the watch counts as hung.
+_HUNG_SECONDS = 60.0
+
+#: Seconds between audits of the books: the sums go over every delivery.
+_AUDIT_SECONDS = 15.0
+
+
+class StalledError(Exception):
+    """There is something to read and nothing was committed for too long."""
+
+
+class Watchdog:
+    """Looks every few seconds at the partitions that this worker has.
+
+    Args:
+        monotonic: seconds, by the clock that partitions tell their last commits by.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        assignment: Assignment,
+        brokers: Brokers,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        #: Records still to commit, when the broker was last asked.
+        self.lags: Mapping[TopicPartition, int] = {}
+        self._settings, self._metrics, self._monotonic = settings, metrics, monotonic
+        self._assignment, self._brokers = assignment, brokers
+        self._topics = TopicWatch(metrics, monotonic)
+        self._looked: float | None = None
+        self._next_audit = 0.0
+
+    async def watch(self, partition_counts: Mapping[str, int]) -> NoReturn:
+        """Look for as long as all goes on.
+
+        Args:
+            partition_counts: how many partitions each topic had when the worker started, by its full name.
+
+        Raises:
+            StalledError: something does not go on.
+        """
+        while True:
+            self._looked = self._monotonic()
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._audit()
+            for look in (partial(self._look_at_topics, partition_counts), self._look_at_lag):
+                with suppress(KafkaError, OSError, asyncio.TimeoutError):
+                    # A broker that is away is waited for: without its answer there is nothing to judge by.
+                    await within(look(), self._settings.commit_timeout)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the watch itself hangs."""
+        patience = _LOOK_SECONDS + self._settings.commit_timeout + _HUNG_SECONDS
+        return self._looked is not None and self._monotonic() - self._looked > patience
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What has changed about the topics, each with its mend."""
+        return list(self._topics.problems.values())
+
+    async def _look_at_topics(self, partition_counts: Mapping[str, int]) -> None:
+        await self._topics.look(self._brokers, partition_counts, dict(self._reached()))
+
+    def _reached(self) -> Iterator[tuple[TopicPartition, int]]:
+        """Give how far the topics of the partitions that run had come, as these know it."""
+        for tp, partition in self._assignment.running():
+            if partition.work is not None:
+                yield tp, partition.committed
+                if partition.changelog is not None:
+                    yield partition.changelog, partition.work.position
+
+    def _audit(self) -> None:
+        now = self._monotonic()
+        if now < self._next_audit:
+            return
+        self._next_audit = now + _AUDIT_SECONDS
+        works = [partition.work for _, partition in self._assignment.running()]
+        error = sum(work.audit() for work in works if work is not None)
+        self._metrics.conservation_error.set(error)
+        if error:
+            log.error("conservation_broken", messages=error, mend="restart this worker: it recovers from the changelog")
+
+    async def lag(self) -> int:
+        """Ask the broker how many records the partitions have still to commit."""
+        return sum((await within(self._ask_lags(), self._settings.commit_timeout)).values())
+
+    async def _ask_lags(self) -> dict[TopicPartition, int]:
+        partitions = dict(self._assignment.running())
+        ends = await self._brokers.stable_ends(partitions)
+        return {tp: max(0, ends[tp] - partition.committed) for tp, partition in partitions.items()}
+
+    async def _look_at_lag(self) -> None:
+        """Show the lag; end the worker when there is some and nothing has been committed for too long."""
+        lags = self.lags = await self._ask_lags()
+        now = self._monotonic()
+        self._metrics.lag.clear()
+        for tp, partition in self._assignment.running():
+            if tp not in lags:
+                continue
+            lag, silent = lags[tp], now - partition.last_commit
+            self._metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
+            if not lag:
+                partition.last_commit = now
+            elif silent > self._settings.stall_timeout:
+                raise StalledError(
+                    f"{tp.topic}[{tp.partition}] has {lag} records to read, and none was committed for {silent:.0f} s"
+                )

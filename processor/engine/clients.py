@@ -63,7 +63,8 @@ def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafk
         group_id=settings.app_id,
         partition_assignment_strategy=[assignor],
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        # Records that have expired unread are passed over where that is told (membership/consumer.py).
+        auto_offset_reset="none",
         isolation_level="read_committed",
         # Faust's loop polls without pause; how long a chunk takes says nothing about the member's health.
         max_poll_interval_ms=24 * 60 * 60 * 1000,

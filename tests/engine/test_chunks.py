@@ -6,6 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.types import TP
 
 from processor.engine.chunks import Chunk
@@ -66,10 +69,99 @@ class TestBounds:
         assert chunks({ONE: 5}, {}, {ONE: records(5)}) == {}
 
 
+class Thread(ChunkConsumerThread):
+    """The thread's part without a thread, over aiokafka's own states of partitions."""
+
+    def __init__(self, *fetches: Any) -> None:
+        self.subscriptions = SubscriptionState()
+        self.subscriptions.subscribe({ONE.topic})
+        self.subscriptions.assign_from_subscribed([TopicPartition(*ONE), TopicPartition(*OTHER)])
+        self.fetches = list(fetches)
+        fetcher = SimpleNamespace(_closed=False, _subscriptions=self.subscriptions, fetched_records=self._fetched)
+        self._consumer = SimpleNamespace(_closed=False, _fetcher=fetcher, _subscription=self.subscriptions)
+        self.consumer = SimpleNamespace(flow_active=True)
+
+    def _ensure_consumer(self) -> Any:
+        return self._consumer
+
+    async def _fetched(self, _wanted: Any, *, timeout: float) -> dict[TP, list[Any]]:
+        return self.fetches.pop(0)()
+
+    def at(self, tp: TP, position: int) -> Any:
+        state = self._state(TopicPartition(*tp))
+        state.reset_to(position) if state.awaiting_reset else state.seek(position)
+        return state
+
+    async def fetch(self) -> Mapping[TP, Chunk]:
+        return await self._fetch_chunks((), 1.0)
+
+
+class TestExpired:
+    """The record that is due is not there any more, when it is fetched."""
+
+    async def test_it_is_gone_on_at_the_oldest_so_that_the_next_chunk_shows_the_hole(self):
+        found = records(70, 71)
+
+        def expires():
+            raise OffsetOutOfRangeError({TopicPartition(*ONE): 5})
+
+        def comes():
+            thread.at(ONE, 72)
+            return {ONE: found}
+
+        thread = Thread(expires, comes)
+        thread.at(ONE, 5)
+        assert await thread.fetch() == {}
+        assert thread.position(ONE) is None, "the oldest is asked for"
+        thread.at(ONE, 70)
+        assert await thread.fetch() == {ONE: Chunk(70, 72, found)}
+
+    async def test_where_the_oldest_was_found_while_the_next_fetch_waited_the_hole_shows_too(self):
+        found = records(70, 71)
+
+        def expires():
+            raise OffsetOutOfRangeError({TopicPartition(*ONE): 5})
+
+        def comes():
+            thread.at(ONE, 70)
+            thread.at(ONE, 72)
+            return {ONE: found}
+
+        thread = Thread(expires, comes)
+        thread.at(ONE, 5)
+        await thread.fetch()
+        assert await thread.fetch() == {ONE: Chunk(70, 72, found)}
+
+    async def test_other_partitions_go_on(self):
+        def expires():
+            thread.at(OTHER, 3)  # Over a marker.
+            raise OffsetOutOfRangeError({TopicPartition(*ONE): 5})
+
+        thread = Thread(expires)
+        thread.at(ONE, 5)
+        thread.at(OTHER, 2)
+        assert await thread.fetch() == {OTHER: Chunk(2, 3, [])}
+
+    async def test_a_partition_that_nobody_has_opened_yet_is_left_alone(self):
+        def has_none():
+            raise NoOffsetForPartitionError(TopicPartition(*ONE))
+
+        thread = Thread(has_none)
+        assert await thread.fetch() == {}
+        assert not thread._state(TopicPartition(*ONE)).awaiting_reset
+
+    async def test_one_that_is_not_ours_any_more_is_left_alone(self):
+        def expires():
+            raise OffsetOutOfRangeError({TopicPartition("events", 7): 5})
+
+        assert await Thread(expires).fetch() == {}
+
+
 class Consumer:
     """Faust's consumer, as far as `getmany` looks at it."""
 
     _message = ChunkConsumer._message
+    monotonic = ChunkConsumer.monotonic
 
     def __init__(self) -> None:
         self.app = SimpleNamespace(consumer_generation_id=1)

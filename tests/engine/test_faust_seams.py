@@ -121,6 +121,7 @@ USED = [
     (Assignment, "state_value"),
     (Assignment, "tps"),
     (TopicPartitionState, "_position"),
+    (TopicPartitionState, "await_reset"),
     (TopicPartitionState, "has_valid_position"),
     (AIOKafkaProducer, "client"),
     (AIOKafkaProducer, "create_batch"),
@@ -209,6 +210,14 @@ def test_a_fetch_asks_whether_a_partition_is_wanted_and_nothing_else():
     assert parameters(Fetcher.fetched_records)[:3] == ["self", "partitions", "timeout"]
     code = re.sub(r"#.*", "", inspect.getsource(Fetcher.fetched_records).split('"""')[-1])
     assert re.findall(r".*\bpartitions\b.*", code) == ["                if partitions and tp not in partitions:"]
+
+
+def test_a_fetch_tells_which_record_has_expired_and_asks_for_no_other_by_itself():
+    source = inspect.getsource(Fetcher)
+    assert "err = Errors.OffsetOutOfRangeError({tp: fetch_offset})" in source
+    assert source.count("if self._default_reset_strategy != OffsetResetStrategy.NONE:") == 2
+    assert len(re.findall(r"await_reset\(", source)) == 3, "two where we forbid it, and one that nobody calls"
+    assert "if not tp_state.awaiting_reset:" in inspect.getsource(Fetcher._update_fetch_positions)
 
 
 def test_a_waiting_fetch_is_woken_by_notifying_its_waiter():

@@ -1,10 +1,13 @@
 """Retention on a real broker: what an absurd time in a record, with or without a timestamp, may not remove."""
 
 import json
+import signal
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from processor.engine.streams import Outgoing
 from processor.wire.topics import COUNTS, EVENTS
@@ -72,4 +75,33 @@ async def test_an_absurd_time_removes_nothing_and_makes_nothing_too_old(make_tri
         return latest[b"DM1|0"]["last"] < "9998"
 
     await trial.eventually(is_healed, "the ledger has healed")
+    assert await worker.stop() == 0
+
+
+async def test_records_that_expire_before_a_worker_reads_them_are_told(make_trial):
+    """The worker is suspended while it fetches. What it had asked for may still come; then the record due is gone."""
+    trial = await make_trial(partitions=1)
+    worker = await trial.start_worker()
+    await worker.ready()
+    place = TopicPartition(trial.topic(EVENTS), 0)
+    await tell(trial, ("first", ago(minutes=5), None))
+
+    async def publish(*names: str) -> None:
+        await trial.publish(Outgoing(place.topic, report(name, ago(minutes=5)), name.encode()) for name in names)
+
+    worker.signal(signal.SIGSTOP)
+    try:
+        await publish("asked-for")
+        await publish(*(f"expired-{number}" for number in range(20)))
+        oldest = (await trial.end_offsets([place]))[place]
+        await trial._admin.delete_records({place: RecordsToDelete(oldest)})
+        await publish("last")
+    finally:
+        worker.signal(signal.SIGCONT)
+    await trial.settled()
+    told = sum(line["records"] for line in worker.log("records_expired_unread"))
+    found = await rows(trial)
+    assert {"first", "last"} <= found <= {"first", "asked-for", "last"}
+    assert len(found) + told == oldest + 1, "each record became a row, or was told"
+    assert await worker.metric("delivery_warnings_total", event="records_expired_unread") >= 1
     assert await worker.stop() == 0

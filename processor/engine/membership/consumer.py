@@ -11,12 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from typing import Any
 
 import uvloop
 from aiokafka import TopicPartition
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalStateError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from faust import Schema
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
@@ -81,8 +87,27 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             raise ConsumerStoppedError
         before = self._positions()
         with consumer._fetcher._subscriptions.fetch_context():
-            fetched = await consumer._fetcher.fetched_records(wanted, timeout=timeout)
+            try:
+                fetched = await consumer._fetcher.fetched_records(wanted, timeout=timeout)
+            except OffsetOutOfRangeError as error:
+                [expired] = error.args
+                self._go_on_at_the_oldest(expired)
+                fetched = {}
+            except NoOffsetForPartitionError:
+                # It has only just been assigned. Whoever opens it seeks.
+                fetched = {}
         return dict(self._chunks(before, fetched))
+
+    def _go_on_at_the_oldest(self, expired: Iterable[TopicPartition]) -> None:
+        """Have the oldest offset of partitions asked for, since the record that is due is not there.
+
+        aiokafka could do so by itself, but in the middle of a fetch, whose chunk would then claim to hold all records
+        from the old position to the new one. Without a position at its end and the next one's begin, a hole shows.
+        """
+        for tp in expired:
+            state = self._state(tp)
+            if state is not None:
+                state.await_reset(OffsetResetStrategy.EARLIEST)
 
     def _chunks(self, before: Mapping[TP, int], fetched: Mapping[Any, list[Record]]) -> Any:
         for tp, end in self._positions().items():
@@ -97,8 +122,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 yield tp, Chunk(start, end, records)
 
     def _positions(self) -> dict[TP, int]:
-        subscription = self._ensure_consumer()._subscription.subscription
-        assignment = None if subscription is None else subscription.assignment
+        assignment = self._assignment
         states = {} if assignment is None else {tp: assignment.state_value(tp) for tp in assignment.tps}
         return {
             TP(tp.topic, tp.partition): state._position
@@ -108,11 +132,18 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     def position(self, tp: TP) -> int | None:
         """Tell which offset is handed out next; None when the partition is not assigned. Any thread may ask."""
-        subscription = None if self._consumer is None else self._consumer._subscription.subscription
-        assignment = None if subscription is None else subscription.assignment
-        state = None if assignment is None else assignment.state_value(TopicPartition(tp.topic, tp.partition))
+        state = self._state(TopicPartition(tp.topic, tp.partition))
         position: int | None = None if state is None or not state.has_valid_position else state._position
         return position
+
+    def _state(self, tp: TopicPartition) -> Any:
+        assignment = self._assignment
+        return None if assignment is None else assignment.state_value(tp)
+
+    @property
+    def _assignment(self) -> Any:
+        subscription = None if self._consumer is None else self._consumer._subscription.subscription
+        return None if subscription is None else subscription.assignment
 
     @property
     def member_id(self) -> str:
@@ -150,7 +181,8 @@ class ChunkConsumer(driver.Consumer):
 
     _thread: ChunkConsumerThread
 
-    #: When the fetch that has not returned yet began.
+    #: Seconds; and when the fetch that has not returned yet began.
+    monotonic = staticmethod(time.monotonic)
     _fetching_since: float | None = None
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
@@ -162,7 +194,7 @@ class ChunkConsumer(driver.Consumer):
             await self.wait(self.can_resume_flow)
         if self.should_stop:
             return
-        self._fetching_since = time.monotonic()
+        self._fetching_since = self.monotonic()
         chunks = await self._thread.fetch_chunks(self.transport.wanted, timeout)
         self._fetching_since = None
         # Asked for after the fetch, which may have waited while partitions changed hands: Faust drops what is of an
@@ -183,7 +215,7 @@ class ChunkConsumer(driver.Consumer):
     @property
     def stands_still_for(self) -> float:
         """Tell for how many seconds a fetch has not returned; one waits for a second when there is nothing."""
-        return 0.0 if self._fetching_since is None else time.monotonic() - self._fetching_since
+        return 0.0 if self._fetching_since is None else self.monotonic() - self._fetching_since
 
     async def seek_to(self, tp: TP, offset: int) -> None:
         """Make `offset` the next that is fetched from a partition."""

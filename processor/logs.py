@@ -70,6 +70,44 @@ _REASONS_MAX = 500
 _PREFIX = 40
 
 
+#: What aiokafka tells as an error each time that it asks again for a group's coordinator, and Kafka's number for there
+#: being none yet, as on every broker that is new.
+_ASKS_AGAIN = "Group Coordinator Request failed"
+_COORDINATOR_NOT_AVAILABLE = 15
+
+#: Seconds for which that is nothing to be told of, and without such a line after which it begins anew.
+_PASSING_SECONDS = 30.0
+
+
+class Patience(logging.Filter):
+    """Withholds what a library mends by itself, unless it lasts; until then it is no warning, so it is not counted.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._began = self._last = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a line is shown."""
+        if not _asks_again(record):
+            return True
+        now = self._clock()
+        if now - self._last > _PASSING_SECONDS:
+            self._began = now
+        self._last = now
+        return now - self._began >= _PASSING_SECONDS
+
+
+def _asks_again(record: logging.LogRecord) -> bool:
+    if not str(record.msg).startswith(_ASKS_AGAIN) or not isinstance(record.args, tuple):
+        return False
+    return any(getattr(arg, "errno", None) == _COORDINATOR_NOT_AVAILABLE for arg in record.args)
+
+
 class Limiter(logging.Filter):
     """Withholds warnings and errors that tell the same again and again; what it withholds is counted all the same.
 
@@ -140,6 +178,7 @@ def _reason_of(record: logging.LogRecord) -> _Reason:
 
 
 _limiter = Limiter()
+_patience = Patience()
 
 
 def count_warnings(count: Callable[[str], object]) -> None:
@@ -189,6 +228,8 @@ def _handler(foreign: list[Any], *, as_json: bool) -> logging.Handler:
     )
     drawn: list[Any] = [] if as_json else [_make_printable]
     handler = logging.StreamHandler(sys.stderr)
+    # In this order: what is passing is not counted.
+    handler.addFilter(_patience)
     handler.addFilter(_limiter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -1,5 +1,6 @@
 """The log: JSON a line, the libraries' too; what repeats is withheld, and everything that is wrong is counted."""
 
+import inspect
 import io
 import json
 import logging
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError, KafkaError
 
 from processor import logs
 from processor.metrics import Metrics
@@ -55,6 +58,7 @@ def log(monkeypatch):
     levels = {name: logging.getLogger(name).level for name in ("processor", "faust", "mode", "aiokafka")}
     log = Log()
     monkeypatch.setattr(logs, "_limiter", logs.Limiter(log.clock))
+    monkeypatch.setattr(logs, "_patience", logs.Patience(log.clock))
     log.configure("INFO", "json")
     logs.count_warnings(lambda event: log.counted.update([event]))
     yield log
@@ -265,3 +269,43 @@ class Hostile:
 
     def fail(self) -> None:
         raise ValueError(HOSTILE)
+
+
+# What passes by itself
+
+
+def asks_again(error: KafkaError) -> None:
+    logging.getLogger("aiokafka.consumer.group_coordinator").error("Group Coordinator Request failed: %s", error)
+
+
+def test_a_broker_that_is_new_and_has_no_coordinator_yet_is_nothing_to_be_told_of(log):
+    for _ in range(14):
+        asks_again(GroupCoordinatorNotAvailableError())
+        log.clock.now += 1.0
+    assert log.lines() == []
+    assert log.counted == {}
+
+
+def test_one_that_never_has_a_coordinator_is(log):
+    for _ in range(40):
+        asks_again(GroupCoordinatorNotAvailableError())
+        log.clock.now += 1.0
+    assert log.lines()
+    assert log.counted == {"aiokafka": 10}
+
+
+def test_each_time_that_a_coordinator_is_missing_begins_anew(log):
+    for _ in range(5):
+        asks_again(GroupCoordinatorNotAvailableError())
+        log.clock.now += 3_600.0
+    assert log.lines() == []
+
+
+def test_other_reasons_to_ask_again_are_told_at_once(log):
+    asks_again(KafkaConnectionError())
+    assert len(log.lines()) == 1
+
+
+def test_aiokafka_tells_it_as_we_expect():
+    assert 'log.error("Group Coordinator Request failed: %s", err)' in inspect.getsource(GroupCoordinator)
+    assert GroupCoordinatorNotAvailableError.errno == logs._COORDINATOR_NOT_AVAILABLE

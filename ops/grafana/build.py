@@ -671,6 +671,7 @@ ENGINE = Dashboard(
                     "In ten minutes, by event; also those that the log withheld since they repeat.",
                     "short",
                     {"{{event}}": "sum by (event) (increase(delivery_warnings_total[10m])) > 0"},
+                    alerts=("DeliveryRecordsExpired",),
                     legend_on_right=True,
                 ),
             ),

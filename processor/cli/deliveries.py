@@ -23,7 +23,7 @@ from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.printable import printable
 from processor.settings import Settings
 from processor.views.deliveries import Deliveries, DeliveryView
-from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, Page, Query, page
+from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, DeliveryList, Query, list_deliveries
 from processor.wire.control import decode_control, encode_control
 from processor.wire.deadletters import UnusableError
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES
@@ -93,15 +93,15 @@ def deliveries(as_json: bool, since: datetime | None, search: str, **given: Any)
         given[name] = None if given[name] is None else kind(given[name])
     given["pending"] = given["pending"] or ""
     query = Query(q=search, since=None if since is None else to_microseconds(since), **given)
-    found = page(run_async(settings, lambda: _known(settings)), query, _now())
+    found = list_deliveries(run_async(settings, lambda: _known(settings)), query, _now())
     if as_json:
         for item in found.items:
             _write(item)
     else:
-        _tell_page(found)
+        _tell_list(found)
 
 
-def _tell_page(found: Page) -> None:
+def _tell_list(found: DeliveryList) -> None:
     echo_table(
         ("delivery", "label", "state", "messages", "success", "failed", "pending"),
         [

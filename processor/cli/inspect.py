@@ -75,7 +75,7 @@ def _tell_message(record: RowRecord) -> None:
         "provider": " ".join(filter(None, (record.provider, record.provider_message_id))),
         "attempt": record.attempt,
         "reason": _told_reason(record),
-        "refused": ", ".join(record.rejected),
+        "rejected": ", ".join(record.rejected),
     }
     for name, fact in facts.items():
         if fact:

@@ -17,7 +17,7 @@ from processor.domain.delivery import Cause, Delivery, Pending, State, pending_c
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
-from processor.views.entries import NOTHING, Entry, Part, move, part_of
+from processor.views.entries import NOTHING, Entry, Share, move, share_of
 from processor.views.series import Series
 from processor.wire.counts import CountsRecord, decode_counts
 from processor.wire.deliveries import decode_delivery
@@ -123,7 +123,7 @@ class DeliveryView(msgspec.Struct, frozen=True):
 # What is asked
 
 
-class Record(Protocol):
+class TopicRecord(Protocol):
     """What matters here of a record that was read."""
 
     @property
@@ -160,7 +160,7 @@ class Deliveries:
 
     # Feeding
 
-    def take(self, topic: Topic, records: Iterable[Record]) -> None:
+    def take(self, topic: Topic, records: Iterable[TopicRecord]) -> None:
         """Take records of the counts or the deliveries topic, in the order of each partition; null values forget."""
         take = self._take_counts_record if topic is COUNTS else self._take_delivery_record
         for record in records:
@@ -169,14 +169,14 @@ class Deliveries:
             except (msgspec.DecodeError, ValueError):
                 self.unreadable += 1
 
-    def _take_counts_record(self, record: Record) -> None:
+    def _take_counts_record(self, record: TopicRecord) -> None:
         if record.value is not None:
             self.take_counts(decode_counts(record.value), record.timestamp * 1000)
         elif record.key is not None:
             delivery_id, _, number = record.key.decode().rpartition("|")
             self._replace(delivery_id, int(number), None, record.timestamp * 1000)
 
-    def _take_delivery_record(self, record: Record) -> None:
+    def _take_delivery_record(self, record: TopicRecord) -> None:
         if record.value is not None:
             self.take_delivery(*decode_delivery(record.value))
         elif record.key is not None:
@@ -189,22 +189,22 @@ class Deliveries:
             record: absolute numbers.
             time: when they were written, in microseconds.
         """
-        self._replace(record.delivery_id, record.partition, part_of(record), time)
+        self._replace(record.delivery_id, record.partition, share_of(record), time)
 
-    def _replace(self, delivery_id: str, number: int, part: Part | None, time: int) -> None:
+    def _replace(self, delivery_id: str, number: int, share: Share | None, time: int) -> None:
         entry = self._entry(delivery_id)
-        before = entry.part(number)
+        before = entry.share(number)
         is_live = time >= self._since
         if is_live and entry.series is None:
             entry.series = Series(len(Status))
             if entry.messages:
                 entry.series.add(self._since, entry.statuses)
-        change = entry.replace(number, before, part)
+        change = entry.replace(number, before, share)
         if is_live and entry.series is not None:
             entry.series.add(time, entry.statuses)
         elif entry.series is not None:
             entry.series.shift(change)
-        after = NOTHING if part is None else part
+        after = NOTHING if share is None else share
         for channel, numbers in self._live.items():
             move(numbers, before.live.get(channel, {}), after.live.get(channel, {}))
         self._note(entry)

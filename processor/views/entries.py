@@ -23,7 +23,7 @@ _NOT_TAKEN = tuple(
 )
 
 
-class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Share(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One partition's share of a delivery; moments in microseconds."""
 
     statuses: list[int]
@@ -38,15 +38,15 @@ class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
     expired: int
 
 
-NOTHING = Part([0] * len(Status), {}, {}, {}, {}, {}, None, None, None, 0)
+NOTHING = Share([0] * len(Status), {}, {}, {}, {}, {}, None, None, None, 0)
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Part).decode
+_unpack = msgspec.msgpack.Decoder(Share).decode
 
 
-def part_of(record: CountsRecord) -> Part:
+def share_of(record: CountsRecord) -> Share:
     """Give what is kept of a counts record."""
-    return Part(
+    return Share(
         [record.statuses.get(status, 0) for status in Status],
         {channel.value: number for channel, number in record.channels.items()},
         record.failed,
@@ -68,7 +68,7 @@ def _moment(text: str | None) -> int | None:
 
 
 def move(totals: dict[str, int], before: Mapping[str, int], after: Mapping[str, int]) -> None:
-    """Bring totals up to date with one part's change, and keep no zeroes."""
+    """Bring totals up to date with the change of one share, and keep no zeroes."""
     if before == after:
         return
     for sign, numbers in ((-1, before), (1, after)):
@@ -82,7 +82,7 @@ class Entry:
     """One delivery; sums are kept up to date, so that reading is cheap."""
 
     __slots__ = (
-        "_parts",
+        "_shares",
         "channels",
         "delivery",
         "delivery_id",
@@ -106,7 +106,7 @@ class Entry:
         self.delivery: Delivery | None = None
         self.state: State | None = None
         #: Packed: there are as many as partitions.
-        self._parts: dict[int, bytes] = {}
+        self._shares: dict[int, bytes] = {}
         self.statuses = [0] * len(Status)
         self.channels: dict[str, int] = {}
         self.failed: dict[str, int] = {}
@@ -129,24 +129,24 @@ class Entry:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known of it any more."""
-        return not self._parts and self.delivery is None
+        return not self._shares and self.delivery is None
 
-    def part(self, number: int) -> Part:
+    def share(self, number: int) -> Share:
         """Give one partition's share."""
-        packed = self._parts.get(number)
+        packed = self._shares.get(number)
         return NOTHING if packed is None else _unpack(packed)
 
-    def replace(self, number: int, before: Part, part: Part | None) -> list[int]:
-        """Put one partition's share in place of what `part` gave; None takes it away.
+    def replace(self, number: int, before: Share, share: Share | None) -> list[int]:
+        """Put one partition's share in place of what `share` gave; None takes it away.
 
         Returns:
             By how much the counts by status change.
         """
-        after = NOTHING if part is None else part
-        if part is None:
-            self._parts.pop(number, None)
+        after = NOTHING if share is None else share
+        if share is None:
+            self._shares.pop(number, None)
         else:
-            self._parts[number] = _pack(part)
+            self._shares[number] = _pack(share)
         change = [new - old for new, old in zip(after.statuses, before.statuses, strict=True)]
         self.statuses = [total + step for total, step in zip(self.statuses, change, strict=True)]
         self.expired += after.expired - before.expired

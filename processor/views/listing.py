@@ -67,7 +67,7 @@ class Query(NamedTuple):
     cursor: str = ""
 
 
-class Page(msgspec.Struct, frozen=True):
+class DeliveryList(msgspec.Struct, frozen=True):
     """One page of a list; `total`, `messages` and `statuses` are of all that match, on whichever page."""
 
     items: tuple[DeliveryView, ...]
@@ -83,7 +83,9 @@ class Page(msgspec.Struct, frozen=True):
 _Place = tuple[bool, Any, str]
 
 
-def page(deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int] | None = None) -> Page:
+def list_deliveries(
+    deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int] | None = None
+) -> DeliveryList:
     """Give one page of the deliveries that match.
 
     A cursor names a place, not a number: what comes and goes meanwhile moves nothing from one page to another, except
@@ -126,7 +128,7 @@ def page(deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int
     more = _write_cursor(query, place(shown[-1])) if len(chosen) > len(shown) else None
     totals = [sum(numbers) for numbers in zip(*[entry.statuses for entry in matching], strict=True)]
     totals = totals or [0] * len(Status)
-    return Page(
+    return DeliveryList(
         tuple([deliveries.view(entry, now, stuck) for entry in shown]),
         more,
         len(matching),

@@ -1,4 +1,4 @@
-"""One message as people ask for it: where it stands and why, its line of life, what was refused, what it waits for."""
+"""One message as people ask for it: where it stands and why, its line of life, what was rejected, what it waits for."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Seen(msgspec.Struct, frozen=True):
     part: int | None = None
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True):
     """A report whose effect was withheld, where the message stood then, and the rule that it breaks.
 
     `standing` is null where the channel does not have what was reported.
@@ -114,7 +114,7 @@ class MessageView(msgspec.Struct, frozen=True):
     provider_message_id: str | None
     #: By time.
     history: tuple[Seen, ...]
-    refused: tuple[Refused, ...]
+    rejected: tuple[Rejected, ...]
     #: In words, and as a name; null when it waits for nothing.
     waits_for: str | None
     waits_for_code: Wait | None
@@ -155,7 +155,7 @@ def message_view(
         row.provider_name,
         row.provider_message,
         _history(row),
-        tuple(_refused(row)),
+        tuple(_rejected(row)),
         None if wait is None else _wait_text(wait, pending),
         wait,
         _is_cancel_too_late(row, is_delivery_canceled),
@@ -180,15 +180,15 @@ def _history(row: Row) -> tuple[Seen, ...]:
     )
 
 
-def _refused(row: Row) -> Iterator[Refused]:
-    """Give each refused report with where the walk stood when it came to it."""
+def _rejected(row: Row) -> Iterator[Rejected]:
+    """Give each rejected report with where the walk stood when it came to it."""
     for node in row.rejected:
         name, channel = NODE_NAMES[node], row.channel.value
         if node not in TRANSITIONS[row.channel]:
-            yield Refused(name, None, f"{channel} has no {name}")
+            yield Rejected(name, None, f"{channel} has no {name}")
         else:
             standing = _standing_at(row, node)
-            yield Refused(name, standing, f"on {channel}, {name} may neither follow nor precede {standing}")
+            yield Rejected(name, standing, f"on {channel}, {name} may neither follow nor precede {standing}")
 
 
 def _standing_at(row: Row, node: Node) -> str:

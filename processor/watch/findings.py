@@ -66,7 +66,7 @@ class Contradiction(msgspec.Struct, frozen=True):
     reported: str = msgspec.field(name="to")
     provider: str | None
     messages: int
-    #: When the refused report says that it happened, newest first.
+    #: When the rejected report says that it happened, newest first.
     sample: tuple[Found, ...]
 
 
@@ -82,7 +82,7 @@ class Partial(msgspec.Struct, frozen=True):
     standings: tuple[Standing, ...]
     #: The largest groups of each partition; the standings count the others too.
     stuck: tuple[Stuck, ...]
-    #: Messages of which a report was refused.
+    #: Messages of which a report was rejected.
     contradicted: int
     contradictions: tuple[Contradiction, ...]
     providers: tuple[Evidence, ...]

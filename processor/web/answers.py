@@ -18,7 +18,7 @@ from processor.engine.clients import KafkaError
 from processor.engine.stage import Work
 from processor.engine.streams import Outgoing
 from processor.views.deliveries import Deliveries, DeliveryView
-from processor.views.listing import ANY_CAUSE, SORTS, Page, Query, QueryError, page
+from processor.views.listing import ANY_CAUSE, SORTS, DeliveryList, Query, QueryError, list_deliveries
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import (
     ContradictionList,
@@ -232,7 +232,7 @@ class Answers:
             raise ProblemError(DELIVERY_NOT_KNOWN, "no delivery has this id")
         raise ProblemError(STARTING, "this worker is still reading what is known of deliveries")
 
-    async def deliveries(self, parameters: Mapping[str, Any]) -> Page:
+    async def deliveries(self, parameters: Mapping[str, Any]) -> DeliveryList:
         """Give a page of the deliveries that match.
 
         Args:
@@ -248,7 +248,7 @@ class Answers:
                 given[name] = kind(given[name])
         stuck = await self._stuck_by_delivery()
         try:
-            return page(self._deliveries, Query(**given), _now(), stuck)
+            return list_deliveries(self._deliveries, Query(**given), _now(), stuck)
         except QueryError as error:
             raise invalid(f"cursor: {error}") from None
 

@@ -12,7 +12,7 @@ from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.deliveries import DeliveryView
-from processor.views.listing import Page
+from processor.views.listing import DeliveryList
 from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
@@ -106,14 +106,14 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/v1/messages/{message_id}",
         "message",
-        "Tell where one message stands, since when and why, what was reported and refused, and what it waits for",
+        "Get one message: status, since when, reason, history, rejected reports, what it waits for",
         MessageView,
         *_ASKING,
         MESSAGE_NOT_KNOWN,
         MESSAGE_UNREADABLE,
         part=_MESSAGE_ID,
     ),
-    _get("/api/v1/deliveries", "deliveries", "List deliveries", Page, *_READING, query=LIST_PARAMETERS),
+    _get("/api/v1/deliveries", "deliveries", "List deliveries", DeliveryList, *_READING, query=LIST_PARAMETERS),
     _get(
         "/api/v1/deliveries/{delivery_id}",
         "delivery",
@@ -144,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/v1/contradictions",
         "contradictions",
-        "List reports that were refused because they contradict what was reported before",
+        "List reports that were rejected because they contradict what was reported before",
         ContradictionList,
         *_READING,
     ),

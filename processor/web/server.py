@@ -52,7 +52,7 @@ class Health(Protocol):
         """Count the worker's partitions by state."""
 
 
-class Part(Protocol):
+class Routes(Protocol):
     """Something that the server serves."""
 
     def add_to(self, application: web.Application) -> None:
@@ -83,9 +83,9 @@ _HEADERS = {
 
 
 class Server:
-    """Serves /metrics, /livez and /readyz of one worker, and the parts that it is given."""
+    """Serves /metrics, /livez and /readyz of one worker, and the routes of others that it is given."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, health: Health, parts: Iterable[Part] = ()) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, health: Health, others: Iterable[Routes] = ()) -> None:
         self._settings = settings
         self._health = health
         self._beat = time.monotonic()
@@ -98,8 +98,8 @@ class Server:
         application.router.add_get("/metrics", Scrape(metrics.registry).answer)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
-        for part in parts:
-            part.add_to(application)
+        for routes in others:
+            routes.add_to(application)
         self._runner = web.AppRunner(
             application,
             access_log=None,

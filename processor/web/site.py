@@ -19,7 +19,7 @@ from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.views.deliveries import Deliveries, DeliveryView
-from processor.views.listing import Page as DeliveryPage
+from processor.views.listing import DeliveryList
 from processor.views.messages import MessageView
 from processor.views.overview import Overview
 from processor.watch.board import Board
@@ -65,12 +65,12 @@ class Site:
             control_topic=settings.topic(CONTROL),
             seal=Seal(settings),
         )
-        self._parts = (Api(answers, gatherer, access, hops), Page(PageSource(answers, self._forwarding), access))
+        self._routes = (Api(answers, gatherer, access, hops), Page(PageSource(answers, self._forwarding), access))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""
-        for part in self._parts:
-            part.add_to(application)
+        for routes in self._routes:
+            routes.add_to(application)
         application.cleanup_ctx.append(self._run)
 
     async def _run(self, _application: web.Application) -> AsyncIterator[None]:
@@ -101,7 +101,7 @@ class PageSource:
         """Give everything at a glance."""
         return await self._answers.overview()
 
-    async def deliveries(self, filters: Mapping[str, str]) -> DeliveryPage:
+    async def deliveries(self, filters: Mapping[str, str]) -> DeliveryList:
         """Give a page of deliveries, by the parameters of the API's query."""
         query: Any = filters
         return await self._answers.deliveries(parse_query(query, LIST_PARAMETERS))

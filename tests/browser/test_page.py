@@ -27,7 +27,7 @@ PAGES = {
     "cancel": f"/deliveries/{HELD}/cancel",
     "failed": f"/messages/{FAILED_MESSAGE}",
     "stuck": f"/messages/{STUCK_MESSAGE}",
-    "refused": f"/messages/{CONTRADICTED_MESSAGE}",
+    "rejected": f"/messages/{CONTRADICTED_MESSAGE}",
     "odd": f"/messages/{quote(ODD_ID, safe='')}",
     "statuses": "/statuses",
     "login": "/login",

@@ -13,7 +13,7 @@ from processor.domain.delivery import State
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import Channel, Status
 from processor.views.deliveries import Deliveries
-from processor.views.listing import ANY_CAUSE, DEFAULT_SORT, SORTS, Page, Query, QueryError, page
+from processor.views.listing import ANY_CAUSE, DEFAULT_SORT, SORTS, DeliveryList, Query, QueryError, list_deliveries
 from processor.wire.topics import COUNTS
 from tests.examples import examples
 from tests.views.told import HOUR, MINUTE, NOW, counts, deliveries, told
@@ -40,12 +40,12 @@ def some() -> Deliveries:
     )
 
 
-def ids(found: Page) -> list[str]:
+def ids(found: DeliveryList) -> list[str]:
     return [item.delivery_id for item in found.items]
 
 
 def listed(some: Deliveries, known: Any = None, **query: Any) -> list[str]:
-    return ids(page(some, Query(**query), NOW, known))
+    return ids(list_deliveries(some, Query(**query), NOW, known))
 
 
 class TestFilters:
@@ -86,16 +86,16 @@ class TestFilters:
         assert set(listed(some, stuck, stuck=True)) == {"DM2"}
         assert set(listed(some, stuck, stuck=False)) == {"DM1", "DM3", "DM4", ""}
         assert listed(some, None, stuck=True) == []
-        [item] = page(some, Query(q="dm2"), NOW, stuck).items
+        [item] = list_deliveries(some, Query(q="dm2"), NOW, stuck).items
         assert item.stuck == 3
 
     def test_totals_are_of_all_that_match(self, some):
-        found = page(some, Query(channel=Channel.SMS, limit=1), NOW)
+        found = list_deliveries(some, Query(channel=Channel.SMS, limit=1), NOW)
         assert (len(found.items), found.total, found.messages) == (1, 2, 11)
         assert {name: number for name, number in found.statuses.items() if number} == {
             "pending": 9, "received_on_mobile": 2
         }  # fmt: skip
-        nothing = page(some, Query(q="nothing"), NOW)
+        nothing = list_deliveries(some, Query(q="nothing"), NOW)
         assert (nothing.items, nothing.next, nothing.total, nothing.messages) == ((), None, 0, 0)
         assert list(nothing.statuses) == [status.value for status in Status]
 
@@ -135,7 +135,7 @@ def walk(some: Deliveries, **query: Any) -> list[str]:
     """Turn pages to the end."""
     found, cursor = [], ""
     while True:
-        one = page(some, Query(cursor=cursor, **query), NOW)
+        one = list_deliveries(some, Query(cursor=cursor, **query), NOW)
         assert len(one.items) <= query["limit"]
         found.extend(ids(one))
         if one.next is None:
@@ -150,8 +150,8 @@ class TestPages:
         assert walk(some, sort=sort, limit=limit) == listed(some, sort=sort)
 
     def test_the_last_page_says_so(self, some):
-        assert page(some, Query(limit=5), NOW).next is None
-        assert page(some, Query(limit=4), NOW).next is not None
+        assert list_deliveries(some, Query(limit=5), NOW).next is None
+        assert list_deliveries(some, Query(limit=4), NOW).next is not None
 
     #: What happens between two pages: another delivery has so many messages, or (None) is forgotten.
     changes = st.lists(st.lists(st.tuples(st.integers(0, 9), st.none() | st.integers(0, 5)), max_size=4), max_size=9)
@@ -162,7 +162,7 @@ class TestPages:
         made = deliveries(*(counts({"sent": n % 4}, f"S{n}") for n in range(12)))
         seen, cursor = [], ""
         while True:
-            one = page(made, Query(sort=sort, limit=3, cursor=cursor), NOW)
+            one = list_deliveries(made, Query(sort=sort, limit=3, cursor=cursor), NOW)
             seen.extend(name for name in ids(one) if name.startswith("S"))
             if one.next is None:
                 break
@@ -173,10 +173,10 @@ class TestPages:
         assert sorted(seen) == sorted(f"S{n}" for n in range(12))
 
     def test_a_cursor_of_another_sort_is_refused(self, some):
-        cursor = page(some, Query(limit=1, sort="label"), NOW).next
+        cursor = list_deliveries(some, Query(limit=1, sort="label"), NOW).next
         assert cursor
         with pytest.raises(QueryError, match="sorted by 'label'"):
-            page(some, Query(sort="-label", cursor=cursor), NOW)
+            list_deliveries(some, Query(sort="-label", cursor=cursor), NOW)
 
     @pytest.mark.parametrize(
         "told",
@@ -190,19 +190,19 @@ class TestPages:
     def test_whatever_a_cursor_holds_it_is_refused(self, some, told):
         cursor = base64.urlsafe_b64encode(told.encode()).decode()
         with pytest.raises(QueryError, match="cursor") as refused:
-            page(some, Query(cursor=cursor), NOW)
+            list_deliveries(some, Query(cursor=cursor), NOW)
         assert len(str(refused.value)) < 300
 
     @pytest.mark.parametrize("value", ["9" * 1_000, "-1", "1e300", "null", "1.5"])
     def test_a_place_that_no_list_has_is_still_a_place(self, some, value):
         cursor = base64.urlsafe_b64encode(f'["-last_activity",false,{value},"a"]'.encode()).decode()
         with suppress(QueryError):
-            page(some, Query(cursor=cursor), NOW)
+            list_deliveries(some, Query(cursor=cursor), NOW)
 
     @pytest.mark.parametrize("cursor", ["x", "é", "bnVsbA", "W10", "WyItbGFzdF9hY3Rpdml0eSIsIDEsIHt9LCB7fV0", "%%%"])
     def test_what_is_no_cursor_of_ours_is_refused(self, some, cursor):
         with pytest.raises(QueryError, match="cursor"):
-            page(some, Query(cursor=cursor), NOW)
+            list_deliveries(some, Query(cursor=cursor), NOW)
 
 
 @pytest.mark.slow
@@ -216,4 +216,4 @@ def test_a_page_of_twenty_thousand_deliveries():
         )
     )
     for query in (Query(), Query(q="dm1", sort="-failed"), Query(state=State.RUNNING, sort="progress")):
-        assert len(page(made, query, NOW).items) == 50
+        assert len(list_deliveries(made, query, NOW).items) == 50

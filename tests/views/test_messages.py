@@ -8,7 +8,7 @@ import pytest
 from processor.domain.delivery import Cause, Pending
 from processor.domain.fold import fold
 from processor.domain.status import Channel, Status
-from processor.views.messages import MessageView, Refused, Seen, Wait, message_view
+from processor.views.messages import MessageView, Rejected, Seen, Wait, message_view
 from processor.wire.events import decode_event
 
 
@@ -44,7 +44,7 @@ def test_what_is_known_is_told_and_what_is_not_is_null():
     )
     bare = view((1, "pending"))
     assert (bare.delivery_id, bare.recipient, bare.provider, bare.provider_message_id) == (None, None, None, None)
-    assert (bare.reason, bare.refused, bare.stuck, bare.cancel_too_late) == (None, (), False, False)
+    assert (bare.reason, bare.rejected, bare.stuck, bare.cancel_too_late) == (None, (), False, False)
 
 
 def test_the_reason_is_as_it_was_said_with_adobes_code():
@@ -80,24 +80,24 @@ def test_the_history_is_by_time_whatever_the_order_of_arrival():
 def test_a_new_attempt_shows_after_the_failure_that_it_reopened():
     told = view((1, "sent"), (2, "failed", GAVE_UP), (3, "sent", {"attempt": 2}))
     assert [(seen.node, seen.attempt) for seen in told.history] == [("sent", 1), ("failed_gave_up", 1), ("sent", 2)]
-    assert (told.status, told.attempt, told.refused) == (Status.SENT, 2, ())
+    assert (told.status, told.attempt, told.rejected) == (Status.SENT, 2, ())
 
 
 class TestRefused:
     def test_it_names_the_rule(self):
         told = view((1, "ignored"), (2, "sent"))
-        assert told.refused == (Refused("sent", "ignored", "on email, sent may neither follow nor precede ignored"),)
+        assert told.rejected == (Rejected("sent", "ignored", "on email, sent may neither follow nor precede ignored"),)
 
     def test_the_rule_is_about_where_the_message_stood_then(self):
         told = view((1, "pending"), (2, "failed", GAVE_UP), (3, "ignored"), (4, "failed"))
         assert told.status is Status.FAILED
-        assert told.refused == (
-            Refused("ignored", "failed_gave_up", "on email, ignored may neither follow nor precede failed_gave_up"),
+        assert told.rejected == (
+            Rejected("ignored", "failed_gave_up", "on email, ignored may neither follow nor precede failed_gave_up"),
         )
 
     def test_a_status_that_the_channel_does_not_have(self):
         told = view((1, "pending"), (2, "received_on_mobile", {"channel": "sms"}))
-        assert told.refused == (Refused("received_on_mobile", None, "email has no received_on_mobile"),)
+        assert told.rejected == (Rejected("received_on_mobile", None, "email has no received_on_mobile"),)
 
 
 class TestWaiting:

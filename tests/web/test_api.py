@@ -87,10 +87,10 @@ class TestMessages:
         status, body, _ = await worker.ask(f"/api/v1/messages/{quote(ODD_ID, safe='/')}", WRITE_TOKEN)
         assert (status, body["message_id"]) == (200, ODD_ID)
 
-    async def test_what_was_refused_and_what_it_waits_for(self, worker):
+    async def test_what_was_rejected_and_what_it_waits_for(self, worker):
         _, body, _ = await worker.ask("/api/v1/messages/m-2")
         rule = "on email, sent may neither follow nor precede ignored"
-        assert body["refused"] == [{"node": "sent", "standing": "ignored", "rule": rule}]
+        assert body["rejected"] == [{"node": "sent", "standing": "ignored", "rule": rule}]
         _, body, _ = await worker.ask("/api/v1/messages/m-held")
         assert body["waits_for_code"] == "scheduled"
         assert body["stuck"] is False

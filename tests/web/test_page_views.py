@@ -239,11 +239,11 @@ async def test_a_failed_message_says_why(reader):
     assert "Reported by kumomta" in page.one("ol", class_="life").text
 
 
-async def test_what_was_refused_is_told_with_its_rule(reader):
+async def test_what_was_rejected_is_told_with_its_rule(reader):
     page = await reader.get(f"/messages/{CONTRADICTED_MESSAGE}")
-    refused = page.one("li", class_="off")
-    assert refused.all("strong")[0].text == "Sent"
-    assert "It contradicts “Ignored”" in refused.text
+    rejected = page.one("li", class_="off")
+    assert rejected.all("strong")[0].text == "Sent"
+    assert "It contradicts “Ignored”" in rejected.text
     assert page.one("li", class_="now").all("strong")[0].text == "Ignored"
 
 

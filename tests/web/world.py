@@ -9,8 +9,8 @@ from processor.domain.delivery import Cause, State
 from processor.domain.reason import ADOBE_CODES, Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.views.deliveries import DeliveryView, Indicators, PendingView, Rates, SeriesPoint
-from processor.views.listing import ANY_CAUSE, Page
-from processor.views.messages import MessageReason, MessageView, Refused, Seen, Wait
+from processor.views.listing import ANY_CAUSE, DeliveryList
+from processor.views.messages import MessageReason, MessageView, Rejected, Seen, Wait
 from processor.views.overview import (
     ContradictoryMessages,
     FoundMessage,
@@ -90,7 +90,7 @@ class World:
             self.recovering,
         )
 
-    async def deliveries(self, filters: Mapping[str, str]) -> Page:
+    async def deliveries(self, filters: Mapping[str, str]) -> DeliveryList:
         self._check()
         self.asked.append(dict(filters))
         found = [each for each in self.list.values() if _fits(each, filters)]
@@ -98,7 +98,7 @@ class World:
         shown = found[start : start + limit]
         statuses = {s.value: sum(each.statuses[s.value] for each in found) for s in Status}
         following = str(start + limit) if start + limit < len(found) else None
-        return Page(tuple(shown), following, len(found), sum(statuses.values()), statuses)
+        return DeliveryList(tuple(shown), following, len(found), sum(statuses.values()), statuses)
 
     async def delivery(self, delivery_id: str) -> DeliveryView:
         self._check()
@@ -445,7 +445,7 @@ def _message(message_id: str, channel: Channel, status: Status, history: tuple[S
         provider="kumomta" if channel is Channel.EMAIL else "infobip",
         provider_message_id="1d98076abf1c11ee9d3b00163e2b2f6c",
         history=history,
-        refused=(),
+        rejected=(),
         waits_for=None,
         waits_for_code=None,
         cancel_too_late=False,
@@ -498,7 +498,7 @@ def _messages(world: World) -> list[MessageView]:
             (_seen(world, "pending", minutes=20), _seen(world, "ignored", minutes=19), _seen(world, "sent", minutes=9)),
             since=world.ago(minutes=19),
             reason=MessageReason(None, Category.DENYLISTED, 8, None, None, None),
-            refused=(Refused("sent", "ignored", "on email, sent may neither follow nor precede ignored"),),
+            rejected=(Rejected("sent", "ignored", "on email, sent may neither follow nor precede ignored"),),
         ),
         _message(
             LATE_MESSAGE,

@@ -272,8 +272,8 @@ def shape(view: View) -> str:
 def life(view: View) -> list[Step]:
     """Give what was reported of a message, by time."""
     here = shape(view)
-    # Where the channel has no such status, there was no place in time at which it was refused.
-    refused = {each["node"]: each["standing"] or here for each in view["refused"]}
+    # Where the channel has no such status, there was no place in time at which it was rejected.
+    rejected = {each["node"]: each["standing"] or here for each in view["rejected"]}
     now = max((index for index, each in enumerate(view["history"]) if each["node"] == here), default=None)
     steps: list[Step] = []
     before = None
@@ -288,7 +288,7 @@ def life(view: View) -> list[Step]:
                 each["first"] != each["last"],
                 None if before is None else (first - before).total_seconds(),
                 index == now,
-                refused.get(each["node"]),
+                rejected.get(each["node"]),
                 view["provider"],
             )
         )

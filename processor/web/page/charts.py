@@ -26,14 +26,14 @@ ORDER: tuple[str, ...] = tuple(
     )
 )
 
-#: The narrowest that a part of a bar may be: one failure in a million must be seen, too.
+#: The narrowest that a piece of a bar may be: one failure in a million must be seen, too.
 _LEAST_WIDTH = 0.8
 
 _WIDTH, _HEIGHT = 720, 200
 _POINTS, _ROWS = 120, 12
 
 
-class Part(NamedTuple):
+class BarPiece(NamedTuple):
     """One status in a bar: its messages of `total`, and where it is drawn, in percent."""
 
     status: str
@@ -43,16 +43,16 @@ class Part(NamedTuple):
     width: float
 
 
-def share_bar(statuses: Mapping[str, int], planned: int | None = None) -> list[Part]:
+def share_bar(statuses: Mapping[str, int], planned: int | None = None) -> list[BarPiece]:
     """Lay out counts by status as one bar; what is still missing of `planned` stays empty."""
     counts = {status: statuses[status] for status in ORDER if statuses.get(status)}
     total = sum(counts.values())
-    parts: list[Part] = []
+    pieces: list[BarPiece] = []
     x = 0.0
     for status, width in _widths(counts, max(total, planned or 0)).items():
-        parts.append(Part(status, counts[status], total, round(x, 2), round(width, 2)))
+        pieces.append(BarPiece(status, counts[status], total, round(x, 2), round(width, 2)))
         x += width
-    return parts
+    return pieces
 
 
 def _widths(counts: Mapping[str, int], whole: int) -> dict[str, float]:
@@ -72,7 +72,7 @@ class Area(NamedTuple):
     path: str
 
 
-class Row(NamedTuple):
+class ChartRow(NamedTuple):
     """The counts at one time, in the order of the areas."""
 
     time: str
@@ -91,7 +91,7 @@ class Chart(NamedTuple):
     first: str
     last: str
     peak: int
-    rows: list[Row]
+    rows: list[ChartRow]
 
 
 def over_time(series: Sequence[Mapping[str, Any]]) -> Chart | None:
@@ -111,7 +111,8 @@ def over_time(series: Sequence[Mapping[str, Any]]) -> Chart | None:
         areas.append(Area(status, _between(xs, floor, roof, top)))
         floor = roof
     rows = [
-        Row(point["time"], [point["statuses"].get(each, 0) for each in statuses]) for point in _thinned(series, _ROWS)
+        ChartRow(point["time"], [point["statuses"].get(each, 0) for each in statuses])
+        for point in _thinned(series, _ROWS)
     ]
     ticks = [top, top // 2, 0]
     lines = [round(_HEIGHT * (1 - tick / top), 1) for tick in ticks]

@@ -267,7 +267,7 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
         "Statusen står fast, och rapporten sparas som bevis.",
     ),
     "contradictions.stands": ("Stands", "Står fast"),
-    "contradictions.refused": ("Refused", "Avvisad"),
+    "contradictions.rejected": ("Rejected", "Avvisad"),
     "contradictions.evidence": ("Example", "Exempel"),
     "dead.hint": (
         "Kept with their bytes in the topic “dead.v1”; /api/v1/dead-letters has the newest and their places.",
@@ -449,7 +449,7 @@ _MESSAGE: dict[str, tuple[str, str]] = {
         "Mottagare maskeras; den som loggar in med skrivnyckeln ser dem hela.",
     ),
     "life.title": ("Line of life", "Livslinje"),
-    "life.refused": ("refused", "avvisad"),
+    "life.rejected": ("rejected", "avvisad"),
     "life.now": ("now", "nu"),
     "life.attempt": ("attempt {n}", "försök {n}"),
     "life.later": ("{span} later", "{span} senare"),

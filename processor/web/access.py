@@ -1,9 +1,9 @@
-"""Who may do what: tokens, and the page's cookie.
+"""Authorization of every request: tokens, the page's cookie, and the origin of forms. Nothing else judges them.
 
 Reading is open only where nobody but this machine can ask: no read token is set, the server is bound to loopback, and
 the request names a loopback host and came through no proxy (else any web page could reach it by rebinding its own name
-to 127.0.0.1, and so could the world through a proxy). Writing always needs the write token. Who has it may also see
-whole recipients.
+to 127.0.0.1, and so could the world through a proxy). Writing always needs the write token, which also shows whole
+recipients.
 """
 
 from __future__ import annotations
@@ -28,8 +28,15 @@ log = get_logger(__name__)
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="delivery-status"'}
 
 
+class ForeignPageError(ProblemError):
+    """A page of another origin sent the request, or a browser on its behalf."""
+
+    def __init__(self) -> None:
+        super().__init__(FORBIDDEN, "a page of another origin may not write with this page's cookie")
+
+
 class Caller(NamedTuple):
-    """What the one who asks may do."""
+    """What the sender of a request may do."""
 
     may_read: bool
     may_write: bool
@@ -41,19 +48,19 @@ class Caller(NamedTuple):
 
 
 class Access:
-    """Judges requests by the settings."""
+    """Authorizes requests, by the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._read = settings.read_token
         self._write = settings.write_token
         self._is_local = is_loopback(settings.http_host)
         self._proxies = Proxies(settings.trusted_proxies)
-        # Whoever presents the write token's is not asked for the other.
+        # The session of the write token needs no other.
         self._sessions = Sessions(self._write, self._read)
         self._attempts = Attempts()
 
     def caller(self, request: web.Request) -> Caller:
-        """Say what a request may do."""
+        """Give what the sender of a request may do."""
         may_write = self._presents(request, self._write)
         may_read = may_write or self._presents(request, self._read) or self._is_open(request)
         return Caller(may_read, may_write)
@@ -81,14 +88,17 @@ class Access:
         Raises:
             ProblemError: it may not.
         """
-        if not self._write:
-            raise ProblemError(FORBIDDEN, "writing is off: DELIVERY_WRITE_TOKEN is not set")
+        self._require_writing()
         caller = self.caller(request)
         if not caller.may_write:
             raise self._unauthorized(request, "writing needs DELIVERY_WRITE_TOKEN as `Authorization: Bearer ...`")
-        if bearer_of(request) is None and not self.is_same_origin(request):
-            raise ProblemError(FORBIDDEN, "a page of another origin may not write with this page's cookie")
+        if bearer_of(request) is None:
+            self.require_own_page(request)
         return caller
+
+    def _require_writing(self) -> None:
+        if not self._write:
+            raise ProblemError(FORBIDDEN, "writing is off: DELIVERY_WRITE_TOKEN is not set")
 
     def _presents(self, request: web.Request, token: str) -> bool:
         if not token:
@@ -103,10 +113,10 @@ class Access:
         return not self._read and self._is_local and is_loopback(host_of(request) or "") and not was_handed_on(request)
 
     def _unauthorized(self, request: web.Request, detail: str) -> ProblemError:
-        """Give the problem of a request without the right token; a wrong one counts.
+        """Give the problem of a request without the right token, and count a wrong one.
 
-        Whoever presents the right one as a bearer is never refused for the wrong ones of others: one program with an
-        old token would shut out all that share its address.
+        The right token as a bearer is never refused for the wrong ones of others: one program with an old token would
+        shut out all that share its address.
         """
         if bearer_of(request) is not None:
             problem = self._wait(request)
@@ -115,26 +125,40 @@ class Access:
             self._wrong(request)
         return ProblemError(UNAUTHORIZED, detail, headers=_CHALLENGE)
 
-    # Tokens in forms
+    # Forms of the page
 
-    @property
-    def takes_writes(self) -> bool:
-        """Whether anybody may write."""
-        return bool(self._write)
+    def require_own_page(self, request: web.Request) -> None:
+        """Require that a browser sends this for a page of ours. SameSite=Strict lets other ports of this host pass.
 
-    def may_write(self, request: web.Request, token: str) -> bool:
-        """Say whether a token that a form has is the one to write with.
+        Browsers tell; a client that is no browser has no cookie to abuse.
 
         Raises:
-            ProblemError: wrong ones were presented too often.
+            ForeignPageError: it does not.
         """
-        return self.takes_writes and self._attempt(request, token, self._write) is not None
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            is_own = request.headers.get("Sec-Fetch-Site", "same-origin") in {"same-origin", "none"}
+        else:
+            scheme, _, host = origin.partition("://")
+            is_own = host == request.headers.get(hdrs.HOST) and (scheme == "https" or not self.is_secure(request))
+        if not is_own:
+            raise ForeignPageError
+
+    def require_write_token(self, request: web.Request, token: str) -> None:
+        """Require that a form has the write token: no cookie is enough.
+
+        Raises:
+            ProblemError: FORBIDDEN, writing is off; UNAUTHORIZED, it is not the token; TOO_MANY_ATTEMPTS.
+        """
+        self._require_writing()
+        if self._attempt(request, token, self._write) is None:
+            raise ProblemError(UNAUTHORIZED, "the form does not have DELIVERY_WRITE_TOKEN")
 
     def start_session(self, request: web.Request, token: str) -> str | None:
-        """Give what the page's cookie is to hold for a token that a form has; None when it is neither of ours.
+        """Give the cookie of a new session for a token that a form has; None: the token is neither of ours.
 
         Raises:
-            ProblemError: wrong ones were presented too often.
+            ProblemError: wrong tokens were presented too often.
         """
         known = self._attempt(request, token, self._write, self._read)
         return None if known is None else self._sessions.start(known)
@@ -167,37 +191,26 @@ class Access:
     # The page's cookie
 
     def session(self, request: web.Request) -> Session | None:
-        """Give the session of a request's cookie; None: it has none that goes on."""
+        """Give the session of a request's cookie; None: there is none, or it has ended."""
         return self._sessions.find(request.cookies.get(SESSION_COOKIE, ""))
 
     def end_session(self, number: str, given: int) -> None:
-        """End a session: its cookie is good for nothing any more, at this worker."""
+        """End a session at this worker: its cookie is taken no more."""
         self._sessions.end(number, given)
 
     def is_secure(self, request: web.Request) -> bool:
-        """Say whether the client speaks TLS, to us or to a proxy that is believed."""
+        """Say whether the client uses TLS, to us or to a trusted proxy."""
         return self._proxies.is_secure(request)
-
-    def is_same_origin(self, request: web.Request) -> bool:
-        """Say whether a browser sends this for a page of ours. SameSite=Strict lets other ports of this host pass.
-
-        Browsers tell; what is no browser has no cookies to abuse.
-        """
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None:
-            return request.headers.get("Sec-Fetch-Site", "same-origin") in {"same-origin", "none"}
-        scheme, _, host = origin.partition("://")
-        return host == request.headers.get(hdrs.HOST) and (scheme == "https" or not self.is_secure(request))
 
 
 def bearer_of(request: web.Request) -> str | None:
-    """Give the token of the Authorization header, if it has one."""
+    """Give the bearer token of the Authorization header; None: it has none."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _equal(given: str, known: str) -> bool:
-    # Of digests: how long it takes tells nothing, not even of the length.
+    # Digests are compared: the time that it takes says nothing, not even of the length.
     return hmac.compare_digest(_digest(given), _digest(known))
 
 

@@ -1,4 +1,4 @@
-"""What people and programs are told, whichever way they ask: the API and the page both get it here."""
+"""The answers to all questions about messages and deliveries, as typed views: the API and the page both ask here."""
 
 from __future__ import annotations
 
@@ -6,37 +6,32 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
-import msgspec
-
-from processor.domain.delivery import PLANNED_MAX, Action, Cause, Control, State
+from processor.domain.delivery import Action, Control
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.engine.clients import KafkaError
-from processor.engine.stage import Work
+from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing
 from processor.views.deliveries import Deliveries, DeliveryView
-from processor.views.listing import ANY_CAUSE, SORTS, DeliveryList, Query, QueryError, list_deliveries
+from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
 from processor.views.messages import MessageView, message_view
-from processor.views.overview import (
-    ContradictionList,
-    ContradictoryMessages,
-    DeadLetterList,
-    FoundMessage,
-    Overview,
-    ProviderList,
-    StuckList,
-    StuckMessages,
-    WaitingMessages,
-)
+from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.watch.findings import is_stuck
-from processor.watch.tallies import UnreadableRow
-from processor.web.forwarding import Forwarding
+from processor.web.control_facts import ControlFacts, control_record
+from processor.web.forwarding import Forwarding, Question
 from processor.web.gathering import Gathering
-from processor.web.masking import mask_id, mask_native_id, mask_recipient, mask_text
-from processor.web.parameters import NAME_MAX, Parameter, choice, flag, moment, text, whole
+from processor.web.masking import mask_id
+from processor.web.masking.views import (
+    mask_contradictions,
+    mask_dead_letters,
+    mask_message,
+    mask_overview,
+    mask_stuck,
+)
+from processor.web.owner import Rows
+from processor.web.parameters import NAME_MAX
 from processor.web.problems import (
     BROKER_AWAY,
     DELIVERY_NOT_KNOWN,
@@ -47,8 +42,6 @@ from processor.web.problems import (
     invalid,
 )
 from processor.web.sealing import PREFIX, Seal, SealError
-from processor.wire.control import decode_control, encode_control
-from processor.wire.deadletters import UnusableError
 from processor.wire.readback import UnreadableError
 
 MESSAGE_PATH = "/internal/v1/messages/"
@@ -58,72 +51,29 @@ _NOT_SEALED_HERE = (
     "that seals ids is another since (without one, links are good for one worker until it restarts)"
 )
 
-_Group = TypeVar("_Group", StuckMessages, ContradictoryMessages)
-
-#: Seconds that Kafka may take to take a control record.
+#: Seconds that Kafka may take to acknowledge a control record.
 _PUBLISH_SECONDS = 10.0
-
-#: The parameters of a list of deliveries.
-LIST_PARAMETERS: tuple[Parameter, ...] = (
-    choice("channel", Channel, "Only deliveries with messages on this channel."),
-    choice("status", Status, "Only deliveries with messages at this status."),
-    text("provider", "Only deliveries with messages of this provider."),
-    choice("state", State, "Only deliveries in this state."),
-    moment("since", "Only deliveries of which anything happened since then, by event time."),
-    flag("stuck", "Only deliveries that have stuck messages, or that have none."),
-    choice("pending", (ANY_CAUSE, *Cause), "Only deliveries that are pending, for this cause or for any."),
-    text("q", "Only deliveries with this in their id, label or campaign.", max_length=200),
-    choice("sort", SORTS, "Order; `-` turns it around. What has no value comes last."),
-    whole("limit", 1, 500, 50, "Most deliveries on one page."),
-    text("cursor", "The `next` of the page before, with the same sort.", max_length=4_000),
-)
-
-
-class MessageWork(Protocol):
-    """What is asked of the work of a partition of messages."""
-
-    def row(self, key: bytes) -> Row | None:
-        """Give the committed row of a message.
-
-        Raises:
-            UnreadableError: it is there, and cannot be read.
-        """
-
-
-class Following(Protocol):
-    """What feeds the deliveries."""
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether all that there was at the start has been read."""
-
-
-_Name = Annotated[str, msgspec.Meta(max_length=NAME_MAX)]
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class ControlFacts(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A control record as it is posted: the delivery is named by the path, and the time is now unless it is told."""
-
-    action: Action
-    time: _Moment | None = None
-    id: _Name | None = None
-    label: _Name | None = None
-    campaign: _Name | None = None
-    channel: Channel | None = None
-    planned: Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)] | None = None
-    #: Needed by `schedule`.
-    scheduled_at: _Moment | None = None
 
 
 class Answers:
-    """Answers questions for one worker."""
+    """Answers questions for one worker.
+
+    Args:
+        deliveries: all deliveries, as this worker has read them.
+        following: reads them.
+        forwarding: asks the owner of a partition.
+        gathering: asks all workers what is wrong.
+        stuck_after: seconds in a status after which a message is stuck.
+        publish: writes a record to Kafka.
+        control_topic: the full name of the topic of control records.
+        seal: seals ids in links.
+    """
 
     def __init__(  # noqa: PLR0913 - all that knows anything
         self,
         *,
         deliveries: Deliveries,
-        following: Following,
+        following: Follower,
         forwarding: Forwarding,
         gathering: Gathering,
         stuck_after: Mapping[tuple[Channel, Status], float],
@@ -142,23 +92,40 @@ class Answers:
 
     # Messages
 
-    async def message(self, reference: str, *, reveal: bool) -> bytes:
-        """Give a message as JSON (MessageView), from whichever worker has it.
+    async def message(self, reference: str, *, reveal: bool) -> MessageView:
+        """Give a message, from whichever worker owns it.
 
         Args:
-            reference: which: its id, as it is or sealed.
+            reference: its id, as it is or sealed.
             reveal: whether its recipient is shown whole.
 
         Raises:
-            ProblemError: it is not known, or cannot be told now.
+            ProblemError: it is not known, or cannot be had now.
         """
+        message_id = self._opened(reference)
+        question = self._question(message_id, reveal=reveal)
         try:
-            return await self._message(self._opened(reference), reveal=reveal)
+            view = await self._forwarding.ask_owner(question)
+            return _known(view, message_id)
         except ProblemError as error:
             if error.kind is not MESSAGE_NOT_KNOWN or not reference.startswith(PREFIX):
                 raise
-            # Whoever knows may have named the id, which who asks is not to see.
+            # The detail may name the id, which the caller may not see.
             raise ProblemError(MESSAGE_NOT_KNOWN, _NOT_SEALED_HERE) from None
+
+    async def message_here(self, message_id: str, *, reveal: bool) -> MessageView:
+        """Give a message, if this worker has its partition.
+
+        Raises:
+            ProblemError: it is not known, or not here.
+        """
+        view = await self._forwarding.ask_here(self._question(message_id, reveal=reveal))
+        return _known(view, message_id)
+
+    def reference(self, message_id: str, *, reveal: bool = False) -> str:
+        """Give what a link names a message by: its id, or, where that may not be shown, the id sealed."""
+        is_shown = (reveal or mask_id(message_id) == message_id) and not message_id.startswith(PREFIX)
+        return message_id if is_shown else self._seal.close(message_id)
 
     def _opened(self, reference: str) -> str:
         try:
@@ -166,42 +133,24 @@ class Answers:
         except SealError:
             if len(reference) > NAME_MAX:
                 raise ProblemError(MESSAGE_NOT_KNOWN, _NOT_SEALED_HERE) from None
-            # An id may begin so.
+            # An id may begin like a seal.
             return reference
 
-    def reference(self, message_id: str, *, reveal: bool) -> str:
-        """Give what a link names a message by: its id, or, where that may not be shown, the id sealed."""
-        is_shown = (reveal or mask_id(message_id) == message_id) and not message_id.startswith(PREFIX)
-        return message_id if is_shown else self._seal.close(message_id)
-
-    async def _message(self, message_id: str, *, reveal: bool) -> bytes:
+    def _question(self, message_id: str, *, reveal: bool) -> Question[MessageView]:
         key = _key(message_id)
-        path = f"{MESSAGE_PATH}{quote(message_id, safe='')}?reveal={str(reveal).lower()}"
-        number = self._forwarding.partition_of(key)
-        return _known(await self._forwarding.ask_owner(number, path, self._finder(message_id, key, reveal)), message_id)
 
-    async def message_here(self, message_id: str, *, reveal: bool) -> bytes:
-        """Give a message as JSON, if this worker has its partition.
-
-        Raises:
-            ProblemError: it is not known, or not here.
-        """
-        key = _key(message_id)
-        number = self._forwarding.partition_of(key)
-        return _known(await self._forwarding.ask_here(number, self._finder(message_id, key, reveal)), message_id)
-
-    def _finder(self, message_id: str, key: bytes, reveal: bool) -> Callable[[Work], bytes | None]:
-        def find(work: Work) -> bytes | None:
+        def find(rows: Rows) -> MessageView | None:
             try:
-                row = cast("MessageWork", work).row(key)
+                row = rows.row(key)
             except UnreadableError as error:
                 raise ProblemError(MESSAGE_UNREADABLE, str(error)) from None
             if row is None:
                 return None
             view = self._message_view(message_id, row)
-            return msgspec.json.encode(view if reveal else _mask_message(view))
+            return view if reveal else mask_message(view)
 
-        return find
+        path = f"{MESSAGE_PATH}{quote(message_id, safe='')}?reveal={str(reveal).lower()}"
+        return Question(self._forwarding.partition_of(key), path, MessageView, find)
 
     def _message_view(self, message_id: str, row: Row) -> MessageView:
         now = _now()
@@ -219,36 +168,28 @@ class Answers:
         """Give one delivery.
 
         Raises:
-            ProblemError: it is not known, or cannot be told now.
+            ProblemError: it is not known, or cannot be had now.
         """
         _key(delivery_id)
         stuck = await self._stuck_by_delivery()
         view = self._deliveries.one(delivery_id, _now(), stuck)
-        if self._following.is_caught_up:
-            if view is not None:
-                return view
-            # What this worker has not heard of yet it cannot call unknown: is anybody there to tell it?
-            await self._forwarding.reach_kafka()
-            raise ProblemError(DELIVERY_NOT_KNOWN, "no delivery has this id")
-        raise ProblemError(STARTING, "this worker is still reading what is known of deliveries")
+        self._require_deliveries()
+        if view is not None:
+            return view
+        # A worker that Kafka does not reach may have missed the delivery: it cannot call it unknown.
+        await self._forwarding.reach_kafka()
+        raise ProblemError(DELIVERY_NOT_KNOWN, "no delivery has this id")
 
-    async def deliveries(self, parameters: Mapping[str, Any]) -> DeliveryList:
-        """Give a page of the deliveries that match.
-
-        Args:
-            parameters: as `parse_query` gave them for LIST_PARAMETERS.
+    async def deliveries(self, query: Query) -> DeliveryList:
+        """List the deliveries that match.
 
         Raises:
-            ProblemError: the cursor is wrong, or the list cannot be given now.
+            ProblemError: the cursor is wrong, or the list cannot be had now.
         """
         self._require_deliveries()
-        given = dict(parameters)
-        for name, kind in (("channel", Channel), ("status", Status), ("state", State)):
-            if name in given:
-                given[name] = kind(given[name])
         stuck = await self._stuck_by_delivery()
         try:
-            return list_deliveries(self._deliveries, Query(**given), _now(), stuck)
+            return list_deliveries(self._deliveries, query, _now(), stuck)
         except QueryError as error:
             raise invalid(f"cursor: {error}") from None
 
@@ -257,7 +198,7 @@ class Answers:
             raise ProblemError(STARTING, "this worker is still reading what is known of deliveries")
 
     async def _stuck_by_delivery(self) -> dict[str, int] | None:
-        """Count the stuck messages of each delivery; None while nobody can tell."""
+        """Count the stuck messages of each delivery; None while that cannot be known."""
         try:
             return (await self._gathering.gather()).reports.partial.stuck_deliveries
         except ProblemError:
@@ -266,84 +207,52 @@ class Answers:
     # What is wrong
 
     async def overview(self, *, reveal: bool = False) -> Overview:
-        """Give everything at a glance.
+        """Give counts, what is wrong, and how the partitions stand.
 
         Raises:
-            ProblemError: it cannot be told now.
+            ProblemError: it cannot be had now.
         """
         self._require_deliveries()
         reports, owners = await self._gathering.gather()
         messages = self._deliveries.messages()
         pending = self._deliveries.pending_deliveries(_now())
         overview = reports.overview(messages, pending, owners)
-        return overview if reveal else self._mask_overview(overview)
+        return overview if reveal else mask_overview(overview, self.reference)
 
     async def stuck(self, *, reveal: bool) -> StuckList:
-        """Give what is stuck.
+        """List stuck messages.
 
         Raises:
-            ProblemError: it cannot be told now.
+            ProblemError: it cannot be had now.
         """
         found = (await self._gathering.gather()).reports.stuck()
-        if reveal:
-            return found
-        waiting = tuple([self._mask_waiting(at) for at in found.waiting])
-        return StuckList(tuple([self._mask_sample(at) for at in found.items]), waiting, found.incomplete)
+        return found if reveal else mask_stuck(found, self.reference)
 
     async def contradictions(self, *, reveal: bool) -> ContradictionList:
-        """Give what contradicts what.
+        """List contradictions.
 
         Raises:
-            ProblemError: it cannot be told now.
+            ProblemError: it cannot be had now.
         """
         found = (await self._gathering.gather()).reports.contradictions()
-        if reveal:
-            return found
-        return ContradictionList(tuple([self._mask_sample(at) for at in found.items]), found.incomplete)
+        return found if reveal else mask_contradictions(found, self.reference)
 
     async def dead_letters(self, *, reveal: bool) -> DeadLetterList:
-        """Give the dead letters by reason.
+        """List dead letters by reason.
 
         Raises:
-            ProblemError: it cannot be told now.
+            ProblemError: it cannot be had now.
         """
         found = (await self._gathering.gather()).reports.dead_letters()
-        if reveal:
-            return found
-        # A detail may quote what was sent.
-        masked = [msgspec.structs.replace(at, detail=mask_text(at.detail)) for at in found.items]
-        return DeadLetterList(tuple(masked))
+        return found if reveal else mask_dead_letters(found)
 
     async def providers(self) -> ProviderList:
-        """Give the verdict on every provider.
+        """List providers, and which of them are silent.
 
         Raises:
-            ProblemError: it cannot be told now.
+            ProblemError: it cannot be had now.
         """
         return (await self._gathering.gather()).reports.providers()
-
-    # Masks, and the links that hold what they hide
-
-    def _mask_sample(self, at: _Group) -> _Group:
-        return msgspec.structs.replace(at, sample=tuple([self._mask_found(found) for found in at.sample]))
-
-    def _mask_waiting(self, at: WaitingMessages) -> WaitingMessages:
-        return at if at.oldest is None else msgspec.structs.replace(at, oldest=self._mask_found(at.oldest))
-
-    def _mask_found(self, found: FoundMessage) -> FoundMessage:
-        """Mask a message's id: where a provider's report had none, it is made of the recipient."""
-        whole = found.message_id
-        return msgspec.structs.replace(found, message_id=mask_id(whole), reference=self.reference(whole, reveal=False))
-
-    def _mask_overview(self, overview: Overview) -> Overview:
-        wrong = overview.wrong
-        stuck = tuple([self._mask_sample(at) for at in wrong.stuck])
-        contradictions = tuple([self._mask_sample(at) for at in wrong.contradictions])
-        unreadable = tuple([_mask_unreadable(at) for at in wrong.unreadable])
-        return msgspec.structs.replace(
-            overview,
-            wrong=msgspec.structs.replace(wrong, stuck=stuck, contradictions=contradictions, unreadable=unreadable),
-        )
 
     # Control
 
@@ -354,14 +263,7 @@ class Answers:
             ProblemError: it breaks the contract, or Kafka does not take it.
         """
         key = _key(delivery_id)
-        now = datetime.now(timezone.utc)
-        told = {name: value for name, value in msgspec.structs.asdict(facts).items() if value is not None}
-        try:
-            record = Control(**{"time": now, **told, "delivery_id": delivery_id})
-            value = encode_control(record)
-            control = decode_control(value, int(now.timestamp() * 1000))
-        except UnusableError as error:
-            raise invalid(error.detail) from None
+        control, value = control_record(delivery_id, facts, datetime.now(timezone.utc))
         try:
             await asyncio.wait_for(self._publish(Outgoing(self._control_topic, value, key)), _PUBLISH_SECONDS)
         except (KafkaError, OSError, asyncio.TimeoutError) as error:
@@ -369,10 +271,10 @@ class Answers:
         return control
 
     async def cancel(self, delivery_id: str) -> Control:
-        """Cancel a delivery that is known.
+        """Cancel a known delivery.
 
         Raises:
-            ProblemError: it is not known, or that cannot be told now, or Kafka does not take the record.
+            ProblemError: it is not known, or that cannot be known now, or Kafka does not take the record.
         """
         await self.delivery(delivery_id)
         return await self.control(delivery_id, ControlFacts(Action.CANCEL))
@@ -396,32 +298,7 @@ def _key(name: str) -> bytes:
         raise invalid("the id is not UTF-8") from None
 
 
-def _known(answer: bytes | None, message_id: str) -> bytes:
-    if answer is None:
+def _known(view: MessageView | None, message_id: str) -> MessageView:
+    if view is None:
         raise ProblemError(MESSAGE_NOT_KNOWN, f"no message has the id {message_id!r}")
-    return answer
-
-
-# Masking
-
-
-def _mask_message(view: MessageView) -> MessageView:
-    """Mask a message's recipient wherever it may be quoted: ids, codes and texts are others' words."""
-    recipient, reason = view.recipient, view.reason
-    if reason is not None:
-        told = {name: getattr(reason, name) for name in ("code", "provider_code", "text")}
-        said = {name: mask_text(text, recipient) for name, text in told.items() if text is not None}
-        reason = msgspec.structs.replace(reason, **said)
-    native = view.provider_message_id
-    return msgspec.structs.replace(
-        view,
-        message_id=mask_id(view.message_id, recipient),
-        recipient=None if recipient is None else mask_recipient(recipient),
-        provider_message_id=None if native is None else mask_native_id(native, recipient),
-        reason=reason,
-    )
-
-
-def _mask_unreadable(at: UnreadableRow) -> UnreadableRow:
-    """Mask what a key or a problem may quote of a recipient."""
-    return msgspec.structs.replace(at, key=mask_id(at.key), problem=mask_text(at.problem))
+    return view

@@ -1,4 +1,4 @@
-"""The routes of the API: one table, which the server serves and the OpenAPI document describes."""
+"""The routes of the API, as one table that the server serves and the OpenAPI document describes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.deliveries import DeliveryView
-from processor.views.listing import DeliveryList
+from processor.views.listing import DeliveryList, Query
 from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
-from processor.web.answers import LIST_PARAMETERS, MESSAGE_PATH, Answers, ControlFacts
+from processor.web.answers import MESSAGE_PATH, Answers
+from processor.web.control_facts import ControlFacts
+from processor.web.delivery_query import LIST_PARAMETERS
 from processor.web.gathering import REPORT_PATH, Gathering
 from processor.web.hops import Hops
 from processor.web.live import Live, stream_limit
@@ -46,14 +48,14 @@ from processor.web.sessions import ENDED_PATH, Ended
 
 
 class StatusDefinition(msgspec.Struct, frozen=True):
-    """What one status means, where it exists, and what may come after it, by channel."""
+    """One status: its meaning, the channels that have it, and the statuses that may follow, by channel."""
 
     status: Status
     english: str
     swedish: str
     meaning: str
     channels: tuple[Channel, ...]
-    #: Nodes: statuses, and `failed_gave_up` for a failure that late truth may correct.
+    #: By node: the status, or `failed_gave_up` for a failure that a later report may correct.
     may_follow: dict[str, dict[str, tuple[str, ...]]]
 
 
@@ -67,9 +69,9 @@ _READING = (INVALID_REQUEST, UNAUTHORIZED, FORBIDDEN, INTERNAL_ERROR, STARTING)
 _ASKING = (*_READING, HOP_REFUSED, REBALANCING, RECOVERING, OWNER_AWAY, BROKER_AWAY)
 _WRITING = (*_READING, TOO_LARGE, BROKER_AWAY)
 
-_MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded: its id, or its `reference` in a list.")
+_MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded: its id, or its `reference` from a list.")
 _DELIVERY_ID = PathParameter("delivery_id", "The delivery, percent-encoded.")
-#: Where an id ends like the paths below it, its slash must be encoded.
+#: An id that ends like one of the paths below it needs its slash encoded.
 _DELIVERY_ID_ALONE = _DELIVERY_ID._replace(pattern=r"(?!.*/(?:cancel|control)$).+")
 
 
@@ -117,7 +119,7 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/v1/deliveries/{delivery_id}",
         "delivery",
-        "Tell how far one delivery is, what became of its messages, and why it is pending",
+        "Get one delivery: state, progress, counts of its messages, cause of pending",
         DeliveryView,
         *_READING,
         BROKER_AWAY,
@@ -127,7 +129,7 @@ ROUTES: tuple[Route, ...] = (
     _post(
         "/api/v1/deliveries/{delivery_id}/cancel",
         "cancel",
-        "Cancel a delivery: what was not sent yet is not to be sent. It cannot be undone",
+        "Cancel a delivery: messages not sent yet are not to be sent. It cannot be undone",
         None,
         *_WRITING,
         DELIVERY_NOT_KNOWN,
@@ -135,12 +137,18 @@ ROUTES: tuple[Route, ...] = (
     _post(
         "/api/v1/deliveries/{delivery_id}/control",
         "control",
-        "Publish a control record: one action, and facts of the delivery, which need not be known yet",
+        "Publish a control record: one action and facts of a delivery, which need not be known yet",
         ControlFacts,
         *_WRITING,
     ),
-    _get("/api/v1/overview", "overview", "Tell everything at a glance", Overview, *_READING),
-    _get("/api/v1/stuck", "stuck", "List messages that wait for too long", StuckList, *_READING),
+    _get(
+        "/api/v1/overview",
+        "overview",
+        "Get counts, what is wrong, throughput and partitions",
+        Overview,
+        *_READING,
+    ),
+    _get("/api/v1/stuck", "stuck", "List stuck messages", StuckList, *_READING),
     _get(
         "/api/v1/contradictions",
         "contradictions",
@@ -151,17 +159,21 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/v1/dead-letters",
         "dead_letters",
-        "Count the records that were put aside since the workers started, by reason, with the newest of each",
+        "Count dead letters since the workers started, by reason, with the newest of each",
         DeadLetterList,
         *_READING,
     ),
     _get(
-        "/api/v1/providers", "providers", "Tell which providers answer, and which went silent", ProviderList, *_READING
+        "/api/v1/providers",
+        "providers",
+        "List providers, and which of them are silent",
+        ProviderList,
+        *_READING,
     ),
     _get(
         "/api/v1/statuses",
         "statuses",
-        "Define the ten statuses",
+        "Get the definitions of the ten statuses",
         StatusList,
         INVALID_REQUEST,
         UNAUTHORIZED,
@@ -171,8 +183,8 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/v1/events",
         "events",
-        "Stream the overview: an event `overview` when it has changed (it is looked at every 2 s), `problem` where it "
-        "cannot be told, and a comment every 15 s",
+        "Stream the overview: an event `overview` when it has changed (checked every 2 s), `problem` while it cannot "
+        "be had, and a comment every 15 s",
         None,
         *_READING,
         TOO_MANY_STREAMS,
@@ -181,7 +193,7 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/openapi.json",
         "openapi",
-        "Give this document",
+        "Get this document",
         None,
         INVALID_REQUEST,
         UNAUTHORIZED,
@@ -194,7 +206,7 @@ Body = TypeVar("Body")
 
 
 class Api:
-    """Serves the API of one worker, and the hops of the others."""
+    """Serves the API of one worker, and the internal requests of the others."""
 
     def __init__(self, answers: Answers, gathering: Gathering, access: Access, hops: Hops) -> None:
         self._answers = answers
@@ -224,21 +236,21 @@ class Api:
         await self.live.stop()
 
     def _checked(self, route: Route, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
-        """Have a caller's right and the query judged before the handler is called."""
-        judge = self._access.writer if route.writes else self._access.reader
+        """Check the caller and parse the query before the handler is called."""
+        check = self._access.writer if route.writes else self._access.reader
 
         async def checked(request: web.Request) -> web.StreamResponse:
-            caller = judge(request)
+            caller = check(request)
             query = parse_query(request.query, route.query)
             return await handler(request, caller.sees_recipients, query)
 
         return checked
 
     async def _message(self, request: web.Request, reveal: bool, _query: Any) -> web.Response:
-        return _json_bytes(await self._answers.message(request.match_info["message_id"], reveal=reveal))
+        return _json(await self._answers.message(request.match_info["message_id"], reveal=reveal))
 
     async def _deliveries(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
-        return _json(await self._answers.deliveries(query))
+        return _json(await self._answers.deliveries(Query(**query)))
 
     async def _delivery(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.delivery(request.match_info["delivery_id"]))
@@ -277,13 +289,13 @@ class Api:
     async def _snapshot(self) -> bytes:
         return msgspec.json.encode(await self._answers.overview())
 
-    # Hops
+    # Internal requests of other workers
 
     async def _hop_message(self, request: web.Request) -> web.Response:
         is_signed = await self._hops.check(request)
         query = parse_query(request.query, (flag("reveal", ""),))
         reveal = is_signed and query.get("reveal", False)
-        return _json_bytes(await self._answers.message_here(request.match_info["message_id"], reveal=reveal))
+        return _json(await self._answers.message_here(request.match_info["message_id"], reveal=reveal))
 
     async def _hop_report(self, request: web.Request) -> web.Response:
         await self._hops.check(request)
@@ -303,7 +315,7 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
         ProblemError: it is not what the route takes.
     """
     if request.content_type != JSON:
-        # What browsers send across origins without asking is never this.
+        # Browsers do not send this type across origins without asking first.
         raise invalid(f"the body must be {JSON}", (JSON,))
     try:
         return msgspec.json.decode(await request.read(), type=kind)

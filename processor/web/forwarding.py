@@ -1,25 +1,26 @@
-"""Finding who knows, and asking them: any worker answers any question.
+"""Forwarding of questions to the owner of a partition, so that any worker answers any question.
 
-A message's row is with the owner of its partition only. Whoever is asked looks at its own partitions first, then asks
-the group who the owner is, and hands the question on over the internal hop. Three rules keep the answer honest:
+Only the owner of a partition has its rows. A worker that is asked looks at its own partitions first, then asks the
+group who the owner is, and forwards the question over the internal hop. Three rules keep the answer honest:
 
-1. A hop is never handed on: the routes below /internal/ answer from their own partitions, or say that they cannot. So
+1. A hop is never forwarded: the routes below /internal/ answer from their own partitions, or say that they cannot. So
    a question cannot go round in circles, whatever the workers believe of each other.
-2. Only the one that the group calls the owner now may say that a message is not known. A worker that was paused may
-   still believe in partitions that others have gone on with; the group knows better. Members are told apart by the
-   names that the broker gave them, since anybody in the group may claim anybody's URL.
-3. What cannot be known now is a 503 with Retry-After, never a 404.
+2. Only the worker that the group calls the owner now may say that a message is not known. A worker that was paused may
+   still believe in partitions that others own by now; the group knows better. Members are told apart by the ids that
+   the broker gave them, since any member may claim any URL.
+3. An answer that cannot be had now is a 503 with Retry-After, never a 404.
 
-And three keep workers from being sent about: only a URL is asked of which the member proves that a worker of ours told
-it (without a token: one of this machine's loopback, of a member that connects from where this worker does); what it
-answers is bounded; and where it leads on is not followed.
+Three more keep a worker from being sent elsewhere: it asks only a URL that its member proves to come from a worker of
+ours (without a token: a loopback URL, of a member that connects from where this worker does); it bounds what it reads;
+and it follows no redirect.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -28,11 +29,11 @@ from aiohttp import hdrs
 from yarl import URL
 
 from processor.engine.membership.members import Group, Member, Members, UnreachableError, UnsettledError
-from processor.engine.stage import Work
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.web.hops import Hops
 from processor.web.hosts import is_loopback
+from processor.web.owner import Owner, Rows, rows_of
 from processor.web.problems import (
     BROKER_AWAY,
     HOP_REFUSED,
@@ -45,7 +46,7 @@ from processor.web.problems import (
     ProblemError,
 )
 from processor.wire.partitioner import partition_of
-from processor.wire.topics import EVENTS, Topic
+from processor.wire.topics import EVENTS
 
 log = get_logger(__name__)
 
@@ -53,58 +54,56 @@ log = get_logger(__name__)
 _PATIENCE_SECONDS = 3.0
 _CONNECT_SECONDS = 1.0
 
-#: Bytes of an answer. A message's is at most some times its record's; a report counts the stuck messages of deliveries.
+#: Most bytes of an answer. A message takes a few times its record; a report counts the stuck messages of deliveries.
 _ANSWER_MAX_BYTES = 16 * 1024 * 1024
 
-#: URLs that are remembered as refused, so that each is told of once.
+#: URLs that are remembered as refused, so that each is logged once.
 _REFUSED_MAX = 1_000
 
 _TOKENS = "DELIVERY_INTERNAL_TOKEN (else DELIVERY_WRITE_TOKEN)"
 
-#: What another worker says that is said on; anything else means that it is no worker of this version and group.
-_SAID_ON = {kind.uri: kind for kind in (MESSAGE_NOT_KNOWN, STARTING, RECOVERING, REBALANCING, OWNER_AWAY, BROKER_AWAY)}
-
-
-class Host(Protocol):
-    """What is asked of the worker."""
-
-    #: Where the others reach it, and the partitions of each topic; empty until it knows them.
-    url: str
-    partition_counts: dict[str, int]
-
-    @property
-    def member_id(self) -> str:
-        """Who it is in the group; empty while it is in none."""
-
-    def running_work(self, topic: Topic, number: int) -> Work | None:
-        """Give the work of an input partition, when it is ours and has recovered."""
+#: Problems passed through from another worker; any other answer becomes `hop-refused`.
+_PASSED_THROUGH = {
+    kind.uri: kind for kind in (MESSAGE_NOT_KNOWN, STARTING, RECOVERING, REBALANCING, OWNER_AWAY, BROKER_AWAY)
+}
 
 
 _JSON = "application/json"
 
-#: Answers a question from the work of a partition; None: it does not know.
-Find = Callable[[Work], "bytes | None"]
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Question(Generic[Answer]):
+    """A question that the owner of one partition of messages answers."""
+
+    partition: int
+    #: Where another worker answers it: as JSON of the type `answer`.
+    path: str
+    answer: type[Answer]
+    #: Answers it from the partition's rows; None: they do not have it.
+    find: Callable[[Rows], Answer | None]
 
 
 class Forwarding:
-    """Asks this worker, or the one that knows."""
+    """Asks this worker or the owner of a partition, or all workers."""
 
-    def __init__(self, settings: Settings, hops: Hops, members: Members, host: Host) -> None:
+    def __init__(self, settings: Settings, hops: Hops, members: Members, worker: Owner) -> None:
         self._events = settings.topic(EVENTS)
         self._hops = hops
         self._members = members
-        self._host = host
-        #: Why each URL is refused that is.
+        self._worker = worker
+        #: Why a URL is refused, by URL.
         self._refused: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         if self._session is not None:
             await self._session.close()
         await self._members.close()
 
-    # One message
+    # One partition
 
     def partition_of(self, key: bytes) -> int:
         """Give the partition of a message's key.
@@ -112,63 +111,56 @@ class Forwarding:
         Raises:
             ProblemError: the worker has not seen the cluster yet.
         """
-        partitions = self._host.partition_counts.get(self._events)
+        partitions = self._worker.partition_counts.get(self._events)
         if partitions is None:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
         return partition_of(key, partitions)
 
-    def here(self, number: int) -> Work | None:
-        """Give the work of a partition of messages, if it runs in this worker."""
-        return self._host.running_work(EVENTS, number)
-
-    async def ask_here(self, number: int, find: Find) -> bytes | None:
+    async def ask_here(self, question: Question[Answer]) -> Answer | None:
         """Answer from a partition of this worker, and not otherwise.
 
         Returns:
-            The answer; None when this worker is the partition's owner, and does not know.
+            The answer; None when this worker is the partition's owner, and its rows do not have it.
 
         Raises:
-            ProblemError: the partition does not run here, or the group does not call it this worker's any more.
+            ProblemError: this worker does not run the partition, or is its owner no longer.
         """
-        work = self.here(number)
-        if work is None:
+        number = question.partition
+        rows = rows_of(self._worker, number)
+        if rows is None:
             raise ProblemError(RECOVERING, f"partition {number} does not run here, or not yet")
-        found = find(work)
+        found = question.find(rows)
         if found is None and not self._is_this(await self._owner(number)):
             raise ProblemError(RECOVERING, f"partition {number} has just gone to another worker")
         return found
 
-    async def ask_owner(self, number: int, path: str, find: Find) -> bytes | None:
+    async def ask_owner(self, question: Question[Answer]) -> Answer | None:
         """Answer from a partition of this worker, or have its owner answer.
 
-        Args:
-            number: the partition of the messages.
-            path: where the owner answers the same question.
-            find: answers from the partition's work; None: it does not know.
-
         Returns:
-            The answer; None when the owner is this worker, and does not know.
+            The answer; None when this worker is the partition's owner, and its rows do not have it.
 
         Raises:
-            ProblemError: the owner says so, or cannot be asked.
+            ProblemError: the owner's own, or that it cannot be asked.
         """
+        number = question.partition
         problem = ProblemError(OWNER_AWAY, f"no worker has partition {number} of the messages")
         asked: Member | None = None
         for anew in (False, True):
-            work = self.here(number)
-            found = None if work is None else find(work)
+            rows = rows_of(self._worker, number)
+            found = None if rows is None else question.find(rows)
             if found is not None:
                 return found
             owner = await self._owner(number, anew=anew)
             if owner is None:
                 continue
             if self._is_this(owner):
-                if work is not None:
+                if rows is not None:
                     return None
                 problem = ProblemError(RECOVERING, f"partition {number} is being recovered here")
             elif owner != asked or problem.kind is not OWNER_AWAY:
                 try:
-                    return await self._ask(owner, path)
+                    return _decoded(question, await self._ask(owner, question.path))
                 except ProblemError as error:
                     if error.kind not in {RECOVERING, OWNER_AWAY, STARTING, REBALANCING}:
                         raise
@@ -178,13 +170,13 @@ class Forwarding:
     # All workers
 
     async def ask_all(self, path: str, method: str = "GET", body: bytes = b"") -> dict[str, bytes]:
-        """Ask all other workers of the group; give what those say who answer, by URL.
+        """Ask all other workers of the group; give the answers of those that answer, by URL.
 
         Raises:
-            ProblemError: the group cannot tell who there is.
+            ProblemError: the members of the group cannot be known now.
         """
         others = [member for member in (await self._group()).members if not self._is_this(member)]
-        # Of two that say the same of themselves one is asked.
+        # Of two members with the same URL one is asked.
         distinct = {member._replace(id="") for member in others}
         asking = [self._ask(member, path, method, body) for member in distinct]
         answers = await asyncio.gather(*asking, return_exceptions=True)
@@ -198,16 +190,16 @@ class Forwarding:
         return heard
 
     async def owners(self) -> Mapping[tuple[str, int], str]:
-        """Give the URL of the owner of every partition that is read, by topic and number.
+        """Give the URL of the owner of every partition, by topic and number.
 
         Raises:
-            ProblemError: the group cannot tell.
+            ProblemError: the members of the group cannot be known now.
         """
         owners = (await self._group()).owners
         return {partition: member.url for partition, member in owners.items() if member.url is not None}
 
     async def reach_kafka(self) -> None:
-        """See to it that Kafka answers.
+        """Require that Kafka answers.
 
         Raises:
             ProblemError: it does not.
@@ -219,7 +211,7 @@ class Forwarding:
                 raise
 
     def _is_this(self, member: Member | None) -> bool:
-        return member is not None and member.id == self._host.member_id
+        return member is not None and member.id == self._worker.member_id
 
     async def _owner(self, number: int, *, anew: bool = False) -> Member | None:
         return (await self._group(anew=anew)).owners.get((self._events, number))
@@ -230,7 +222,7 @@ class Forwarding:
         except UnsettledError as error:
             raise ProblemError(REBALANCING, f"the group's state is {error}") from None
         except UnreachableError as error:
-            raise ProblemError(BROKER_AWAY, f"Kafka does not tell who owns what: {error}") from None
+            raise ProblemError(BROKER_AWAY, f"Kafka does not name the owners: {error}") from None
 
     # The hop
 
@@ -238,13 +230,13 @@ class Forwarding:
         """Ask another worker.
 
         Raises:
-            ProblemError: its own, or that it does not answer, or refuses, or that it is not to be asked.
+            ProblemError: its own, or that it does not answer, refuses, or may not be asked.
         """
         url = await self._url_of(member)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=_PATIENCE_SECONDS, sock_connect=_CONNECT_SECONDS),
-                # What is asked for is not compressed: what arrives is as large as it says.
+                # Answers come uncompressed: what arrives is as large as it says.
                 headers={hdrs.ACCEPT_ENCODING: "identity"},
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -268,7 +260,7 @@ class Forwarding:
         raise _problem_of(url, response, answer)
 
     async def _url_of(self, member: Member) -> str:
-        """Give where a member is reached, if it may be asked.
+        """Give the URL of a member that may be asked.
 
         Raises:
             ProblemError: it may not.
@@ -276,7 +268,7 @@ class Forwarding:
         url, refusal = member.url, ""
         if url is None:
             url, refusal = "(none)", "it tells no URL of a worker"
-        elif url == self._host.url:
+        elif url == self._worker.url:
             refusal = "it tells this worker's own URL: set DELIVERY_ADVERTISED_URL of both"
         elif self._hops.signs:
             if not member.is_proven:
@@ -295,15 +287,15 @@ class Forwarding:
         raise ProblemError(HOP_REFUSED, f"the member at {url} is not asked: {refusal}")
 
     async def _own_addresses(self) -> set[str]:
-        """Give where the broker sees this worker connect from."""
+        """Give the addresses that the broker sees this worker connect from."""
         return {member.address for member in (await self._group()).members if self._is_this(member)}
 
 
 async def _read(url: str, response: aiohttp.ClientResponse) -> bytes:
-    """Read an answer, as far as it may go.
+    """Read an answer within its bound.
 
     Raises:
-        ProblemError: it goes on, or is compressed.
+        ProblemError: it is longer, or compressed.
     """
     if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise ProblemError(HOP_REFUSED, f"{url} answered with what was not asked for: compressed")
@@ -316,13 +308,20 @@ async def _read(url: str, response: aiohttp.ClientResponse) -> bytes:
     return bytes(answer)
 
 
+def _decoded(question: Question[Answer], answer: bytes) -> Answer:
+    try:
+        return msgspec.json.decode(answer, type=question.answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ProblemError(HOP_REFUSED, "the owner's answer cannot be read by this worker") from None
+
+
 def _problem_of(url: str, response: aiohttp.ClientResponse, body: bytes) -> ProblemError:
-    """Read a problem that a worker answers with; only ours mean what they say."""
+    """Read the problem that a worker answers; only those that are passed through keep their kind."""
     try:
         problem = msgspec.json.decode(body, type=Problem)
     except (msgspec.MsgspecError, RecursionError):
         return ProblemError(HOP_REFUSED, f"{url} answered {response.status}, and is no worker of this version")
-    kind = _SAID_ON.get(problem.type)
+    kind = _PASSED_THROUGH.get(problem.type)
     if kind is None or kind.status != response.status:
         return ProblemError(HOP_REFUSED, f"{url} answered {response.status}: {problem.detail}")
     return ProblemError(kind, problem.detail)

@@ -1,72 +1,56 @@
-"""What every worker reports of itself, gathered from all of them over the internal hop."""
+"""The reports of all workers on themselves, gathered over the internal hop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
-from processor.engine.stage import Work
-from processor.engine.status import PartitionStatus
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics
 from processor.views.overview import Input, PartitionReport, Reports, WorkerReport
 from processor.watch.board import Board
 from processor.web.forwarding import Forwarding
+from processor.web.owner import Owner
 from processor.web.problems import STARTING, ProblemError
-from processor.wire.topics import EVENTS, Topic
+from processor.wire.topics import EVENTS
 
 log = get_logger(__name__)
 
 REPORT_PATH = "/internal/v1/report"
 
-#: Seconds for which what was gathered is taken as true, however many ask; and, when a worker is slow to answer, for how
-#: long the last answer will do, after so many seconds of waiting for a new one.
+#: Seconds for which gathered reports count as fresh; seconds for which they may still be given while a worker is slow
+#: to answer; and seconds to wait for it before they are.
 _FRESH_SECONDS = 1.0
 _USABLE_SECONDS = 10.0
 _WAIT_SECONDS = 0.1
 
-#: Seconds that the rate of events is measured over, and between looks at the counter.
+#: Seconds that the rate of events is measured over, and between two samples of the counter.
 _RATE_SECONDS = 20.0
 _SAMPLE_SECONDS = 2.0
 
-#: How many of the records that cannot be read a worker names.
-_UNREADABLE_TOLD = 50
+#: How many of the records that cannot be read a report names.
+_UNREADABLE_NAMED = 50
 
 _decode_report = msgspec.json.Decoder(WorkerReport).decode
 
 
-class Host(Protocol):
-    """What is asked of the worker."""
-
-    url: str
-    partition_counts: dict[str, int]
-
-    def running_work(self, topic: Topic, number: int) -> Work | None:
-        """Give the work of an input partition, when it is ours and has recovered."""
-
-    def partition_statuses(self) -> Iterable[PartitionStatus]:
-        """Give the status of every partition of this worker."""
-
-    def inputs(self) -> Iterable[tuple[str, str]]:
-        """Give stage and full name of every topic that the stages read."""
-
-
 class Meter:
-    """How many events a second this worker folds, over the last moments."""
+    """The events a second that this worker folds, over the last twenty seconds."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._metrics = metrics
+        self._clock = clock
         self._samples: deque[tuple[float, float]] = deque()
 
     def sample(self) -> None:
-        """Look at the counter; to be called every few seconds."""
-        now = time.monotonic()
+        """Take a sample of the counter; called every few seconds."""
+        now = self._clock()
         self._samples.append((now, _events(self._metrics)))
         while now - self._samples[0][0] > _RATE_SECONDS:
             self._samples.popleft()
@@ -92,35 +76,54 @@ def _events(metrics: Metrics) -> float:
 def _readable(heard: Mapping[str, bytes]) -> Iterator[WorkerReport]:
     for url, report in heard.items():
         try:
-            # It is the report of whom was asked, whatever it calls itself.
+            # It is the report of the worker that was asked, whatever URL it names.
             yield msgspec.structs.replace(_decode_report(report), url=url)
         except (msgspec.MsgspecError, RecursionError) as error:
-            # Of another version, while workers are replaced one by one: its partitions are named as missing.
+            # Its worker is of another version, during an upgrade: its partitions count as missing.
             log.warning("report_unreadable", url=url, error=str(error))
 
 
 class Gathered(NamedTuple):
-    """All reports, and who owns what, as far as that is known."""
+    """All reports, and the owners of partitions as far as they are known."""
 
     reports: Reports
     owners: Mapping[tuple[str, int], str]
 
 
 class Gathering:
-    """Asks all workers for their reports, at most once a second; many may wait for one answer."""
+    """Asks all workers for their reports, at most once a second; concurrent callers share one answer.
 
-    def __init__(self, host: Host, metrics: Metrics, board: Board, forwarding: Forwarding, events_topic: str) -> None:
-        self._host = host
+    Args:
+        owner: the worker.
+        metrics: those of the worker.
+        board: what the worker knows to be wrong.
+        forwarding: asks the other workers.
+        events_topic: the full name of the topic whose partitions have the messages.
+        clock: gives seconds that only increase.
+    """
+
+    def __init__(  # noqa: PLR0913 - the worker, what it reports, and how the others are asked
+        self,
+        owner: Owner,
+        metrics: Metrics,
+        board: Board,
+        forwarding: Forwarding,
+        events_topic: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._owner = owner
         self._board = board
         self._forwarding = forwarding
         self._events_topic = events_topic
-        self._meter = Meter(metrics)
+        self._clock = clock
+        self._meter = Meter(metrics, clock)
         self._gathered: Gathered | None = None
         self._gathered_at = float("-inf")
         self._asking: asyncio.Task[Gathered] | None = None
 
     async def metering(self, _application: object) -> AsyncIterator[None]:
-        """Measure for as long as the server runs."""
+        """Measure the rate of events for as long as the server runs."""
         measuring = asyncio.ensure_future(self._measure())
         yield
         measuring.cancel()
@@ -134,16 +137,16 @@ class Gathering:
 
     def own(self) -> WorkerReport:
         """Give this worker's own report."""
-        statuses = list(self._host.partition_statuses())
+        statuses = list(self._owner.partition_statuses())
         unreadable = self._board.unreadable()
-        # One that is being recovered, or has gone, says nothing.
+        # A partition that recovers, or is gone, reports nothing.
         partials = {
             number: partial
             for number, partial in self._board.partials().items()
-            if self._host.running_work(EVENTS, number) is not None
+            if self._owner.running_work(EVENTS, number) is not None
         }
         return WorkerReport(
-            self._host.url,
+            self._owner.url,
             self._meter.rate,
             self._board.dead_letters(),
             tuple(
@@ -151,7 +154,7 @@ class Gathering:
             ),
             partials,
             len(unreadable),
-            unreadable[:_UNREADABLE_TOLD],
+            unreadable[:_UNREADABLE_NAMED],
         )
 
     async def gather(self) -> Gathered:
@@ -160,7 +163,7 @@ class Gathering:
         Raises:
             ProblemError: this worker has not reached Kafka yet.
         """
-        age = time.monotonic() - self._gathered_at
+        age = self._clock() - self._gathered_at
         if self._gathered is not None and age < _FRESH_SECONDS:
             return self._gathered
         if self._asking is None:
@@ -170,28 +173,28 @@ class Gathering:
         if self._gathered is not None and age < _USABLE_SECONDS:
             await asyncio.wait({asking}, timeout=_WAIT_SECONDS)
             return self._gathered
-        # One who leaves must not end the question for the others.
+        # A caller that leaves must not end the question for the others.
         return await asyncio.shield(asking)
 
     def _asked(self, asking: asyncio.Task[Gathered]) -> None:
         self._asking = None
         if not asking.cancelled():
-            # Whoever asked may have left: then nobody else looks at the error.
+            # Its callers may all have left: then nobody else takes the error.
             asking.exception()
 
     async def _ask(self) -> Gathered:
-        counts = self._host.partition_counts
+        counts = self._owner.partition_counts
         if self._events_topic not in counts:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
         try:
             owners = await self._forwarding.owners()
             heard = await self._forwarding.ask_all(REPORT_PATH)
         except ProblemError:
-            # While nobody can tell who there is, what this worker knows is better than nothing: the rest is named.
+            # Without the group this worker gives its own report; the other partitions count as missing.
             owners, heard = {}, {}
         reports = [self.own(), *_readable(heard)]
-        inputs = [Input(stage, topic, counts[topic]) for stage, topic in self._host.inputs()]
+        inputs = [Input(stage, topic, counts[topic]) for stage, topic in self._owner.inputs()]
         [messages] = [each for each in inputs if each.topic == self._events_topic]
         self._gathered = Gathered(Reports(reports, inputs, messages), owners)
-        self._gathered_at = time.monotonic()
+        self._gathered_at = self._clock()
         return self._gathered

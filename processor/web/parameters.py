@@ -1,4 +1,4 @@
-"""Parameters of a query as data: parsed, refused with what would be taken, and described, from one place."""
+"""The parameters of queries, as data: how each is parsed and described, and which values it takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from multidict import MultiMapping
 
 from processor.domain.moment import to_microseconds
 from processor.web.problems import invalid
@@ -29,13 +28,14 @@ class Parameter(NamedTuple):
 
 
 def choice(name: str, values: Iterable[str | Enum], meaning: str) -> Parameter:
-    """Take one of some values."""
-    allowed = tuple(value.value if isinstance(value, Enum) else value for value in values)
+    """Take one of some values: texts, or members of an enumeration by their values."""
+    known = {value.value if isinstance(value, Enum) else value: value for value in values}
+    allowed = tuple(known)
 
-    def parse(text: str) -> str:
-        if text not in allowed:
+    def parse(text: str) -> str | Enum:
+        if text not in known:
             raise ValueError(f"must be one of {', '.join(allowed)}")
-        return text
+        return known[text]
 
     return Parameter(name, meaning, {"type": "string", "enum": list(allowed)}, parse, allowed)
 
@@ -93,8 +93,12 @@ def text(name: str, meaning: str, *, max_length: int = NAME_MAX) -> Parameter:
     return Parameter(name, meaning, {"type": "string", "minLength": 1, "maxLength": max_length}, parse)
 
 
-def parse_query(query: MultiMapping[str], parameters: Iterable[Parameter]) -> dict[str, Any]:
-    """Parse a query; give what it names.
+def parse_query(query: Mapping[str, str], parameters: Iterable[Parameter]) -> dict[str, Any]:
+    """Parse a query into values by name.
+
+    Args:
+        query: as it was sent; a name may stand in it twice.
+        parameters: those that the route takes.
 
     Raises:
         ProblemError: a name is unknown or repeated, or a value is not one that its parameter takes.

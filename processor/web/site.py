@@ -1,13 +1,11 @@
-"""Everything that one worker serves beside metrics and health, put together."""
+"""The API and the page of one worker, put together; metrics and health are served beside them (server.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator
 
-import msgspec
 from aiohttp import web
 
 from processor.domain.delivery import Cause
@@ -15,57 +13,48 @@ from processor.engine.bounds import end
 from processor.engine.follower import Follower
 from processor.engine.membership.members import Members
 from processor.engine.streams import Outgoing, Writer
-from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.views.deliveries import Deliveries, DeliveryView
-from processor.views.listing import DeliveryList
-from processor.views.messages import MessageView
-from processor.views.overview import Overview
+from processor.views.deliveries import Deliveries
 from processor.watch.board import Board
-from processor.web import forwarding, gathering
-from processor.web.access import Access, Caller
-from processor.web.answers import LIST_PARAMETERS, Answers
+from processor.web.access import Access
+from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.forwarding import Forwarding
+from processor.web.gathering import Gathering
 from processor.web.hops import Hops
-from processor.web.page.routes import NotFoundError, Page
-from processor.web.parameters import parse_query
-from processor.web.problems import DELIVERY_NOT_KNOWN, HOP_REFUSED, MESSAGE_NOT_KNOWN, ProblemError
+from processor.web.owner import Owner
+from processor.web.page.routes import Page
 from processor.web.sealing import Seal
-from processor.web.sessions import ENDED_PATH, Ended, Session
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, EVENTS
 
-log = get_logger(__name__)
-
-#: Seconds between looks at how many deliveries are pending.
+#: Seconds between two counts of the pending deliveries.
 _SHOW_SECONDS = 5.0
 
 
-class Host(forwarding.Host, gathering.Host, Protocol):
-    """What is asked of the worker."""
-
-
 class Site:
-    """The API and the page of one worker, and what feeds them."""
+    """The API and the page of one worker, and the reading that they answer from."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, host: Host, board: Board, deliveries: Deliveries) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, owner: Owner, board: Board, deliveries: Deliveries
+    ) -> None:
         self._settings = settings
         self._board, self._deliveries = board, deliveries
-        access, hops = Access(settings), Hops(settings, lambda: host.url)
-        self._forwarding = forwarding.Forwarding(settings, hops, Members(settings), host)
-        gatherer = gathering.Gathering(host, metrics, board, self._forwarding, settings.topic(EVENTS))
+        access, hops = Access(settings), Hops(settings, lambda: owner.url)
+        self._forwarding = Forwarding(settings, hops, Members(settings), owner)
+        gathering = Gathering(owner, metrics, board, self._forwarding, settings.topic(EVENTS))
         self._follower = Follower(settings, (COUNTS, DELIVERIES), deliveries.take)
         answers = Answers(
             deliveries=deliveries,
             following=self._follower,
             forwarding=self._forwarding,
-            gathering=gatherer,
+            gathering=gathering,
             stuck_after=settings.stuck_after,
             publish=self._publish,
             control_topic=settings.topic(CONTROL),
             seal=Seal(settings),
         )
-        self._routes = (Api(answers, gatherer, access, hops), Page(PageSource(answers, self._forwarding), access))
+        self._routes = (Api(answers, gathering, access, hops), Page(answers, access, self._forwarding))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""
@@ -88,61 +77,3 @@ class Site:
     async def _publish(self, record: Outgoing) -> None:
         async with Writer(self._settings) as writer:
             await writer.write(record)
-
-
-class PageSource:
-    """Answers the page, in its own terms."""
-
-    def __init__(self, answers: Answers, forwarding: forwarding.Forwarding) -> None:
-        self._answers = answers
-        self._forwarding = forwarding
-
-    async def overview(self) -> Overview:
-        """Give everything at a glance."""
-        return await self._answers.overview()
-
-    async def deliveries(self, filters: Mapping[str, str]) -> DeliveryList:
-        """Give a page of deliveries, by the parameters of the API's query."""
-        query: Any = filters
-        return await self._answers.deliveries(parse_query(query, LIST_PARAMETERS))
-
-    async def delivery(self, delivery_id: str) -> DeliveryView:
-        """Give one delivery."""
-        try:
-            return await self._answers.delivery(delivery_id)
-        except ProblemError as error:
-            raise _in_terms_of_the_page(error) from None
-
-    async def message(self, reference: str, caller: Caller) -> MessageView:
-        """Give one message."""
-        try:
-            found = await self._answers.message(reference, reveal=caller.sees_recipients)
-        except ProblemError as error:
-            raise _in_terms_of_the_page(error) from None
-        try:
-            return msgspec.json.decode(found, type=MessageView)
-        except (msgspec.MsgspecError, RecursionError):
-            raise ProblemError(HOP_REFUSED, "the worker that knows answers what this one cannot read") from None
-
-    def reference(self, message_id: str, caller: Caller) -> str:
-        """Give what a link names a message by."""
-        return self._answers.reference(message_id, reveal=caller.sees_recipients)
-
-    async def cancel(self, delivery_id: str) -> None:
-        """Cancel a delivery."""
-        try:
-            await self._answers.cancel(delivery_id)
-        except ProblemError as error:
-            raise _in_terms_of_the_page(error) from None
-
-    async def tell_ended(self, session: Session) -> None:
-        """Tell the other workers of a session that has ended."""
-        ended = msgspec.json.encode(Ended(session.number, session.given))
-        try:
-            await self._forwarding.ask_all(ENDED_PATH, "POST", ended)
-        except ProblemError as error:
-            log.warning("sign_out_not_told", error=str(error))
-
-
-def _in_terms_of_the_page(error: ProblemError) -> Exception:
-    return NotFoundError(str(error)) if error.kind in {MESSAGE_NOT_KNOWN, DELIVERY_NOT_KNOWN} else error

@@ -197,7 +197,7 @@ async def test_everything_works_without_scripts(browser, site):
         page = await tab.open("/")
         await page.get_by_role("link", name="held by the concurrency limit").click()
         await page.get_by_role("link", name="Autumn sale, reminder").click()
-        await expect(page.locator("#now")).to_contain_text("at most 10 may run at once")
+        await expect(page.locator("#now")).to_contain_text("at most 4 may run at once")
         await page.get_by_role("link", name="Cancel delivery").click()
         await page.get_by_label("Write token").fill(WRITE_TOKEN)
         await page.get_by_label("Yes, cancel this delivery").check()

@@ -93,10 +93,10 @@ class TestWriting:
         assert access.caller(request(WRITE)).sees_recipients
 
     def test_a_form_tells_its_token_in_its_own_field(self):
-        assert Access(Settings(write_token=WRITE)).may_write(request(), WRITE)
-        assert not Access(Settings(write_token=WRITE)).may_write(request(), "")
-        assert not Access(Settings()).may_write(request(), "")
-        assert not Access(Settings()).takes_writes
+        access = Access(Settings(write_token=WRITE))
+        access.require_write_token(request(), WRITE)
+        assert problem_of(access.require_write_token, request(), "") == 401
+        assert problem_of(Access(Settings()).require_write_token, request(), "") == 403
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "evil.example.com"])
     def test_a_token_is_not_a_parameter(self, host):
@@ -171,8 +171,8 @@ class TestWrongTokens:
     def test_in_forms_there_may_be_some_and_then_one_has_to_wait(self):
         access = Access(Settings(write_token=WRITE))
         for _ in range(10):
-            assert not access.may_write(request(), "wrong")
-        for judge in (access.may_write, access.start_session):
+            assert problem_of(access.require_write_token, request(), "wrong") == 401
+        for judge in (access.require_write_token, access.start_session):
             with pytest.raises(ProblemError) as refused:
                 judge(request(), WRITE)
             assert refused.value.kind.status == 429
@@ -181,8 +181,8 @@ class TestWrongTokens:
     def test_another_address_need_not_wait(self):
         access = Access(Settings(write_token=WRITE))
         for _ in range(10):
-            access.may_write(request(remote="10.0.0.66"), "wrong")
-        assert access.may_write(request(), WRITE)
+            problem_of(access.require_write_token, request(remote="10.0.0.66"), "wrong")
+        access.require_write_token(request(), WRITE)
 
     def test_as_bearers_they_are_told_of_and_the_right_one_is_taken_all_the_same(self):
         access = Access(Settings(read_token=READ))
@@ -193,12 +193,12 @@ class TestWrongTokens:
     def test_behind_a_proxy_that_is_believed_it_is_the_client_who_waits(self):
         access = Access(Settings(write_token=WRITE, trusted_proxies=(ip_network("127.0.0.1"),)))
         for _ in range(10):
-            access.may_write(request(X_Forwarded_For="10.0.0.66"), "wrong")
-        assert problem_of(access.may_write, request(X_Forwarded_For="10.0.0.66"), WRITE) == 429
-        assert access.may_write(request(X_Forwarded_For="10.0.0.7"), WRITE)
+            problem_of(access.require_write_token, request(X_Forwarded_For="10.0.0.66"), "wrong")
+        assert problem_of(access.require_write_token, request(X_Forwarded_For="10.0.0.66"), WRITE) == 429
+        access.require_write_token(request(X_Forwarded_For="10.0.0.7"), WRITE)
 
     def test_nobody_gets_another_address_by_saying_so(self):
         access = Access(Settings(write_token=WRITE))
         for number in range(10):
-            access.may_write(request(X_Forwarded_For=f"10.0.0.{number}"), "wrong")
-        assert problem_of(access.may_write, request(X_Forwarded_For="10.0.0.99"), WRITE) == 429
+            problem_of(access.require_write_token, request(X_Forwarded_For=f"10.0.0.{number}"), "wrong")
+        assert problem_of(access.require_write_token, request(X_Forwarded_For="10.0.0.99"), WRITE) == 429

@@ -20,7 +20,7 @@ from processor.web import live
 from processor.web import server as server_module
 from processor.web.connections import connection_limit
 from processor.web.server import Server
-from tests.web.workers import Host
+from tests.web.workers import OwnerInMemory
 
 PATIENCE = 60
 HALVES = [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ", b"POST /x HTTP/1.1\r\nHost: localhost\r\n"]
@@ -52,7 +52,7 @@ class Hanging:
 async def served(monkeypatch, limit=20):
     monkeypatch.setattr(server_module, "connection_limit", lambda: limit)
     hanging = Hanging()
-    server = Server(Settings(http_port=0), Metrics(STAGE_NAMES), Host(), [hanging])
+    server = Server(Settings(http_port=0), Metrics(STAGE_NAMES), OwnerInMemory(), [hanging])
     url = await server.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop)

@@ -62,7 +62,7 @@ async def three(group):
 
 
 def owner_and_others(made, message_id):
-    owner = next(worker for worker in made if number_of(message_id) in worker.host.works)
+    owner = next(worker for worker in made if number_of(message_id) in worker.owned.works)
     return owner, [worker for worker in made if worker is not owner]
 
 
@@ -113,7 +113,7 @@ class TestWhileItMoves:
 
     async def test_the_owner_is_recovering_the_partition(self, three):
         owner, others = owner_and_others(three, "m-1")
-        owner.host.recovering.add(number_of("m-1"))
+        owner.owned.recovering.add(number_of("m-1"))
         for worker in three:
             assert await ask(worker, "m-1") == (503, "recovering", "5")
         assert (await others[0].ask("/api/v1/overview"))[1]["incomplete"] == [number_of("m-1")]
@@ -125,16 +125,16 @@ class TestWhileItMoves:
             assert await ask(worker, "m-1") == (503, "owner-away", "5")
         status, overview, _ = await others[0].ask("/api/v1/overview")
         assert status == 200
-        assert overview["incomplete"] == sorted(owner.host.works)
+        assert overview["incomplete"] == sorted(owner.owned.works)
         states = {at["partition"]: at["state"] for at in overview["partitions"]}
-        assert [number for number, state in states.items() if state == "unknown"] == sorted(owner.host.works)
+        assert [number for number, state in states.items() if state == "unknown"] == sorted(owner.owned.works)
         # What every worker knows by itself does not suffer.
         assert (await others[0].ask("/api/v1/deliveries/DM1"))[1]["messages"] == 2
 
     async def test_the_partition_has_gone_to_another_who_is_asked_then(self, three, group):
         number = number_of("m-1")
         owner, (to, other) = owner_and_others(three, "m-1")
-        to.host.works[number] = owner.host.works.pop(number)
+        to.owned.works[number] = owner.owned.works.pop(number)
         group.newer = {(EVENTS_TOPIC, number): to.url}
         assert await ask(other, "m-1") == (200, "m-1", None)
         assert group.asked.count(True) == 1
@@ -144,7 +144,7 @@ class TestWhileItMoves:
         owner, (here, _) = owner_and_others(three, "m-1")
 
         async def move(*_):
-            here.host.works[number] = owner.host.works.pop(number)
+            here.owned.works[number] = owner.owned.works.pop(number)
             raise forwarding.ProblemError(forwarding.OWNER_AWAY, "gone")
 
         monkeypatch.setattr(forwarding.Forwarding, "_ask", move)
@@ -154,13 +154,13 @@ class TestWhileItMoves:
     async def test_nobody_owns_the_partition(self, three, group):
         number = number_of("m-1")
         owner, _ = owner_and_others(three, "m-1")
-        owner.host.works.pop(number)
+        owner.owned.works.pop(number)
         del group.owners[EVENTS_TOPIC, number]
         for worker in three:
             assert await ask(worker, "m-1") == (503, "owner-away", "5")
 
     async def test_a_worker_that_has_only_just_started(self, three):
-        three[0].host.partition_counts = {}
+        three[0].owned.partition_counts = {}
         assert await ask(three[0], "m-1") == (503, "starting", "2")
         assert (await three[0].ask("/api/v1/overview"))[0] == 503
 
@@ -169,8 +169,8 @@ async def test_a_worker_that_was_paused_does_not_call_unknown_what_it_missed(thr
     """It still believes in its partition; the group has given that to another, who has gone on."""
     number = number_of("m-1")
     zombie, (to, other) = owner_and_others(three, "m-1")
-    to.host.works[number] = replace(zombie.host.works[number])
-    zombie.host.works[number].rows = {}
+    to.owned.works[number] = replace(zombie.owned.works[number])
+    zombie.owned.works[number].rows = {}
     group.owners[EVENTS_TOPIC, number] = to.url
     assert await ask(zombie, "m-1") == (200, "m-1", None)
     # Who asks it over the hop is told that it cannot say.
@@ -187,7 +187,7 @@ async def test_a_question_is_handed_on_once_and_never_round(three, group):
     """Each believes that the next one is the owner: the second says that it is not, and that is that."""
     number = number_of("m-1")
     for worker in three:
-        worker.host.works.pop(number, None)
+        worker.owned.works.pop(number, None)
     asked = []
     for index, worker in enumerate(three):
         original = worker.answers.message_here
@@ -217,7 +217,7 @@ class TestTheHop:
     async def test_workers_with_different_tokens_say_so(self, group):
         async with workers(2, group) as [one, two]:
             two.api._hops = Hops(replace(SETTINGS, internal_token="another-token-than-theirs"), lambda: two.url)
-            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.host.works)
+            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.owned.works)
             status, body, _ = await one.ask(path_of(theirs))
             assert (status, body["type"]) == (502, PROBLEM + "hop-refused")
             assert "DELIVERY_INTERNAL_TOKEN" in body["detail"]
@@ -234,7 +234,7 @@ class TestTheHop:
 
     async def test_without_tokens_nothing_leaves_this_machine(self, group):
         async with workers(2, group, write_token="", internal_token="") as [one, two]:
-            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.host.works)
+            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.owned.works)
             group.owners = dict.fromkeys(group.owners, "http://10.0.0.9:8080")
             status, body, _ = await one.ask(path_of(theirs))
             assert (status, body["type"]) == (502, PROBLEM + "hop-refused")
@@ -243,7 +243,7 @@ class TestTheHop:
     async def test_with_a_read_token_alone_nobody_is_believed(self, group):
         """Whoever may read knows that token: it cannot tell workers from readers."""
         async with workers(2, group, write_token="", internal_token="", read_token=READ_TOKEN) as [one, two]:
-            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.host.works)
+            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.owned.works)
             for path in ("/internal/v1/report", f"/internal/v1/messages/{quote(theirs, safe='')}?reveal=true"):
                 for token in (None, READ_TOKEN):
                     assert (await two.ask(path, token, headers={"Delivery-Hop": "unsigned"}))[0] == 403
@@ -295,7 +295,7 @@ class TestMembersThatAreNoWorkersOfOurs:
         group.urls.append("intruder")
         number = number_of("m-1")
         for worker in three:
-            worker.host.works.pop(number, None)
+            worker.owned.works.pop(number, None)
         group.owners[EVENTS_TOPIC, number] = "intruder"
         for worker in three:
             for message_id in IDS:
@@ -333,7 +333,7 @@ class TestMembersThatAreNoWorkersOfOurs:
         group.urls.append("intruder")
         number = number_of("m-1")
         for worker in three:
-            worker.host.works.pop(number, None)
+            worker.owned.works.pop(number, None)
         group.owners[EVENTS_TOPIC, number] = "intruder"
         for worker in three:
             assert await ask(worker, "m-1") == (502, "hop-refused", None)
@@ -346,7 +346,7 @@ class TestMembersThatAreNoWorkersOfOurs:
 
     async def test_without_tokens_one_that_connects_from_elsewhere_is_not_asked(self, group):
         async with workers(2, group, write_token="", internal_token="") as [one, two]:
-            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.host.works)
+            theirs = next(message_id for message_id in IDS if number_of(message_id) in two.owned.works)
             assert (await one.ask(path_of(theirs)))[0] == 200
             group.named[two.url] = Member(two.url, two.url, "/10.0.0.66", is_proven=False)
             status, body, _ = await one.ask(path_of(theirs))

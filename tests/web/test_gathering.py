@@ -69,11 +69,10 @@ async def test_while_nobody_can_tell_who_there_is_this_worker_tells_of_itself():
         assert (await one.ask("/api/v1/deliveries/DM1"))[1]["messages"] == 2
 
 
-def test_the_rate_is_over_the_last_moments(monkeypatch):
+def test_the_rate_is_over_the_last_moments():
     now = 100.0
-    monkeypatch.setattr(gathering.time, "monotonic", lambda: now)
     metrics = Metrics(())
-    meter = Meter(metrics)
+    meter = Meter(metrics, lambda: now)
     assert meter.rate == 0.0
     meter.sample()
     assert meter.rate == 0.0

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.web.answers import _mask_message
+from processor.views.messages import message_view
 from processor.web.masking import addresses, known, mask_id, mask_native_id, mask_recipient, mask_text, numbers, reading
-from tests.web.world import FAILED_MESSAGE, World
+from processor.web.masking.views import mask_message
+from tests.web.workers import rows
 
 BULLET = "\N{BULLET}"
 #: `+46 70 123 45 12`, masked.
@@ -288,7 +289,7 @@ class TestMessages:
         ],
     )
     def test_no_field_of_a_message_shows_its_recipient(self, recipient, quoted):
-        shown = World().messages[FAILED_MESSAGE]
+        shown = message_view("m-1", rows()[b"m-1"])
         reason = msgspec.structs.replace(shown.reason, code=quoted, provider_code=f"x {quoted}", text=f"no {quoted}!")
         view = msgspec.structs.replace(
             shown,
@@ -297,7 +298,7 @@ class TestMessages:
             recipient=recipient,
             reason=reason,
         )
-        masked = msgspec.json.encode(_mask_message(view)).decode()
+        masked = msgspec.json.encode(mask_message(view)).decode()
         assert "ulla" not in masked.lower()
         assert "234512" not in re.sub(r"[ -]", "", masked)
         assert (BULLET in masked) is (recipient[0] == "+")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from processor.domain.status import Channel, Status
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
+from processor.views.deliveries import SeriesPoint
 from processor.web.page import charts, diagram
 from processor.web.page.arrange import ranges
 
@@ -34,9 +35,9 @@ def test_a_bar_shows_every_status_and_fills_what_is_known(statuses, planned):
         assert after.x == pytest.approx(before.x + before.width, abs=0.05)
 
 
-def series(*totals: int) -> list[dict]:
+def series(*totals: int) -> list[SeriesPoint]:
     return [
-        {"time": f"2026-11-23T08:{minute:02d}:00Z", "statuses": {"sent": total, "failed": minute}}
+        SeriesPoint(f"2026-11-23T08:{minute:02d}:00Z", {"sent": total, "failed": minute})
         for minute, total in enumerate(totals)
     ]
 
@@ -60,11 +61,9 @@ def test_areas_stack_up_to_the_total_and_stay_inside():
 
 def test_a_long_series_is_thinned_and_keeps_its_ends():
     start = datetime(2026, 11, 1, tzinfo=timezone.utc)
-    points = [
-        {"time": (start + timedelta(minutes=index)).isoformat(), "statuses": {"sent": index}} for index in range(10_000)
-    ]
+    points = [SeriesPoint((start + timedelta(minutes=index)).isoformat(), {"sent": index}) for index in range(10_000)]
     chart = charts.over_time(points)
-    assert (chart.first, chart.last) == (points[0]["time"], points[-1]["time"])
+    assert (chart.first, chart.last) == (points[0].time, points[-1].time)
     assert chart.areas[0].path.count("L") < 400
     assert [chart.rows[0].counts, chart.rows[-1].counts, len(chart.rows)] == [[0], [9_999], 12]
 
@@ -72,8 +71,8 @@ def test_a_long_series_is_thinned_and_keeps_its_ends():
 @given(st.integers(0, 10**12))
 def test_the_top_of_a_scale_is_above_and_can_be_halved(peak):
     points = [
-        {"time": "2026-11-23T08:00:00Z", "statuses": {"sent": 0}},
-        {"time": "2026-11-23T09:00:00Z", "statuses": {"sent": peak}},
+        SeriesPoint("2026-11-23T08:00:00Z", {"sent": 0}),
+        SeriesPoint("2026-11-23T09:00:00Z", {"sent": peak}),
     ]
     chart = charts.over_time(points)
     top, middle, bottom = chart.ticks

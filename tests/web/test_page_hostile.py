@@ -1,14 +1,17 @@
 """What others wrote stays text on the page: no element, attribute, script or address comes of it."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import quote
 
-import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
+from processor.domain.moment import to_microseconds, to_rfc3339
 from tests.web import page_server
-from tests.web.world import FAILED_MESSAGE, HELD, World
+from tests.web.workers import event
+from tests.web.world import HELD, World
 
 HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>\" onload='x' {{ 7*7 }} \x1b[2J \u202e"
 BENIGN = "a text"
@@ -30,34 +33,27 @@ class Shape(HTMLParser):
 
 def world_with(text: str) -> World:
     world = World()
-    world.list = {
-        name: msgspec.structs.replace(each, label=text, campaign=text, providers={text: 3})
-        for name, each in world.list.items()
-    }
-    reason = msgspec.structs.replace(world.messages[FAILED_MESSAGE].reason, text=text, code=text, provider_code=text)
-    world.messages[FAILED_MESSAGE] = msgspec.structs.replace(
-        world.messages[FAILED_MESSAGE],
-        message_id=text,
-        delivery_id=text,
-        recipient=text,
-        provider=text,
-        provider_message_id=text,
-        reason=reason,
-    )
+    for campaign in list(world.campaigns.values()):
+        facts = {**campaign.facts, "label": text, "campaign": text}
+        world.tell(replace(campaign, providers={text: 3}, facts=facts))
+    time = to_rfc3339(to_microseconds(world.now))
+    reason = {"permanence": "permanent", "text": text, "code": text, "provider_code": text}
+    named = {"delivery_id": text, "recipient": text, "provider": text, "provider_message_id": text}
+    world.report_events([event(text, "failed", time, **named, reason=reason)])
     return world
 
 
 async def read(text: str, path: str, status: int = 200) -> str:
     application = page_server.application(world_with(text), page_server.Stream())
-    async with TestClient(TestServer(application)) as client, client.get(path) as answer:
+    async with TestClient(TestServer(application)) as client, client.get(URL(path, encoded=True)) as answer:
         assert answer.status == status
         return await answer.text()
 
 
-@pytest.mark.parametrize("path", ["/", "/deliveries", f"/deliveries/{HELD}", f"/messages/{FAILED_MESSAGE}"])
+@pytest.mark.parametrize("path", ["/", "/deliveries", f"/deliveries/{HELD}", "/messages/{text}"])
 async def test_what_others_wrote_is_text(path):
-    page = await read(HOSTILE, path)
-    shape, usual = Shape(page), Shape(await read(BENIGN, path))
+    page, plain = [await read(text, path.format(text=quote(text, safe=""))) for text in (HOSTILE, BENIGN)]
+    shape, usual = Shape(page), Shape(plain)
     assert shape.elements == usual.elements
     assert "\x1b" not in page
     assert "\u202e" not in page

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from processor.web import problems
-from processor.web.answers import LIST_PARAMETERS
+from processor.web.delivery_query import LIST_PARAMETERS
 from tests.web.workers import READ_TOKEN, WRITE_TOKEN, workers
 
 PATIENCE = 60
@@ -78,7 +78,7 @@ async def ask(monkeypatch):
     """Ask over a connection of one's own; a fault of ours fails the test."""
     faults = []
     monkeypatch.setattr(problems.log, "exception", lambda event, **_: faults.append(event))
-    monkeypatch.setattr("processor.web.page.routes.log.exception", lambda event, **_: faults.append(event))
+    monkeypatch.setattr("processor.web.page.frame.log.exception", lambda event, **_: faults.append(event))
     async with workers(1, read_token=READ_TOKEN) as [worker]:
         host, port = worker.url.removeprefix("http://").split(":")
 

@@ -34,7 +34,6 @@ from processor.web.hops import Hops
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
 from processor.web.server import Server
-from processor.web.site import PageSource
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
@@ -142,7 +141,7 @@ class TheGroup:
 
 
 @dataclass
-class Host:
+class OwnerInMemory:
     """A worker without an engine."""
 
     url: str = ""
@@ -185,7 +184,7 @@ class Following:
 class WorkerInMemory:
     """One worker, served over HTTP."""
 
-    host: Host
+    owned: OwnerInMemory
     board: Board
     following: Following
     answers: Answers
@@ -199,7 +198,7 @@ class WorkerInMemory:
 
     @property
     def url(self) -> str:
-        return self.host.url
+        return self.owned.url
 
     async def ask(
         self, path: str, token: str | None = None, method: str = "GET", **options: Any
@@ -225,16 +224,16 @@ async def workers(
     made = [_make(group, replace(settings, **changed)) for _ in range(number)]
     try:
         for worker in made:
-            worker.host.url = await worker.server.start()
+            worker.owned.url = await worker.server.start()
             worker.session = aiohttp.ClientSession()
         group.urls = [worker.url for worker in made]
         known = rows()
         for partition in range(PARTITIONS):
             owner = made[partition % number]
-            owner.host.works[partition] = Work(
+            owner.owned.works[partition] = Work(
                 {key: row for key, row in known.items() if partition_of(key, PARTITIONS) == partition}
             )
-            owner.board.put(partition, owner.host.works[partition].partial())
+            owner.board.put(partition, owner.owned.works[partition].partial())
             group.owners[EVENTS_TOPIC, partition] = owner.url
         yield made
     finally:
@@ -245,12 +244,12 @@ async def workers(
 
 
 def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
-    host, metrics, following = Host(), Metrics(STAGE_NAMES), Following()
+    owner, metrics, following = OwnerInMemory(), Metrics(STAGE_NAMES), Following()
     board = Board(metrics)
-    access, hops = Access(settings), Hops(settings, lambda: host.url)
+    access, hops = Access(settings), Hops(settings, lambda: owner.url)
     members: Any = group
-    forwarding = Forwarding(settings, hops, members, host)
-    gathering = Gathering(host, metrics, board, forwarding, EVENTS_TOPIC)
+    forwarding = Forwarding(settings, hops, members, owner)
+    gathering = Gathering(owner, metrics, board, forwarding, EVENTS_TOPIC)
     published: list[Outgoing] = []
     failure: list[Exception] = []
 
@@ -259,9 +258,10 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
             raise failure[0]
         published.append(record)
 
+    reading: Any = following
     answers = Answers(
         deliveries=_deliveries(),
-        following=following,
+        following=reading,
         forwarding=forwarding,
         gathering=gathering,
         stuck_after=STUCK_AFTER,
@@ -269,7 +269,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         control_topic=settings.topic(CONTROL),
         seal=Seal(settings),
     )
-    api, page = Api(answers, gathering, access, hops), Page(PageSource(answers, forwarding), access)
+    api, page = Api(answers, gathering, access, hops), Page(answers, access, forwarding)
 
     class Closing:
         def add_to(self, application: Any) -> None:
@@ -279,9 +279,9 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
 
             application.cleanup_ctx.append(close)
 
-    server = Server(settings, metrics, host, [api, page, Closing()])
+    server = Server(settings, metrics, owner, [api, page, Closing()])
     session: Any = None
-    return WorkerInMemory(host, board, following, answers, forwarding, api, published, server, session, failure)
+    return WorkerInMemory(owner, board, following, answers, forwarding, api, published, server, session, failure)
 
 
 def _deliveries() -> Deliveries:

@@ -1,258 +1,137 @@
-"""A small world for the page: what it shows when much is going on and some of it goes wrong."""
+"""A small world for the page: the real answers, over deliveries, messages and findings of our own."""
 
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 
-from processor.domain.delivery import Cause, State
-from processor.domain.reason import ADOBE_CODES, Category
-from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
-from processor.views.deliveries import DeliveryView, Indicators, PendingView, Rates, SeriesPoint
-from processor.views.listing import ANY_CAUSE, DeliveryList
-from processor.views.messages import MessageReason, MessageView, Rejected, Seen, Wait
-from processor.views.overview import (
-    ContradictoryMessages,
-    FoundMessage,
-    Overview,
-    PartitionView,
-    ProviderView,
-    StuckMessages,
-    Throughput,
-    Wrong,
-)
-from processor.watch.silence import Verdict
-from processor.web.access import Caller
-from processor.web.masking import mask_recipient
-from processor.web.page.routes import NotFoundError
+from processor.domain.delivery import Action
+from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.reason import Category
+from processor.domain.status import Channel, Status
+from processor.domain.waiting import STUCK_AFTER
+from processor.engine.status import PartitionStatus
+from processor.engine.streams import Outgoing
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.stages import STAGE_NAMES
+from processor.views.deliveries import Deliveries
+from processor.views.overview import PartitionReport, WorkerReport
+from processor.watch.board import Board
+from processor.watch.durations import bucket_of
+from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
+from processor.watch.silence import Evidence
+from processor.web.answers import Answers
+from processor.web.forwarding import Forwarding
+from processor.web.gathering import Gathering
+from processor.web.hops import Hops
 from processor.web.problems import RECOVERING, ProblemError
-from processor.web.sessions import Session
+from processor.web.sealing import Seal
+from processor.wire.control import decode_control
+from processor.wire.deadletters import DeadReason, Origin
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
+from tests.views.told import HOUR, MINUTE, SECOND, Record, counts, told
+from tests.web.workers import EVENTS_TOPIC, TheGroup, Work, event, rows
 
 WRITE_TOKEN = "a-token-that-may-write"
 READ_TOKEN = "a-token-that-may-read"
 
 #: An id may hold anything.
-ODD_ID = "kumomta:1d98/07 6a?#%2F&<b>:ü@example.com"
+ODD_ID = "kumomta:1d98/07 6a?#%2F&<b>:ü"
 
 HELD, SILENT, CANCELED = "DM1043", "DM1039", "DM1036"
 FAILED_MESSAGE, STUCK_MESSAGE, CONTRADICTED_MESSAGE, LATE_MESSAGE = "m-000417", "s-077120", "m-000982", "m-000655"
 
+MAIL, SMS = Channel.EMAIL, Channel.SMS
+DAY = 24 * HOUR
 
-class World:
-    """Answers the page, as the workers would; attributes may be changed to let things happen."""
+#: How many deliveries may run; as many do.
+LIMIT = 4
 
-    def __init__(self, now: datetime | None = None) -> None:
-        self.now = now or datetime.now(timezone.utc)
-        self.list = {each.delivery_id: each for each in _deliveries(self)}
-        self.messages = {each.message_id: each for each in _messages(self)}
-        self.recovering: tuple[int, ...] = ()
-        #: Set to have every answer be that.
-        self.failure: Exception | None = None
-        self.asked: list[dict[str, str]] = []
-        self.canceled: list[str] = []
-        self.ended: list[Session] = []
-        self.events_per_second = 9_871.4
-        self.is_well = False
+PARTITIONS = 8
+#: This worker and its neighbours; each has every third partition.
+WORKERS = ("http://10.0.0.11:8080", "http://10.0.0.12:8080", "http://10.0.0.13:8080")
+INPUTS = (
+    ("normalize", "delivery.mta.v1"),
+    ("normalize", "delivery.sms.v1"),
+    ("control", "delivery.control.v1"),
+    ("fold", EVENTS_TOPIC),
+)
 
-    def ago(self, **span: float) -> str:
-        """Give a moment before now, as the API writes it."""
-        return (self.now - timedelta(**span)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def _check(self) -> None:
-        if self.failure is not None:
-            raise self.failure
+@dataclass(frozen=True)
+class Campaign:
+    """One delivery, as its control records and the counts of its messages tell it; spans are microseconds ago."""
 
-    # What the page asks
+    delivery_id: str
+    channel: Channel
+    actions: tuple[str, ...]
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] | None = None
+    ignored: Mapping[str, int] | None = None
+    providers: Mapping[str, int] | None = None
+    last: int = MINUTE
+    expired: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    async def overview(self) -> Overview:
-        self._check()
-        numbers = {channel: dict.fromkeys(Status, 0) for channel in Channel}
-        for each in self.list.values():
-            for name, number in each.statuses.items():
-                numbers[each.channel or Channel.EMAIL][Status(name)] += number
-        causes = dict.fromkeys(Cause, 0)
-        for each in self.list.values():
-            if each.pending is not None:
-                causes[each.pending.cause] += 1
-        wrong = Wrong((), (), (), {"invalid_json": 0})
-        if not self.is_well:
-            wrong = Wrong(_stuck(self), (_silent(self),), _contradictions(self), _DEAD)
-        shares = {
-            channel: {s: n for s, n in at.items() if channel in DEFINITIONS[s].channels}
-            for channel, at in numbers.items()
-        }
-        return Overview(
-            shares,
-            Throughput(self.events_per_second),
-            wrong,
-            dict.fromkeys(Cause, 0) if self.is_well else causes,
-            tuple(_partitions(self)),
-            self.recovering,
+    @property
+    def messages(self) -> int:
+        return sum(self.statuses.values())
+
+    def control(self, now: int) -> Record:
+        """Give its delivery record."""
+        return told(*self.actions, delivery_id=self.delivery_id, at=now - self.last - 5 * MINUTE, **self.facts)
+
+    def counted(self, now: int, statuses: Mapping[str, int] | None = None) -> Record:
+        """Give its counts record, as it was written at a moment."""
+        numbers = {name: number for name, number in (statuses or self.statuses).items() if number}
+        failed, ignored = numbers.get("failed", 0), numbers.get("ignored", 0)
+        provider = "kumomta" if self.channel is MAIL else "twilio"
+        return counts(
+            numbers,
+            self.delivery_id,
+            at=now,
+            channels={self.channel.value: sum(numbers.values())},
+            failed=self.failed or ({Category.USER_UNKNOWN.value: failed} if failed else {}),
+            ignored=self.ignored or ({Category.DENYLISTED.value: ignored} if ignored else {}),
+            providers=self.providers or {provider: sum(numbers.values())},
+            live={self.channel.value: numbers},
+            first=to_rfc3339(now - self.last - 3 * HOUR),
+            last=to_rfc3339(now - self.last),
+            expired=self.expired,
         )
 
-    async def deliveries(self, filters: Mapping[str, str]) -> DeliveryList:
-        self._check()
-        self.asked.append(dict(filters))
-        found = [each for each in self.list.values() if _fits(each, filters)]
-        start, limit = int(filters.get("cursor", 0)), int(filters.get("limit", 50))
-        shown = found[start : start + limit]
-        statuses = {s.value: sum(each.statuses[s.value] for each in found) for s in Status}
-        following = str(start + limit) if start + limit < len(found) else None
-        return DeliveryList(tuple(shown), following, len(found), sum(statuses.values()), statuses)
 
-    async def delivery(self, delivery_id: str) -> DeliveryView:
-        self._check()
-        if delivery_id not in self.list:
-            raise NotFoundError
-        view = self.list[delivery_id]
-        return msgspec.structs.replace(view, series=tuple(_series(self, view)))
-
-    async def message(self, message_id: str, caller: Caller) -> MessageView:
-        self._check()
-        if message_id not in self.messages:
-            raise NotFoundError
-        view = self.messages[message_id]
-        if caller.sees_recipients or view.recipient is None:
-            return view
-        return msgspec.structs.replace(view, recipient=mask_recipient(view.recipient))
-
-    def reference(self, message_id: str, _caller: Caller) -> str:
-        return message_id
-
-    async def cancel(self, delivery_id: str) -> None:
-        self._check()
-        if delivery_id not in self.list:
-            raise NotFoundError
-        self.canceled.append(delivery_id)
-
-    async def tell_ended(self, session: Session) -> None:
-        self.ended.append(session)
-
-    # What may happen
-
-    def move(self, delivery_id: str, before: str, after: str, number: int) -> None:
-        """Let messages of a delivery change their status."""
-        view = self.list[delivery_id]
-        statuses = {**view.statuses, before: view.statuses[before] - number, after: view.statuses[after] + number}
-        self.list[delivery_id] = msgspec.structs.replace(view, statuses=statuses)
-
-
-def recovering() -> ProblemError:
-    """Give what is raised while a partition recovers."""
-    return ProblemError(RECOVERING, "partition 3 is being recovered here")
-
-
-def _waits(each: DeliveryView, cause: str | None) -> bool:
-    return cause is None or (each.pending is not None and cause in {ANY_CAUSE, each.pending.cause.value})
-
-
-def _fits(each: DeliveryView, filters: Mapping[str, str]) -> bool:
-    named = f"{each.delivery_id} {each.label} {each.campaign}".lower()
-    return (
-        filters.get("q", "").lower() in named
-        and filters.get("state", each.state.value) == each.state.value
-        and filters.get("channel", each.channel) == each.channel
-        and ("status" not in filters or each.statuses[filters["status"]] > 0)
-        and ("provider" not in filters or filters["provider"] in each.providers)
-        and _waits(each, filters.get("pending"))
-        and (filters.get("stuck") != "true" or bool(each.stuck))
-    )
-
-
-# Deliveries
-
-
-def _delivery(world: World, delivery_id: str, channel: Channel, state: State, **given) -> DeliveryView:
-    statuses = {status.value: given.get("statuses", {}).get(status.value, 0) for status in Status}
-    messages = sum(statuses.values())
-    success = statuses["taken_into_account"] + statuses["sent"] + statuses["received_on_mobile"]
-    processed = success + statuses["failed"] + statuses["prepared"]
-    failures = given.get("failures", {"user_unknown": statuses["failed"]} if statuses["failed"] else {})
-    hard = failures.get("user_unknown", 0)
-    view = DeliveryView(
-        delivery_id=delivery_id,
-        label=None,
-        campaign=None,
-        channel=channel,
-        planned=None,
-        state=state,
-        scheduled_at=None,
-        started_at=world.ago(hours=3) if state is not State.SCHEDULED else None,
-        paused_at=None,
-        finished_at=None,
-        canceled_at=None,
-        messages=messages,
-        statuses=statuses,
-        pending=None,
-        indicators=Indicators(
-            processed,
-            success,
-            statuses["failed"],
-            hard,
-            statuses["failed"] - hard,
-            {"denylisted": statuses["ignored"]} if statuses["ignored"] else {},
-        ),
-        failures=failures,
-        rates=Rates(
-            success / processed if processed else None,
-            statuses["failed"] / processed if processed else None,
-            given.get("per_second"),
-        ),
-        first_activity=world.ago(hours=3) if messages else None,
-        last_activity=world.ago(minutes=1) if messages else None,
-        estimated_end=None,
-        stuck=0,
-        providers={"kumomta" if channel is Channel.EMAIL else "twilio": messages} if messages else {},
-        expired=0,
-    )
-    own = {name: value for name, value in given.items() if name in DeliveryView.__struct_fields__}
-    return msgspec.structs.replace(view, **{**own, "statuses": statuses, "failures": failures})
-
-
-def _waiting(cause: Cause, detail: str, scheduled_at: str | None = None) -> PendingView:
-    return PendingView(cause, detail, scheduled_at, 10, 10)
-
-
-def _deliveries(world: World) -> list[DeliveryView]:
-    mail, sms = Channel.EMAIL, Channel.SMS
-    ahead = (world.now + timedelta(days=2, hours=5)).replace(minute=0, second=0, microsecond=0)
-    date = ahead.isoformat(timespec="seconds").replace("+00:00", "Z")
-    named = [
-        _delivery(
-            world,
+def _campaigns(now: datetime) -> tuple[Campaign, ...]:
+    date = (now + timedelta(days=2, hours=5)).replace(minute=0, second=0, microsecond=0).isoformat()
+    annual = "Terms of service, change of address of the registered office and other matters of the annual notice"
+    running, finished = ("start",), ("start", "finish")
+    named = (
+        Campaign(
             "DM1042",
-            mail,
-            State.RUNNING,
-            label="Autumn sale, first wave",
-            campaign="autumn-sale",
-            planned=25_000,
-            statuses={"pending": 3_120, "taken_into_account": 1_480, "sent": 16_902, "failed": 611, "ignored": 287},
-            failures={"user_unknown": 402, "mailbox_full": 121, "invalid_domain": 47, "refused": 41},
-            indicators=Indicators(
-                18_993, 18_382, 611, 402, 209, {"denylisted": 201, "quarantined": 74, "duplicate": 12}
-            ),
-            per_second=14.2,
-            estimated_end=(world.now + timedelta(minutes=7)).isoformat(timespec="seconds"),
+            MAIL,
+            running,
+            {"pending": 3_120, "taken_into_account": 1_480, "sent": 16_902, "failed": 611, "ignored": 287},
+            failed={"user_unknown": 402, "mailbox_full": 121, "invalid_domain": 47, "refused": 41},
+            ignored={"denylisted": 201, "quarantined": 74, "duplicate": 12},
+            facts={"label": "Autumn sale, first wave", "campaign": "autumn-sale", "planned": 25_000},
         ),
-        _delivery(
-            world,
+        Campaign(
             HELD,
-            mail,
-            State.RUNNING,
-            label="Autumn sale, reminder",
-            campaign="autumn-sale",
-            planned=25_000,
-            statuses={"pending": 4_200},
-            pending=_waiting(Cause.CONCURRENCY_LIMIT, "10 deliveries run, and 10 may"),
+            MAIL,
+            running,
+            {"pending": 4_200},
+            facts={"label": "Autumn sale, reminder", "campaign": "autumn-sale", "planned": 25_000},
         ),
-        _delivery(
-            world,
+        Campaign(
             SILENT,
-            sms,
-            State.RUNNING,
-            label="Appointment reminders",
-            planned=8_000,
-            statuses={
+            SMS,
+            running,
+            {
                 "sent_to_provider": 214,
                 "taken_into_account": 902,
                 "sent": 1_833,
@@ -260,279 +139,307 @@ def _deliveries(world: World) -> list[DeliveryView]:
                 "failed": 96,
                 "ignored": 31,
             },
-            failures={"unreachable": 61, "user_unknown": 22, "refused": 13},
+            failed={"unreachable": 61, "user_unknown": 22, "refused": 13},
             providers={"infobip": 3_045, "twilio": 4_741},
-            stuck=312,
-            per_second=2.31,
+            facts={"label": "Appointment reminders", "planned": 8_000},
         ),
-        _delivery(
-            world,
+        Campaign(
             "DM1050",
-            sms,
-            State.SCHEDULED,
-            label="Black Friday teaser",
-            campaign="black-friday",
-            planned=12_500,
-            scheduled_at=date,
-            pending=_waiting(Cause.SCHEDULED, f"its date is {date}", date),
+            SMS,
+            ("schedule",),
+            facts={
+                "label": "Black Friday teaser",
+                "campaign": "black-friday",
+                "planned": 12_500,
+                "scheduled_at": date,
+                "channel": "sms",
+            },
         ),
-        _delivery(
-            world,
-            "DM1048",
-            mail,
-            State.RUNNING,
-            label="Terms of service, change of address of the registered office and other matters of the annual notice",
-            planned=900,
-            statuses={"pending": 900},
-            pending=_waiting(Cause.MTA_RESOURCES, "the MTA has not taken its messages"),
-        ),
-        _delivery(
-            world,
+        Campaign("DM1048", MAIL, running, {"pending": 860, "sent": 40}, facts={"label": annual, "planned": 900}),
+        Campaign(
             CANCELED,
-            mail,
-            State.CANCELED,
-            label="Price list (wrong prices)",
-            statuses={"canceled": 6_120, "sent": 812, "failed": 9},
-            canceled_at=world.ago(hours=1, minutes=12),
+            MAIL,
+            ("start", "cancel"),
+            {"canceled": 6_120, "sent": 812, "failed": 9},
+            last=72 * MINUTE,
+            facts={"label": "Price list (wrong prices)"},
         ),
-        _delivery(
-            world,
+        Campaign(
             "DM1044",
-            mail,
-            State.PAUSED,
-            label="Customer survey",
-            planned=4_000,
-            statuses={"pending": 1_400, "sent": 2_570, "failed": 30},
-            paused_at=world.ago(minutes=44),
+            MAIL,
+            ("start", "pause"),
+            {"pending": 1_400, "sent": 2_570, "failed": 30},
+            last=44 * MINUTE,
+            facts={"label": "Customer survey", "planned": 4_000},
         ),
-        _delivery(
-            world,
+        Campaign(
             "DM1031",
-            mail,
-            State.FINISHED,
-            label="Newsletter, November",
-            campaign="newsletter",
-            planned=41_200,
-            statuses={"sent": 40_411, "failed": 612, "ignored": 170, "not_applicable": 7},
-            finished_at=world.ago(days=2),
-            last_activity=world.ago(days=1, hours=20),
+            MAIL,
+            finished,
+            {"sent": 40_411, "failed": 612, "ignored": 170, "not_applicable": 7},
+            last=44 * HOUR,
             expired=1_204,
+            facts={"label": "Newsletter, November", "campaign": "newsletter", "planned": 41_200},
         ),
-        _delivery(
-            world,
-            "transactional",
-            sms,
-            State.RUNNING,
-            statuses={"prepared": 3, "received_on_mobile": 1_904, "failed": 8},
-        ),
-    ]
-    small = [
-        _delivery(
-            world,
+        Campaign("transactional", SMS, running, {"prepared": 3, "received_on_mobile": 1_904, "failed": 8}),
+    )
+    small = (
+        Campaign(
             f"DM{900 + index}",
-            mail if index % 3 else sms,
-            State.FINISHED,
-            label=f"Welcome, week {index + 14}",
-            campaign="welcome",
-            statuses={"sent": 180 + 13 * index, "failed": index % 7},
-            last_activity=world.ago(days=3 + index),
+            MAIL if index % 3 else SMS,
+            finished,
+            {"sent": 180 + 13 * index, "failed": index % 7},
+            last=(3 + index) * DAY,
+            facts={"label": f"Welcome, week {index + 14}", "campaign": "welcome"},
         )
         for index in range(28, 0, -1)
-    ]
-    return [*named, *small]
-
-
-def _series(world: World, view: DeliveryView) -> list[SeriesPoint]:
-    """Give how the counts of a delivery may have grown."""
-    if not view.messages:
-        return []
-    points = []
-    for index in range(41):
-        share = index / 40
-        grown = {
-            name: round(number * share ** (1.0 if name == "sent" else 1.25)) for name, number in view.statuses.items()
-        }
-        grown["pending"] = round(view.messages * share * (1 - share) * 0.8) + round(view.statuses["pending"] * share)
-        points.append(SeriesPoint(world.ago(minutes=2 * (40 - index)), grown if index < 40 else view.statuses))
-    return points
-
-
-# What is wrong
-
-_DEAD = {"unreadable_payload": 41, "unknown_status": 17, "time_ahead": 6, "invalid_json": 1, "null_value": 0}
-
-
-def _found(world: World, message_id: str, **span: float) -> FoundMessage:
-    return FoundMessage(message_id, world.ago(**span), message_id)
-
-
-def _stuck(world: World) -> tuple[StuckMessages, ...]:
-    oldest = _found(world, STUCK_MESSAGE, days=4, hours=3)
-    held = _found(world, "m-000031", hours=2, minutes=41)
-    return (
-        StuckMessages(Channel.SMS, Status.SENT, SILENT, "infobip", 312, oldest.since, (oldest,)),
-        StuckMessages(Channel.EMAIL, Status.PENDING, "DM1048", None, 87, held.since, (held,)),
-        StuckMessages(Channel.EMAIL, Status.TAKEN_INTO_ACCOUNT, None, "kumomta", 4, world.ago(days=5), ()),
     )
+    return (*named, *small)
 
 
-def _silent(world: World) -> ProviderView:
-    return ProviderView(
-        "infobip", Verdict.SILENT, world.ago(minutes=52), 3_120.0, 44.0, 1_116, 1_204, world.ago(days=4)
-    )
+def _events(now: datetime) -> list[dict[str, Any]]:
+    """Give what was reported of the messages that the page's tests visit."""
 
+    def report(message_id: str, status: str, minutes: float, **more: Any) -> dict[str, Any]:
+        time = to_rfc3339(to_microseconds(now) - int(minutes * MINUTE))
+        return event(message_id, status, time, **more)
 
-def _contradictions(world: World) -> tuple[ContradictoryMessages, ...]:
-    return (
-        ContradictoryMessages(
-            Channel.EMAIL, "ignored", "sent", "kumomta", 12, (_found(world, CONTRADICTED_MESSAGE, minutes=9),)
-        ),
-        ContradictoryMessages(
-            Channel.SMS, "received_on_mobile", "failed_gave_up", "twilio", 3, (_found(world, "s-000044", hours=1),)
-        ),
-    )
-
-
-def _partitions(world: World) -> list[PartitionView]:
-    workers = ("http://10.0.0.11:8080", "http://10.0.0.12:8080", "http://10.0.0.13:8080")
-    listed = []
-    for stage, topic in (
-        ("normalize", "mta.v1"),
-        ("normalize", "sms.v1"),
-        ("control", "control.v1"),
-        ("fold", "events.v1"),
-    ):
-        for number in range(8):
-            is_away = stage == "fold" and number in world.recovering
-            state = "recovering" if is_away else "running"
-            listed.append(
-                PartitionView(
-                    stage,
-                    f"delivery.{topic}",
-                    number,
-                    workers[number % 3],
-                    state,
-                    40 + number if stage == "fold" else 0,
-                    0.4 if is_away else None,
-                )
-            )
-    return listed
-
-
-# Messages
-
-
-def _seen(world: World, node: str, attempt: int = 1, again: float | None = None, **span: float) -> Seen:
-    first = world.ago(**span)
-    return Seen(node, attempt, first, first if again is None else world.ago(minutes=again))
-
-
-def _reason(permanence: Permanence, category: Category, code: str, provider_code: str, text: str) -> MessageReason:
-    return MessageReason(permanence, category, ADOBE_CODES.get(category), code, provider_code, text)
-
-
-def _message(message_id: str, channel: Channel, status: Status, history: tuple[Seen, ...], **given) -> MessageView:
-    view = MessageView(
-        message_id=message_id,
-        delivery_id="DM1042",
-        channel=channel,
-        status=status,
-        permanence=None,
-        since=history[-1].first,
-        reason=None,
-        attempt=max(each.attempt for each in history),
-        recipient="ulrika.holm@example.com" if channel is Channel.EMAIL else "+46701234512",
-        provider="kumomta" if channel is Channel.EMAIL else "infobip",
-        provider_message_id="1d98076abf1c11ee9d3b00163e2b2f6c",
-        history=history,
-        rejected=(),
-        waits_for=None,
-        waits_for_code=None,
-        cancel_too_late=False,
-        stuck=False,
-    )
-    return msgspec.structs.replace(view, **given)
-
-
-def _messages(world: World) -> list[MessageView]:
-    mail, sms = Channel.EMAIL, Channel.SMS
+    mail = {"provider": "kumomta", "delivery_id": "DM1042", "recipient": "ulrika.holm@example.com"}
+    phone = {"provider": "infobip", "delivery_id": SILENT, "recipient": "+46701234512", "channel": "sms"}
+    late = {**mail, "delivery_id": CANCELED}
+    hours, days = 60, 24 * 60
+    unknown = {
+        "permanence": "permanent",
+        "category": "user_unknown",
+        "code": "5.1.1",
+        "provider_code": "550",
+        "text": f"550 5.1.1 <{mail['recipient']}>: Recipient address rejected: User unknown in virtual mailbox table",
+    }
+    absent = {
+        "permanence": "gave_up",
+        "category": "unreachable",
+        "code": "EXPIRED",
+        "provider_code": "4",
+        "text": "<script>alert(1)</script> & absent subscriber",
+    }
+    odd = {"channel": "sms"}
     return [
-        _message(
-            FAILED_MESSAGE,
-            mail,
-            Status.FAILED,
-            (
-                _seen(world, "pending", minutes=32),
-                _seen(world, "taken_into_account", minutes=31, again=30),
-                _seen(world, "failed", minutes=29),
-            ),
-            permanence=Permanence.PERMANENT,
-            reason=_reason(
-                Permanence.PERMANENT,
-                Category.USER_UNKNOWN,
-                "5.1.1",
-                "550",
-                "550 5.1.1 <u***@example.com>: Recipient address rejected: User unknown in virtual mailbox table",
-            ),
-        ),
-        _message(
-            STUCK_MESSAGE,
-            sms,
-            Status.SENT,
-            (
-                _seen(world, "pending", days=4, hours=4),
-                _seen(world, "prepared", days=4, hours=3, minutes=59),
-                _seen(world, "sent_to_provider", days=4, hours=3, minutes=58),
-                _seen(world, "taken_into_account", days=4, hours=3, minutes=57.9),
-                _seen(world, "sent", days=4, hours=3),
-            ),
-            delivery_id=SILENT,
-            waits_for="the receipt of the handset",
-            waits_for_code=Wait.RECEIPT,
-            stuck=True,
-        ),
-        _message(
-            CONTRADICTED_MESSAGE,
-            mail,
-            Status.IGNORED,
-            (_seen(world, "pending", minutes=20), _seen(world, "ignored", minutes=19), _seen(world, "sent", minutes=9)),
-            since=world.ago(minutes=19),
-            reason=MessageReason(None, Category.DENYLISTED, 8, None, None, None),
-            rejected=(Rejected("sent", "ignored", "on email, sent may neither follow nor precede ignored"),),
-        ),
-        _message(
-            LATE_MESSAGE,
-            mail,
-            Status.SENT,
-            (
-                _seen(world, "pending", hours=1, minutes=20),
-                _seen(world, "canceled", hours=1, minutes=12),
-                _seen(world, "sent", hours=1, minutes=11),
-            ),
-            delivery_id=CANCELED,
-            cancel_too_late=True,
-        ),
-        _message(
-            ODD_ID,
-            sms,
-            Status.FAILED,
-            (
-                _seen(world, "sent_to_provider", hours=9),
-                _seen(world, "failed_gave_up", hours=8),
-                _seen(world, "sent_to_provider", attempt=2, hours=7),
-                _seen(world, "failed_gave_up", attempt=2, hours=6),
-            ),
-            delivery_id=None,
-            provider=None,
-            recipient=None,
-            provider_message_id=None,
-            permanence=Permanence.GAVE_UP,
-            reason=_reason(
-                Permanence.GAVE_UP,
-                Category.UNREACHABLE,
-                "EXPIRED",
-                "4",
-                "<script>alert(1)</script> & absent subscriber",
-            ),
-        ),
+        report(FAILED_MESSAGE, "pending", 32, **mail, provider_message_id="1d98076abf1c11ee9d3b00163e2b2f6c"),
+        report(FAILED_MESSAGE, "taken_into_account", 31, **mail),
+        report(FAILED_MESSAGE, "taken_into_account", 30, **mail),
+        report(FAILED_MESSAGE, "failed", 29, **mail, reason=unknown),
+        report(STUCK_MESSAGE, "pending", 4 * days + 4 * hours, **phone),
+        report(STUCK_MESSAGE, "prepared", 4 * days + 4 * hours - 1, **phone),
+        report(STUCK_MESSAGE, "sent_to_provider", 4 * days + 4 * hours - 2, **phone),
+        report(STUCK_MESSAGE, "taken_into_account", 4 * days + 4 * hours - 2.1, **phone),
+        report(STUCK_MESSAGE, "sent", 4 * days + 3 * hours, **phone),
+        report(CONTRADICTED_MESSAGE, "pending", 20, **mail),
+        report(CONTRADICTED_MESSAGE, "ignored", 19, **mail, reason={"category": "denylisted"}),
+        report(CONTRADICTED_MESSAGE, "sent", 9, **mail),
+        report(LATE_MESSAGE, "pending", 80, **late),
+        report(LATE_MESSAGE, "canceled", 72, **late),
+        report(LATE_MESSAGE, "sent", 71, **late),
+        report(ODD_ID, "sent_to_provider", 9 * hours, **odd),
+        report(ODD_ID, "failed", 8 * hours, **odd, reason=absent),
+        report(ODD_ID, "sent_to_provider", 7 * hours, **odd, attempt=2),
+        report(ODD_ID, "failed", 6 * hours, **odd, attempt=2, reason=absent),
     ]
+
+
+_DEAD = {
+    DeadReason.UNREADABLE_PAYLOAD: 41,
+    DeadReason.UNKNOWN_STATUS: 17,
+    DeadReason.TIME_AHEAD: 6,
+    DeadReason.INVALID_JSON: 1,
+}
+
+
+def _trouble(now: int) -> Partial:
+    """Give what a partition has found to be wrong."""
+
+    def found(message_id: str, span: int) -> tuple[Found, ...]:
+        return (Found(now - span, message_id),)
+
+    quiet = 52 * MINUTE
+    silent = Evidence(
+        "infobip",
+        now - quiet,
+        {bucket_of(30 * MINUTE): 1_116, bucket_of(4 * DAY): 88},
+        now - 4 * DAY,
+        {bucket_of(2 * HOUR): 9_000},
+        ({bucket_of(40 * SECOND): 9_000}, {}, {}, {}),
+        {bucket_of(2 * SECOND): 1_000},
+    )
+    return msgspec.structs.replace(
+        merge(()),
+        now=now,
+        partitions=1,
+        stuck=(
+            Stuck(SMS, Status.SENT, SILENT, "infobip", 312, found(STUCK_MESSAGE, 99 * HOUR)),
+            Stuck(MAIL, Status.PENDING, "DM1048", None, 87, found("m-000031", 161 * MINUTE)),
+            Stuck(MAIL, Status.TAKEN_INTO_ACCOUNT, "", "kumomta", 4, found("m-000077", 5 * DAY)),
+        ),
+        contradictions=(
+            Contradiction(MAIL, "ignored", "sent", "kumomta", 12, found(CONTRADICTED_MESSAGE, 9 * MINUTE)),
+            Contradiction(SMS, "received_on_mobile", "failed_gave_up", "twilio", 3, found("s-000044", HOUR)),
+        ),
+        providers=(silent,),
+        stuck_deliveries={SILENT: 312, "DM1048": 87},
+    )
+
+
+class World:
+    """One worker of three, without an engine, whose answers are the real ones.
+
+    Attributes may be changed to let things happen: `recovering` holds partitions, `failure` is raised by every answer.
+    """
+
+    url = member_id = WORKERS[0]
+
+    def __init__(
+        self, now: datetime | None = None, campaigns: Iterable[Campaign] | None = None, *, is_well: bool = False
+    ) -> None:
+        self.now = now or datetime.now(timezone.utc)
+        self.recovering: tuple[int, ...] = ()
+        self.failure: Exception | None = None
+        self.published: list[Outgoing] = []
+        self._moment = to_microseconds(self.now)
+        self._board = Board(Metrics(STAGE_NAMES))
+        self._deliveries = Deliveries(LIMIT, self._moment - 80 * MINUTE)
+        self.campaigns: dict[str, Campaign] = {}
+        for campaign in _campaigns(self.now) if campaigns is None else campaigns:
+            self.tell(campaign)
+        self.rows = rows(_events(self.now))
+        self.is_well = is_well
+        for reason, records in ({} if is_well else _DEAD).items():
+            self._board.see_dead(reason, records, Origin("delivery.mta.v1", 0, 7), self._moment // 1000, "a detail")
+        self.answers, self.forwarding = self._put_together()
+
+    def _put_together(self) -> tuple[Answers, Forwarding]:
+        settings, itself = Settings(), self
+        group: Any = TheGroup()
+        group.owners = {(EVENTS_TOPIC, number): self.url for number in range(PARTITIONS)}
+
+        class Neighbours(Forwarding):
+            """The group and its other workers, without a network."""
+
+            async def ask_all(self, path: str, method: str = "GET", body: bytes = b"") -> dict[str, bytes]:
+                reports = {url: itself.report(index) for index, url in enumerate(WORKERS)}
+                return {url: msgspec.json.encode(report) for url, report in reports.items() if url != itself.url}
+
+            async def owners(self) -> Mapping[tuple[str, int], str]:
+                return {(topic, number): WORKERS[number % 3] for _, topic in INPUTS for number in range(PARTITIONS)}
+
+        any_self: Any = self
+        forwarding = Neighbours(settings, Hops(settings, lambda: self.url), group, any_self)
+        # What was gathered is never fresh: what a test changes is seen at once.
+        clock = itertools.count(0, 100).__next__
+        answers = Answers(
+            deliveries=self._deliveries,
+            following=any_self,
+            forwarding=forwarding,
+            gathering=Gathering(any_self, Metrics(STAGE_NAMES), self._board, forwarding, EVENTS_TOPIC, clock=clock),
+            stuck_after=STUCK_AFTER,
+            publish=self._publish,
+            control_topic=settings.topic(CONTROL),
+            seal=Seal(settings),
+        )
+        return answers, forwarding
+
+    async def _publish(self, record: Outgoing) -> None:
+        self.published.append(record)
+
+    # What may happen
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the rows show no trouble."""
+        return self._is_well
+
+    @is_well.setter
+    def is_well(self, is_well: bool) -> None:
+        self._is_well = is_well
+        for number in range(PARTITIONS):
+            is_first = number == 0 and not is_well
+            self._board.put(number, _trouble(self._moment) if is_first else merge(()))
+
+    def tell(self, campaign: Campaign) -> None:
+        """Let a delivery be known as it is now, and as its counts grew."""
+        self.campaigns[campaign.delivery_id] = campaign
+        self._deliveries.take(DELIVERIES, [campaign.control(self._moment)])
+        if campaign.messages:
+            grown = [_grown(campaign, index / 40) for index in range(1, 40)] if campaign.last == MINUTE else []
+            for index, statuses in enumerate(grown, 1):
+                self._deliveries.take(COUNTS, [campaign.counted(self._moment - 2 * (40 - index) * MINUTE, statuses)])
+            self._deliveries.take(COUNTS, [campaign.counted(self._moment)])
+
+    def report_events(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Let events arrive, of messages that are not known yet."""
+        self.rows |= rows(events)
+
+    def move(self, delivery_id: str, before: str, after: str, number: int) -> None:
+        """Let messages of a delivery change their status."""
+        campaign = self.campaigns[delivery_id]
+        numbers = Counter(campaign.statuses)
+        numbers[before] -= number
+        numbers[after] += number
+        moved = self.campaigns[delivery_id] = replace(campaign, statuses=dict(numbers))
+        self._deliveries.take(COUNTS, [moved.counted(to_microseconds(datetime.now(timezone.utc)))])
+
+    @property
+    def canceled(self) -> list[str]:
+        """The deliveries that were cancelled, by the records that were published."""
+        controls = [decode_control(record.value or b"", None) for record in self.published]
+        return [each.delivery_id for each in controls if each.action is Action.CANCEL]
+
+    # What the answers ask of the worker
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def is_caught_up(self) -> bool:
+        self._check()
+        return True
+
+    @property
+    def partition_counts(self) -> dict[str, int]:
+        self._check()
+        return {topic: PARTITIONS for _, topic in INPUTS}
+
+    def running_work(self, _topic: Topic, number: int) -> Work | None:
+        return None if number in self.recovering else Work(self.rows)
+
+    def inputs(self) -> tuple[tuple[str, str], ...]:
+        return INPUTS
+
+    def partition_statuses(self) -> list[PartitionStatus]:
+        return [PartitionStatus(*at) for at in self._partitions(0)]
+
+    def report(self, index: int) -> WorkerReport:
+        """Give what one of the workers reports of itself."""
+        mine = [number for number in range(PARTITIONS) if number % 3 == index and number not in self.recovering]
+        partitions = tuple([PartitionReport(*at) for at in self._partitions(index)])
+        return WorkerReport(WORKERS[index], 4_935.7, (), partitions, {number: merge(()) for number in mine})
+
+    def _partitions(self, index: int) -> Iterable[tuple[str, str, int, str, int, float | None]]:
+        for stage, topic in INPUTS:
+            for number in range(index, PARTITIONS, 3):
+                is_away = stage == "fold" and number in self.recovering
+                state, progress = ("recovering", 0.4) if is_away else ("running", None)
+                yield stage, topic, number, state, 40 + number if stage == "fold" else 0, progress
+
+
+def _grown(campaign: Campaign, share: float) -> dict[str, int]:
+    """Give the counts of a delivery as they may have been when it was a share of the way."""
+    grown = {
+        name: round(number * share ** (1.0 if name == "sent" else 1.25)) for name, number in campaign.statuses.items()
+    }
+    pending = campaign.statuses.get("pending", 0)
+    return {**grown, "pending": round(campaign.messages * share * (1 - share) * 0.8) + round(pending * share)}
+
+
+def recovering() -> ProblemError:
+    """Give what is raised while a partition recovers."""
+    return ProblemError(RECOVERING, "partition 3 is being recovered here")

@@ -1,19 +1,21 @@
-"""From the API's view models to what a template walks over: sums, orders and choices; no tags."""
+"""What templates walk over, made of the views that the API answers: sums, orders and choices; no tags."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from processor.domain.reason import ADOBE_CODES, Category
-from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
+from processor.views.deliveries import DeliveryView, PendingView
+from processor.views.messages import MessageView
+from processor.views.overview import Overview, PartitionView, ProviderView
 from processor.web.page import charts
 from processor.web.page.language import Language
 from processor.web.page.moments import parse
-
-View = Mapping[str, Any]
 
 #: What Adobe counts as success.
 SUCCESS = frozenset({Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_MOBILE})
@@ -23,14 +25,14 @@ SUCCESS = frozenset({Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_
 
 
 class About(NamedTuple):
-    """A line on what is wrong, and where it is listed."""
+    """A line about what is wrong, and the address of its list."""
 
     text: str
     href: str = ""
 
 
 class Alarm(NamedTuple):
-    """One kind of thing that may be wrong, and how many there are."""
+    """One kind of trouble, and how much of it there is."""
 
     name: str
     icon: str
@@ -39,38 +41,38 @@ class Alarm(NamedTuple):
     about: list[About]
 
 
-#: Silent providers that are named at once.
+#: Silent providers that are named in the alarm.
 _NAMED = 3
 
 _LEVELS = {"stuck": "bad", "silent": "bad", "contradictions": "warn", "dead_letters": "warn"}
 
-#: Causes of pending deliveries, those that somebody may have to do something about first, and how bad each is.
+#: How bad each cause of pending deliveries is; the causes that may need somebody to act come first.
 _CAUSES = {"concurrency_limit": "warn", "mta_resources": "warn", "scheduled": "note"}
 
 
-def alarms(view: View, language: Language) -> list[Alarm]:
-    """Give all kinds of what may be wrong, those that are well among them."""
-    wrong = view["wrong"]
+def alarms(view: Overview, language: Language) -> list[Alarm]:
+    """Give every kind of trouble, also those of which there is none."""
+    wrong = view.wrong
     counts = {
-        "stuck": sum(each["messages"] for each in wrong["stuck"]),
-        "silent": len(wrong["silent"]),
-        "contradictions": sum(each["messages"] for each in wrong["contradictions"]),
-        "dead_letters": sum(wrong["dead_letters"].values()),
+        "stuck": sum(each.messages for each in wrong.stuck),
+        "silent": len(wrong.silent),
+        "contradictions": sum(each.messages for each in wrong.contradictions),
+        "dead_letters": sum(wrong.dead_letters.values()),
     }
-    found = [_held(view["pending_deliveries"], language)]
+    found = [_held(view.pending_deliveries, language)]
     for name, count in counts.items():
         about = [About(language.text(f"wrong.{name}.about"), f"#{name}-title" if count else "")]
         if name == "silent":
-            about += [_silent(each, language) for each in wrong["silent"][:_NAMED]]
+            about += [_silent(each, language) for each in wrong.silent[:_NAMED]]
         found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about))
     return found
 
 
-def _silent(provider: View, language: Language) -> About:
-    name = provider["provider"] or language.text("provider.unknown")
-    if provider["quiet"] is None:
+def _silent(provider: ProviderView, language: Language) -> About:
+    name = provider.provider or language.text("provider.unknown")
+    if provider.quiet is None:
         return About(name)
-    return About(language.text("wrong.silent.named", provider=name, span=language.span(provider["quiet"])))
+    return About(language.text("wrong.silent.named", provider=name, span=language.span(provider.quiet)))
 
 
 def _held(causes: Mapping[str, int], language: Language) -> Alarm:
@@ -153,24 +155,24 @@ class Partitions(NamedTuple):
 _STATE_ICONS = {"running": "good", "recovering": "recovering"}
 
 
-def partitions(listed: Sequence[View]) -> Partitions:
-    """Group partitions by topic, owner and state: with hundreds of them, what differs is what matters."""
-    groups: dict[tuple[str, str, str, str], list[View]] = defaultdict(list)
+def partitions(listed: Sequence[PartitionView]) -> Partitions:
+    """Group partitions by topic, owner and state: among hundreds of them the differences matter."""
+    groups: dict[tuple[str, str, str, str], list[PartitionView]] = defaultdict(list)
     for each in listed:
-        groups[each["stage"], each["topic"], each["owner"] or "", each["state"]].append(each)
+        groups[each.stage, each.topic, each.owner or "", each.state].append(each)
     rows = [
         PartitionRow(
             stage,
             topic,
             owner or None,
-            ranges(each["partition"] for each in group),
+            ranges(each.partition for each in group),
             state,
             _STATE_ICONS.get(state, "alert"),
-            sum(each["lag"] or 0 for each in group),
+            sum(each.lag or 0 for each in group),
         )
         for (stage, topic, owner, state), group in sorted(groups.items())
     ]
-    running = sum(each["state"] == "running" for each in listed)
+    running = sum(each.state == "running" for each in listed)
     return Partitions(rows, len(listed), running, sum(row.lag for row in rows))
 
 
@@ -191,15 +193,15 @@ def ranges(numbers: Iterable[int]) -> str:
 # A delivery
 
 
-def legend(statuses: Mapping[str, int], channel: str | None) -> list[tuple[str, int]]:
+def legend(statuses: Mapping[str, int], channel: Channel | None) -> list[tuple[str, int]]:
     """Give the statuses that the channel has or that count something, in the order of the bar."""
-    has = {status.value for status, each in DEFINITIONS.items() if channel is None or Channel(channel) in each.channels}
+    has = {status.value for status, each in DEFINITIONS.items() if channel is None or channel in each.channels}
     return [(status, statuses.get(status, 0)) for status in charts.ORDER if status in has or statuses.get(status)]
 
 
-def stoppable(statuses: Mapping[str, int], channel: str | None) -> int:
+def stoppable(statuses: Mapping[str, int], channel: Channel | None) -> int:
     """Count the messages that a cancel still reaches."""
-    channels = list(Channel) if channel is None else [Channel(channel)]
+    channels = list(Channel) if channel is None else [channel]
     reached = {
         NODE_STATUS[node].value
         for each in channels
@@ -207,6 +209,13 @@ def stoppable(statuses: Mapping[str, int], channel: str | None) -> int:
         if Node.CANCELED in afters
     }
     return sum(count for status, count in statuses.items() if status in reached)
+
+
+def cause_text(pending: PendingView | None, language: Language) -> str:
+    """Say why a delivery is pending; nothing, where it is not."""
+    if pending is None:
+        return ""
+    return language.text(f"cause.{pending.cause.value}.text", running=pending.running, limit=pending.limit)
 
 
 class ReasonRow(NamedTuple):
@@ -218,39 +227,36 @@ class ReasonRow(NamedTuple):
     messages: int
 
 
-def reasons(view: View) -> list[ReasonRow]:
+def reasons(view: DeliveryView) -> list[ReasonRow]:
     """Give the reasons of failures and of what was ignored, the commonest first."""
     rows = [
         ReasonRow(category, ADOBE_CODES.get(Category(category)), kind, count)
-        for kind, counts in (("failed", view["failures"]), ("ignored", view["indicators"]["ignored"]))
+        for kind, counts in (("failed", view.failures), ("ignored", view.indicators.ignored))
         for category, count in counts.items()
     ]
     return sorted(rows, key=lambda row: (-row.messages, row.category))
 
 
-_FACTS = (
-    "scheduled_at",
-    "started_at",
-    "paused_at",
-    "finished_at",
-    "canceled_at",
-    "first_activity",
-    "last_activity",
-    "estimated_end",
-)
-
-
-def facts(view: View) -> list[tuple[str, str]]:
+def facts(view: DeliveryView) -> list[tuple[str, str]]:
     """Give the dated facts of a delivery that are known, by time."""
-    known = [(name, view[name]) for name in _FACTS if view.get(name)]
-    return sorted(known, key=lambda fact: parse(fact[1]))
+    dated = (
+        ("scheduled_at", view.scheduled_at),
+        ("started_at", view.started_at),
+        ("paused_at", view.paused_at),
+        ("finished_at", view.finished_at),
+        ("canceled_at", view.canceled_at),
+        ("first_activity", view.first_activity),
+        ("last_activity", view.last_activity),
+        ("estimated_end", view.estimated_end),
+    )
+    return sorted([(name, date) for name, date in dated if date], key=lambda fact: parse(fact[1]))
 
 
 # A message
 
 
-class Step(NamedTuple):
-    """One node of a message's life; `standing` is what it contradicts, when its effect was withheld."""
+class LifeStep(NamedTuple):
+    """One node of a message's life; `standing` is the node that it contradicts, when its effect was withheld."""
 
     node: str
     attempt: int
@@ -263,33 +269,27 @@ class Step(NamedTuple):
     source: str | None
 
 
-def shape(view: View) -> str:
+def shape(view: MessageView) -> str:
     """Give the node at which a message stands."""
-    gave_up = view["permanence"] == "gave_up"
-    return NODE_NAMES[Node.FAILED_GAVE_UP] if gave_up else str(view["status"])
+    gave_up = view.permanence is Permanence.GAVE_UP
+    return NODE_NAMES[Node.FAILED_GAVE_UP] if gave_up else view.status.value
 
 
-def life(view: View) -> list[Step]:
+def life(view: MessageView) -> list[LifeStep]:
     """Give what was reported of a message, by time."""
     here = shape(view)
-    # Where the channel has no such status, there was no place in time at which it was rejected.
-    rejected = {each["node"]: each["standing"] or here for each in view["rejected"]}
-    now = max((index for index, each in enumerate(view["history"]) if each["node"] == here), default=None)
-    steps: list[Step] = []
-    before = None
-    for index, each in enumerate(view["history"]):
-        first = parse(each["first"])
+    # A status that the channel does not have was rejected at no time: it contradicts where the message stands.
+    rejected = {each.node: each.standing or here for each in view.rejected}
+    now = max((index for index, each in enumerate(view.history) if each.node == here), default=None)
+    steps: list[LifeStep] = []
+    before: datetime | None = None
+    for index, each in enumerate(view.history):
+        first = parse(each.first)
+        gap = None if before is None else (first - before).total_seconds()
+        is_again, standing = each.first != each.last, rejected.get(each.node)
         steps.append(
-            Step(
-                each["node"],
-                each["attempt"],
-                each["first"],
-                each["last"],
-                each["first"] != each["last"],
-                None if before is None else (first - before).total_seconds(),
-                index == now,
-                rejected.get(each["node"]),
-                view["provider"],
+            LifeStep(
+                each.node, each.attempt, each.first, each.last, is_again, gap, index == now, standing, view.provider
             )
         )
         before = first

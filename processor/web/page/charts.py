@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from processor.domain.status import Status
+from processor.views.deliveries import SeriesPoint
 from processor.web.page.moments import parse
 
 #: Statuses as bars and areas stack them: what arrived first, then what is under way, then what will not arrive.
@@ -94,32 +95,31 @@ class Chart(NamedTuple):
     rows: list[ChartRow]
 
 
-def over_time(series: Sequence[Mapping[str, Any]]) -> Chart | None:
+def over_time(series: Sequence[SeriesPoint]) -> Chart | None:
     """Lay out counts over time; None when there are not two moments to draw between."""
     points = _thinned(series, _POINTS)
-    times = [parse(point["time"]) for point in points]
+    times = [parse(point.time) for point in points]
     if len(points) < 2 or times[0] == times[-1]:
         return None
-    statuses = [status for status in ORDER if any(point["statuses"].get(status) for point in points)]
-    peak = max(sum(point["statuses"].values()) for point in points)
+    statuses = [status for status in ORDER if any(point.statuses.get(status) for point in points)]
+    peak = max(sum(point.statuses.values()) for point in points)
     top = _round_above(max(peak, 1))
     xs = [round(_WIDTH * share, 1) for share in _shares(times)]
     floor = [0] * len(points)
     areas: list[Area] = []
     for status in statuses:
-        roof = [low + point["statuses"].get(status, 0) for low, point in zip(floor, points, strict=True)]
+        roof = [low + point.statuses.get(status, 0) for low, point in zip(floor, points, strict=True)]
         areas.append(Area(status, _between(xs, floor, roof, top)))
         floor = roof
     rows = [
-        ChartRow(point["time"], [point["statuses"].get(each, 0) for each in statuses])
-        for point in _thinned(series, _ROWS)
+        ChartRow(point.time, [point.statuses.get(each, 0) for each in statuses]) for point in _thinned(series, _ROWS)
     ]
     ticks = [top, top // 2, 0]
     lines = [round(_HEIGHT * (1 - tick / top), 1) for tick in ticks]
-    return Chart(_WIDTH, _HEIGHT, areas, ticks, lines, points[0]["time"], points[-1]["time"], peak, rows)
+    return Chart(_WIDTH, _HEIGHT, areas, ticks, lines, points[0].time, points[-1].time, peak, rows)
 
 
-def _thinned(series: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+def _thinned(series: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:
     if len(series) <= most:
         return list(series)
     step = (len(series) - 1) / (most - 1)

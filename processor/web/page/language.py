@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 
 from aiohttp import web
 
@@ -48,7 +49,8 @@ class Language:
         return self.text(f"{key}.{form}", n=self.number(count), **values)
 
     def known(self, prefix: str, name: str) -> str:
-        """Give what `prefix` calls a name; a name that the page does not know speaks for itself."""
+        """Give the text for a name; a name without a text stands for itself."""
+        name = plain(name)
         row = TEXTS.get(f"{prefix}.{name}")
         return row[self.index] if row is not None else name.replace("_", " ")
 
@@ -96,6 +98,11 @@ class Language:
     def _units(self, first: tuple[int, str], *rest: tuple[int, str]) -> str:
         parts = [first, *(part for part in rest if part[0])]
         return " ".join(f"{self.number(count)}{_SPACE}{self.text(f'unit.{unit}')}" for count, unit in parts)
+
+
+def plain(text: str) -> str:
+    """Give a text as it is, and a member of an enumeration of texts as its value."""
+    return str(text.value) if isinstance(text, Enum) else text
 
 
 LANGUAGES: dict[str, Language] = {

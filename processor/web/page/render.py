@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -57,7 +58,9 @@ def _environment(language: Language) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Keep what others wrote from turning the text around it; what is markup is ours."""
+    """Make what others wrote harmless for the text around it; markup is ours. A status is shown as its value."""
+    if isinstance(value, Enum):
+        return value.value
     return showable(value) if type(value) is str else value
 
 

@@ -1,0 +1,50 @@
+"""What the web asks of the worker that it runs in, which owns some partitions and tells who owns the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from processor.domain.row import Row
+from processor.engine.stage import Work
+from processor.engine.status import PartitionStatus
+from processor.wire.topics import EVENTS, Topic
+
+
+class Owner(Protocol):
+    """The worker."""
+
+    #: Where the other workers reach it, and the partitions of each topic; empty until it knows them.
+    url: str
+    partition_counts: dict[str, int]
+
+    @property
+    def member_id(self) -> str:
+        """Its id in the group; empty while it is in none."""
+
+    def running_work(self, topic: Topic, number: int) -> Work | None:
+        """Give the work of an input partition; None: it is not owned here, or has not recovered."""
+
+    def partition_statuses(self) -> Iterable[PartitionStatus]:
+        """Give stage, state, lag and progress of each partition."""
+
+    def inputs(self) -> Iterable[tuple[str, str]]:
+        """Give stage and full name of every topic that the stages read."""
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """The committed rows of one partition of messages."""
+
+    def row(self, key: bytes) -> Row | None:
+        """Give the row of a message.
+
+        Raises:
+            UnreadableError: it is there, and cannot be read.
+        """
+
+
+def rows_of(owner: Owner, number: int) -> Rows | None:
+    """Give the rows of a partition of messages; None: it is not owned here, or has not recovered."""
+    work = owner.running_work(EVENTS, number)
+    return work if work is not None and isinstance(work, Rows) else None

@@ -1,4 +1,4 @@
-"""The answers to all questions about messages and deliveries, as typed views: the API and the page both ask here."""
+"""The answers to all questions about messages and deliveries, as typed views, for the API and the page alike."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How many wrong tokens are taken, from one address and in all: some at once, and then fewer.
+"""Limits on wrong tokens, for one address and in all: some at once, and then one now and then.
 
-An allowance comes back as time passes, so one who waits is let try again. Where many addresses guess at once, those
-that have told a right token before need not wait for the others.
+An allowance is refilled as time passes, so an address may try again after a wait. When many addresses guess at once,
+those that have presented a right token before need not wait for the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class _Allowance(NamedTuple):
-    """So many at once, and one more after so many seconds."""
+    """A number of attempts at once, and the seconds after which there is one more."""
 
     at_once: int
     seconds: float
@@ -25,7 +25,7 @@ class _Allowance(NamedTuple):
 _OF_ONE = _Allowance(10, 6.0)
 _OF_ALL = _Allowance(100, 0.6)
 
-#: Addresses that are remembered: those that were wrong last, and those that were right last.
+#: Addresses that are remembered: those with the latest wrong tokens, and those with the latest right ones.
 _WRONG_MAX = 10_000
 _RIGHT_MAX = 1_000
 
@@ -34,13 +34,13 @@ class Attempts:
     """Counts wrong tokens by address, and in all."""
 
     def __init__(self) -> None:
-        #: By address, the oldest first: when what it has spent will all have come back.
+        #: When the allowance of an address will be full again; the oldest first.
         self._spent: OrderedDict[str, float] = OrderedDict()
         self._spent_by_all = 0.0
         self._right: OrderedDict[str, None] = OrderedDict()
 
     def wait(self, address: str) -> float:
-        """Give the seconds that an address has to wait before its next attempt; 0: none."""
+        """Give the seconds that an address must wait before its next attempt; 0: none."""
         now, home = time.monotonic(), _home(address)
         of_one = _OF_ONE.wait(self._spent.get(home, 0.0), now)
         return of_one if home in self._right else max(of_one, _OF_ALL.wait(self._spent_by_all, now))
@@ -54,7 +54,7 @@ class Attempts:
             self._spent.popitem(last=False)
 
     def right(self, address: str) -> None:
-        """Remember an address that has told a right token."""
+        """Remember an address that has presented a right token."""
         home = _home(address)
         self._right[home] = None
         self._right.move_to_end(home)
@@ -63,7 +63,7 @@ class Attempts:
 
 
 def _home(address: str) -> str:
-    """Give what one client has: an address, or of IPv6 the network of 64 bits, in which it may take any."""
+    """Give the addresses that one client controls: one, or of IPv6 a network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

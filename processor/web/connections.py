@@ -1,8 +1,8 @@
-"""How many connections the server has at a time, and for how long: whoever connects and says nothing shuts nobody out.
+"""Limits on connections, in number and time, so that silent clients shut nobody out.
 
 A connection waits (for a request, for the rest of one, until an answer has been read) or its request is being
-answered. Waiting has an end. When there are as many connections as there may be, the one that has waited longest makes
-room for a new one; when none waits, a few more are let in for the sake of the probes, and asked for nothing else.
+answered. Waiting has a time limit. At the limit of connections the one that has waited longest is closed for a new
+one; when none waits, a few more are accepted, for probes only.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from aiohttp import web
 
 from processor.web.problems import BAD_REQUEST, TOO_MANY_CONNECTIONS, Handler, Kind, ProblemError
 
-#: Paths by which an orchestrator judges the worker.
+#: Paths of the probes of an orchestrator.
 PROBES = frozenset({"/livez", "/readyz"})
 
-#: Seconds for a request to arrive, headers and body each; and for the next one, or for an answer to be read.
+#: Seconds for the headers and for the body of a request to arrive; and for the next request, or for reading an answer.
 _REQUEST_SECONDS = 10.0
 _IDLE_SECONDS = 30.0
 
-#: Bytes of a request's headers that may arrive before they end.
+#: Most bytes of a request's headers.
 _ASKING_MAX_BYTES = 96 * 1024
 _HEADERS_END = b"\r\n\r\n"
 
-#: Connections at a time; a part of the files that the process may open, most of which are for Kafka and the store.
+#: Most connections at a time, and at most this share of the process's open files: Kafka and the store need the others.
 _CONNECTIONS_MAX = 500
 _PART_OF_FILES = 4
 #: Connections beyond that, for probes.
@@ -71,11 +71,11 @@ class Connections:
         self._waiting: dict[_Connection, None] = {}
 
     def factory(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """Give what makes the protocol of a connection, from what makes the one that serves it."""
+        """Wrap the factory of the protocols that serve connections."""
         return lambda: _Connection(self, make())
 
     def close_late(self) -> None:
-        """Close all whose time is up; to be called every second or so."""
+        """Close all connections whose time is up; called about every second."""
         now = time.monotonic()
         for connection in [each for each in self._waiting if each.until < now]:
             self.leave(connection)
@@ -102,10 +102,10 @@ class Connections:
             if request.protocol in self._all:
                 self._wait(connection, _IDLE_SECONDS)
 
-    # What connections tell
+    # Called by connections
 
     def enter(self, connection: _Connection) -> bool:
-        """Let one in; False: there is no room."""
+        """Accept a connection; False: there is no room."""
         if len(self._all) >= self.limit:
             if self._waiting:
                 longest = next(iter(self._waiting))
@@ -120,7 +120,7 @@ class Connections:
         return True
 
     def arrive(self, connection: _Connection, data: bytes) -> bool:
-        """Have what begins to arrive come to an end; False: it has gone on for too long."""
+        """Start the time limit of a request that begins to arrive; False: its headers are too long."""
         if connection.inner not in self._all:
             return True
         if connection.state is _State.IDLE:
@@ -131,19 +131,19 @@ class Connections:
         return connection.arrived_bytes <= _ASKING_MAX_BYTES
 
     def _wait(self, connection: _Connection, seconds: float) -> None:
-        """Have one wait so long, at the end of the line."""
+        """Let a connection wait, as the one that has waited least."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
         connection.until = time.monotonic() + seconds
 
     def leave(self, connection: _Connection) -> None:
-        """Forget one."""
+        """Forget a connection."""
         self._all.pop(connection.inner, None)
         self._waiting.pop(connection, None)
 
 
 async def _take_body(request: web.Request) -> str | None:
-    """Read a body, which the request keeps; say why it cannot be had, or None."""
+    """Read a body into its request; give what is wrong with it, or None."""
     try:
         await asyncio.wait_for(request.read(), _REQUEST_SECONDS)
     except asyncio.TimeoutError:
@@ -154,14 +154,14 @@ async def _take_body(request: web.Request) -> str | None:
 
 
 def _last(kind: Kind, detail: str) -> web.Response:
-    """Give the last answer of a connection."""
+    """Make the last response of a connection."""
     response = ProblemError(kind, detail).response()
     response.force_close()
     return response
 
 
 class _Connection(asyncio.Protocol):
-    """Stands between a connection and the protocol that serves it, and notes what happens."""
+    """Wraps the protocol that serves a connection, and reports what happens to it."""
 
     def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
         self.inner = inner

@@ -267,12 +267,12 @@ class Forwarding:
         """
         url, refusal = member.url, ""
         if url is None:
-            url, refusal = "(none)", "it tells no URL of a worker"
+            url, refusal = "(none)", "it has no URL of a worker"
         elif url == self._worker.url:
-            refusal = "it tells this worker's own URL: set DELIVERY_ADVERTISED_URL of both"
+            refusal = "it has this worker's own URL: set DELIVERY_ADVERTISED_URL of both"
         elif self._hops.signs:
             if not member.is_proven:
-                refusal = f"it does not prove that a worker told its URL: all workers need the same {_TOKENS}"
+                refusal = f"its URL is not proven to be a worker's: all workers need the same {_TOKENS}"
         elif not is_loopback(urlsplit(url).hostname or ""):
             refusal = f"it is on another machine: all workers need the same {_TOKENS}"
         elif member.address not in await self._own_addresses():

@@ -1,7 +1,7 @@
-"""How workers know each other: a signature on every question that one asks another.
+"""Signatures of requests between workers, made with the secret that they share.
 
-It is made with the token that all workers have, for one question to one worker at one time: it says nothing about
-another question, to whoever else it is shown, nor when it is sent again.
+A signature is for one request to one worker at one time: it is worth nothing for another request, to another worker,
+or when it is sent again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from processor.web.hosts import host_of, is_loopback
 from processor.web.problems import FORBIDDEN, ProblemError
 from processor.web.proxies import was_handed_on
 
-#: The header that says a request comes from another worker, and for how many seconds its signature is good.
+#: The header that marks a request of another worker, and the seconds for which its signature is valid.
 HOP_HEADER = "Delivery-Hop"
 _HOP_SECONDS = 60
 
@@ -30,10 +30,10 @@ _SIGNED = re.compile(r"t=([0-9]{1,12}),n=([0-9a-f]{32}),v2=([0-9a-f]{64})")
 
 
 class _Question(NamedTuple):
-    """What is signed: who is asked what."""
+    """What is signed: the request, and the worker that it is sent to."""
 
     method: str
-    #: Of the worker that is asked, as the group has it.
+    #: The URL of the worker that is asked, as the group has it.
     url: str
     #: With its query, as it is sent.
     path: str
@@ -41,11 +41,11 @@ class _Question(NamedTuple):
 
 
 class Hops:
-    """Signs the questions of this worker, and judges those of others.
+    """Signs the requests of this worker, and verifies those of others.
 
     Args:
-        settings: have the token.
-        url: gives where the others reach this worker. A signature is for the worker of one URL.
+        settings: those of the worker.
+        url: gives the URL at which the others reach this worker. A signature is for the worker of one URL.
     """
 
     def __init__(self, settings: Settings, url: Callable[[], str]) -> None:
@@ -53,12 +53,12 @@ class Hops:
         #: Without any token, and bound to this machine only, its other processes are believed.
         self._believes_this_machine = is_loopback(settings.http_host) and not (self._key or settings.read_token)
         self._url = url
-        #: Of the signatures that were taken, and when they are too old anyway.
+        #: Nonces of accepted signatures, and when these expire.
         self._taken: dict[str, float] = {}
 
     @property
     def signs(self) -> bool:
-        """Whether hops are signed; where they are not, they stay on this machine."""
+        """Whether hops are signed; unsigned ones stay on this machine."""
         return bool(self._key)
 
     def sign(self, url: str, path: str, method: str = "GET", body: bytes = b"") -> dict[str, str]:
@@ -69,10 +69,13 @@ class Hops:
         return {HOP_HEADER: f"t={now},n={nonce},v2={self._signature(now, nonce, question)}"}
 
     async def check(self, request: web.Request) -> bool:
-        """Judge a request of another worker; say whether it is signed, and so may be told whole recipients.
+        """Verify a request of another worker.
+
+        Returns:
+            Whether it is signed, and so may have whole recipients.
 
         Raises:
-            ProblemError: it is none.
+            ProblemError: it does not come from a worker of ours.
         """
         given = ",".join(request.headers.getall(HOP_HEADER, ()))
         if not self._key:
@@ -94,7 +97,7 @@ class Hops:
         is_of_this_machine = (
             is_loopback(request.remote or "")
             and is_loopback(host_of(request) or "")
-            # A proxy on this machine speaks for whoever asks it.
+            # A proxy on this machine forwards requests of anybody.
             and not was_handed_on(request)
         )
         if not (given == _UNSIGNED and self._believes_this_machine and is_of_this_machine):
@@ -102,16 +105,16 @@ class Hops:
             raise ProblemError(FORBIDDEN, detail + "them are bound to this machine's loopback and no token is set")
 
     def _take(self, nonce: str) -> None:
-        """Take a signature, once."""
+        """Accept a signature once."""
         now = time.monotonic()
         # The oldest come first.
         while self._taken and self._taken[first := next(iter(self._taken))] < now:
             del self._taken[first]
         if nonce in self._taken:
             raise ProblemError(FORBIDDEN, "this hop has been here before")
-        # One of a clock that is ahead is good for longer.
+        # A signature from a clock that is ahead is valid for longer.
         self._taken[nonce] = now + 2 * _HOP_SECONDS
 
     def _signature(self, now: str, nonce: str, question: _Question) -> str:
-        said = "\n".join(("delivery-status hop", now, nonce, *question[:3], sha256(question.body).hexdigest()))
-        return hmac.new(self._key, said.encode("utf-8", "surrogateescape"), sha256).hexdigest()
+        text = "\n".join(("delivery-status hop", now, nonce, *question[:3], sha256(question.body).hexdigest()))
+        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""Which host a request asks for, and which hosts are ours.
+"""Checks of the host that a request names, against the hosts that are ours.
 
 A web page can bind its own name to an address of ours (DNS rebinding), and then reads what we answer; its requests
 still carry that name. So a request must name one of our hosts. An address is always one: a page that was loaded from
@@ -19,10 +19,10 @@ from processor.web.problems import BAD_REQUEST, FORBIDDEN, Handler, ProblemError
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 
-#: In a setting: names that end so, and any name.
+#: In a setting: the start of a suffix of names, and any name.
 _SUFFIX, _ANY = ".", "*"
 
-#: Headers that say the same to all who read them: of two, each may read another one.
+#: Headers that may stand only once: of two, a proxy and this server may read different ones.
 _ONCE = (hdrs.HOST, hdrs.AUTHORIZATION)
 
 
@@ -33,7 +33,7 @@ def host_of(request: web.Request) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host's name or address can only be this machine."""
+    """Say whether a host's name or address can only mean this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -41,25 +41,25 @@ def is_loopback(host: str) -> bool:
 
 
 class Hosts:
-    """Refuses requests that ask for hosts which are not ours."""
+    """Refuses requests for hosts that are not ours."""
 
     def __init__(self, settings: Settings) -> None:
         name = socket.gethostname()
-        told = (name, name.partition(".")[0], settings.http_host, urlsplit(settings.advertised_url).hostname or "")
-        self._names = {"localhost", *(each.lower() for each in (*told, *settings.http_allowed_hosts))}
+        own = (name, name.partition(".")[0], settings.http_host, urlsplit(settings.advertised_url).hostname or "")
+        self._names = {"localhost", *(each.lower() for each in (*own, *settings.http_allowed_hosts))}
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer requests for hosts of ours only, whatever the path.
+        """Pass on requests for our hosts only, whatever the path.
 
         Raises:
-            ProblemError: the host is none of ours, or a header that must be there once is there twice.
+            ProblemError: the host is none of ours, or a header that may stand only once stands twice.
         """
         for name in _ONCE:
             if len(request.headers.getall(name, ())) > 1:
                 raise ProblemError(BAD_REQUEST, f"the header {name} is there more than once")
         if request.headers.get(hdrs.HOST) is None:
-            # Some health checks are of HTTP/1.0 and name no host; browsers always do.
+            # Some health checks use HTTP/1.0 and name no host; browsers always do.
             if request.version > HttpVersion10:
                 raise ProblemError(BAD_REQUEST, "the header Host is missing")
         elif not self._are_ours(request):
@@ -67,7 +67,7 @@ class Hosts:
         return await handler(request)
 
     def _are_ours(self, request: web.Request) -> bool:
-        # The first line may name a host, too: it is read before the header by some.
+        # The first line may name a host, too, and some readers take it before the header.
         return self.has(host_of(request)) and (not request.raw_path.startswith("http") or self.has(request.url.host))
 
     def has(self, host: str | None) -> bool:

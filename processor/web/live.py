@@ -1,6 +1,6 @@
-"""Server-sent snapshots: one is made for all who listen, sent when it differs from the last, with a heartbeat.
+"""Server-sent snapshots of the overview: one for all clients, sent when it has changed, with a heartbeat.
 
-A snapshot says all there is, so nothing is missed or repeated when a client connects anew.
+A snapshot is complete, so a client that reconnects misses nothing and gets nothing twice.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ log = get_logger(__name__)
 SNAPSHOT_SECONDS = 2.0
 HEARTBEAT_SECONDS = 15.0
 
-#: Streams that one worker serves at most, and seconds that a client may leave one unread.
+#: Most streams of one worker, and seconds that a client may leave one unread.
 MAX_STREAMS = 100
 _STALLED_SECONDS = 30.0
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
-    # Proxies that buffer would hold events back.
+    # A proxy that buffers would hold events back.
     "X-Accel-Buffering": "no",
 }
 
 
 def stream_limit() -> int:
-    """Give how many streams this process can serve at a time: half of its connections are for everybody else."""
+    """Give how many streams this process can serve at a time: half of its connections stay for other requests."""
     return min(MAX_STREAMS, connection_limit() // 2)
 
 
 class Live:
-    """Sends snapshots to whoever listens; makes none while nobody does."""
+    """Sends snapshots to all clients; makes none while there is no client."""
 
     def __init__(self, snapshot: Callable[[], Awaitable[bytes]], *, max_streams: int = MAX_STREAMS) -> None:
         self._snapshot = snapshot
@@ -46,12 +46,12 @@ class Live:
         self._streams = 0
         self._is_stopping = False
         self._latest = b""
-        #: Set when there is something new, and then replaced.
+        #: Set when there is a new snapshot, and then replaced.
         self._news = asyncio.Event()
         self._making: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
-        """End all streams: a worker that stops does not wait for those who listen."""
+        """End all streams: a worker that stops does not wait for clients."""
         self._is_stopping = True
         self._news.set()
         if self._making is not None:
@@ -69,7 +69,7 @@ class Live:
             await response.prepare(request)
             return response
         if self._is_stopping or self._streams >= self._max_streams:
-            raise ProblemError(TOO_MANY_STREAMS, f"{self._streams} streams are open, and more would slow the worker")
+            raise ProblemError(TOO_MANY_STREAMS, f"{self._streams} streams are open")
         self._streams += 1
         try:
             await response.prepare(request)
@@ -82,7 +82,7 @@ class Live:
         return response
 
     async def _send(self, response: web.StreamResponse) -> None:
-        # How long a browser waits before it connects anew.
+        # Milliseconds that a browser waits before it reconnects.
         await self._write(response, b"retry: 3000\n\n")
         if self._making is None or self._making.done():
             self._latest = b""
@@ -104,7 +104,7 @@ class Live:
         await asyncio.wait_for(response.write(event), _STALLED_SECONDS)
 
     async def _make(self) -> None:
-        """Make snapshots for as long as anybody listens."""
+        """Make snapshots for as long as there is a client."""
         while self._streams:
             event = await self._event()
             if event != self._latest:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the routes and of the very types that are answered, so that it cannot drift."""
+"""The OpenAPI 3.1 document, made of the routes and of the types that they answer, so that it cannot drift."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 
 _INTRODUCTION = """\
-Where every message and every delivery stands, why, and since when. Any worker answers any question.
+The status of every message and every delivery, its reason, and since when. Any worker answers any question.
 
-Errors are problems (RFC 9457). A 503 says with Retry-After when to ask again; a message that is known is never a 404.
-An id in a path is percent-encoded; slashes in it may be, too. Every GET also takes HEAD.
+Errors are problems (RFC 9457). A 503 has Retry-After; a known message is never a 404. An id in a path is
+percent-encoded; slashes in it may be, too. Every GET also takes HEAD.
 """
 
 
 class PathParameter(NamedTuple):
-    """A part of a path: an id, which takes all that is left of the path, slashes as well."""
+    """A part of a path: an id, which takes the rest of the path, slashes as well."""
 
     name: str
     meaning: str
-    #: What the server takes for it.
+    #: The pattern that it matches.
     pattern: str = ".+"
 
 
 class Route(NamedTuple):
-    """One operation. `name` is its handler's and its operation id."""
+    """One operation. `name` is its operation id, and the name of its handler."""
 
     method: str
     path: str
     name: str
     summary: str
-    #: What is answered; None: a stream of events, or the document itself.
+    #: The type of the answer; None: a stream of events, or the document itself.
     answer: Any
     status: int = 200
     media_type: str = JSON
@@ -53,7 +53,7 @@ class Route(NamedTuple):
 
     @property
     def pattern(self) -> str:
-        """The path as the server matches it."""
+        """The path, as the server's pattern."""
         if self.part is None:
             return self.path
         return self.path.replace(f"{{{self.part.name}}}", f"{{{self.part.name}:{self.part.pattern}}}")
@@ -140,6 +140,6 @@ def _problem_response(kinds: Sequence[Kind], schema: Any) -> dict[str, Any]:
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
     if any(kind.retry_after is not None for kind in kinds):
-        header = {"description": "Seconds after which to ask again.", "schema": {"type": "integer", "minimum": 0}}
+        header = {"description": "Seconds after which to retry.", "schema": {"type": "integer", "minimum": 0}}
         response["headers"] = {"Retry-After": header}
     return response

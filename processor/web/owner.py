@@ -1,4 +1,4 @@
-"""What the web asks of the worker that it runs in, which owns some partitions and tells who owns the others."""
+"""The worker as the web sees it: the owner of some partitions, and of the rows in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from processor.wire.topics import EVENTS, Topic
 
 
 class Owner(Protocol):
-    """The worker."""
+    """The worker that the web runs in."""
 
     #: Where the other workers reach it, and the partitions of each topic; empty until it knows them.
     url: str

@@ -12,7 +12,7 @@ import msgspec
 from processor.domain.moment import to_microseconds
 from processor.web.problems import invalid
 
-#: Longer names are in no event: see domain/event.py.
+#: No event has a longer name: see domain/event.py.
 NAME_MAX = 1_000
 
 
@@ -23,12 +23,12 @@ class Parameter(NamedTuple):
     meaning: str
     schema: Mapping[str, Any]
     parse: Callable[[str], Any]
-    #: What may be given, where that can be listed.
+    #: The values that it takes, where they can be listed.
     allowed: tuple[str, ...] = ()
 
 
 def choice(name: str, values: Iterable[str | Enum], meaning: str) -> Parameter:
-    """Take one of some values: texts, or members of an enumeration by their values."""
+    """Declare a parameter that takes one of some values: texts, or members of an enumeration by their values."""
     known = {value.value if isinstance(value, Enum) else value: value for value in values}
     allowed = tuple(known)
 
@@ -41,7 +41,7 @@ def choice(name: str, values: Iterable[str | Enum], meaning: str) -> Parameter:
 
 
 def flag(name: str, meaning: str) -> Parameter:
-    """Take true or false."""
+    """Declare a parameter that takes true or false."""
 
     def parse(text: str) -> bool:
         if text not in {"true", "false"}:
@@ -52,7 +52,7 @@ def flag(name: str, meaning: str) -> Parameter:
 
 
 def whole(name: str, low: int, high: int, default: int, meaning: str) -> Parameter:
-    """Take a whole number."""
+    """Declare a parameter that takes a whole number."""
     detail = f"must be a whole number from {low} to {high}"
 
     def parse(text: str) -> int:
@@ -68,14 +68,14 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def moment(name: str, meaning: str) -> Parameter:
-    """Take a time; give it in microseconds since the epoch."""
+    """Declare a parameter that takes a time, and gives microseconds since the epoch."""
 
     def parse(text: str) -> int:
         try:
-            # A plus sign that was not encoded arrives as a space; only one before an offset can have been one.
+            # A plus sign that was not encoded arrives as a space; only a space before an offset can be one.
             head, space, offset = text.rpartition(" ")
-            told = f"{head}+{offset}" if space and "T" in head.upper() else text
-            return to_microseconds(msgspec.convert(told, _Moment))
+            time = f"{head}+{offset}" if space and "T" in head.upper() else text
+            return to_microseconds(msgspec.convert(time, _Moment))
         except msgspec.ValidationError:
             raise ValueError("must be a time with an offset, like 2026-11-23T08:00:00Z") from None
 
@@ -83,7 +83,7 @@ def moment(name: str, meaning: str) -> Parameter:
 
 
 def text(name: str, meaning: str, *, max_length: int = NAME_MAX) -> Parameter:
-    """Take any text that is not empty."""
+    """Declare a parameter that takes any text but the empty one."""
 
     def parse(given: str) -> str:
         if not 1 <= len(given) <= max_length:

@@ -1,4 +1,4 @@
-"""Every error of the HTTP API, as data, and how it is told: application/problem+json (RFC 9457)."""
+"""Every error of the HTTP API, as data, and its response: application/problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ log = get_logger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
-#: Paths whose errors are problems; the page tells its own.
+#: Paths whose errors are problems; the page shows its own.
 API_PATHS = ("/api/", "/internal/")
 
 
 class Kind(NamedTuple):
-    """One kind of problem: what a client may rely on, and when it is worth asking again (seconds; None: not)."""
+    """One kind of problem: what a client may rely on, and the seconds after which to retry (None: never)."""
 
     name: str
     status: int
@@ -32,26 +32,26 @@ class Kind(NamedTuple):
         return f"urn:delivery-status:problem:{self.name}"
 
 
-INVALID_REQUEST = Kind("invalid-request", 400, "A parameter or the body is not one that this route takes")
-UNAUTHORIZED = Kind("unauthorized", 401, "A token is needed, or the one given is wrong")
-FORBIDDEN = Kind("forbidden", 403, "This is not allowed")
+INVALID_REQUEST = Kind("invalid-request", 400, "A parameter or the body is invalid for this route")
+UNAUTHORIZED = Kind("unauthorized", 401, "The token is missing or wrong")
+FORBIDDEN = Kind("forbidden", 403, "The request is not allowed")
 TOO_MANY_ATTEMPTS = Kind("too-many-attempts", 429, "Too many wrong tokens were presented", 6)
-NO_ROUTE = Kind("no-route", 404, "There is nothing at this path")
+NO_ROUTE = Kind("no-route", 404, "The path does not exist")
 MESSAGE_NOT_KNOWN = Kind("message-not-known", 404, "No event has named this message")
-DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a fact has named this delivery")
-METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not take this method")
+DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a control record has named this delivery")
+METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not support this method")
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
-INTERNAL_ERROR = Kind("internal-error", 500, "The worker failed; its log says why")
-MESSAGE_UNREADABLE = Kind("message-unreadable", 500, "The message is there, and this version cannot read its row")
-HOP_REFUSED = Kind("hop-refused", 502, "The worker that knows refuses to tell this one")
-STARTING = Kind("starting", 503, "The worker has only just started", 2)
-REBALANCING = Kind("rebalancing", 503, "The workers are sharing the partitions out anew", 2)
-RECOVERING = Kind("recovering", 503, "The partition that knows is still being recovered", 5)
-OWNER_AWAY = Kind("owner-away", 503, "The worker that knows does not answer", 5)
+INTERNAL_ERROR = Kind("internal-error", 500, "The worker failed; its log has the error")
+MESSAGE_UNREADABLE = Kind("message-unreadable", 500, "The message exists, but this version cannot read its row")
+HOP_REFUSED = Kind("hop-refused", 502, "The owning worker refused the internal request, or its answer cannot be used")
+STARTING = Kind("starting", 503, "The worker is starting", 2)
+REBALANCING = Kind("rebalancing", 503, "The group is rebalancing", 2)
+RECOVERING = Kind("recovering", 503, "The partition of the message is recovering", 5)
+OWNER_AWAY = Kind("owner-away", 503, "The owner of the partition does not answer", 5)
 BROKER_AWAY = Kind("broker-away", 503, "Kafka does not answer", 5)
-TOO_MANY_STREAMS = Kind("too-many-streams", 503, "The worker serves as many streams as it may", 10)
-TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "The worker serves as many connections as it may", 5)
+TOO_MANY_STREAMS = Kind("too-many-streams", 503, "The worker has reached its limit of streams", 10)
+TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "The worker has reached its limit of connections", 5)
 
 KINDS: tuple[Kind, ...] = (
     INVALID_REQUEST,
@@ -84,7 +84,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str
     status: int
     detail: str
-    #: What would have been taken, where that can be listed.
+    #: The values that are accepted, where they can be listed.
     allowed: tuple[str, ...] = ()
 
 
@@ -102,7 +102,7 @@ class ProblemError(Exception):
             self.headers.setdefault("Retry-After", str(kind.retry_after))
 
     def response(self) -> web.Response:
-        """Give the answer that says it."""
+        """Make the response."""
         return web.Response(
             body=msgspec.json.encode(self.problem) + b"\n",
             status=self.kind.status,
@@ -112,7 +112,7 @@ class ProblemError(Exception):
 
 
 def invalid(detail: str, allowed: Sequence[str] = ()) -> ProblemError:
-    """Give the problem of a wrong parameter or body; `allowed` is what would have been taken."""
+    """Make the problem of an invalid parameter or body; `allowed` are the values that are accepted."""
     return ProblemError(INVALID_REQUEST, detail, allowed=allowed)
 
 
@@ -121,7 +121,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error of the API as a problem, those of the framework and our own faults among them.
+    """Answer every error of the API as a problem, including those of the framework and our own faults.
 
     Elsewhere the framework's own errors stay as they are.
     """
@@ -134,7 +134,7 @@ async def tell_problems(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         return _of_framework(error).response()
     except Exception:
-        # No ids: the path may name a message, and messages are named after recipients at some providers.
+        # No ids: the path may name a message, and some providers name messages after recipients.
         log.exception("request_failed", method=request.method, route=_route(request))
         return ProblemError(INTERNAL_ERROR, "the answer could not be made").response()
 

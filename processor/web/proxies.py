@@ -1,4 +1,4 @@
-"""What proxies say of the requests that they hand on, and which of them are believed."""
+"""The headers that proxies add to the requests they forward, and which proxies are trusted."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from ipaddress import IPv4Network, IPv6Network
 
 from aiohttp import web
 
-#: What proxies add. Any of them says that a request may come from beyond this machine, whoever sends it.
+#: Headers of proxies. Any of them means that a request may come from beyond this machine, whatever its address.
 _MARKS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 
 
 def was_handed_on(request: web.Request) -> bool:
-    """Say whether a request tells that it came through a proxy."""
+    """Say whether a request has a header of a proxy."""
     return any(name in request.headers for name in _MARKS)
 
 
 class Proxies:
-    """Reads the headers of the proxies that are believed; those of anybody else are passed over."""
+    """Reads the headers of trusted proxies; those of anybody else are ignored."""
 
     def __init__(self, trusted: tuple[IPv4Network | IPv6Network, ...]) -> None:
         self._trusted = trusted
 
     def is_secure(self, request: web.Request) -> bool:
-        """Say whether the client speaks TLS, to us or to a proxy."""
+        """Say whether the client uses TLS, to us or to a trusted proxy."""
         if not self._has(request.remote or ""):
             return request.secure
-        told = request.headers.get("X-Forwarded-Proto", request.scheme)
-        return told.partition(",")[0].strip().lower() == "https"
+        scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+        return scheme.partition(",")[0].strip().lower() == "https"
 
     def address(self, request: web.Request) -> str:
-        """Give the address that a request comes from: the nearest one that is no proxy of ours."""
+        """Give the address that a request comes from: the nearest one that is no trusted proxy."""
         address = request.remote or ""
-        told = ",".join(request.headers.getall("X-Forwarded-For", ()))
-        for each in reversed(told.split(",")):
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        for each in reversed(forwarded.split(",")):
             if not self._has(address) or not each.strip():
                 break
             address = each.strip()

@@ -1,4 +1,4 @@
-"""Answer /metrics: one output serves all who ask close together, for making it holds up everything else."""
+"""Serve /metrics: scrapes close together share one output, since making it blocks the event loop."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-#: For how many times what it cost to make an output is used again: so scrapes take a fifth of a worker's time at most.
+#: An output is reused for this many times the time that it took: so scrapes take at most a fifth of a worker's time.
 _USES = 4
 
 
 class _Output(NamedTuple):
     body: bytes
-    #: When it is too old, by the clock.
+    #: When it expires, by the clock.
     until: float
 
 
 class Scrape:
-    """The metrics of one worker, in the formats that are asked for."""
+    """The metrics of one worker, in the format that a client accepts."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Begin; the clock gives seconds, and never goes back."""
+        """Begin; the clock gives seconds that only increase."""
         self._registry, self._clock = registry, clock
         #: By the type of content, and whether it is compressed.
         self._made: dict[tuple[str, bool], _Output] = {}
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Give all metrics; those of a moment ago, where they have just been made."""
+        """Answer with all metrics, or with the last output while it is fresh."""
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
         is_packed = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
         made = self._made.get((content_type, is_packed))

@@ -1,10 +1,10 @@
-"""Ids that may not be shown, sealed: a link that holds one leads to the message, and tells nobody whose it is.
+"""Seals for ids that may not be shown: a link with a sealed id leads to the message without revealing its recipient.
 
 The seal is AES-SIV (RFC 5297) under a key that is derived from the token that workers share, which readers do not have.
-It is deterministic: one id has one address. Only who has the key can make one, so a seal that opens is ours.
+It is deterministic: one id has one address. Only the owner of the key can make one, so a seal that opens is ours.
 
 Where no such token is set, the key is random and this worker's own: its links lead to their messages for as long as it
-runs, and on no other worker. ADR 0020 says why it is not derived from what everybody knows.
+runs, and on no other worker. ADR 0020 says why the key is not derived from public values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PURPOSE = b"delivery-status: ids in links, 1"
 
 
 class SealError(Exception):
-    """What begins like a sealed id is none of ours."""
+    """A text begins like a sealed id, and is not one of ours."""
 
 
 class Seal:

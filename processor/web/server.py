@@ -1,6 +1,6 @@
-"""The HTTP server: metrics and health, and what else is added to it.
+"""The HTTP server: metrics and health, and the routes that are added to it.
 
-It is up before anything else, and what is here never asks the broker.
+It is up before anything else, and nothing here asks the broker.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from processor.web.hosts import Hosts
 from processor.web.problems import tell_problems
 from processor.web.scrape import Scrape
 
-#: How late the event loop's own heart beat may be before the worker counts as hung.
+#: Seconds between heart beats of the event loop; and how late one may be before the worker counts as hung.
 _HEART_BEAT_SECONDS = 1.0
 _HUNG_SECONDS = 30.0
 
 
 class Health(Protocol):
-    """What the server asks a worker."""
+    """The health of a worker."""
 
     @property
     def is_ready(self) -> bool:
@@ -38,11 +38,11 @@ class Health(Protocol):
 
     @property
     def problems(self) -> Sequence[str]:
-        """What is wrong that no waiting mends, each with its mend."""
+        """What is wrong that waiting does not mend, each with its remedy."""
 
     @property
     def ailment(self) -> str:
-        """Why only a restart helps, as far as it shows without asking the broker; empty when nothing does."""
+        """Why only a restart helps, as far as that is known without the broker; empty when none is needed."""
 
     @property
     def recovery_progress(self) -> float:
@@ -53,26 +53,26 @@ class Health(Protocol):
 
 
 class Routes(Protocol):
-    """Something that the server serves."""
+    """A part of the site, which adds its own routes."""
 
     def add_to(self, application: web.Application) -> None:
         """Add its routes."""
 
 
-#: Bytes of a body; of a request's first line, where the longest id takes twelve thousand; and seconds that requests in
-#: hand may take when the server stops.
+#: Most bytes of a body and of a request's first line (the longest id takes twelve thousand); and seconds that running
+#: requests may take when the server stops.
 _MAX_BODY_BYTES = 64 * 1024
 _MAX_LINE_BYTES = 32 * 1024
 _LAST_SECONDS = 5.0
 
-#: aiohttp writes a traceback, with the address, for every request that is no HTTP. Our own faults are logged where they
+#: aiohttp logs a traceback, with the address, for every request that is no HTTP. Our own faults are logged where they
 #: are answered (problems.py); addresses may name recipients.
 _SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # noqa: LOG001 - it is nobody else's to configure
 
-#: Connections that the kernel may hold for the server, besides those that it serves.
+#: Connections that the kernel may queue for the server.
 _BACKLOG = 64
 
-#: On every answer that does not say otherwise: nothing here is to be kept, guessed at, or shown inside another page.
+#: Headers of every response that does not set them: no caching, no guessing of types, no showing inside another page.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -111,7 +111,7 @@ class Server:
         )
 
     async def start(self) -> str:
-        """Bind and serve; give the address.
+        """Bind and serve; give the URL.
 
         Raises:
             OSError: the address cannot be bound.
@@ -140,13 +140,13 @@ class Server:
             await asyncio.sleep(_HEART_BEAT_SECONDS)
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        """Answer whether the worker turns: it must not depend on the broker, or its outage restarts every worker."""
+        """Answer whether the event loop turns. It must not depend on the broker, or an outage restarts every worker."""
         late = time.monotonic() - self._beat
         ailment = f"the event loop was held up for {late:.0f} s" if late >= _HUNG_SECONDS else self._health.ailment
         return _json({"status": "hung", "reason": ailment}, 503) if ailment else _json({"status": "alive"}, 200)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        """Answer whether partitions are assigned and recovered, how far recovery is, and what is wrong."""
+        """Answer whether partitions are assigned and recovered, the progress of recovery, and what is wrong."""
         ready, problems = self._health.is_ready, self._health.problems
         body = {
             "status": "ready" if ready else "wrong" if problems else "recovering",
@@ -158,7 +158,7 @@ class Server:
 
 
 class _Site(web.BaseSite):
-    """Where the server listens; its connections are bounded."""
+    """A listening socket whose connections are bounded."""
 
     def __init__(self, runner: web.AppRunner, settings: Settings, connections: Connections) -> None:
         super().__init__(runner, backlog=_BACKLOG)
@@ -168,7 +168,7 @@ class _Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """Where it was to listen."""
+        """The URL that it was to listen at."""
         return f"http://{self._host}:{self._port}"
 
     async def start(self) -> None:

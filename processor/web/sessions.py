@@ -1,8 +1,8 @@
-"""Sessions of the page: what its cookie holds, and which have ended.
+"""Sessions of the page: what the cookie holds, and which sessions have ended.
 
-A cookie is good at every worker that has the same tokens: it holds a number, the time it was given, and a MAC of both
-with a key made of the token, never the token. Which sessions have ended each worker must remember by itself, so it
-takes none that is older than its own memory: one that starts anew asks people to sign in anew.
+A cookie is valid at every worker with the same tokens: it holds a number, the time of its issue, and a MAC of both with
+a key made of the token, never the token. Each worker remembers by itself which sessions have ended, so it accepts none
+that is older than its own memory: after a restart it asks people to sign in again.
 """
 
 from __future__ import annotations
@@ -19,59 +19,59 @@ import msgspec
 #: The cookie of the page.
 SESSION_COOKIE = "delivery_session"
 
-#: Seconds that a session lasts; and that the clock of the worker that gave it may be ahead of ours.
+#: Seconds that a session lasts; and seconds that the clock of the issuing worker may be ahead of ours.
 SESSION_SECONDS = 12 * 60 * 60
 _SKEW_SECONDS = 60
 
-#: Ended sessions that are remembered. When there are more, all end that were given as early as half of them.
+#: Ended sessions that are remembered. When there are more, all sessions end that are as old as the older half.
 _ENDED_MAX = 10_000
 
 _COOKIE = re.compile(r"([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})")
 
 
 class Session(NamedTuple):
-    """A session that goes on."""
+    """A session that has not ended."""
 
     number: str
-    #: When it was given, in seconds of the epoch.
+    #: When it was issued, in seconds since the epoch.
     given: int
-    #: What it was given for.
+    #: The token that it was issued for.
     token: str
 
 
-#: Where workers tell each other of sessions that have ended.
+#: Where workers report ended sessions to each other.
 ENDED_PATH = "/internal/v1/ended-sessions"
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """A session that has ended, as workers tell each other: nobody can make a cookie of it."""
+    """An ended session, as workers report it to each other: nobody can make a cookie of it."""
 
     number: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     given: Annotated[int, msgspec.Meta(ge=0, lt=10**12)]
 
 
 class Sessions:
-    """Gives sessions, knows them again, and ends them.
+    """Issues sessions, verifies their cookies, and ends them.
 
     Args:
-        tokens: for which there are sessions.
+        tokens: those that sessions are issued for; an empty one is none.
     """
 
     def __init__(self, *tokens: str) -> None:
         self._tokens = tuple(filter(None, tokens))
-        #: Sessions that were given earlier may have ended without our knowing, or without our remembering.
+        #: Sessions issued earlier may have ended unknown to this worker, or forgotten by it.
         self._remembers_since = time.time()
-        #: By number: when they were given.
+        #: When each was issued, by number.
         self._ended: dict[str, int] = {}
 
     def start(self, token: str) -> str:
-        """Give what the cookie of a new session is to hold; the token has been judged."""
-        # Rounded up: nothing is given before it is remembered.
+        """Give the cookie of a new session; the token has been checked."""
+        # Rounded up: nothing is issued before this worker remembers.
         given, number = str(int(time.time()) + 1), secrets.token_hex(16)
         return f"{given}.{number}.{_mac(token, given, number)}"
 
     def find(self, cookie: str) -> Session | None:
-        """Give the session of a cookie; None: there is none, or it has ended."""
+        """Give the session of a cookie; None: it is invalid, or the session has ended."""
         found = _COOKIE.fullmatch(cookie)
         if found is None:
             return None
@@ -84,13 +84,13 @@ class Sessions:
         return None
 
     def end(self, number: str, given: int) -> None:
-        """End a session, here: it is not found again."""
+        """End a session at this worker."""
         self._ended[number] = given
         if len(self._ended) > _ENDED_MAX:
             self._forget()
 
     def _forget(self) -> None:
-        """Forget those that would have ended by themselves; if they are few, the older half, and take none as old."""
+        """Forget sessions that have run out; if these are few, the older half, and accept none that is as old."""
         since = int(time.time()) - SESSION_SECONDS
         kept = {number: given for number, given in self._ended.items() if given > since}
         if len(kept) > _ENDED_MAX // 2:
@@ -101,5 +101,5 @@ class Sessions:
 
 
 def _mac(token: str, given: str, number: str) -> str:
-    said = f"delivery-status session\n{given}\n{number}"
-    return hmac.new(token.encode(), said.encode(), sha256).hexdigest()
+    text = f"delivery-status session\n{given}\n{number}"
+    return hmac.new(token.encode(), text.encode(), sha256).hexdigest()

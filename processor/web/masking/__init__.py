@@ -1,4 +1,4 @@
-"""What those who may not see recipients are shown instead: enough that one who knows a recipient may recognise it.
+"""Masks for recipients, shown to readers who may not see them: enough that a recipient who is known can be recognised.
 
 Everything here takes text that somebody else wrote, never fails, and takes time in proportion to the text's length.
 What may be a recipient counts as one. Names, which only stand beside an address, are known by their form.
@@ -28,7 +28,7 @@ Span = tuple[int, int]
 
 
 def mask_recipient(recipient: str) -> str:
-    """Give a recipient so that one who knows it may recognise it: `u***@example.com`, `+467•••••12`."""
+    """Mask a recipient so that it can be recognised: `u***@example.com`, `+467•••••12`."""
     plain = read(recipient).plain
     found = list(addresses.find(plain))
     if found:

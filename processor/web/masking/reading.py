@@ -1,4 +1,4 @@
-"""A text as whoever looks at it may read it: escapes undone, one form of each digit, dash and space, nothing invisible.
+"""A text as a person may read it: escapes undone, one form of each digit, dash and space, nothing invisible.
 
 Masking looks for recipients in what a text reads as, and replaces them in the text as it stands: what is not masked
 stays as it was written.

@@ -16,7 +16,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Asset(NamedTuple):
-    """One file: its bytes as they are and compressed, and what they are."""
+    """One file: its bytes as they are and compressed, their type, and their digest."""
 
     body: bytes
     compressed: bytes

@@ -1,7 +1,7 @@
 """The transition diagrams, laid out from domain/transitions.py: every transition of a table is an arrow.
 
-Only places are told here. The course that most messages take runs along the upper row; the lower row holds where they
-may end beside it. Arrows leave and reach a side of a box at points of their own, sorted so that they cross little.
+Only the places of boxes are declared here. The course of most messages runs along the upper row; the lower row has the
+other ends. Arrows leave and reach a side of a box at points of their own, sorted so that few of them cross.
 """
 
 from __future__ import annotations

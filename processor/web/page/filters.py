@@ -1,4 +1,4 @@
-"""The form over the list of deliveries: what it holds, what that asks of the API, and addresses that keep it."""
+"""The form above the list of deliveries: its fields, the query that they make, and addresses that keep them."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ class Sorting(NamedTuple):
 
 @dataclass(frozen=True)
 class Filters:
-    """What was given; fields that were not are empty."""
+    """The fields of the form; those that were not given are empty."""
 
     form: Mapping[str, str]
     cursor: str
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Filters:
-        """Read the fields of a query; what it has beside them is not ours."""
+        """Read the fields from a query; other parameters are ignored."""
         return cls({name: query.get(name, "").strip() for name in _FIELDS}, query.get("cursor", ""))
 
     @property
     def are_given(self) -> bool:
-        """Whether anything keeps deliveries out of the list."""
+        """Whether any filter is set."""
         return any(value for name, value in self.form.items() if name != "sort")
 
     def parameters(self, now: datetime) -> dict[str, str]:
-        """Give what the API is asked."""
+        """Give the parameters of the list of deliveries."""
         parameters = {name: self.form[name] for name in (*_SAME, "sort") if self.form[name]}
         if self.form["active"] in PERIODS:
             parameters["since"] = (now - PERIODS[self.form["active"]]).isoformat(timespec="seconds")
@@ -72,7 +72,7 @@ class Filters:
         return f"/deliveries?{urlencode(query)}" if query else "/deliveries"
 
     def sorting(self) -> dict[str, Sorting]:
-        """Give how each column can be sorted: the present one the other way round."""
+        """Give how each column can be sorted: the present one in reverse."""
         given = self.form["sort"] or DEFAULT_SORT
         found = {}
         for column, first in SORTS.items():
@@ -82,7 +82,7 @@ class Filters:
         return found
 
     def choices(self, language: Language) -> dict[str, list[tuple[str, str]]]:
-        """Give the values of each field that has a list of them, with their labels."""
+        """Give the values of each field with a fixed set of values, with their labels."""
         nothing = ("", language.text("filter.any"))
         return {
             "state": [nothing, *((each.value, language.known("state", each.value)) for each in State)],

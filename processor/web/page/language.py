@@ -1,4 +1,4 @@
-"""How the page speaks: which language a request wants, and how that language writes numbers and spans of time."""
+"""The languages of the page: which one a request asks for, and how each writes numbers and spans of time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from processor.web.page.texts import ENGLISH, SWEDISH, TEXTS
 #: The cookie that remembers a choice of language.
 COOKIE = "lang"
 
-#: What stands where there is nothing to tell.
+#: Shown where there is no value.
 _NOTHING = "\N{EN DASH}"
 
-#: What stands between groups of digits and before a unit or a percent sign: it must not break a line.
+#: Between groups of digits and before a unit or a percent sign: no line may break there.
 _SPACE = "\N{NO-BREAK SPACE}"
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -62,7 +62,7 @@ class Language:
         return (definition.english, definition.swedish)[self.index]
 
     def meaning(self, status: Status) -> str:
-        """Give what people are told about a status."""
+        """Give the meaning of a status."""
         return DEFINITIONS[status].meaning if self.index == ENGLISH else self.text(f"meaning.{status.value}")
 
     def number(self, value: float, digits: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""Times of the API (RFC 3339) as the page shows them: UTC from the server, which static/live.js makes local."""
+"""Times of the API (RFC 3339) as the page shows them: in UTC, which static/live.js turns into local time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates and what they may use: one environment for each language, so that templates name texts and no language."""
+"""Rendering of templates: one environment for each language, so that templates name texts and no language."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BOX_LINE = 19
 
 
 def page(name: str, language: Language, **values: Any) -> str:
-    """Make a page of a template; `request` and `now` are among what every one needs."""
+    """Render the template of a page; every one needs `request` and `now` among its values."""
     return _environment(language).get_template(f"{name}.html").render(**values)
 
 
@@ -80,7 +80,7 @@ def _remaining(context: Context, moment: str) -> str:
 
 @pass_context
 def _age(context: Context, moment: str) -> str:
-    """Say for how long something has been so."""
+    """Say how long something has lasted since a moment."""
     language: Language = context["lang"]
     return language.text("age", span=_lasting(context, moment))
 
@@ -101,5 +101,5 @@ def _own_address(request: web.Request) -> str:
 
 
 def _on_this_site(address: str) -> str:
-    """Keep an address here: one that begins with two slashes would lead to another site."""
+    """Keep an address on this site: one that begins with two slashes would lead to another."""
     return "/" + address.lstrip("/\\")

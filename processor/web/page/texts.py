@@ -556,28 +556,28 @@ _DOOR: dict[str, tuple[str, str]] = {
     "error.invalid.text": ("A part of the address does not fit.", "En del av adressen passar inte."),
     "error.unavailable": ("One moment", "Ett ögonblick"),
     "error.unavailable.text": (
-        "This cannot be told right now. Nothing is lost.",
+        "This cannot be answered right now. Nothing is lost.",
         "Detta kan inte besvaras just nu. Inget har gått förlorat.",
     ),
     "error.failed": ("Something broke", "Något gick sönder"),
     "error.failed.text": (
-        "The worker could not make this page; its log says why.",
+        "The worker could not make this page; its log has the error.",
         "Arbetaren kunde inte göra sidan; dess logg säger varför.",
     ),
     "unavailable.starting": (
-        "This worker has only just started and is still reading.",
+        "This worker is starting, and still reads what it needs.",
         "Denna arbetare har just startat och läser fortfarande in.",
     ),
     "unavailable.rebalancing": (
-        "The workers are sharing the partitions out anew.",
+        "The group of workers is rebalancing.",
         "Arbetarna fördelar partitionerna på nytt.",
     ),
     "unavailable.recovering": (
-        "The partition that knows is being recovered.",
+        "The partition of this message is recovering.",
         "Partitionen som vet detta återställs.",
     ),
     "unavailable.owner-away": (
-        "The worker that knows does not answer; another will take over.",
+        "The owner of the partition does not answer; another worker will take over.",
         "Arbetaren som vet detta svarar inte; en annan tar över.",
     ),
     "unavailable.broker-away": ("Kafka does not answer.", "Kafka svarar inte."),

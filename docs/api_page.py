@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from provider_pages import table
 
 from processor.web.api import ROUTES
-from processor.web.delivery_query import LIST_PARAMETERS
+from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import HEARTBEAT_SECONDS, MAX_STREAMS, SNAPSHOT_SECONDS
 from processor.web.masking import mask_recipient
 from processor.web.openapi import JSON, Route

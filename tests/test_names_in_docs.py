@@ -128,7 +128,8 @@ def served() -> set[str]:
         text for name, text in TEXTS.items() if name.startswith("processor/web/") and "alerts" not in name
     )
     literal = re.findall(r'\.add_(?:get|post)\(\s*"(/[^"]*)"', source)
-    return {route.path for route in ROUTES} | {path for path in literal if not path.startswith("/{")}
+    plain = [re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path) for path in literal]
+    return {route.path for route in ROUTES} | {path for path in plain if not path.startswith("/{")}
 
 
 def is_served(path: str) -> bool:

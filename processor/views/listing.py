@@ -1,10 +1,10 @@
-"""Lists of deliveries: which match, in which order, and page by page."""
+"""Lists of deliveries: those that match a query, in its order, page by page."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from heapq import nlargest, nsmallest
 from operator import gt, lt
 from typing import Any, NamedTuple
@@ -100,30 +100,10 @@ def list_deliveries(
     Raises:
         QueryError: there is no such sort, or the cursor is not one of this sort.
     """
-    name = query.sort.removeprefix("-")
-    if query.sort not in SORTS:
-        raise QueryError(
-            f"there is no sort {query.sort!r}; there are {', '.join(_SORTS)}, each also with `-` before it"
-        )
-    value, is_falling = _SORTS[name], query.sort != name
     known_stuck = stuck or {}
-
-    def place(entry: Entry) -> _Place:
-        found = value(entry, known_stuck)
-        return (found is None) is not is_falling, 0 if found is None else found, entry.delivery_id
-
-    matching = [entry for entry in deliveries.entries.values() if _matches(entry, query, known_stuck)]
-    if query.pending:
-        matching = [each for each in matching if _is_pending(deliveries.pending(each.delivery_id, now), query.pending)]
-    beyond: Iterable[Entry] = matching
-    choose, is_beyond = (nlargest, lt) if is_falling else (nsmallest, gt)
-    try:
-        if query.cursor:
-            start = _read_cursor(query)
-            beyond = [entry for entry in matching if is_beyond(place(entry), start)]
-        chosen = choose(query.limit + 1, beyond, key=place)
-    except TypeError:
-        raise QueryError("the cursor is none of ours") from None
+    place = _placing(query, known_stuck)
+    matching = _matching(deliveries, query, now, known_stuck)
+    chosen = _chosen(matching, query, place)
     shown = chosen[: query.limit]
     more = _write_cursor(query, place(shown[-1])) if len(chosen) > len(shown) else None
     totals = [sum(numbers) for numbers in zip(*[entry.statuses for entry in matching], strict=True)]
@@ -135,6 +115,53 @@ def list_deliveries(
         sum(totals),
         {status.value: number for status, number in zip(Status, totals, strict=True)},
     )
+
+
+def _is_falling(query: Query) -> bool:
+    return query.sort.startswith("-")
+
+
+def _placing(query: Query, stuck: Mapping[str, int]) -> Callable[[Entry], _Place]:
+    """Give what places an entry in the order of a query.
+
+    Raises:
+        QueryError: there is no such sort.
+    """
+    if query.sort not in SORTS:
+        raise QueryError(
+            f"there is no sort {query.sort!r}; there are {', '.join(_SORTS)}, each also with `-` before it"
+        )
+    value, is_falling = _SORTS[query.sort.removeprefix("-")], _is_falling(query)
+
+    def place(entry: Entry) -> _Place:
+        found = value(entry, stuck)
+        return (found is None) is not is_falling, 0 if found is None else found, entry.delivery_id
+
+    return place
+
+
+def _matching(deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int]) -> list[Entry]:
+    matching = [entry for entry in deliveries.entries.values() if _matches(entry, query, stuck)]
+    if not query.pending:
+        return matching
+    return [each for each in matching if _is_pending(deliveries.pending(each.delivery_id, now), query.pending)]
+
+
+def _chosen(matching: list[Entry], query: Query, place: Callable[[Entry], _Place]) -> list[Entry]:
+    """Choose the entries of one page, and one more where there is one.
+
+    Raises:
+        QueryError: the cursor is not one of this sort.
+    """
+    choose, is_beyond = (nlargest, lt) if _is_falling(query) else (nsmallest, gt)
+    try:
+        if query.cursor:
+            start = _read_cursor(query)
+            matching = [entry for entry in matching if is_beyond(place(entry), start)]
+        return choose(query.limit + 1, matching, key=place)
+    except TypeError:
+        # The cursor has a value that those of this sort cannot be compared with.
+        raise QueryError("the cursor is none of ours") from None
 
 
 def _matches(entry: Entry, query: Query, stuck: Mapping[str, int]) -> bool:

@@ -18,9 +18,9 @@ from processor.views.overview import ContradictionList, DeadLetterList, Overview
 from processor.web.access import Access
 from processor.web.answers import MESSAGE_PATH, Answers
 from processor.web.control_facts import ControlFacts
-from processor.web.delivery_query import LIST_PARAMETERS
 from processor.web.gathering import REPORT_PATH, Gathering
 from processor.web.hops import Hops
+from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import Live, stream_limit
 from processor.web.openapi import JSON, PathParameter, Route, document
 from processor.web.parameters import Parameter, flag, parse_query

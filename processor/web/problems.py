@@ -77,6 +77,10 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
+#: Nothing has named what is asked for.
+NOT_KNOWN = (MESSAGE_NOT_KNOWN, DELIVERY_NOT_KNOWN)
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What went wrong, for a machine (`type`, `status`, `allowed`) and for a person (`title`, `detail`)."""
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from processor.web import problems
-from processor.web.delivery_query import LIST_PARAMETERS
+from processor.web.list_query import LIST_PARAMETERS
 from tests.web.workers import READ_TOKEN, WRITE_TOKEN, workers
 
 PATIENCE = 60

@@ -10,7 +10,7 @@ from aiohttp import web
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.page import arrange
-from processor.web.page.frame import ID, Frame, Visit, read_form, redirect
+from processor.web.page.frame import Frame, Visit, read_form, redirect
 from processor.web.problems import FORBIDDEN, TOO_MANY_ATTEMPTS, UNAUTHORIZED, Kind, ProblemError
 
 #: What the form says when the write token is not taken, and the status of the answer.
@@ -31,8 +31,8 @@ class Canceling:
 
     def add_to(self, routes: web.UrlDispatcher) -> None:
         """Add the routes."""
-        routes.add_get(f"/deliveries/{ID}/cancel", self._frame.readers(self._ask))
-        routes.add_post(f"/deliveries/{ID}/cancel", self._frame.readers(self._cancel))
+        routes.add_get("/deliveries/{id:[^/]+}/cancel", self._frame.readers(self._ask))
+        routes.add_post("/deliveries/{id:[^/]+}/cancel", self._frame.readers(self._cancel))
 
     async def _ask(self, visit: Visit) -> web.Response:
         return await self._form(visit)

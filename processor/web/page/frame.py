@@ -13,15 +13,7 @@ from processor.logs import get_logger
 from processor.web.access import Access, Caller, ForeignPageError
 from processor.web.page import render
 from processor.web.page.language import COOKIE, LANGUAGES, Language, language_of
-from processor.web.problems import (
-    DELIVERY_NOT_KNOWN,
-    FORBIDDEN,
-    MESSAGE_NOT_KNOWN,
-    UNAUTHORIZED,
-    Kind,
-    ProblemError,
-    invalid,
-)
+from processor.web.problems import FORBIDDEN, MESSAGE_NOT_KNOWN, NOT_KNOWN, UNAUTHORIZED, Kind, ProblemError, invalid
 from processor.web.sealing import PREFIX
 from processor.web.sessions import SESSION_COOKIE
 
@@ -40,16 +32,10 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-#: An id in an address: it may hold anything but a slash that is not encoded; aiohttp's own pattern takes no braces.
-ID = "{id:[^/]+}"
-
 _YEAR_SECONDS = 365 * 24 * 60 * 60
 
 #: Most fields that a form of ours has.
 _FIELDS_MAX = 10
-
-#: What the page says of that which is not known.
-_NOT_FOUND: Mapping[Kind, str] = {MESSAGE_NOT_KNOWN: "message_not_found", DELIVERY_NOT_KNOWN: "delivery_not_found"}
 
 
 class Visit(NamedTuple):
@@ -141,7 +127,7 @@ class Frame:
             return redirect(f"/login?next={quote(str(visit.request.rel_url), safe='')}")
         if kind is FORBIDDEN:
             return self._error(visit, 403, "forbidden", detail=detail)
-        if kind in _NOT_FOUND:
+        if kind in NOT_KNOWN:
             return self._not_found(visit, kind, detail)
         if kind.retry_after is None:
             return self._error(visit, kind.status, "invalid" if kind.status < 500 else "failed", detail=detail)
@@ -155,7 +141,7 @@ class Frame:
         name = visit.request.match_info["id"]
         # Why a sealed id is not known helps; that an id is not known is said without it.
         is_sealed = kind is MESSAGE_NOT_KNOWN and name.startswith(PREFIX)
-        return self._error(visit, 404, _NOT_FOUND[kind], values={"id": name}, detail=detail if is_sealed else "")
+        return self._error(visit, 404, kind.name, values={"id": name}, detail=detail if is_sealed else "")
 
     def _error(self, visit: Visit, status: int, kind: str, **values: Any) -> web.Response:
         defaults = {

@@ -12,15 +12,15 @@ from processor.domain.status import DEFINITIONS, Channel
 from processor.views.messages import MessageView
 from processor.web.access import Access
 from processor.web.answers import Answers
-from processor.web.delivery_query import delivery_query
 from processor.web.forwarding import Forwarding
+from processor.web.list_query import list_query
 from processor.web.page import arrange, charts, diagram
 from processor.web.page.assets import assets
 from processor.web.page.canceling import Canceling
 from processor.web.page.filters import Filters
-from processor.web.page.frame import ID, Frame, Visit, redirect
+from processor.web.page.frame import Frame, Visit, redirect
 from processor.web.page.signing_in import SigningIn
-from processor.web.problems import DELIVERY_NOT_KNOWN, MESSAGE_NOT_KNOWN, ProblemError
+from processor.web.problems import NOT_KNOWN, ProblemError
 from processor.web.sealing import PREFIX
 
 
@@ -36,11 +36,12 @@ class Page:
     def add_to(self, application: web.Application) -> None:
         """Add the routes."""
         routes, readers = application.router, self._frame.readers
+        # An id may hold anything but a slash that is not encoded; aiohttp's own pattern takes no braces.
         routes.add_get("/", readers(self._overview))
         routes.add_get("/deliveries", readers(self._deliveries))
-        routes.add_get(f"/deliveries/{ID}", readers(self._delivery))
+        routes.add_get("/deliveries/{id:[^/]+}", readers(self._delivery))
         self._canceling.add_to(routes)
-        routes.add_get(f"/messages/{ID}", readers(self._message))
+        routes.add_get("/messages/{id:[^/]+}", readers(self._message))
         routes.add_get("/statuses", readers(self._statuses))
         routes.add_get("/find", readers(self._find))
         self._signing_in.add_to(routes)
@@ -72,7 +73,7 @@ class Page:
 
     async def _deliveries(self, visit: Visit) -> web.Response:
         filters = Filters.of(visit.request.query)
-        query = delivery_query(filters.parameters(datetime.now(timezone.utc)))
+        query = list_query(filters.parameters(datetime.now(timezone.utc)))
         view = await self._answers.deliveries(query)
         return self._frame.page(
             visit,
@@ -154,7 +155,7 @@ async def _is_known(asking: Awaitable[object]) -> bool:
     try:
         await asking
     except ProblemError as error:
-        if error.kind not in {MESSAGE_NOT_KNOWN, DELIVERY_NOT_KNOWN}:
+        if error.kind not in NOT_KNOWN:
             raise
         return False
     return True

@@ -527,16 +527,16 @@ _DOOR: dict[str, tuple[str, str]] = {
         "För många felaktiga nycklar angavs. Vänta en minut och försök igen.",
     ),
     "login.wrong": ("That token is not known here.", "Den nyckeln är inte känd här."),
-    "error.message_not_found": ("No such message", "Inget sådant meddelande"),
-    "error.message_not_found.text": (
+    "error.message-not-known": ("No such message", "Inget sådant meddelande"),
+    "error.message-not-known.text": (
         "No event has named the message “{id}”. It may not have reached us yet, or its id may be written differently.",
         (
             "Ingen händelse har nämnt meddelandet ”{id}”. Det kanske inte har nått oss än, "
             "eller så skrivs dess id annorlunda."
         ),
     ),
-    "error.delivery_not_found": ("No such delivery", "Ingen sådan leverans"),
-    "error.delivery_not_found.text": (
+    "error.delivery-not-known": ("No such delivery", "Ingen sådan leverans"),
+    "error.delivery-not-known.text": (
         "Neither an event nor a control record has named the delivery “{id}”.",
         "Varken en händelse eller en styrpost har nämnt leveransen ”{id}”.",
     ),

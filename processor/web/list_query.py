@@ -27,7 +27,7 @@ LIST_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 
-def delivery_query(given: Mapping[str, str]) -> Query:
+def list_query(given: Mapping[str, str]) -> Query:
     """Parse the query of a list of deliveries.
 
     Raises:

@@ -1,0 +1,88 @@
+"""The answers that API and page both get: typed views, the same whichever worker is asked."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from processor.domain.delivery import Cause, State
+from processor.domain.status import Channel, Status
+from processor.views.listing import Query
+from processor.views.messages import MessageView
+from processor.web.list_query import list_query
+from processor.web.owner import rows_of
+from processor.web.problems import DELIVERY_NOT_KNOWN, MESSAGE_NOT_KNOWN, STARTING, ProblemError
+from tests.web.workers import OwnerInMemory, Work, rows, workers
+
+
+@pytest.fixture
+async def worker():
+    async with workers() as [one]:
+        yield one
+
+
+async def kind_of(question):
+    with pytest.raises(ProblemError) as problem:
+        await question
+    return problem.value.kind
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+async def test_a_message_is_the_same_view_from_its_owner_and_over_a_hop(reveal):
+    async with workers(3) as made:
+        for key in rows():
+            views = [await each.answers.message(key.decode(), reveal=reveal) for each in made]
+            assert isinstance(views[0], MessageView)
+            assert views[0] == views[1] == views[2]
+
+
+async def test_a_recipient_is_masked_unless_it_is_to_be_revealed(worker):
+    assert (await worker.answers.message("m-1", reveal=False)).recipient == "u***@example.com"
+    assert (await worker.answers.message("m-1", reveal=True)).recipient == "ulla.b@example.com"
+
+
+async def test_what_nothing_has_named_is_not_known(worker):
+    assert await kind_of(worker.answers.message("nobody", reveal=False)) is MESSAGE_NOT_KNOWN
+    assert await kind_of(worker.answers.delivery("nothing")) is DELIVERY_NOT_KNOWN
+    assert await kind_of(worker.answers.cancel("nothing")) is DELIVERY_NOT_KNOWN
+    assert worker.published == []
+
+
+async def test_a_worker_that_is_still_reading_knows_no_delivery(worker):
+    worker.following.is_caught_up = False
+    answers = worker.answers
+    for question in (answers.delivery("DM1"), answers.deliveries(Query()), answers.overview()):
+        assert await kind_of(question) is STARTING
+
+
+async def test_a_cancel_is_published(worker):
+    await worker.answers.cancel("DM1")
+    assert [record.key for record in worker.published] == [b"DM1"]
+
+
+class TestRows:
+    def test_are_those_of_an_owned_partition(self):
+        owner = OwnerInMemory(works={3: Work(rows())})
+        assert rows_of(owner, 3).row(b"m-1") == rows()[b"m-1"]
+        assert rows_of(owner, 4) is None
+
+    def test_are_not_those_of_a_partition_that_recovers(self):
+        assert rows_of(OwnerInMemory(works={3: Work(rows())}, recovering={3}), 3) is None
+
+    def test_are_not_those_of_work_without_rows(self):
+        assert rows_of(OwnerInMemory(works={3: SimpleNamespace()}), 3) is None
+
+
+class TestQuery:
+    def test_has_what_was_given_by_type(self):
+        given = {"channel": "sms", "status": "sent", "state": "running", "stuck": "true", "limit": "25"}
+        query = list_query({**given, "pending": "scheduled"})
+        assert (query.channel, query.status, query.state) == (Channel.SMS, Status.SENT, State.RUNNING)
+        assert (query.stuck, query.limit, query.pending) == (True, 25, Cause.SCHEDULED.value)
+
+    def test_else_asks_for_all(self):
+        assert list_query({}) == Query()
+
+    @pytest.mark.parametrize("given", [{"colour": "red"}, {"limit": "0"}, {"sort": "colour"}, {"state": "gone"}])
+    def test_is_refused_where_a_parameter_does_not_take_it(self, given):
+        with pytest.raises(ProblemError):
+            list_query(given)

@@ -97,6 +97,7 @@ class Rejected(msgspec.Struct, frozen=True):
     rule: str
 
 
+# A field that is added needs a default: while workers are upgraded, owners of the older version answer without it.
 class MessageView(msgspec.Struct, frozen=True):
     """One message: what is true now, and what it follows from."""
 

@@ -57,7 +57,7 @@ def mask_text(text: str, recipient: str | None = None) -> str:
 
 
 def mask_id(message_id: str, recipient: str | None = None) -> str:
-    """Mask the recipient in a message's id: where a provider's report had no id of ours, it may be made of one."""
+    """Mask the recipient in a message's id: an id may be made of it, where a provider's report had none of ours."""
     head, colon, rest = message_id.partition(":")
     if colon and head in ADAPTERS:
         return f"{head}:{mask_native_id(rest, recipient)}"
@@ -66,7 +66,7 @@ def mask_id(message_id: str, recipient: str | None = None) -> str:
 
 
 def mask_native_id(provider_id: str, recipient: str | None = None) -> str:
-    """Mask the recipient in an id of a provider's, and leave what is an id only: operators look for it there."""
+    """Mask the recipient in a provider's id, and leave the rest, which operators look up at the provider."""
     reading = read(provider_id)
     spans = [*_addresses(reading, spare_made=True), *_numbers(reading, numbers.is_in_native_id)]
     return _masked(reading, spans, recipient)

@@ -1,8 +1,8 @@
-"""Where a text quotes mail addresses: their local parts, and the names that stand with them.
+"""Mail addresses in a text: their local parts, and the names that stand with them.
 
 An address may have its local part in quotes, in any script, or percent-encoded, and its domain as a name in any script
-or as a literal in brackets. Whatever stands directly before an `@` counts as a local part, whether or not a domain
-follows: what is masked in vain does no harm.
+or as a literal in brackets. Any text directly before an `@` counts as a local part, whether or not a domain follows:
+masking too much does no harm.
 """
 
 from __future__ import annotations

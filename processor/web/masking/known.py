@@ -1,4 +1,4 @@
-"""Where a text quotes a recipient that is known: also in part, and in forms that would mean nothing otherwise."""
+"""Quotations of a known recipient in a text, also in part, and in forms that alone would mean nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from processor.web.masking.reading import read
 from processor.web.masking.words import MAIL_WORDS
 
-#: So many digits in a row that a text and a number have in common are no chance.
+#: This many consecutive digits that a text and a number share are no coincidence.
 _COMMON = 6
-#: So many letters of a local part that stand by themselves are that mailbox.
+#: This many letters of a local part, standing by themselves, name that mailbox.
 _LETTERS = 3
 
 _DIGITS = re.compile(r"\d(?:[^0-9A-Za-z@]{0,3}\d)*")
@@ -55,7 +55,7 @@ class Known:
                 yield _run_start(plain, first), _run_end(plain, last)
 
     def _squeezed(self, plain: str, shown: int) -> Iterator[tuple[int, int]]:
-        """Find it also where it is broken across lines; give its first so many characters."""
+        """Find it where it is broken across lines; give its first `shown` characters."""
         places = [at for at, char in enumerate(plain) if char != " "]
         squeezed = plain.replace(" ", "")
         at = squeezed.find(self._name)

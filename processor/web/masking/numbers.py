@@ -1,8 +1,8 @@
-"""Where a text or an id quotes telephone numbers, and what has as many digits and is none.
+"""Telephone numbers in texts and ids, told from other runs of as many digits.
 
-A number of a person is known by its form only: a plus sign, or enough digits, in one run or in groups. What is as long
-and has a form of its own stays readable: dates and times, enhanced status codes, IP addresses, and ids in which letters
-and digits mix. What may be either counts as a number.
+A telephone number is recognised by its form only: a plus sign, or enough digits, in one run or in groups. Other forms
+of that length stay readable: dates and times, enhanced status codes, IP addresses, and ids that mix letters and
+digits. A doubtful run counts as a number.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SHAPES = re.compile(
 )
 _RUN = re.compile(r"\d+")
 
-#: A run of so many digits is a number by itself, whatever stands before it; more than the last is no number.
+#: The fewest digits of a run that is a number by itself, whatever stands before it; and the most digits of a number.
 _ALONE, _MOST = 9, 15
 
 #: The fewest digits of a number, by how much else speaks for it: named as one, with a plus sign, nothing, and within
@@ -119,14 +119,14 @@ def is_in_text(plain: str, start: int, end: int) -> bool:
 
 
 def _is_counted(plain: str, end: int, before: str, digits: int) -> bool:
-    """Say whether something is counted or placed by a run: an offset, so many bytes."""
+    """Say whether a run counts or locates something: a number of bytes, an offset."""
     if _OFFSET_BEFORE.search(before):
         return True
     return digits <= _LEAST_GLUED and bool(_COUNTED.search(before) or _UNIT.match(plain, end))
 
 
 def is_in_id(plain: str, start: int, end: int) -> bool:
-    """Say whether digits in an id of ours are a number: a provider's report may have made the id of one."""
+    """Say whether digits in an id of ours are a number: an id may be made of the one in a provider's report."""
     run = plain[start:end]
     digits = _digits(run)
     if run.startswith("+"):
@@ -138,7 +138,7 @@ def is_in_id(plain: str, start: int, end: int) -> bool:
 
 
 def is_in_native_id(plain: str, start: int, end: int) -> bool:
-    """Say whether digits in an id of a provider's are a number: such ids are numbers themselves, with other forms."""
+    """Say whether digits in a provider's id are a telephone number: such ids often are numbers of other forms."""
     run = plain[start:end]
     digits = _digits(run)
     if run.startswith("+"):
@@ -152,7 +152,7 @@ def _digits(run: str) -> int:
 
 
 def _is_impossible(run: str, digits: int) -> bool:
-    """Say whether no number is so: too long in one run, or with zeroes for a country."""
+    """Say whether a run cannot be a number: it is too long, or has zeroes for a country."""
     prefix = 2 if run.startswith("00") else 0
     return run.startswith("000") or (run.isdigit() and digits - prefix > _MOST)
 

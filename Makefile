@@ -63,9 +63,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --genera
 
 .PHONY: lock
 lock: $(READY) ## Renew locks/: what constraints.txt names, with the hashes of its files
-	$(LOCK) --output-file locks/image.txt --extra rocksdb pyproject.toml
+	$(LOCK) --output-file locks/image.txt --extra gateway --extra rocksdb pyproject.toml
 	$(LOCK) --output-file locks/build.txt --group build
-	$(LOCK) --output-file locks/development.txt --extra embedded --extra rocksdb --group dev pyproject.toml
+	$(LOCK) --output-file locks/development.txt --extra embedded --extra gateway --extra rocksdb --group dev pyproject.toml
 
 # Of an environment that is made as the Dockerfile makes the image's, so that licences and dependencies are in it, too.
 .PHONY: sbom

@@ -56,7 +56,7 @@ COMMANDS = {
     ),
     "gateway": Lazy(
         "processor.cli.gateway:gateway",
-        "Try out what the gateway does with providers' calls: whether they are verified.",
+        "Check the gateway's file, and try out whether providers' calls are verified.",
     ),
     "ingest": Lazy(
         "processor.cli.publish:ingest",

@@ -1,26 +1,28 @@
-"""The gateway's commands: `gateway verify`."""
+"""The gateway's commands: `gateway check` and `gateway verify`."""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import click
 
-from processor.cli.common import echo_json
+from processor.cli.common import EXIT_USAGE, echo, echo_json, json_option
 from processor.cli.lines import lines_of
+from processor.gateway.config import Config, ConfigError, Route, load
+from processor.gateway.dialects import DIALECTS
 from processor.gateway.trial import judge
-from processor.gateway.verifiers import SIGNATURES, UNSIGNED
+from processor.gateway.verifiers import SHARED, SIGNATURES
 
 
 @click.group()
 def gateway() -> None:
-    """Try out what the gateway does with providers' calls: whether they are verified."""
+    """Check the gateway's file, and try out whether providers' calls are verified."""
 
 
 @gateway.command()
-@click.option(
-    "--provider", required=True, type=click.Choice(sorted((*SIGNATURES, *UNSIGNED))), help="Whose calls they are."
-)
+@click.option("--provider", required=True, type=click.Choice(sorted(DIALECTS)), help="Whose calls they are.")
 @click.argument("file", type=click.File("rb"), default="-")
 def verify(provider: str, file: BinaryIO) -> None:
     """Verify calls of a provider (JSON Lines), and write of each whether it is accepted, and why.
@@ -31,3 +33,54 @@ def verify(provider: str, file: BinaryIO) -> None:
     for number, line in lines_of(file):
         accepted, detail = judge(provider, line)
         echo_json({"line": number, "accepted": accepted, "detail": detail})
+
+
+@gateway.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default="gateway.toml",
+    show_default=True,
+    help="The gateway's file.",
+)
+@json_option
+def check(path: Path, as_json: bool) -> None:
+    """Check the gateway's file; tell each route's address, and what to choose in its provider's console.
+
+    Exit 2 when something is wrong with the file or its secrets: every fault is told.
+    """
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        if as_json:
+            echo_json({"faults": error.faults, "routes": []})
+        for fault in () if as_json else error.faults:
+            echo(f"{path}: {fault}", err=True)
+        raise click.exceptions.Exit(EXIT_USAGE) from None
+    routes = [_told(config, route) for route in config.routes]
+    if as_json:
+        echo_json({"faults": [], "routes": routes})
+        return
+    for route in routes:
+        echo(route.pop("address"))
+        for name, text in route.items():
+            if text:
+                echo(f"    {name}: {', '.join(text) if isinstance(text, list) else text}")
+
+
+def _told(config: Config, route: Route) -> dict[str, Any]:
+    dialect = DIALECTS[route.provider]
+    schemes = SIGNATURES[route.provider] if route.verify == "signature" else (SHARED[route.verify],)
+    return {
+        "address": config.address(route),
+        "provider": route.provider,
+        "account": route.account,
+        "methods": list(dialect.methods),
+        "console": dialect.console,
+        "secret": dialect.credential if route.verify != "none" else "",
+        "verified by": " or ".join(scheme.name for scheme in schemes),
+        "topics": list(route.topics),
+        "mind": dialect.mind if route.verify != "none" else f"whoever knows the address may call; {dialect.mind}",
+        "refused calls are answered": str(getattr(dialect, route.refused).status),
+    }

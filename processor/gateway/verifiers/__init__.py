@@ -114,6 +114,29 @@ def choose(schemes: tuple[Scheme, ...], call: Call) -> Scheme:
     return next((scheme for scheme in schemes if scheme.marks and call.has(*scheme.marks)), schemes[-1])
 
 
+def secret_fault(provider: str, way: str, secret: str) -> str | None:
+    """Say what is wrong with a secret, whatever calls come; None: nothing that could be known beforehand.
+
+    Args:
+        provider: whose calls it verifies.
+        way: "signature", or one of `SHARED`.
+        secret: as it was read.
+    """
+    if way == "basic" and ":" not in secret:
+        return "basic wants user:password"
+    if way == "header" and not all(part.strip() for part in secret.partition(":")):
+        return 'header wants "Name: value"'
+    if way != "signature" or provider not in ("sendgrid", "telnyx"):
+        return None
+    from processor.gateway.verifiers import public_keys  # noqa: PLC0415 - most secrets are no public keys
+
+    try:
+        public_keys.elliptic(secret) if provider == "sendgrid" else public_keys.ed25519(secret)
+    except Refused as error:
+        return str(error)
+    return None
+
+
 __all__ = [
     "ANY_SHARED",
     "MAX_AGE",
@@ -126,5 +149,6 @@ __all__ = [
     "Trust",
     "choose",
     "headers_of",
+    "secret_fault",
     "verify",
 ]

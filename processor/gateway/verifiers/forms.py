@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import HTTP
 from urllib.parse import unquote_to_bytes
 
 from processor.gateway.verifiers.call import Refused
@@ -20,6 +23,18 @@ def fields_of(encoded: bytes) -> list[tuple[bytes, bytes]]:
 
 def _decoded(octets: bytes) -> bytes:
     return unquote_to_bytes(octets.replace(b"+", b" "))
+
+
+def parts_of(content_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
+    """Give names and values of a form of several parts (multipart/form-data), but for those that are files."""
+    head = b"content-type: " + content_type.encode() + b"\r\n\r\n"
+    message = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
+    pairs = []
+    for part in message.iter_parts() if message.is_multipart() else ():
+        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(value, bytes) and part.get_filename() is None:
+            pairs.append((name.encode(errors="replace"), value))
+    return pairs
 
 
 def query_of(url: str) -> bytes:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from email.parser import BytesParser
-from email.policy import HTTP
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
 
 from processor.gateway.verifiers.call import Call, Refused, Trust, check_age, first_match
-from processor.gateway.verifiers.forms import fields_of
+from processor.gateway.verifiers.forms import fields_of, parts_of
 
 _NAMES = ("timestamp", "token", "signature")
 _MAX_TOKEN = 200
@@ -80,13 +78,6 @@ def _read(call: Call) -> dict[str, Any]:
         except ValueError:
             raise Refused("the body is broken JSON") from None
         return read if isinstance(read, dict) else {}
-    if kind.lower().startswith("multipart/form-data"):
-        return _parts(kind, call.body)
-    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields_of(call.body)}
-
-
-def _parts(kind: str, body: bytes) -> dict[str, Any]:
-    message = BytesParser(policy=HTTP).parsebytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
-    parts = {part.get_param("name", header="content-disposition"): part for part in message.iter_parts()}
-    found = {name: parts[name].get_payload(decode=True) for name in _NAMES if name in parts}
-    return {name: value.decode(errors="replace") for name, value in found.items() if isinstance(value, bytes)}
+    multipart = kind.lower().startswith("multipart/form-data")
+    pairs = parts_of(kind, call.body) if multipart else fields_of(call.body)
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in pairs}

@@ -13,7 +13,7 @@ from processor.cli.lines import lines_of
 from processor.gateway.config import Config, ConfigError, Route, load
 from processor.gateway.dialects import DIALECTS
 from processor.gateway.trial import judge
-from processor.gateway.verifiers import SHARED, SIGNATURES
+from processor.gateway.verifiers import IN_ADDRESS, SHARED, SIGNATURES
 
 
 @click.group()
@@ -64,23 +64,23 @@ def check(path: Path, as_json: bool) -> None:
         return
     for route in routes:
         echo(route.pop("address"))
-        for name, text in route.items():
-            if text:
-                echo(f"    {name}: {', '.join(text) if isinstance(text, list) else text}")
+        for name, told in route.items():
+            if told:
+                echo(f"    {name.replace('_', ' ')}: {', '.join(told) if isinstance(told, list) else told}")
 
 
 def _told(config: Config, route: Route) -> dict[str, Any]:
     dialect = DIALECTS[route.provider]
     schemes = SIGNATURES[route.provider] if route.verify == "signature" else (SHARED[route.verify],)
     return {
-        "address": config.address(route),
+        "address": config.address(route) + ("?token=SECRET" if IN_ADDRESS in schemes else ""),
         "provider": route.provider,
         "account": route.account,
         "methods": list(dialect.methods),
         "console": dialect.console,
         "secret": dialect.credential if route.verify != "none" else "",
-        "verified by": " or ".join(scheme.name for scheme in schemes),
+        "verified_by": " or ".join(scheme.name for scheme in schemes),
         "topics": list(route.topics),
         "mind": dialect.mind if route.verify != "none" else f"whoever knows the address may call; {dialect.mind}",
-        "refused calls are answered": str(getattr(dialect, route.refused).status),
+        "answer_to_refused": dialect.again.status if route.refused == "again" else dialect.never.status,
     }

@@ -1,6 +1,6 @@
 """Receive providers' webhooks: verify them, know what each provider wants for an answer, and lose none.
 
 `verifiers` tells whether a call comes from whom it says, `dialects` how each provider calls and what it is to be
-answered, `records` makes records of a call, `config` reads the file of routes. `trial` judges calls that were written
-down.
+answered, `records` makes records of a call, `config` reads the file of routes, `spool` keeps records on disk. `trial`
+judges calls that were written down.
 """

@@ -72,7 +72,7 @@ _AWS = Dialect(
     max_body=64 * _MIB,
 )
 _OWN = "one's own"
-_IN_ADDRESS = "one's own, as a parameter of the address: ?token=SECRET"
+_IN_ADDRESS = "one's own, as a parameter of the address; the name is free"
 _RESULT = b'{"result":"success"}'
 
 #: By provider. Whatever has no row does not call: it writes logs, or speaks SMPP.

@@ -11,7 +11,7 @@ import msgspec
 from processor.gateway import firehose
 from processor.gateway.dialects import Dialect, Reading
 from processor.gateway.expanding import UnrecordableError
-from processor.gateway.verifiers import Call
+from processor.gateway.verifiers import Call, octets_of
 from processor.gateway.verifiers.forms import parts_of
 from processor.gateway.verifiers.shared import without_secrets
 
@@ -41,7 +41,7 @@ def records_of(dialect: Dialect, call: Call, secrets: Sequence[str], limit: int)
     """
     query = without_secrets(call.url.partition("#")[0].partition("?")[2], secrets)
     if call.method == "GET" or not call.body.strip():
-        return [Record(_fitting(query.encode(), limit))] if query else []
+        return [Record(_fitting(octets_of(query), limit))] if query else []
     if dialect.reading is Reading.FIREHOSE and firehose.is_delivery(call):
         unpacked = firehose.unpack(call.body)
         return [Record(part, query) for value in unpacked for part in _parts(value, _LOG_LINES, limit)]
@@ -51,7 +51,7 @@ def records_of(dialect: Dialect, call: Call, secrets: Sequence[str], limit: int)
     if form is None:
         return [Record(_fitting(call.body, limit), query)]
     # Readers take the last of equal names: the provider's own.
-    return [Record(_fitting(b"&".join(filter(None, (query.encode(), form))), limit))]
+    return [Record(_fitting(b"&".join(filter(None, (octets_of(query), form))), limit))]
 
 
 def _is_json(body: bytes) -> bool:

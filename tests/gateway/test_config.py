@@ -218,6 +218,10 @@ class TestCheck:
         assert "verified by: X-Twilio-Signature\n" in told
         assert "verified by: bearer token\n" in told
 
+    def test_an_address_that_holds_its_secret_says_where(self, tmp_path):
+        told = self.run(tmp_path, route('provider = "kannel"\nsecrets = ["value:t"]')).stdout
+        assert told.startswith("https://hooks.example.com/hooks/kannel?token=SECRET\n")
+
     def test_the_same_for_machines(self, tmp_path):
         found = json.loads(self.run(tmp_path, PUBLIC + ROUTE, "--json").stdout)
         assert found["faults"] == []

@@ -118,7 +118,7 @@ class TestBatches:
     def test_a_form_cannot_be_split(self):
         assert "cannot be split" in why_not("twilio", call(b"a=" + b"x" * 100), 60)
 
-    @given(st.lists(st.text(max_size=20), max_size=40), st.integers(140, 400))
+    @given(st.lists(st.text(max_size=20), max_size=40), st.integers(300, 900))
     def test_nothing_is_lost_doubled_or_out_of_order_however_it_is_split(self, texts, limit):
         events = [{"text": text} for text in texts]
         found = records("sendgrid", call(json.dumps(events).encode()), limit)

@@ -6,8 +6,10 @@ import json
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from processor.gateway.verifiers import SHARED, SIGNATURES, UNSIGNED, Refused, Trust, choose, shared, verify
+from processor.gateway.verifiers import SHARED, SIGNATURES, UNSIGNED, Call, Refused, Trust, choose, shared, verify
 from processor.providers import PROVIDERS
 from tests.gateway.conftest import (
     EDWARDS,
@@ -497,6 +499,29 @@ class TestHeaders:
         name = "x-sinch-webhook-signature-nonce"
         headers = {**received.headers, name: ("n-1", "n-1")}
         assert "more than one" in why_refused("sinch", Trust(secrets=[SECRET]), received._replace(headers=headers))
+
+
+#: Headers that some scheme looks at.
+NAMES = sorted({name for signed in SIGNED.values() for name in signed.make(signed.secret, NOW).headers})
+
+
+def known_to(provider):
+    return next((signed.known(signed.secret) for signed in SIGNED.values() if signed.provider == provider), "s")
+
+
+@given(st.data())
+def test_whatever_strangers_write_is_refused_and_nothing_else_happens(data):
+    provider = data.draw(st.sampled_from(sorted(SIGNATURES)))
+    texts = st.text(st.characters(codec="utf-8") | st.sampled_from("\udc80\udcff.,="), max_size=60)
+    values = st.lists(texts, min_size=1, max_size=2).map(tuple)
+    headers = data.draw(st.dictionaries(st.sampled_from(("content-type", *NAMES)), values))
+    bodies = [JSON, FORM, b'{"signature":{}}', b'{"Signature":""}', b"{", b"[]"]
+    body = data.draw(st.binary(max_size=80) | st.sampled_from(bodies))
+    url = data.draw(st.sampled_from([URL, "", "?", "https://h\udcff/?a\udcff", "https://[::1]:x/#"]))
+    received = Call(data.draw(st.sampled_from(["GET", "POST", ""])), url, headers, body)
+    trust = Trust(secrets=[known_to(provider)], topics=None)
+    for now in (NOW, None):
+        assert why_refused(provider, trust, received, now).isprintable()
 
 
 def test_more_fields_than_any_callback_has_are_not_sorted():

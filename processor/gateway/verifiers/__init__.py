@@ -21,7 +21,7 @@ from processor.gateway.verifiers import (
     twilio,
     vonage,
 )
-from processor.gateway.verifiers.call import MAX_AGE, Call, Refused, Trust, Verify, headers_of
+from processor.gateway.verifiers.call import MAX_AGE, Call, Refused, Trust, Verify, headers_of, octets_of
 
 
 class Scheme(NamedTuple):
@@ -37,16 +37,17 @@ class Scheme(NamedTuple):
 _SNS = Scheme("SNS", sns.verify, sns.MARKS)
 _FIREHOSE = Scheme("Firehose access key", shared.verify_firehose, shared.FIREHOSE_MARKS)
 _STANDARD = Scheme("Standard Webhooks (Svix)", standard_webhooks.verify, standard_webhooks.MARKS)
-_ADDRESS = Scheme("secret in the address's query", shared.verify_address)
+#: Of who calls whatever address it is given, with a secret in it.
+IN_ADDRESS = Scheme("secret in the address's query", shared.verify_address)
 
 #: What each provider that signs, signs with; of several the first whose mark a call has, else the last. Providers that
 #: are not here sign nothing. Kannel, Jasmin and Firetext call whatever address they are given, with a secret in it.
 SIGNATURES: dict[str, tuple[Scheme, ...]] = {
     "aws_eum_sms": (_FIREHOSE, _SNS),
     "aws_sns_sms": (_FIREHOSE,),
-    "firetext": (_ADDRESS,),
-    "jasmin": (_ADDRESS,),
-    "kannel": (_ADDRESS,),
+    "firetext": (IN_ADDRESS,),
+    "jasmin": (IN_ADDRESS,),
+    "kannel": (IN_ADDRESS,),
     "mailgun": (Scheme("signature in the body", mailgun.verify),),
     "messagebird": (
         _STANDARD,
@@ -139,6 +140,7 @@ def secret_fault(provider: str, way: str, secret: str) -> str | None:
 
 __all__ = [
     "ANY_SHARED",
+    "IN_ADDRESS",
     "MAX_AGE",
     "SHARED",
     "SIGNATURES",
@@ -149,6 +151,7 @@ __all__ = [
     "Trust",
     "choose",
     "headers_of",
+    "octets_of",
     "secret_fault",
     "verify",
 ]

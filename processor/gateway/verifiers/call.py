@@ -84,6 +84,11 @@ class Trust(NamedTuple):
 Verify = Callable[[Trust, Call, float | None], str]
 
 
+def octets_of(text: str) -> bytes:
+    """Give a header or an address as it came: what was no UTF-8 has been escaped on its way in."""
+    return text.encode(errors="surrogateescape")
+
+
 def first_match(expected: Iterable[Collection[bytes]], given: Collection[bytes], what: str) -> str:
     """Say which secret it is whose signature was given; all are compared, each in constant time.
 

@@ -7,7 +7,7 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from urllib.parse import unquote_to_bytes
 
-from processor.gateway.verifiers.call import Refused
+from processor.gateway.verifiers.call import Refused, octets_of
 
 #: A callback has some twenty fields and our own; a body with more is an attack on time.
 _MAX_FIELDS = 1000
@@ -27,7 +27,7 @@ def _decoded(octets: bytes) -> bytes:
 
 def parts_of(content_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
     """Give names and values of a form of several parts (multipart/form-data), but for those that are files."""
-    head = b"content-type: " + content_type.encode() + b"\r\n\r\n"
+    head = b"content-type: " + octets_of(content_type) + b"\r\n\r\n"
     message = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
     pairs = []
     for part in message.iter_parts() if message.is_multipart() else ():
@@ -39,7 +39,7 @@ def parts_of(content_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
 
 def query_of(url: str) -> bytes:
     """Give the query of an address, still encoded."""
-    return url.partition("#")[0].partition("?")[2].encode()
+    return octets_of(url.partition("#")[0].partition("?")[2])
 
 
 def by_name(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:

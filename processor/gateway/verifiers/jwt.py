@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from processor.gateway.verifiers.call import Refused, Trust, first_match
+from processor.gateway.verifiers.call import Refused, Trust, first_match, octets_of
 
 #: Seconds by which clocks may differ.
 _LEEWAY = 5
@@ -30,7 +30,9 @@ def claims_of(token: str, trust: Trust, algorithms: Collection[str], what: str) 
         raise Refused(f"{what}: its algorithm is not one of {', '.join(algorithms)}")
     if "crit" in header:
         raise Refused(f"{what}: it wants what is not known here")
-    hashed = ([hmac.digest(secret.strip().encode(), signed.encode(), _HASHES[algorithm])] for secret in trust.secrets)
+    hashed = (
+        [hmac.digest(octets_of(secret.strip()), octets_of(signed), _HASHES[algorithm])] for secret in trust.secrets
+    )
     told = first_match(hashed, [_octets(signature, what)], what)
     return _object(claimed, what), told
 

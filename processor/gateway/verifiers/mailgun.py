@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, check_age, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, check_age, first_match, octets_of
 from processor.gateway.verifiers.forms import fields_of, parts_of
 
 _NAMES = ("timestamp", "token", "signature")
@@ -38,7 +38,7 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
     refused = Refused("no signature")
     for one in signed:
         told = f"{one.timestamp}{one.token}".encode()
-        expected = ([hmac.digest(secret.strip().encode(), told, "sha256")] for secret in trust.secrets)
+        expected = ([hmac.digest(octets_of(secret.strip()), told, "sha256")] for secret in trust.secrets)
         try:
             return first_match(expected, [bytes.fromhex(one.signature)], "signature")
         except Refused as error:

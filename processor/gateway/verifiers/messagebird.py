@@ -10,7 +10,7 @@ import hmac
 from hashlib import sha256
 
 from processor.gateway.verifiers import jwt
-from processor.gateway.verifiers.call import Call, Refused, Trust
+from processor.gateway.verifiers.call import Call, Refused, Trust, octets_of
 
 _TOKEN = "messagebird-signature-jwt"  # noqa: S105 - the name of a header
 MARKS = (_TOKEN,)
@@ -24,8 +24,8 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
     if not {"nbf", "exp"} <= claims.keys():
         raise Refused(f"{_TOKEN}: it does not say how long it is valid")
     jwt.check_times(claims, now, _TOKEN)
-    if not _is_hash_of(claims.get("url_hash"), call.url.encode()):
-        raise Refused(f"{_TOKEN}: signed for another address than {call.url.partition('?')[0]} and its query")
+    if not _is_hash_of(claims.get("url_hash"), octets_of(call.url)):
+        raise Refused(f"{_TOKEN}: signed for another address")
     if bool(call.body) != bool(claims.get("payload_hash")):
         raise Refused(f"{_TOKEN}: {'a body that was not signed' if call.body else 'the body is missing'}")
     if call.body and not _is_hash_of(claims["payload_hash"], call.body):

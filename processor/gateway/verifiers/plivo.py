@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, first_match, octets_of
 from processor.gateway.verifiers.forms import by_name, fields_of, query_of
 
 _V2 = ("x-plivo-signature-v2", "x-plivo-signature-ma-v2")
@@ -30,17 +30,17 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:  # noqa: ARG001 
 
 
 def _verify_v2(trust: Trust, call: Call) -> str:
-    nonce = call.header("x-plivo-signature-v2-nonce").encode()
+    nonce = octets_of(call.header("x-plivo-signature-v2-nonce"))
     return _first(trust, call, _V2, _address(call) + nonce)
 
 
 def _verify_v3(trust: Trust, call: Call) -> str:
-    nonce = call.header("x-plivo-signature-v3-nonce").encode()
+    nonce = octets_of(call.header("x-plivo-signature-v3-nonce"))
     return _first(trust, call, _V3, _address(call) + _parameters(call) + b"." + nonce)
 
 
 def _address(call: Call) -> bytes:
-    return call.url.partition("#")[0].partition("?")[0].encode()
+    return octets_of(call.url.partition("#")[0].partition("?")[0])
 
 
 def _parameters(call: Call) -> bytes:
@@ -61,5 +61,5 @@ def _first(trust: Trust, call: Call, names: tuple[str, ...], signed: bytes) -> s
     if not any(texts):
         raise Refused(f"no header {' or '.join(names)}")
     given = [base64_of(one, names[0]) for one in texts[:_MAX_SIGNATURES] if one]
-    expected = ([hmac.digest(secret.strip().encode(), signed, "sha256")] for secret in trust.secrets)
+    expected = ([hmac.digest(octets_of(secret.strip()), signed, "sha256")] for secret in trust.secrets)
     return first_match(expected, given, names[0])

@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, first_match, octets_of
 from processor.gateway.verifiers.forms import fields_of, query_of
 
 _ACCESS_KEY = "x-amz-firehose-access-key"
@@ -26,7 +26,7 @@ def verify_basic(trust: Trust, call: Call, now: float | None) -> str:  # noqa: A
         given = base64.b64decode(encoded.strip(), validate=True)
     except (binascii.Error, ValueError):
         raise Refused("header authorization is not base64") from None
-    return first_match(([secret.encode()] for secret in trust.secrets), [given], "user and password")
+    return first_match(([octets_of(secret)] for secret in trust.secrets), [given], "user and password")
 
 
 def verify_bearer(trust: Trust, call: Call, now: float | None) -> str:  # noqa: ARG001 - there is no time
@@ -35,7 +35,7 @@ def verify_bearer(trust: Trust, call: Call, now: float | None) -> str:  # noqa: 
     if scheme.lower() != "bearer":
         raise Refused("header authorization is not Bearer")
     return first_match(
-        ([secret.strip().encode()] for secret in trust.secrets), [token.strip().encode()], "bearer token"
+        ([octets_of(secret.strip())] for secret in trust.secrets), [octets_of(token.strip())], "bearer token"
     )
 
 
@@ -45,23 +45,23 @@ def verify_header(trust: Trust, call: Call, now: float | None) -> str:  # noqa: 
     names = list(dict.fromkeys(name.strip().lower() for name, colon, _ in named if colon))
     if not call.has(*names):
         raise Refused(f"no header {' or '.join(names)}")
-    given = [f"{name}:{value}".encode() for name in names for value in call.headers.get(name, ())]
-    expected = ([f"{name.strip().lower()}:{value.strip()}".encode()] for name, _, value in named)
+    given = [octets_of(f"{name}:{value}") for name in names for value in call.headers.get(name, ())]
+    expected = ([octets_of(f"{name.strip().lower()}:{value.strip()}")] for name, _, value in named)
     return first_match(expected, given, "header")
 
 
 def verify_address(trust: Trust, call: Call, now: float | None) -> str:  # noqa: ARG001 - there is no time
     """Verify that the query of the address has a parameter that is one of the secrets: "name=value", or its value."""
     given = [form for pair in fields_of(query_of(call.url)) for form in (pair[1], b"=".join(pair)) if pair[1]]
-    return first_match(([secret.strip().encode()] for secret in trust.secrets), given, "secret in the address")
+    return first_match(([octets_of(secret.strip())] for secret in trust.secrets), given, "secret in the address")
 
 
 def without_secrets(query: str, secrets: Sequence[str]) -> str:
     """Take the secrets out of a query: it goes into Kafka, and from there to whoever may read it."""
-    known = {secret.strip().encode() for secret in secrets}
+    known = {octets_of(secret.strip()) for secret in secrets}
     kept = []
     for field in query.split("&"):
-        pair = next(iter(fields_of(field.encode())), (b"", b""))
+        pair = next(iter(fields_of(octets_of(field))), (b"", b""))
         if pair[1] not in known and b"=".join(pair) not in known:
             kept.append(field)
     return "&".join(kept)
@@ -69,8 +69,8 @@ def without_secrets(query: str, secrets: Sequence[str]) -> str:
 
 def verify_firehose(trust: Trust, call: Call, now: float | None) -> str:  # noqa: ARG001 - there is no time
     """Verify that Firehose's access key is one of the secrets."""
-    given = [call.header(_ACCESS_KEY).encode()]
-    return first_match(([secret.strip().encode()] for secret in trust.secrets), given, _ACCESS_KEY)
+    given = [octets_of(call.header(_ACCESS_KEY))]
+    return first_match(([octets_of(secret.strip())] for secret in trust.secrets), given, _ACCESS_KEY)
 
 
 def verify_any(trust: Trust, call: Call, now: float | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, check_age, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, check_age, first_match, octets_of
 
 _SIGNATURE = "x-sinch-webhook-signature"
 MARKS = (_SIGNATURE,)
@@ -21,6 +21,6 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
     if call.has(_ALGORITHM) and call.header(_ALGORITHM).lower().replace("-", "") != "hmacsha256":
         raise Refused(f"{_ALGORITHM} is not HmacSHA256")
     check_age(time, now, trust.max_age)
-    signed = call.body + f".{nonce}.{time}".encode()
-    expected = ([hmac.digest(secret.strip().encode(), signed, "sha256")] for secret in trust.secrets)
+    signed = call.body + octets_of(f".{nonce}.{time}")
+    expected = ([hmac.digest(octets_of(secret.strip()), signed, "sha256")] for secret in trust.secrets)
     return first_match(expected, [signature], _SIGNATURE)

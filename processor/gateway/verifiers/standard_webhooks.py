@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, check_age, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, check_age, first_match, octets_of
 
 #: The same three headers under two names.
 _FAMILIES = ("svix", "webhook")
@@ -30,7 +30,7 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
     if not signatures:
         raise Refused(f"no signature of version 1 in header {family}-signature")
     check_age(time, now, trust.max_age)
-    signed = f"{identity}.{time}.".encode() + call.body
+    signed = octets_of(f"{identity}.{time}.") + call.body
     expected = ([hmac.digest(key, signed, "sha256") for key in _keys_of(secret)] for secret in trust.secrets)
     return first_match(expected, signatures, f"{family}-signature")
 
@@ -42,4 +42,4 @@ def _keys_of(secret: str) -> list[bytes]:
         decoded = [base64.b64decode(text + "=" * (-len(text) % 4), validate=True)]
     except (binascii.Error, ValueError):
         decoded = []
-    return decoded if secret.strip().startswith(_PREFIX) else [*decoded, secret.strip().encode()]
+    return decoded if secret.strip().startswith(_PREFIX) else [*decoded, octets_of(secret.strip())]

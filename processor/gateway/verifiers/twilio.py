@@ -11,7 +11,7 @@ import hmac
 import re
 from hashlib import sha256
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, first_match, octets_of
 from processor.gateway.verifiers.forms import by_name, fields_of, query_of
 
 _SIGNATURE = "x-twilio-signature"
@@ -32,8 +32,8 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:  # noqa: ARG001 
     algorithm = _algorithm_of(call)
     signature = base64_of(call.header(_SIGNATURE), _SIGNATURE)
     parameters = _parameters(call)
-    signed = [address.encode() + parameters for address in _spellings(call.url)]
-    keys = (secret.strip().encode() for secret in trust.secrets)
+    signed = [octets_of(address) + parameters for address in _spellings(call.url)]
+    keys = (octets_of(secret.strip()) for secret in trust.secrets)
     return first_match(([hmac.digest(key, one, algorithm) for one in signed] for key in keys), [signature], _SIGNATURE)
 
 

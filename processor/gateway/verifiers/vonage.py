@@ -14,7 +14,7 @@ import re
 import orjson
 
 from processor.gateway.verifiers import jwt
-from processor.gateway.verifiers.call import Call, Refused, Trust, check_age, first_match
+from processor.gateway.verifiers.call import Call, Refused, Trust, check_age, first_match, octets_of
 from processor.gateway.verifiers.forms import fields_of, query_of
 
 #: Headers that show that a call is signed by a token.
@@ -70,7 +70,7 @@ def _verify_parameters(trust: Trust, parameters: dict[bytes, bytes], now: float 
         for name, value in sorted(parameters.items())
         if name != b"sig"
     )
-    secrets = (secret.strip().encode() for secret in trust.secrets)
+    secrets = (octets_of(secret.strip()) for secret in trust.secrets)
     return first_match((_signatures(algorithm, secret, signed) for secret in secrets), [given], "sig")
 
 

@@ -1,0 +1,159 @@
+"""Keep records on disk while Kafka does not take them: SQLite, so that what was appended outlives the process.
+
+A write-ahead log, synchronized with the disk at every commit: whoever has been told that a record was appended finds it
+again after a crash or a loss of power. Records come back in the order in which they were appended, until they are
+removed; a crash between the two gives some of them twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+#: Once, when the file is made; then with every connection. One process has the file for itself.
+_PRAGMAS = (
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+)
+_TABLE = "CREATE TABLE IF NOT EXISTS spooled (place INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER, record BLOB)"
+_SIZES = "SELECT COUNT(*), COALESCE(SUM(LENGTH(record)), 0) FROM spooled"
+_OLDEST = "SELECT place, received, record FROM spooled ORDER BY place LIMIT ?"
+
+
+Work = Callable[[sqlite3.Connection], None]
+
+
+class SpoolError(Exception):
+    """The disk is full, or fails, or another process has the file: nothing was appended, and nothing is lost."""
+
+
+class Spooled(NamedTuple):
+    """A record for Kafka."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    #: When it came, in milliseconds since 1970: its timestamp in Kafka.
+    received: int = 0
+
+
+class Spool:
+    """Records on disk, in their order.
+
+    It is not for several threads at once, and every method may wait for the disk.
+
+    Raises:
+        SpoolError: any method, when the disk does not do what it is asked to; each may be tried again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        #: How many records there are, how many octets they have, and when the oldest came (milliseconds; 0: none).
+        self.records = 0
+        self.octets = 0
+        self.oldest_received = 0
+
+    def open(self) -> None:
+        """Open the file, or make it; what is in it is counted."""
+        self._run(self._count)
+
+    def append(self, spooled: Sequence[Spooled]) -> None:
+        """Append records, all or none of them; when this returns, they are on disk."""
+        rows = [(each.received, _ENCODER.encode(each)) for each in spooled]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT INTO spooled (received, record) VALUES (?, ?)", rows)
+
+        self._run(insert)
+        if rows:
+            self.oldest_received = self.oldest_received if self.records else rows[0][0]
+        self.records += len(rows)
+        self.octets += sum(len(record) for _, record in rows)
+
+    def oldest(self, limit: int) -> list[tuple[int, Spooled]]:
+        """Give the oldest records, each with its place; they stay."""
+        found: list[tuple[int, int, bytes]] = []
+        self._run(lambda connection: found.extend(connection.execute(_OLDEST, (limit,))))
+        return [(place, _DECODER.decode(record)) for place, _, record in found]
+
+    def remove(self, last: int) -> None:
+        """Remove all records up to a place, and it; when none is left, the file gives its room back."""
+        removed = [0, 0]
+
+        def delete(connection: sqlite3.Connection) -> None:
+            removed[:] = connection.execute(f"{_SIZES} WHERE place <= ?", (last,)).fetchone()
+            connection.execute("DELETE FROM spooled WHERE place <= ?", (last,))
+
+        self._run(delete)
+        self.records -= removed[0]
+        self.octets -= removed[1]
+        self._run(self._look)
+        if not self.records:
+            self._run(_shrink, in_transaction=False)
+
+    def close(self) -> None:
+        """Close the file; what is in it stays."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _count(self, connection: sqlite3.Connection) -> None:
+        self.records, self.octets = connection.execute(_SIZES).fetchone()
+        self._look(connection)
+
+    def _look(self, connection: sqlite3.Connection) -> None:
+        oldest = connection.execute(_OLDEST, (1,)).fetchone()
+        self.oldest_received = 0 if oldest is None else oldest[1]
+
+    def _run(self, work: Work, *, in_transaction: bool = True) -> None:
+        """Do work in one transaction, and synchronize it; else undo it, and say so."""
+        try:
+            connection = self._connected()
+            if not in_transaction:
+                work(connection)
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            work(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise SpoolError(f"{self._path}: {error}") from None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            # Threads take turns: the caller sees to it.
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            try:
+                for statement in (*_PRAGMAS, _TABLE):
+                    connection.execute(statement)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _undo(self) -> None:
+        """Roll back; a connection that cannot even do that is given up, and the next one recovers the file."""
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    # `execute` would free one page: the statement goes on for as long as it is asked.
+    connection.executescript("PRAGMA incremental_vacuum")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Spooled)

@@ -1,25 +1,53 @@
-"""Fixtures that more than one folder of tests needs."""
+"""Fixtures that more than one folder of tests needs, and the order of the files."""
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from processor.demo.broker import EmbeddedKafka
+from tests.sharing import SharedBroker, ask_for_broker, use_known_classes
 
 # Asserts of the harness speak as those of tests do; it must be said before anything imports it.
 pytest.register_assert_rewrite("tests.engine.harness")
 
+use_known_classes()
+
+_SHARED = pytest.StashKey[SharedBroker]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of xdist, which is about to start, where to ask for the broker that all of them share."""
+    if _SHARED not in node.config.stash:
+        node.config.stash[_SHARED] = SharedBroker()
+    node.workerinput["broker"] = node.config.stash[_SHARED].address
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the broker with the run."""
+    if shared := config.stash.get(_SHARED, None):
+        shared.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files that wait for brokers come first: many short ones at the end keep all processes busy to it."""
+    waiting = {item.path for item in items if item.get_closest_marker("kafka") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path not in waiting)
+
 
 @pytest.fixture(scope="session")
-def kafka_broker() -> Iterator[EmbeddedKafka]:
-    """Give the embedded Kafka that all tests share; a test that stops or breaks a broker starts its own."""
-    with EmbeddedKafka() as broker:
-        yield broker
+def kafka_broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the address of the embedded Kafka of this run; a test that stops or breaks a broker starts its own."""
+    if hasattr(request.config, "workerinput"):
+        yield ask_for_broker(request.config.workerinput["broker"])
+    else:
+        with EmbeddedKafka() as broker:
+            yield broker.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
 def brokers(request: pytest.FixtureRequest) -> str:
-    """Give the bootstrap servers to test against: those of DELIVERY_BROKERS, else the shared embedded Kafka's."""
-    given = os.environ.get("DELIVERY_BROKERS")
-    return given or request.getfixturevalue("kafka_broker").bootstrap_servers
+    """Give the bootstrap servers to test against: those of DELIVERY_BROKERS, else the embedded Kafka's."""
+    return os.environ.get("DELIVERY_BROKERS") or request.getfixturevalue("kafka_broker")

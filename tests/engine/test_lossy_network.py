@@ -34,7 +34,7 @@ async def publish_slowly(trial, events: list[bytes]) -> None:
 
 async def assert_exactly_once(make_trial, broker, seed, *, newest=None, repeats=True):
     trial = await make_trial(partitions=2)
-    async with Proxy(broker.bootstrap_servers, newest) as proxy:
+    async with Proxy(broker, newest) as proxy:
         proxy.fate_of = at_random(seed, WRITING, 0.06, repeats=repeats)
         worker = await trial.start_worker(DELIVERY_BROKERS=proxy.address)
         await publish_slowly(trial, canonical(1_000, seed))

@@ -60,7 +60,7 @@ class Stand:
 
 @pytest.fixture
 async def stand(kafka_broker):
-    stand = Stand(kafka_broker.bootstrap_servers)
+    stand = Stand(kafka_broker)
     await stand.create()
     return stand
 
@@ -152,7 +152,7 @@ async def test_whatever_is_lost_on_the_way_each_record_is_there_once_and_in_orde
     monkeypatch.setattr(publishing, "LAST_SEQUENCE", 30)
     monkeypatch.setattr("processor.engine.streams._IN_FLIGHT", 40)
     expected = defaultdict(list)
-    async with Proxy(kafka_broker.bootstrap_servers) as proxy:
+    async with Proxy(kafka_broker) as proxy:
         proxy.fate_of = at_random(seed, {Api.PRODUCE, Api.INIT_PRODUCER_ID}, share=0.15)
         async with Writer(Settings(brokers=proxy.address)) as writer:
             for number in range(2_000):

@@ -86,13 +86,13 @@ class Stand:
 
 
 @pytest.fixture
-async def make_stand(kafka_broker: EmbeddedKafka) -> AsyncIterator[Callable[..., Any]]:
+async def make_stand(kafka_broker: str) -> AsyncIterator[Callable[..., Any]]:
     proxies = []
 
     async def make(newest: dict[int, int] | None = None) -> Stand:
-        proxy = Proxy(kafka_broker.bootstrap_servers, newest)
+        proxy = Proxy(kafka_broker, newest)
         proxies.append(await proxy.__aenter__())
-        stand = Stand(proxy, kafka_broker.bootstrap_servers)
+        stand = Stand(proxy, kafka_broker)
         await stand.create()
         return stand
 

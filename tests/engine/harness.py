@@ -222,10 +222,20 @@ class Trial:
 
     async def start_worker(self, command: Sequence[str] = WORKER, **environment: str) -> WorkerProcess:
         """Start a worker; it serves when this returns, but need not have partitions yet."""
+        worker = self._launch(command, environment)
+        await worker.address()
+        return worker
+
+    async def start_workers(self, number: int) -> list[WorkerProcess]:
+        """Start several workers at once; all serve when this returns."""
+        workers = [self._launch(WORKER, {}) for _ in range(number)]
+        await asyncio.gather(*(worker.address() for worker in workers))
+        return workers
+
+    def _launch(self, command: Sequence[str], environment: Mapping[str, str]) -> WorkerProcess:
         log = self.folder / f"worker-{len(self.workers)}.log"
         worker = WorkerProcess({**self.environment, **environment}, log, command)
         self.workers.append(worker)
-        await worker.address()
         return worker
 
     async def publish(self, records: Iterable[Outgoing]) -> None:

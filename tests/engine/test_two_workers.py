@@ -64,7 +64,7 @@ async def goes_on(trial) -> None:
 async def test_two_workers_share_and_the_one_that_is_stopped_hands_over_in_good_order(trial):
     events = endless_events(seed=3)
     async with load(trial, events):
-        stays, leaves = await trial.start_worker(), await trial.start_worker()
+        stays, leaves = await trial.start_workers(2)
         one, other = await have_all_partitions(trial, stays, leaves)
         assert abs(one - other) <= INPUTS
         await goes_on(trial)

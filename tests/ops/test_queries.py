@@ -107,7 +107,7 @@ async def publish(trial):
 
 async def test_every_query_has_an_answer_that_should_have_one(trial, tmp_path):
     started = datetime.now(timezone.utc).timestamp()
-    workers = [await trial.start_worker(), await trial.start_worker()]
+    workers = await trial.start_workers(2)
     for worker in workers:
         await worker.ready()
     command, url = await scrape(tmp_path, workers)

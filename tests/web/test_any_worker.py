@@ -81,7 +81,7 @@ async def all_run(*workers: Any) -> None:
 async def test_any_of_three_answers_and_goes_on_answering_while_one_is_killed(trial, session):
     told = events()
     await trial.publish_events(told)
-    workers = [await trial.start_worker() for _ in range(3)]
+    workers = await trial.start_workers(3)
     await trial.settled()
     await all_run(*workers)
     asking = Asking(session)

@@ -51,7 +51,7 @@ async def changes_to_canceled(trial):
 
 async def test_a_cancel_on_the_page_reaches_every_message_once_although_its_worker_dies(trial, session):
     await trial.publish_events(events(0, WAITING, "pending") + events(WAITING, WAITING + GONE, "sent"))
-    workers = [await trial.start_worker(), await trial.start_worker()]
+    workers = await trial.start_workers(2)
     for worker in workers:
         await worker.ready()
     await trial.settled()

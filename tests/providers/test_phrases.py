@@ -11,6 +11,7 @@ from processor.domain.reason import Category
 from processor.domain.status import Permanence
 from processor.providers.phrases import MISLEADING, PHRASES, category_of_text
 from processor.providers.reasons import category_of, enhanced_code_in, qualify, reply_code_in
+from tests.providers.conftest import NEVER, TIMES
 
 # ruff: noqa: E501 - answers stay in one piece
 
@@ -189,10 +190,10 @@ def test_no_phrase_stands_twice():
 
 
 @given(st.text(alphabet="ab @.\n5-", max_size=2_000))
-def test_looking_for_phrases_is_quick(text):
-    started = time.perf_counter()
-    category_of_text(text)
-    assert time.perf_counter() - started < 0.1
+def test_looking_for_phrases_takes_no_more_than_the_length_of_the_text(text):
+    started = time.process_time()
+    category_of_text(text * TIMES)
+    assert time.process_time() - started < NEVER
 
 
 G, P, T = Permanence.GAVE_UP, Permanence.PERMANENT, Permanence.TRANSIENT

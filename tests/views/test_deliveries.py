@@ -461,9 +461,9 @@ def test_twenty_thousand_deliveries_are_kept_up_to_date_quickly():
     made.take(DELIVERIES, [told("start", delivery_id=f"DM{n}", planned=500) for n in range(100)])
     taken = time.process_time() - started
     assert len(made.entries) == 20_000
-    # About 20 µs a record; ten times that is allowed for a machine that is busy.
-    assert taken < len(records) * 200e-6
+    # About 20 µs of this process a record; a look at all entries for each would take a hundred times that.
+    assert taken < len(records) * 500e-6
     started = time.process_time()
     causes = made.pending_deliveries(NOW)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2
     assert sum(causes.values()) > 10_000

@@ -48,6 +48,18 @@ def records() -> list[Record]:
     return list(traffic(7, START, messages=3000, disorder=often, planned=(100, 300)))
 
 
+@pytest.fixture(scope="module")
+def found(records) -> list[tuple[Record, list[Finding]]]:
+    """What the adapters make of each record of that run."""
+    return [(record, findings(record)) for record in records]
+
+
+@pytest.fixture(scope="module")
+def calm() -> tuple[dict[str, Row], Counter[Verdict]]:
+    """What becomes of the messages of a run without disorder, and how often each verdict fell."""
+    return fold_all(traffic(5, START, messages=4000, disorder=NONE))
+
+
 def provider_of(record: Record) -> str:
     return dict(record.headers)["provider"].decode()
 
@@ -97,39 +109,32 @@ class TestTraffic:
 
 
 class TestPayloads:
-    def test_what_is_well_formed_is_read(self, records):
-        for record in records:
+    def test_what_is_well_formed_is_read(self, found):
+        for record, read_of_it in found:
             if record.disorder not in BROKEN | {"unknown_status"}:
-                found = findings(record)
-                assert found
-                assert all(isinstance(finding, Event | NoStatus) for finding in found), (record, found)
+                assert read_of_it
+                assert all(isinstance(finding, Event | NoStatus) for finding in read_of_it), (record, read_of_it)
 
-    def test_every_event_keeps_the_contract(self, records):
-        assert all(node_of(event) is not None for record in records for event in events(record))
+    def test_every_event_keeps_the_contract(self, found):
+        read_of_all = [finding for _, read_of_it in found for finding in read_of_it]
+        assert all(node_of(finding) is not None for finding in read_of_all if isinstance(finding, Event))
 
-    def test_what_is_broken_is_not_read(self, records):
-        for record in records:
-            if record.disorder in BROKEN:
-                assert all(isinstance(finding, Unreadable) for finding in findings(record)), record
-
-    def test_an_unknown_status_is_unknown(self, records):
-        for record in records:
-            if record.disorder == "unknown_status":
-                assert all(isinstance(finding, Unknown) for finding in findings(record)), record
+    @pytest.mark.parametrize(
+        ("kinds", "kind_of_finding"), [(BROKEN, Unreadable), ({"unknown_status"}, Unknown), ({"engagement"}, NoStatus)]
+    )
+    def test_disorder_is_found_as_what_it_is(self, found, kinds, kind_of_finding):
+        disordered = [read_of_it for record, read_of_it in found if record.disorder in kinds]
+        assert disordered
+        assert all(isinstance(finding, kind_of_finding) for read_of_it in disordered for finding in read_of_it)
 
     @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
     def test_every_step_of_the_tables_is_read(self, provider):
         for number, step in enumerate(steps_of(provider)):
             assert_readable(provider, step, number)
 
-    def test_engagement_is_no_status(self, records):
-        noise = [record for record in records if record.disorder == "engagement"]
-        assert noise
-        assert all(isinstance(finding, NoStatus) for record in noise for finding in findings(record))
-
-    def test_no_time_runs_ahead_unless_it_is_meant_to(self, records):
-        for record in records:
-            for event in events(record):
+    def test_no_time_runs_ahead_unless_it_is_meant_to(self, found):
+        for record, read_of_it in found:
+            for event in (finding for finding in read_of_it if isinstance(finding, Event)):
                 if record.disorder == "future":
                     assert event.time > record.due + MAX_AHEAD
                 else:
@@ -174,16 +179,16 @@ def assert_readable(provider: Provider, step: Step, number: int) -> None:
 
 
 class TestLives:
-    def test_a_life_ends_as_most_mail_does(self):
-        rows, _ = fold_all(traffic(5, START, messages=4000, disorder=NONE))
+    def test_a_life_ends_as_most_mail_does(self, calm):
+        rows, _ = calm
         ends = Counter(row.status for row in rows.values())
         total = len(rows)
         assert 0.94 < (ends[Status.SENT] + ends[Status.RECEIVED_ON_MOBILE]) / total < 0.98
         assert set(ends) >= {Status.FAILED, Status.IGNORED, Status.CANCELED}
         assert 0.01 < ends[Status.FAILED] / total < 0.05
 
-    def test_without_disorder_nothing_is_rejected(self):
-        _, verdicts = fold_all(traffic(5, START, messages=4000, disorder=NONE))
+    def test_without_disorder_nothing_is_rejected(self, calm):
+        _, verdicts = calm
         assert verdicts[Verdict.REJECTED] == 0
 
     @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)

@@ -129,6 +129,7 @@ def test_nothing_is_installed_without_hashes_but_what_is_built_here(name):
 # The list
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_names_what_is_installed_and_what_needs_it(tmp_path):
     path = tmp_path / "sbom.json"
     command = [sys.executable, "-m", "cyclonedx_py", "environment", "--pyproject", str(ROOT / "pyproject.toml")]

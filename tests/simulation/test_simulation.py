@@ -83,6 +83,7 @@ _FOCUS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_an_engine_with_a_rule_taken_out_is_found(name):
     focus: Callable[[Plan], None] = _FOCUS.get(name, _anything)
@@ -91,11 +92,12 @@ def test_an_engine_with_a_rule_taken_out_is_found(name):
 
 @pytest.mark.parametrize("focus", dict.fromkeys(_FOCUS.values()))
 def test_with_all_its_rules_it_stands_what_finds_them(focus):
-    for seed in range(_MUTANT_RUNS // 2):
+    for seed in range(examples(_MUTANT_RUNS // 2)):
         outcome = simulate(seed, focus=focus)
         assert not outcome.problems, str(outcome)
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_run_again_in_any_process():
     program = "from tests.simulation.run import simulate; print(*(simulate(seed).digest for seed in range(5)))"
     digests = [

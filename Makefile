@@ -25,19 +25,19 @@ help: ## Show this
 demo: $(READY) ## Run it all on simulated traffic until Ctrl-C, or for DEMO_SECONDS=60
 	@$(BIN)/delivery-status demo --seconds $(DEMO_SECONDS) $(ARGS)
 
-# More processes than two cores: tests with a broker wait for most of their time. Files keep the order that
-# tests/conftest.py gives them.
-TESTS := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Files go to processes whole, in the order that tests/conftest.py gives them.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # The tests come last, so that what is read last is how they ended.
 .PHONY: test
 test: check ## Check everything and run all tests; ARGS='-k fold' runs some
 	$(BIN)/python docs/generate.py --check
-	$(TESTS) $(ARGS)
+	@# More processes than two cores have: tests with a broker wait for most of their time.
+	$(BIN)/python -m pytest -n 3 $(BY_FILE) $(ARGS)
 
 .PHONY: quick
 quick: $(READY) ## Run the tests that need no broker and no browser, each property on a tenth of its examples
-	PART_OF_EXAMPLES=0.1 $(TESTS) -m 'not kafka and not browser and not slow' $(ARGS)
+	PART_OF_EXAMPLES=0.1 $(BIN)/python -m pytest -n 2 $(BY_FILE) -m 'not kafka and not browser and not slow' $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Lint, formatting, types and import direction

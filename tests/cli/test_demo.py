@@ -6,11 +6,10 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 
-import aiohttp
 import pytest
 
-from processor.demo.alerts import AlertReceiver
 from processor.demo.simulate import FAILED_MESSAGE
+from tests.demo.test_alerts import NOTIFICATION
 from tests.engine.harness import environment_of, settings_for_a_trial
 
 
@@ -39,57 +38,6 @@ def address(running, name):
         return re.search(rf"^{name} +(http://[\w.:]+)", running.stderr(), re.MULTILINE)
 
     return running.until(found, f"it says where {name} is")[1]
-
-
-NOTIFICATION = {
-    "version": "4",
-    "status": "firing",
-    "alerts": [
-        {
-            "status": "firing",
-            "labels": {"alertname": "DeliveryProviderSilent", "severity": "warning", "provider": "mailgun"},
-            "annotations": {"summary": "mailgun is \x1b[31msilent"},
-            "startsAt": "2026-11-23T08:00:00Z",
-        },
-        {"status": "resolved", "labels": {"alertname": "DeliveryProcessorDown"}},
-    ],
-}
-
-
-class TestAlerts:
-    @pytest.fixture
-    async def told(self):
-        lines = []
-        receiver = AlertReceiver(lines.append)
-        base = await receiver.start("127.0.0.1", 0)
-        yield base, lines
-        await receiver.stop()
-
-    async def post(self, url, body):
-        async with aiohttp.ClientSession() as session, session.post(url, data=body) as response:
-            return response.status
-
-    async def test_each_alert_is_a_line_that_a_terminal_only_shows(self, told):
-        base, lines = told
-        assert await self.post(f"{base}/critical", json.dumps(NOTIFICATION)) == 204
-        assert lines == [
-            "alert FIRING warning DeliveryProviderSilent: mailgun is  [31msilent",
-            "alert RESOLVED DeliveryProcessorDown: ",
-        ]
-
-    @pytest.mark.parametrize("body", ["nonsense", "[]", '{"alerts": [{"labels": {}}]}', b"\xff"])
-    async def test_what_is_no_notification_is_refused(self, told, body):
-        base, lines = told
-        assert await self.post(base, body) == 400
-        assert lines == []
-
-    async def test_a_port_that_is_taken_is_no_hindrance(self, told):
-        base, _ = told
-        other = AlertReceiver(lambda _: None)
-        try:
-            assert await other.start("127.0.0.1", int(base.rpartition(":")[2])) != base
-        finally:
-            await other.stop()
 
 
 @pytest.mark.kafka

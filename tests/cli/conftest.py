@@ -35,7 +35,7 @@ def delivery_status() -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
             input=stdin,
             env=environment(**settings),
             capture_output=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
 
@@ -70,7 +70,7 @@ class Running:
     def stderr(self) -> str:
         return self._err.read_text()
 
-    def until(self, condition: Callable[[], Found], what: str, seconds: float = 90) -> Found:
+    def until(self, condition: Callable[[], Found], what: str, seconds: float = 180) -> Found:
         """Wait for something true while the command runs, and give that."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
@@ -88,7 +88,7 @@ class Running:
 
     def ended(self) -> int:
         """Wait for the end; give the exit code."""
-        return self._process.wait(timeout=90)
+        return self._process.wait(timeout=180)
 
     def processes(self) -> list[str]:
         """Give what still runs of all that the command started, where the system can tell."""

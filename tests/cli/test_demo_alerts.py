@@ -102,8 +102,8 @@ async def test_what_the_traffic_suffers_from(started, settings, tmp_path, faults
             async def all_are_over():
                 return told.are_over() >= expected
 
-            await eventually(all_fire, "every fault is told", 150)
-            await eventually(all_are_over, "every fault is over", 150)
+            await eventually(all_fire, "every fault is told", 300)
+            await eventually(all_are_over, "every fault is over", 300)
             fired = told.have_fired()
             assert set(fired) - OF_TIME_LAPSE == expected
             assert all(ALERTS[fault][1] in fired[ALERTS[fault][0]] for fault in faults)

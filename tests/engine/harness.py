@@ -42,18 +42,20 @@ CONTRACT = Contract(
 )
 
 #: Seconds that a condition may take on a slow and busy machine before it counts as never.
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], what: str, seconds: float = PATIENCE) -> Any:
     """Wait until a condition gives something true, and give that."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline, pause = loop.time() + seconds, 0.02
     while True:
         if found := await condition():
             return found
         assert loop.time() < deadline, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(pause)
+        # What takes longer is asked for less often: each look costs the broker some requests.
+        pause = min(pause * 1.3, 0.2)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

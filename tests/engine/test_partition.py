@@ -345,7 +345,7 @@ class Stand:
         self.parked = task.result()
 
     async def outcome(self, running: Partition) -> Work | None:
-        return await asyncio.wait_for(running.run(), 30)
+        return await asyncio.wait_for(running.run(), 120)
 
     def reopened(self) -> float:
         return self.host.metrics.reopened.labels("fold")._value.get()
@@ -359,7 +359,7 @@ async def until(condition: Callable[[], Any]) -> None:
         while not condition():  # noqa: ASYNC110 - what is looked at tells nobody
             await asyncio.sleep(0)
 
-    await asyncio.wait_for(wait(), 30)
+    await asyncio.wait_for(wait(), 120)
 
 
 def chunk(start: int, end: int, *, without: Sequence[int] = ()) -> Chunk:
@@ -620,7 +620,7 @@ class TestClosing:
         task = asyncio.ensure_future(running.run())
         await until(lambda: stand.reopened() == 1)
         running.close()
-        assert await asyncio.wait_for(task, 30) is None
+        assert await asyncio.wait_for(task, 120) is None
 
     async def test_closed_before_it_ran_it_opens_nothing(self, stand):
         running = stand.partition()
@@ -786,7 +786,7 @@ class TestForgottenMarkers:
             await start(reader)
 
         monkeypatch.setattr(Reader, "start", close_meanwhile)
-        await asyncio.wait_for(closed.run(stand.parked), 30)
+        await asyncio.wait_for(closed.run(stand.parked), 120)
         assert stand.parked.rows == rows(0, 1)
 
     async def test_the_very_first_chunk_may_be_the_one_that_is_forgotten(self, stand):
@@ -814,7 +814,7 @@ class TestFailures:
             await until(lambda: running.state is State.RUNNING)
             await running.accept(chunk(0, 2))
         with pytest.raises(FencedError, match=r"t\.events\.v1\[3\]"):
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 120)
         assert stand.broker.committed is None
         assert stand.broker.changelog == []
         assert len(stand.broker.producers) == 1, "it must not fence the true owner"
@@ -887,7 +887,7 @@ class TestFailures:
         stand.broker.failures[call] = [error()]
         await running.accept(chunk(0, 2))
         with pytest.raises(error):
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 120)
         assert len(stand.broker.producers) == 1
         assert stand.broker.producers[0].calls[-1] == "stop"
         assert stand.broker.committed is None

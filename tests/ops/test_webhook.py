@@ -49,13 +49,13 @@ def webhook():
         yield f"http://{address}", output
     finally:
         process.terminate()
-        output += process.communicate(timeout=10)[0].splitlines()
+        output += process.communicate(timeout=60)[0].splitlines()
 
 
 def ask(url, body=None):
-    for _ in range(100):
+    for _ in range(1_800):
         try:
-            with urllib.request.urlopen(url, body, timeout=5) as response:
+            with urllib.request.urlopen(url, body, timeout=60) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             return error.code

@@ -71,7 +71,7 @@ async def test_a_cancel_on_the_page_reaches_every_message_once_although_its_work
         told = json.loads(body)
         return status == 200 and told["state"] == "canceled" and told["statuses"]["canceled"] == WAITING
 
-    await eventually(is_told, "all that could be stopped has been", 60)
+    await eventually(is_told, "all that could be stopped has been")
     # What turns up later is stopped too; what had been sent, or turns out to have been, stays sent and says so.
     await trial.publish_events(events(WAITING + GONE, WAITING + GONE + 50, "pending", 1) + events(0, 20, "sent", 2))
     await trial.settled()

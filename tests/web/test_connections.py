@@ -22,7 +22,7 @@ from processor.web.connections import connection_limit
 from processor.web.server import Server
 from tests.web.workers import OwnerInMemory
 
-PATIENCE = 60
+PATIENCE = 180
 HALVES = [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ", b"POST /x HTTP/1.1\r\nHost: localhost\r\n"]
 HALVES += [b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"]
 

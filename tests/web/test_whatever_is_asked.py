@@ -10,7 +10,7 @@ from processor.web import problems
 from processor.web.list_query import LIST_PARAMETERS
 from tests.web.workers import READ_TOKEN, WRITE_TOKEN, workers
 
-PATIENCE = 60
+PATIENCE = 180
 
 #: Values that decoders trip over; percent-encoded, as they are sent.
 VALUES = [

@@ -256,7 +256,7 @@ def exported() -> Iterator[Metric]:
         if not family.samples:
             # A metric with labels and no samples yet tells their names nowhere else.
             collector = registry._names_to_collectors[family.name]  # noqa: SLF001
-            values = {name: set() for name in collector._labelnames}  # noqa: SLF001
+            values = {name: set() for name in collector.names}
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = tuple(Label(label, tuple(sorted(known))) for label, known in values.items())
         yield Metric(name, family.type, labels, family.documentation)

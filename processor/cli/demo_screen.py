@@ -9,7 +9,8 @@ from typing import Any
 
 from processor.cli.common import console, echo, echo_json
 from processor.domain.status import DEFINITIONS, Channel, Status
-from processor.metrics import Metrics, known_statuses
+from processor.metrics import VERDICTS, Metrics
+from processor.metrics.labels import by_status, texts_of
 from processor.printable import printable
 
 _DRAW_SECONDS = 0.5
@@ -79,15 +80,14 @@ def _figures(metrics: Metrics) -> dict[str, Any]:
     messages = {
         channel.value: {
             status.value: total("delivery_messages", channel=channel.value, status=status.value)
-            for known, status in known_statuses()
+            for known, status in by_status()
             if known is channel
         }
         for channel in Channel
     }
-    verdicts = ("applied", "corrected", "late", "rejected", "duplicate", "rerouted")
     return {
         "messages": messages,
-        "events": {verdict: total("delivery_events_total", verdict=verdict) for verdict in verdicts},
+        "events": {verdict: total("delivery_events_total", verdict=verdict) for verdict in texts_of(VERDICTS)},
         "dead_letters": total("delivery_dead_letters_total"),
         "conservation_error": total("delivery_conservation_error"),
     }

@@ -20,6 +20,7 @@ from processor.engine.partition import Host, Partition, State
 from processor.engine.stage import Stage, Work
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES
+from processor.metrics.labels import ByPartition, ByState
 
 log = get_logger(__name__)
 
@@ -152,7 +153,7 @@ class Assignment:
             del self.partitions[tp], self._tasks[tp], self._closings[tp]
             with suppress(KeyError):
                 # Its lag is told by who owns it now.
-                self._host.metrics.lag.remove(tp.topic, str(tp.partition))
+                self._host.metrics.lag.remove(ByPartition(tp.topic, tp.partition))
         if task.cancelled() or task.exception() is not None:
             return
         work = task.result()
@@ -198,7 +199,8 @@ class Assignment:
         metrics = self._host.metrics
         for stage in dict.fromkeys(stage.name for stage in self._stage_of.values()):
             for state in PARTITION_STATES:
-                metrics.partition_state.labels(stage, state).set_function(partial(self._count, stage, state))
+                gauge = metrics.partition_state.labels(ByState(stage, state))
+                gauge.set_function(partial(self._count, stage, state))
         metrics.recovery_progress.set_function(lambda: self.recovery_progress)
 
     def _count(self, stage: str, state: str) -> int:

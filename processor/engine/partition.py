@@ -42,6 +42,7 @@ from processor.engine.records import fill_batch
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, Work, Written
 from processor.logs import get_logger
 from processor.metrics import Metrics
+from processor.metrics.labels import ByStage
 from processor.settings import Settings
 
 log = get_logger(__name__)
@@ -234,7 +235,7 @@ class Partition:
                     self._host.clock.set_back(self._stamped)
                 elif not _is_passing(error):
                     raise
-                self._host.metrics.reopened.labels(self.stage.name).inc()
+                self._host.metrics.reopened.labels(ByStage(self.stage.name)).inc()
                 log.warning(
                     "partition_reopens",
                     topic=self.tp.topic,
@@ -524,8 +525,9 @@ class Partition:
         work.ledger_position = max(work.ledger_position, _position_in(written, self.ledger))
         if records:
             metrics = self._host.metrics
-            metrics.commit_seconds.labels(self.stage.name).observe(time.perf_counter() - started)
-            metrics.chunk_records.labels(self.stage.name).observe(len(records))
+            labels = ByStage(self.stage.name)
+            metrics.commit_seconds.labels(labels).observe(time.perf_counter() - started)
+            metrics.chunk_records.labels(labels).observe(len(records))
 
     async def _transact(self, producer: AIOKafkaProducer, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
         """Write the outbox and the offset in one transaction; give the position after what was written, by place."""

@@ -21,6 +21,7 @@ from processor.engine.brokers import Brokers
 from processor.engine.topic_watch import TopicWatch
 from processor.logs import get_logger
 from processor.metrics import Metrics
+from processor.metrics.labels import ByPartition
 from processor.settings import Settings
 
 log = get_logger(__name__)
@@ -131,7 +132,7 @@ class Watchdog:
             if tp not in lags:
                 continue
             lag, silent = lags[tp], now - partition.last_commit
-            self._metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
+            self._metrics.lag.labels(ByPartition(tp.topic, tp.partition)).set(lag)
             if not lag:
                 partition.last_commit = now
             elif silent > self._settings.stall_timeout:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from importlib import import_module
+from typing import Literal, get_args
 
 import orjson
 
@@ -57,6 +58,11 @@ PROVIDERS = (
 )
 
 ADAPTERS: dict[str, Adapter] = {name: import_module(f"{__name__}.{name}").ADAPTER for name in PROVIDERS}
+
+#: What a raw record came to: see `outcome`.
+Outcome = Literal["events", "dead", "unknown", "no_status"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+_BY_GRAVITY = OUTCOMES[1:]
 
 #: A detail is read by people; what a payload can blow up is cut.
 _MAX_DETAIL = 300
@@ -129,14 +135,14 @@ def _quotable(element: object, payload: object) -> object:
     return element
 
 
-def outcome(findings: Iterable[Finding]) -> tuple[str, str]:
+def outcome(findings: Iterable[Finding]) -> tuple[Outcome, str]:
     """Sum up the findings of one payload in a word and a detail.
 
     The word is "events" when there is any event, else the gravest of "dead", "unknown" and "no_status"; the detail
     mentions all that is not an event.
     """
     events = False
-    told: dict[str, Counter[str]] = {}
+    told: dict[Outcome, Counter[str]] = {}
     for finding in findings:
         if isinstance(finding, Event):
             events = True
@@ -146,7 +152,7 @@ def outcome(findings: Iterable[Finding]) -> tuple[str, str]:
             told.setdefault("unknown", Counter())[f"unknown native status: {finding.native}"] += 1
         else:
             told.setdefault("no_status", Counter())[f"no bearing on status: {finding.native}"] += 1
-    words = [word for word in ("dead", "unknown", "no_status") if word in told]
+    words = [word for word in _BY_GRAVITY if word in told]
     return "events" if events else next(iter(words), "no_status"), "; ".join(_tell(told[word]) for word in words)
 
 
@@ -156,12 +162,14 @@ def _tell(counted: Counter[str]) -> str:
 
 __all__ = [
     "ADAPTERS",
+    "OUTCOMES",
     "PROVIDERS",
     "Adapter",
     "Context",
     "Finding",
     "Memory",
     "NoStatus",
+    "Outcome",
     "Unknown",
     "Unreadable",
     "decode_payload",

@@ -13,6 +13,7 @@ import msgspec
 
 from processor.logs import get_logger
 from processor.metrics import Metrics
+from processor.metrics.labels import ByTopic
 from processor.settings import Settings
 from processor.watch.board import Board
 from processor.watch.tallies import UnreadableRow
@@ -65,7 +66,7 @@ class Aside:
 
     def __init__(self, settings: Settings, topic: Topic, partition: int, metrics: Metrics, board: Board) -> None:
         self._topic, self._partition, self._board = settings.topic(topic), partition, board
-        self._gauge = metrics.rows_unreadable.labels(topic.name)
+        self._gauge = metrics.rows_unreadable.labels(ByTopic(topic.name))
         self._shown = 0
         #: By key.
         self.notes: dict[bytes, Note] = {}

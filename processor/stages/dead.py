@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from processor.engine.stage import Outbox, Partitioning, Record, UnreadableRecord
 from processor.logs import get_logger
 from processor.metrics import Metrics, count, provider_label
+from processor.metrics.labels import ByDeadReason
 from processor.watch.board import Board
 from processor.wire.deadletters import DeadReason, Headers, Letter, Origin, UnusableError, fitted, headers_of
 from processor.wire.topics import OUTPUT_MAX_BYTES
@@ -21,7 +22,7 @@ class DeadLetters:
     def __init__(self, topic: str, read: Partitioning, metrics: Metrics, board: Board) -> None:
         self._topic, self._read, self._metrics, self._board = topic, read, metrics, board
         self._partitions = read.counts[topic]
-        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._counts: Counter[ByDeadReason] = Counter()
         #: Of each reason: how many, and the last one's place, timestamp and detail.
         self._newest: dict[DeadReason, tuple[int, Origin, int, str]] = {}
 
@@ -53,7 +54,7 @@ class DeadLetters:
         came = Letter(record.key, record.value if value is None else value, tuple(record.headers) + notes)
         letter = fitted(came, headers_of(origin, record.timestamp, reason, detail, fault), OUTPUT_MAX_BYTES)
         outbox.add(self._topic, self._read.number % self._partitions, outbox.now, *letter)
-        self._counts[reason.value, provider_label(provider)] += 1
+        self._counts[ByDeadReason(reason, provider_label(provider))] += 1
         number, *_ = self._newest.get(reason, (0,))
         self._newest[reason] = number + 1, origin, record.timestamp, detail
 
@@ -68,7 +69,7 @@ class DeadLetters:
             return
         count(self._metrics.dead_letters, self._counts)
         for (reason, provider), number in self._counts.items():
-            log.warning("dead_letters", reason=reason, provider=provider, records=number, topic=self._topic)
+            log.warning("dead_letters", reason=reason.value, provider=provider, records=number, topic=self._topic)
         for why, newest in self._newest.items():
             self._board.see_dead(why, *newest)
         self._counts.clear()

@@ -11,8 +11,18 @@ from processor.domain.fold import Verdict
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel
-from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
-from processor.metrics import NEW, OUTCOME_OF_NODE, Metrics, provider_label
+from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
+from processor.metrics import ENDING_OF_NODE, NEW, Metrics, provider_label
+from processor.metrics.labels import (
+    ByCategory,
+    ByChannel,
+    ByContradiction,
+    ByEnding,
+    ByFailure,
+    ByMove,
+    ByStatus,
+    ByVerdict,
+)
 from processor.watch.silence import Flow
 
 #: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
@@ -50,34 +60,33 @@ class Facts:
         now = time.time()
         for (channel, provider, node), pairs in self._times.items():
             times, timestamps = zip(*pairs, strict=True)
-            metrics.event_age.observe_many(channel, [now - moment / 1_000_000 for moment in times])
+            metrics.event_age.observe_many(ByChannel(channel), [now - moment / 1_000_000 for moment in times])
             label = provider_label(provider)
             metrics.see_event(label, max(times) / 1_000_000)
             ahead = max(moment - timestamp * 1_000 for moment, timestamp in pairs)
             metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
             flow.hear(provider, node, times, timestamps, int(now * 1_000_000))
         for (channel, left), stays in self._stays.items():
-            labels = channel.value, NODE_STATUS[left].value
+            labels = ByStatus(channel, NODE_STATUS[left])
             metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in stays])
 
 
 def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
-    on, named, verdict, old, new, reported, category = fact
-    channel, provider, after = on.value, provider_label(named), NODE_NAMES[new]
-    metrics.events.labels(channel, provider, verdict.value).inc(number)
+    channel, named, verdict, old, new, reported, category = fact
+    provider = provider_label(named)
+    metrics.events.labels(ByVerdict(channel, provider, verdict)).inc(number)
     if old is not new:
-        before = NEW if old is None else NODE_NAMES[old]
-        metrics.status_changes.labels(channel, before, after).inc(number)
-        outcome = OUTCOME_OF_NODE.get(new)
-        if outcome is not None and (old is None or outcome != OUTCOME_OF_NODE.get(old)):
-            metrics.outcomes.labels(channel, provider, outcome).inc(number)
+        metrics.status_changes.labels(ByMove(channel, NEW if old is None else old, new)).inc(number)
+        ending = ENDING_OF_NODE.get(new)
+        if ending is not None and (old is None or ending != ENDING_OF_NODE.get(old)):
+            metrics.outcomes.labels(ByEnding(channel, provider, ending)).inc(number)
     if category is not None:
         permanence = NODE_PERMANENCE[new]
         if permanence is None:
-            metrics.ignored.labels(channel, category.value).inc(number)
+            metrics.ignored.labels(ByCategory(channel, category)).inc(number)
         else:
-            metrics.failures.labels(channel, category.value, permanence.value).inc(number)
+            metrics.failures.labels(ByFailure(channel, category, permanence)).inc(number)
     if verdict is Verdict.REJECTED:
-        metrics.rejected_transitions.labels(channel, provider, after, NODE_NAMES[reported]).inc(number)
+        metrics.rejected_transitions.labels(ByContradiction(channel, provider, new, reported)).inc(number)
     elif verdict is Verdict.CORRECTED:
         metrics.late_corrections.inc(number)

@@ -22,7 +22,8 @@ from processor.engine.stage import Followed, Outbox, Partitioning, Record, Stage
 from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.logs import get_logger
-from processor.metrics import REROUTED, Metrics, count, known_statuses, provider_label
+from processor.metrics import REROUTED, Metrics, count, provider_label
+from processor.metrics.labels import ByStatus, ByVerdict, by_status
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of, pack_note
 from processor.stages.cancels import Canceled, Cancels, cancel
@@ -124,15 +125,15 @@ class Fold:
         #: Deliveries whose counts are to be published, whatever rows changed.
         self._touched: set[str] = set()
         self._facts = Facts()
-        self._rerouted: Counter[tuple[str, ...]] = Counter()
+        self._rerouted: Counter[ByVerdict] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
-        self._cleared: Counter[tuple[str, ...]] = Counter()
+        self._cleared: Counter[ByStatus] = Counter()
         self._cancels = Cancels(store, canceled)
         self._expiry = Expiry(settings.retention, clock)
         #: When the last record was written, in milliseconds.
         self._timestamp = 0
         #: What this partition has added to the gauge of messages.
-        self._shown: dict[tuple[str, str], int] = {}
+        self._shown: dict[ByStatus, int] = {}
 
     # State
 
@@ -348,7 +349,7 @@ class Fold:
     def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
         """Send an event on to the partition of its message."""
         outbox.forward(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
-        self._rerouted[event.channel.value, provider_label(event.provider), REROUTED] += 1
+        self._rerouted[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
 
     # Cancelling
 
@@ -409,7 +410,7 @@ class Fold:
                 moves[here, there] += 1
                 self._growth += here is None
                 if old is not None and old.node is not row.node and labels.has(key, old):
-                    self._cleared[old.channel.value, old.status.value] += 1
+                    self._cleared[ByStatus(old.channel, old.status)] += 1
             times[there[0]].append(row.since)
         changed = self._counts.move(moves) | self._touched
         self._touched = set()
@@ -442,17 +443,16 @@ class Fold:
 
     def _show(self) -> None:
         messages = self._metrics.messages
-        for channel, status in known_statuses():
-            number = self._counts.live[channel][STATUS_INDEX[status]]
-            labels = channel.value, status.value
+        for labels in by_status():
+            number = self._counts.live[labels.channel][STATUS_INDEX[labels.status]]
             change = number - self._shown.get(labels, 0)
             if change:
-                messages.labels(*labels).inc(change)
+                messages.labels(labels).inc(change)
                 self._shown[labels] = number
 
     def _hide(self) -> None:
         for labels, number in self._shown.items():
-            self._metrics.messages.labels(*labels).dec(number)
+            self._metrics.messages.labels(labels).dec(number)
         self._shown.clear()
 
     def audit(self) -> int:

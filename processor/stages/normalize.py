@@ -13,6 +13,7 @@ from processor.domain.event import Event
 from processor.domain.moment import stamp_of
 from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics, count, provider_label
+from processor.metrics.labels import ByOutcome, ByProvider
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
 from processor.providers.carried import query_of
@@ -80,9 +81,9 @@ class Normalize:
             receipts_by_text=settings.smpp_receipts_by_text,
             memory=Memory(),
         )
-        self._outcomes: Counter[tuple[str, ...]] = Counter()
-        self._unknown: Counter[tuple[str, ...]] = Counter()
-        self._unqualified: Counter[tuple[str, ...]] = Counter()
+        self._outcomes: Counter[ByOutcome] = Counter()
+        self._unknown: Counter[ByProvider] = Counter()
+        self._unqualified: Counter[ByProvider] = Counter()
 
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
         """Keep what could not be read as dead letters."""
@@ -99,7 +100,7 @@ class Normalize:
                 timestamp = min(stamp_of(record.timestamp, now), max(now, outbox.now))
                 self._normalize(record, timestamp, _adapter(provider), outbox)
             except Exception as error:
-                self._outcomes[provider_label(provider), "dead"] += 1
+                self._outcomes[ByOutcome(provider_label(provider), "dead")] += 1
                 self._dead.add(record, outbox, error, provider=provider)
 
     def _provider_of(self, record: Record) -> str:
@@ -115,7 +116,7 @@ class Normalize:
 
     def _normalize(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
         findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
-        self._outcomes[adapter.name, outcome(findings)[0]] += 1
+        self._outcomes[ByOutcome(provider_label(adapter.name), outcome(findings)[0])] += 1
         refused = []
         for finding in findings:
             try:
@@ -155,9 +156,9 @@ class Normalize:
         if isinstance(finding, Event):
             self._write(finding, record, timestamp, outbox)
             if is_unqualified(finding):
-                self._unqualified[(adapter.name,)] += 1
+                self._unqualified[ByProvider(provider_label(adapter.name))] += 1
         elif isinstance(finding, Unknown):
-            self._unknown[(adapter.name,)] += 1
+            self._unknown[ByProvider(provider_label(adapter.name))] += 1
             detail = f"{adapter.name} sends {finding.native!r}, not in our table"
             raise UnusableError(DeadReason.UNKNOWN_STATUS, detail)
         elif isinstance(finding, Unreadable):

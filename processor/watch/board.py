@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from processor.domain.delivery import Cause
 from processor.metrics import PROVIDERS, Metrics, provider_label
+from processor.metrics.labels import ByCause, ByProvider, ByStatus
 from processor.watch.findings import Partial, merge
 from processor.watch.silence import Verdict, judge
 from processor.watch.tallies import DeadLetterTally, UnreadableRow, cut
@@ -58,10 +59,10 @@ class Board:
         self._unshown = 0
         merged, metrics = self.partial(), self._metrics
         for at in merged.standings:
-            labels = at.channel.value, at.status.value
+            labels = ByStatus(at.channel, at.status)
             age = 0.0 if at.oldest is None else max(0.0, (merged.now - at.oldest.since) / _SECOND)
-            metrics.stuck_messages.labels(*labels).set(at.stuck)
-            metrics.oldest_in_status.labels(*labels).set(age)
+            metrics.stuck_messages.labels(labels).set(at.stuck)
+            metrics.oldest_in_status.labels(labels).set(age)
         silent = dict.fromkeys(PROVIDERS, 0.0)
         for evidence in merged.providers:
             found = judge(evidence, merged.now)
@@ -69,12 +70,12 @@ class Board:
                 label = provider_label(found.provider)
                 silent[label] = max(silent[label], found.quiet)
         for provider, seconds in silent.items():
-            metrics.provider_silent.labels(provider).set(seconds)
+            metrics.provider_silent.labels(ByProvider(provider)).set(seconds)
 
     def show_pending(self, deliveries: Mapping[Cause, int]) -> None:
         """Show how many deliveries wait, by why."""
         for cause in Cause:
-            self._metrics.pending_deliveries.labels(cause.value).set(deliveries.get(cause, 0))
+            self._metrics.pending_deliveries.labels(ByCause(cause)).set(deliveries.get(cause, 0))
 
     # Unreadable rows
 

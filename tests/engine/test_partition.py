@@ -28,6 +28,7 @@ from processor.engine.partition import FencedError, Partition, State
 from processor.engine.stage import Outbox, Partitioning, Stage
 from processor.engine.transactions import NewProducerNeededError
 from processor.metrics import Metrics
+from processor.metrics.labels import ByStage
 from processor.settings import Settings
 from processor.wire.topics import EVENTS, MESSAGES
 
@@ -348,7 +349,7 @@ class Stand:
         return await asyncio.wait_for(running.run(), 120)
 
     def reopened(self) -> float:
-        return self.host.metrics.reopened.labels("fold")._value.get()
+        return self.host.metrics.reopened.labels(ByStage("fold"))._value.get()
 
     def offsets_of_the_last_work(self) -> list[int]:
         return [offset for chunk in self.works[-1].processed for offset in chunk]

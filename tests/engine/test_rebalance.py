@@ -12,6 +12,7 @@ from processor.demo.simulate import canonical_events
 from processor.engine.partition import Partition, State
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
+from processor.metrics.labels import ByStage
 from processor.stages import STAGE_NAMES, stages
 from processor.wire.topics import EVENTS, MESSAGES
 
@@ -102,7 +103,7 @@ async def test_what_a_worker_keeps_over_a_rebalance_it_reads_the_tail_of_and_wha
         await fold(1_000)
 
         assert stays.shown() == len(await trial.rows())
-        assert stays.metrics.reopened.labels("fold")._value.get() == 0
+        assert stays.metrics.reopened.labels(ByStage("fold"))._value.get() == 0
     await trial.assert_rows_are_those_of_the_offline_fold()
     await trial.assert_every_event_had_its_effect_once()
     await trial.assert_every_status_change_is_told_once()
@@ -144,7 +145,7 @@ async def test_workers_that_come_and_go_while_events_come_leave_the_right_rows(t
             return stays.runs(INPUTS * trial.settings.partitions)
 
         await trial.eventually(has_everything, "it has all partitions again")
-        assert stays.metrics.reopened.labels("fold")._value.get() == 0
+        assert stays.metrics.reopened.labels(ByStage("fold"))._value.get() == 0
         assert stays.shown() == len(await trial.rows())
     await trial.assert_rows_are_those_of_the_offline_fold()
     await trial.assert_every_event_had_its_effect_once()

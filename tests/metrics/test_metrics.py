@@ -7,21 +7,34 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from processor.domain.fold import Verdict
 from processor.domain.status import Channel, Status
-from processor.domain.transitions import NODE_STATUS, TRANSITIONS
+from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
 from processor.domain.waiting import STUCK_AFTER
 from processor.metrics import (
-    NO_PROVIDER,
-    OTHER_PROVIDER,
-    BulkHistogram,
-    ClockSkew,
+    NEW,
     Metrics,
     count,
-    left_statuses,
     provider_label,
 )
+from processor.metrics.families import BulkHistogram
+from processor.metrics.labels import (
+    NO_PROVIDER,
+    OTHER_PROVIDER,
+    ByChannel,
+    ByDeadReason,
+    ByMove,
+    ByPartition,
+    ByStatus,
+    ByVerdict,
+    by_left_status,
+    names_of,
+    texts_of,
+)
+from processor.metrics.skew import ClockSkew
 from processor.providers import ADAPTERS
 from processor.stages import STAGE_NAMES
+from processor.wire.deadletters import DeadReason
 from tests.tools import require
 
 
@@ -61,8 +74,8 @@ def test_whatever_providers_upstream_names_there_are_no_more_series(metrics):
     before = series(page(metrics))
     for number in range(1_000):
         label = provider_label(f"provider-{number}")
-        count(metrics.events, {("email", label, "applied"): 1})
-        count(metrics.dead_letters, {("unknown_provider", label): 1})
+        count(metrics.events, {ByVerdict(Channel.EMAIL, label, Verdict.APPLIED): 1})
+        count(metrics.dead_letters, {ByDeadReason(DeadReason.UNKNOWN_PROVIDER, label): 1})
         metrics.see_event(label, float(number))
         metrics.see_skew(label, 1.0, float(number))
     assert series(page(metrics)) == before
@@ -91,25 +104,26 @@ def test_the_latest_event_time_of_a_provider_never_goes_back(metrics):
 def test_the_bulk_histogram_says_what_prometheus_own_histogram_says(seed):
     rng = Random(seed)
     buckets = sorted({rng.choice([0.1, 0.5, 1, 5, 10, 60, 3_600]) for _ in range(5)})
-    bulk = BulkHistogram("age", "Age.", ["channel"], [("email",), ("sms",)], buckets)
+    bulk = BulkHistogram("age", "Age.", ByChannel, [ByChannel(channel) for channel in Channel], buckets)
     registry, bulks = CollectorRegistry(), CollectorRegistry()
     bulks.register(bulk)
     theirs = Histogram("age", "Age.", ["channel"], buckets=buckets, registry=registry)
-    for channel in ("email", "sms"):
-        theirs.labels(channel)
+    for channel in Channel:
+        theirs.labels(channel.value)
     for _ in range(rng.randrange(10)):
-        channel = rng.choice(["email", "sms"])
+        channel = rng.choice([*Channel])
         # On a bucket's bound, below all, above all; whole numbers, so that sums do not depend on their order.
         values = [float(rng.choice([0, 1, 5, 10, 60, 3_600, -3, 10**9])) for _ in range(rng.randrange(50))]
-        bulk.observe_many(channel, values)
+        bulk.observe_many(ByChannel(channel), values)
         for value in values:
-            theirs.labels(channel).observe(value)
+            theirs.labels(channel.value).observe(value)
     assert generate_latest(bulks) == generate_latest(registry)
 
 
 def test_the_bulk_histogram_may_have_several_labels():
-    bulk = BulkHistogram("stay", "Stay.", ["channel", "status"], [("email", "sent"), ("sms", "sent")], [1, 2])
-    bulk.observe_many(("sms", "sent"), [0.5, 1.5, 9.0])
+    known = [ByStatus(channel, Status.SENT) for channel in Channel]
+    bulk = BulkHistogram("stay", "Stay.", ByStatus, known, [1, 2])
+    bulk.observe_many(ByStatus(Channel.SMS, Status.SENT), [0.5, 1.5, 9.0])
     bulks = CollectorRegistry()
     bulks.register(bulk)
 
@@ -122,15 +136,15 @@ def test_the_bulk_histogram_may_have_several_labels():
 
 
 def test_an_empty_chunk_changes_nothing():
-    bulk = BulkHistogram("age", "Age.", ["channel"], [("email",)], [1, 2])
-    bulk.observe_many("email", [])
+    bulk = BulkHistogram("age", "Age.", ByChannel, [ByChannel(Channel.EMAIL)], [1, 2])
+    bulk.observe_many(ByChannel(Channel.EMAIL), [])
     [family] = bulk.collect()
     assert {sample.value for sample in family.samples} == {0}
 
 
 def test_the_bulk_histogram_passes_over_what_it_does_not_know():
-    bulk = BulkHistogram("age", "Age.", ["channel"], [("email",)], [1, 2])
-    bulk.observe_many("pigeon", [1.0])
+    bulk = BulkHistogram("age", "Age.", ByChannel, [ByChannel(Channel.EMAIL)], [1, 2])
+    bulk.observe_many(ByChannel(Channel.SMS), [1.0])
     [family] = bulk.collect()
     assert {sample.value for sample in family.samples} == {0}
 
@@ -143,7 +157,7 @@ def test_every_status_that_can_be_left_has_its_time():
         for after in table[node]
         if NODE_STATUS[after] is not NODE_STATUS[node]
     }
-    assert set(left_statuses()) == expected
+    assert set(by_left_status()) == expected
     assert {(Channel.SMS, Status.SENT), (Channel.EMAIL, Status.FAILED)} <= expected
     assert (Channel.SMS, Status.RECEIVED_ON_MOBILE) not in expected
 
@@ -170,6 +184,24 @@ def test_what_may_go_wrong_is_shown_at_0_from_the_start(metrics):
     }
     missing = [(name, labels) for name, labels in expected if shown.get((name, *sorted(labels.items()))) != 0]
     assert missing == []
+
+
+class TestLabels:
+    def test_are_named_as_their_fields(self):
+        assert names_of(ByMove) == ("channel", "from", "to")
+
+    def test_are_the_words_of_the_wire(self):
+        assert texts_of(ByMove(Channel.SMS, NEW, Node.FAILED_GAVE_UP)) == ("sms", "new", "failed_gave_up")
+        assert texts_of(ByPartition("delivery.events.v1", 7)) == ("delivery.events.v1", "7")
+
+    def test_that_are_gone_are_not_shown(self, metrics):
+        one, other = ByPartition("delivery.events.v1", 0), ByPartition("delivery.events.v1", 1)
+        metrics.lag.labels(one).set(3)
+        metrics.lag.labels(other).set(4)
+        metrics.lag.remove(one)
+        assert [line for line in page(metrics).splitlines() if line.startswith("delivery_lag_records{")] == [
+            'delivery_lag_records{partition="1",topic="delivery.events.v1"} 4.0'
+        ]
 
 
 class TestClockSkew:

@@ -18,7 +18,9 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES
 from processor.engine.stage import Outbox, Partitioning
 from processor.logs import KNOWN_WARNINGS
-from processor.metrics import NEW, OUTCOMES, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
+from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
+from processor.metrics.labels import ENDINGS, ByPartition, texts_of
+from processor.providers import OUTCOMES
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
 from processor.wire.deadletters import DeadReason
@@ -36,7 +38,7 @@ VOCABULARY = {
     "channel": {channel.value for channel in Channel},
     "event": set(KNOWN_WARNINGS),
     "from": {*NODE_NAMES, NEW},
-    "outcome": {*OUTCOMES, "events", "no_status", "unknown", "dead"},
+    "outcome": {*ENDINGS, *OUTCOMES},
     "permanence": {permanence.value for permanence in Permanence},
     "provider": set(PROVIDERS),
     "reason": {reason.value for reason in DeadReason},
@@ -45,7 +47,7 @@ VOCABULARY = {
     "status": {status.value for status in Status},
     "to": set(NODE_NAMES),
     "topic": {topic.name for topic in TOPICS},
-    "verdict": set(VERDICTS),
+    "verdict": set(texts_of(VERDICTS)),
 }
 
 #: Words of docs that look like metrics.
@@ -176,7 +178,7 @@ def exported():
     """Give the label sets of every series that a worker exports, by name."""
     metrics = Metrics(STAGE_NAMES)
     # Of these the labels are known only as traffic comes.
-    metrics.lag.labels("delivery.events.v1", "0")
+    metrics.lag.labels(ByPartition("delivery.events.v1", 0))
     found = {}
     for sample in samples(metrics):
         found.setdefault(sample.name, []).append(sample.labels)

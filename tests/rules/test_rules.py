@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.metrics import Metrics
+from processor.metrics.labels import ByPartition
 from processor.stages import STAGE_NAMES
 from tests.rules.shipped import (
     ALERTS,
@@ -139,7 +140,7 @@ def exported():
     """Give the label sets of every series that a worker exports, by name."""
     metrics = Metrics(STAGE_NAMES)
     # Of these the labels are known only as traffic comes.
-    metrics.lag.labels("delivery.events.v1", "0")
+    metrics.lag.labels(ByPartition("delivery.events.v1", 0))
     found = {}
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
         for sample in family.samples:

@@ -10,9 +10,11 @@ import pytest
 from processor.domain.delivery import Delivery, State
 from processor.engine.stage import Outbox, Partitioning
 from processor.metrics import Metrics
+from processor.metrics.labels import NO_PROVIDER, ByDeadReason, ByTopic
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, control
 from processor.watch.board import Board
+from processor.wire.deadletters import DeadReason
 from processor.wire.deliveries import decode_delivery
 from processor.wire.partitioner import partition_of
 from processor.wire.topics import TOPICS
@@ -207,7 +209,7 @@ class TestBadRecords:
 
     def test_it_is_counted_after_the_commit(self, corner):
         bad = Record(b"{}")
-        counted = corner.metrics.dead_letters.labels("invalid_control", "none")
+        counted = corner.metrics.dead_letters.labels(ByDeadReason(DeadReason.INVALID_CONTROL, NO_PROVIDER))
         corner.take(bad, commit=False)
         assert counted._value.get() == 0
         corner.work.committed(0)
@@ -263,16 +265,16 @@ class TestWhatCannotBeRead:
         assert [each.key for each in written[DELIVERIES, corner.number]] == [other.encode()]
         [letter] = written[DEAD, corner.number]
         assert b"t.deliveries.v1[" in dict(letter.headers)["__streams.errors.message"]
-        assert corner.metrics.rows_unreadable.labels("deliveries.v1")._value.get() == 1
+        assert corner.metrics.rows_unreadable.labels(ByTopic("deliveries.v1"))._value.get() == 1
         corner.work.released()
-        assert corner.metrics.rows_unreadable.labels("deliveries.v1")._value.get() == 0
+        assert corner.metrics.rows_unreadable.labels(ByTopic("deliveries.v1"))._value.get() == 0
 
     @pytest.mark.parametrize("mended", [delivery_record(), None], ids=["readable", "forgotten"])
     def test_once_it_is_mended_it_is_taken_again(self, corner, mended):
         corner.work.restore([Record(b"x"), Record(mended)], 8)
         corner.work.restored()
         assert list(refused(corner.take(told("pause", 2)))) == []
-        assert corner.metrics.rows_unreadable.labels("deliveries.v1")._value.get() == 0
+        assert corner.metrics.rows_unreadable.labels(ByTopic("deliveries.v1"))._value.get() == 0
 
     def test_a_key_that_is_no_text_harms_nobody(self, corner):
         corner.work.restore([Record(b"x", key=b"\xff"), Record(None, key=b"\xfe"), Record(b"x", key=None)], 8)

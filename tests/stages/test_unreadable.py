@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from processor.domain.row import ROW_LAYOUT
-from processor.metrics import READ_BACK
+from processor.metrics.labels import READ_BACK
 from processor.stages import fold
 from processor.wire import topics
 from processor.wire.readback import UnreadableError

@@ -4,7 +4,10 @@ import asyncio
 
 import pytest
 
-from processor.metrics import Metrics
+from processor.domain.fold import Verdict
+from processor.domain.status import Channel
+from processor.metrics import REROUTED, Metrics, provider_label
+from processor.metrics.labels import ByVerdict
 from processor.web import gathering
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Meter
@@ -76,8 +79,8 @@ def test_the_rate_is_over_the_last_moments():
     assert meter.rate == 0.0
     for _ in range(20):
         now += 2.0
-        metrics.events.labels("email", "ses", "applied").inc(100)
-        metrics.events.labels("email", "ses", "rerouted").inc(1_000)
+        metrics.events.labels(ByVerdict(Channel.EMAIL, provider_label("ses"), Verdict.APPLIED)).inc(100)
+        metrics.events.labels(ByVerdict(Channel.EMAIL, provider_label("ses"), REROUTED)).inc(1_000)
         meter.sample()
     assert meter.rate == 50.0
     for _ in range(11):

@@ -88,7 +88,7 @@ def _expected(contender: Contender, values: Iterable[bytes]) -> dict[bytes, list
 
 
 def _decoded(contender: Contender, value: bytes) -> Any:
-    """Give what people read of a row, with its former status, and what the fold remembers; or the latter alone."""
+    """Return what people read of a row, with its former status, and what the fold remembers; or the latter alone."""
     if contender.row_format == "packed":
         return unpack_row(value)
     record = decode_row_record(value)

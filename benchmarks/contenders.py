@@ -66,11 +66,11 @@ class Contender:
         return f"bench-{self.name}"
 
     def feed_topic(self, prefix: str) -> str:
-        """Give the topic with the rows."""
+        """Return the topic with the rows."""
         return self.feed.format(group=self.group, prefix=prefix)
 
     def counts_topic(self, prefix: str) -> str:
-        """Give the topic with the counts; empty when there is none."""
+        """Return the topic with the counts; empty when there is none."""
         return self.counts.format(group=self.group, prefix=prefix)
 
 
@@ -141,7 +141,7 @@ NAMES: tuple[str, ...] = tuple(each.name for each in CONTENDERS)
 
 
 def command_of(contender: Contender) -> list[str]:
-    """Give the command that starts a contender, after making what it needs.
+    """Return the command that starts a contender, after making what it needs.
 
     Raises:
         UnavailableError: what it needs cannot be had.
@@ -156,7 +156,7 @@ def command_of(contender: Contender) -> list[str]:
 
 
 def environment_of(contender: Contender, settings: Settings, data: Path, http_port: int = 0) -> dict[str, str]:
-    """Give the environment that tells a contender where to work."""
+    """Return the environment that tells a contender where to work."""
     if contender.is_ours:
         return {
             "DELIVERY_BROKERS": settings.brokers,

@@ -36,19 +36,19 @@ _LINGER_SECONDS = 0.010
 
 
 def events_of(messages: int, seed: int = 1) -> Iterator[bytes]:
-    """Give the events of so many messages, the last of them about now."""
+    """Return the events of so many messages, the last of them about now."""
     start = datetime.now(timezone.utc) - timedelta(seconds=messages / 1000 + 10)
     return canonical_events(seed, messages, start)
 
 
 async def fill_events(settings: Settings, messages: int, seed: int = 1) -> int:
-    """Publish the events of so many messages to their partitions; give their number."""
+    """Publish the events of so many messages to their partitions; return their number."""
     records = ((_key_of(value), value) for value in events_of(messages, seed))
     return await _fill(settings, settings.topic_prefix + "events.v1", records)
 
 
 async def fill_rows(settings: Settings, messages: int) -> int:
-    """Publish the last row of so many messages and their counts, as compacted topics hold them; give their number."""
+    """Publish the last row of so many messages and their counts, as compacted topics hold them; return their number."""
     counts = [Counts() for _ in range(settings.partitions)]
 
     def rows() -> Iterator[tuple[bytes, bytes]]:
@@ -71,7 +71,7 @@ _LIVES = 100_000
 
 
 def _last_rows(messages: int) -> Iterator[tuple[str, Row]]:
-    """Give each message's row."""
+    """Yield each message's row."""
     lives: dict[str, Row] = {}
     for value in events_of(min(_LIVES, messages)):
         event, node, moment = decode_event(value, None)
@@ -82,7 +82,7 @@ def _last_rows(messages: int) -> Iterator[tuple[str, Row]]:
 
 
 def message_name(number: int) -> str:
-    """Give the id of one of the messages that `fill_rows` publishes."""
+    """Return the id of one of the messages that `fill_rows` publishes."""
     return f"m-{number:09d}"
 
 

@@ -27,7 +27,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _machine_cpu_seconds() -> float:
-    """Give the seconds that all cores were busy, or taken by other guests of the same host."""
+    """Return the seconds that all cores were busy, or taken by other guests of the same host."""
     user, nice, system, _idle, _waiting, *interrupts_and_steal = map(int, _first_line("/proc/stat").split()[1:9])
     return (user + nice + system + sum(interrupts_and_steal)) / os.sysconf("SC_CLK_TCK")
 
@@ -71,26 +71,26 @@ class Process:
             raise PeerError(f"{self.name} ended with {self._process.returncode}:\n{self.tail()}")
 
     def tail(self) -> str:
-        """Give the end of what the process said."""
+        """Return the end of what the process said."""
         self._output.seek(0)
         return self._output.read().decode(errors="replace")[-2_000:]
 
     def cpu_seconds(self) -> float:
-        """Give the CPU time of all threads so far."""
+        """Return the CPU time of all threads so far."""
         return _cpu_seconds(self.pid)
 
     def sample(self, events: int) -> Sample:
-        """Give where the process is now."""
+        """Return where the process is now."""
         cpu = self.cpu_seconds()
         others = _machine_cpu_seconds() - cpu - _cpu_seconds(self._broker_pid) - time.process_time()
         return Sample(time.monotonic(), events, cpu, self.rss_mib(), others)
 
     def rss_mib(self) -> float:
-        """Give the resident memory of now."""
+        """Return the resident memory of now."""
         return self._status("VmRSS")
 
     def peak_rss_mib(self) -> float:
-        """Give the most resident memory so far."""
+        """Return the most resident memory so far."""
         return self._status("VmHWM")
 
     def _status(self, field: str) -> float:
@@ -125,7 +125,7 @@ class Group:
         await self._admin.close()
 
     async def committed(self) -> int:
-        """Give how many records the group has committed."""
+        """Return how many records the group has committed."""
         try:
             offsets = await self._admin.list_consumer_group_offsets(self._group, partitions=self._tps)
         except clients.KafkaError:
@@ -151,7 +151,7 @@ async def watch(process: Process, group: Group, events: int, limit: float, patie
 
 
 def rates(samples: Sequence[Sample]) -> tuple[int | None, int | None]:
-    """Give events a second and events a CPU-second between the first and the last sample, where there are two."""
+    """Return events a second and events a CPU-second between the first and the last sample, where there are two."""
     if len(samples) < 2:
         return None, None
     first, last = samples[0], samples[-1]
@@ -161,17 +161,17 @@ def rates(samples: Sequence[Sample]) -> tuple[int | None, int | None]:
 
 
 def others_share(samples: Sequence[Sample]) -> float:
-    """Give which share of the machine's cores others had between the first and the last sample."""
+    """Return which share of the machine's cores others had between the first and the last sample."""
     first, last = samples[0], samples[-1]
     seconds = (last.seconds - first.seconds) * (os.cpu_count() or 1)
     return (last.others_cpu_seconds - first.others_cpu_seconds) / seconds if seconds else 0.0
 
 
 def between(samples: Sequence[Sample], low: float, high: float) -> list[Sample]:
-    """Give the samples with that many events committed."""
+    """Return the samples with that many events committed."""
     return [sample for sample in samples if low <= sample.events <= high]
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Give the value below which that share of the ordered values lies."""
+    """Return the value below which that share of the ordered values lies."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

@@ -19,7 +19,7 @@ GOAL = 20_000
 
 
 def payloads(provider: str) -> list[bytes]:
-    """Give the samples that lead to events, as the bytes that travel."""
+    """Return the samples that lead to events, as the bytes that travel."""
     found = []
     for line in (SAMPLES / f"{provider}.jsonl").read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
@@ -30,7 +30,7 @@ def payloads(provider: str) -> list[bytes]:
 
 
 def rate(provider: str, seconds: float, rounds: int) -> tuple[float, float]:
-    """Give payloads and findings a second, of the best of several rounds: what disturbs a round makes it slower."""
+    """Return payloads and findings a second, of the best of several rounds: what disturbs a round makes it slower."""
     adapter, values = ADAPTERS[provider], payloads(provider)
     context = Context(datetime.now(timezone.utc))
     findings = sum(len(read(adapter, decode_payload(value), context)) for value in values) / len(values)

@@ -73,7 +73,7 @@ class Bench:
         return tuple(each for each in self.contenders if each.is_ours)
 
     def on(self, prefix: str, partitions: int | None = None) -> Settings:
-        """Give settings with topics of their own."""
+        """Return settings with topics of their own."""
         return replace(
             self.settings, topic_prefix=prefix, partitions=partitions or self.settings.partitions, http_port=0
         )
@@ -86,7 +86,7 @@ class Bench:
         return Process(contender.name, command_of(contender), environment, self.broker_pid)
 
     def group(self, contender: Contender, settings: Settings) -> Group:
-        """Give the committed offsets of a contender."""
+        """Return the committed offsets of a contender."""
         return Group(settings, contender.group, settings.topic_prefix + "events.v1")
 
 
@@ -152,7 +152,7 @@ _WORST = frozenset({"peak_rss_mib", "rows_wrong", "counts_wrong", "others_percen
 
 
 def _summary(contender: Contender, rounds: Sequence[Row], failures: dict[str, str]) -> Row:
-    """Give each figure's median, and the lowest and the highest of what ratios are made of."""
+    """Return each figure's median, and the lowest and the highest of what ratios are made of."""
     row: Row = {"contender": contender.name, "guarantee": contender.guarantee, "leaves_out": contender.leaves_out}
     if contender.name in failures:
         return row | {"failure": failures[contender.name]}
@@ -238,7 +238,7 @@ async def _delay(bench: Bench, contender: Contender, rate: int) -> Row:
 
 
 async def _delays(size: Size, rate: int, settings: Settings, feed: str) -> list[int]:
-    """Give the milliseconds from each event's due moment to its row at a reader of committed records."""
+    """Return the milliseconds from each event's due moment to its row at a reader of committed records."""
     tps = [TopicPartition(feed, number) for number in range(settings.partitions)]
     reader = clients.reader(settings, fetch_max_wait_ms=50)
     await reader.start()
@@ -329,7 +329,7 @@ async def _recover(bench: Bench, settings: Settings, contender: Contender) -> Ro
 
 
 async def _ready(process: Process, port: int) -> tuple[float, float]:
-    """Give when the worker had its partitions, and when all of them had recovered."""
+    """Return when the worker had its partitions, and when all of them had recovered."""
     begun = 0.0
     while True:
         process.check()
@@ -466,7 +466,7 @@ async def questions(bench: Bench) -> list[Row]:
 
 
 async def _ask(port: int, count: int, seconds: float) -> dict[str, list[float]]:
-    """Ask at a steady rate, whether the last answer has come or not; give the milliseconds of each answer."""
+    """Ask at a steady rate, whether the last answer has come or not; return the milliseconds of each answer."""
     random = Random(1)
     base = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession() as session:

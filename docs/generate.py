@@ -51,12 +51,12 @@ class Page(NamedTuple):
 
 
 def code(names: Iterable[str]) -> str:
-    """Give names as code, separated by commas."""
+    """Return names as code, separated by commas."""
     return ", ".join(f"`{name}`" for name in names)
 
 
 def meanings(vocabulary: type[Enum]) -> dict[str, str]:
-    """Give what the `#:` comments of a vocabulary say of each value."""
+    """Return what the `#:` comments of a vocabulary say of each value."""
     found: dict[str, str] = {}
     said: list[str] = []
     for line in map(str.strip, inspect.getsource(vocabulary).splitlines()):
@@ -72,7 +72,7 @@ def meanings(vocabulary: type[Enum]) -> dict[str, str]:
 
 
 def node_names(nodes: Iterable[Node]) -> list[str]:
-    """Give the names of nodes, in order of rank."""
+    """Return the names of nodes, in order of rank."""
     return [NODE_NAMES[node] for node in sorted(nodes)]
 
 
@@ -149,7 +149,7 @@ def statuses() -> str:
 
 
 def transitions(channel: Channel) -> Iterator[str]:
-    """Give the table and the diagram of a channel."""
+    """Yield the table and the diagram of a channel."""
     yield f"### {CHANNEL_NAMES[channel]}"
     yield ""
     yield table(
@@ -228,7 +228,7 @@ def metrics() -> str:
             MADE_BY,
             "",
             "Counted per chunk, after its transaction has been committed. No label holds ids, recipients or texts.",
-            "Every label set that is known before traffic comes is exported from the start, at 0.",
+            "Every label set that is known without traffic is exported from the start, at 0.",
             "",
             table(
                 ("metric", "type", "labels", "meaning"),
@@ -245,7 +245,7 @@ def metrics() -> str:
 
 
 def exported() -> Iterator[Metric]:
-    """Give every metric of a worker, by name."""
+    """Yield every metric of a worker, by name."""
     registry = Metrics(STAGE_NAMES).registry
     for family in sorted(registry.collect(), key=lambda family: family.name):
         values: dict[str, set[str]] = {}
@@ -274,9 +274,9 @@ def dead_letters() -> str:
 
 
 _SETTINGS = """\
-Environment variables. What is wrong, and a name that nearly is one, is told at the start, all at once, and the command
-ends with 2. A secret may stand in a file instead: `DELIVERY_SASL_PASSWORD_FILE=/run/secrets/kafka`. What must be the
-same on all workers is compared when one joins ([0014](adr/0014-a-group-agrees-on-its-settings.md)).
+Settings are environment variables. All problems, including misspelt names, are reported at the start, and the command
+ends with 2. A secret may be in a file instead: `DELIVERY_SASL_PASSWORD_FILE=/run/secrets/kafka`. A worker that joins
+compares the settings that must be the same on all workers ([0014](adr/0014-a-group-agrees-on-its-settings.md)).
 """
 
 
@@ -297,7 +297,7 @@ PAGES = (
 
 
 def renew(page: Page, present: str) -> str:
-    """Give a page as it should be; a page without the markers of its section stays as it is."""
+    """Return a page as it should be; a page without the markers of its section stays as it is."""
     if page.section is None:
         return page.write()
     parts = re.split(rf"^(<!-- /?{page.section} -->)\n", present, flags=re.MULTILINE)
@@ -308,7 +308,7 @@ def renew(page: Page, present: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check every page; give the exit code."""
+    """Write or check every page; return the exit code."""
     outdated = 0
     for page in PAGES:
         path = ROOT / page.path

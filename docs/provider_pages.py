@@ -65,7 +65,7 @@ def description_of(module: ModuleType) -> Description:
 
 
 def comments_of(module: ModuleType) -> dict[str, dict[str, str]]:
-    """Give the comment of every row of every table of a module, by the table's name and the row's key.
+    """Return the comment of every row of every table of a module, by the table's name and the row's key.
 
     It stands above the row, or beside it; one above several rows is told at the first.
     """
@@ -138,7 +138,7 @@ FEATURES = (
 
 @cache
 def shown_by_samples(name: str) -> frozenset[str]:
-    """Give the features that an adapter's samples show."""
+    """Return the features that an adapter's samples show."""
     adapter = ADAPTERS[name]
     context = Context(datetime(2001, 1, 1, tzinfo=timezone.utc))
     shown: set[str] = set()
@@ -175,7 +175,7 @@ def _shown_by(event: Event, context: Context) -> Iterator[str]:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Give a table in Markdown."""
+    """Return a table in Markdown."""
     names = tuple(head)
     lines = [names, ("---",) * len(names), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
@@ -211,7 +211,7 @@ def page(name: str, made_by: str) -> str:
 
 
 def _standard_comments() -> dict[str, str]:
-    """Give what the standards' tables say of the rows that adapters take from them."""
+    """Return what the standards' tables say of the rows that adapters take from them."""
     said = comments_of(reasons)["COMMAND_STATUS"]
     return {row[0]: said[str(code)] for code, row in reasons.COMMAND_STATUS.items()}
 
@@ -238,7 +238,7 @@ _Kinds = tuple["Permanence | None", "Category | None"]
 
 
 def _codes(module: ModuleType) -> Iterator[tuple[str, dict[object, _Kinds]]]:
-    """Give a module's own tables of codes: what they say of how final a failure is, and of its kind."""
+    """Yield a module's own tables of codes: what they say of how final a failure is, and of its kind."""
     for name, value in vars(module).items():
         if name == "TABLE" or not name.isupper() or not isinstance(value, dict) or not value:
             continue

@@ -29,7 +29,7 @@ class PinError(Exception):
 
 
 def images(folder: Path) -> Iterator[tuple[str, str, bool]]:
-    """Give file, name with tag, and whether there is a digest, of every image of others."""
+    """Yield file, name with tag, and whether there is a digest, of every image of others."""
     for name, pattern in _FILES.items():
         for found in pattern.finditer((folder / name).read_text(encoding="utf-8")):
             if not found[2].startswith(_OURS):
@@ -71,7 +71,7 @@ def digest_of(image: str) -> str:
 
 
 def main(arguments: Iterable[str]) -> int:
-    """Pin, or check; give the exit code."""
+    """Pin, or check; return the exit code."""
     if "--check" in arguments:
         loose = [f"{name}: {image} has no digest" for name, image, is_pinned in images(ROOT) if not is_pinned]
         sys.stderr.writelines(f"{line}: make pin-images\n" for line in loose)

@@ -1,4 +1,4 @@
-"""The entry of `delivery-status`, and of `python -m processor`.
+"""The entry point of `delivery-status` and of `python -m processor`.
 
 Importing what a worker needs takes a second, and several on a busy machine. A worker that is told to stop meanwhile
 has nothing to let go of, and ends as one does that is told later.

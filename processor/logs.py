@@ -1,6 +1,6 @@
-"""Logging: one line per meaningful event and none per message, as JSON, or for people on a terminal.
+"""Logging: one line for each notable event and none for each message, as JSON, or readable on a terminal.
 
-What goes wrong over and over is said a few times a minute. How often it went wrong, `delivery_warnings_total` tells.
+Repeated warnings are limited to a few lines a minute; `delivery_warnings_total` counts all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from structlog.typing import EventDict, ExcInfo
 
 from processor.printable import printable
 
-#: What our warnings and errors are called: a closed set, for each is a label of the metric that counts them.
+#: The events of our warnings and errors: a closed set, for each is a label of the metric that counts them.
 WARNINGS = (
     "batch_refused",
     "broker_away",
@@ -54,19 +54,19 @@ WARNINGS = (
     "wrong_tokens",
 )
 
-#: What the warnings of libraries are counted as, by the start of their loggers' names; and those of all others.
+#: The labels of libraries' warnings, by the start of their loggers' names; and that of all others.
 _LIBRARIES = {"aiokafka": "aiokafka", "faust": "faust", "mode": "faust"}
 OTHER_WARNING = "other"
 
 #: Every value of the label.
 KNOWN_WARNINGS: tuple[str, ...] = (*WARNINGS, *dict.fromkeys(_LIBRARIES.values()), OTHER_WARNING)
 
-#: Lines of one reason that pass in a window of so many seconds, and reasons that are remembered.
+#: Lines of one reason that pass in a window, the window's seconds, and the number of reasons to remember.
 _LINES = 5
 _WINDOW_SECONDS = 60.0
 _REASONS_MAX = 500
 
-#: What the warnings of libraries have in common is how they begin; further on are names and numbers.
+#: Warnings of libraries are the same if they begin alike; names and numbers follow further on.
 _PREFIX = 40
 
 
@@ -109,10 +109,10 @@ def _asks_again(record: logging.LogRecord) -> bool:
 
 
 class Limiter(logging.Filter):
-    """Withholds warnings and errors that tell the same again and again; what it withholds is counted all the same.
+    """Suppresses repeated warnings and errors, and counts them nevertheless.
 
-    Of one reason, five lines pass in a minute. The first line of a later minute tells as `withheld` how many were not
-    shown since.
+    Five lines of one reason pass in a minute. The first line of a later minute has the number of suppressed lines in
+    the field `withheld`.
 
     Args:
         clock: seconds.
@@ -128,7 +128,7 @@ class Limiter(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a line is shown."""
+        """Return whether a line is shown."""
         if record.levelno < logging.WARNING:
             return True
         reason = _reason_of(record)
@@ -155,7 +155,7 @@ class Limiter(logging.Filter):
 
 
 class _Reason(NamedTuple):
-    """What lines have in common that tell the same."""
+    """The key of lines that are the same."""
 
     label: str
     event: str
@@ -182,7 +182,7 @@ _patience = Patience()
 
 
 def count_warnings(count: Callable[[str], object]) -> None:
-    """Have each warning and error counted, from now on.
+    """Call a function for each warning and error from now on.
 
     Args:
         count: called with one of KNOWN_WARNINGS, from any thread.
@@ -194,7 +194,7 @@ def configure(level: str, form: str) -> None:
     """Send our log and that of the libraries to standard error.
 
     Args:
-        level: DEBUG, INFO, WARNING or ERROR; libraries speak from WARNING on.
+        level: DEBUG, INFO, WARNING or ERROR; of libraries, at least WARNING.
         form: json, console, or auto: console on a terminal.
     """
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
@@ -253,7 +253,7 @@ _TRACES = frozenset({"exc_info", "exception", "stack"})
 
 
 def _make_printable(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """See to it that no value begins a line of its own on a terminal, or tells it what to do."""
+    """Escape values, so that none begins a line of its own on a terminal or controls it."""
     for name, value in line.items():
         if name in _TRACES:
             line[name] = _printable_lines(value) if isinstance(value, str) else value
@@ -273,7 +273,7 @@ def _printable_lines(text: str) -> str:
 
 
 def _name_library(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Say who speaks, in the lines of others: ours have an event that tells."""
+    """Add the logger's name to lines of libraries; ours are known by their event."""
     line["logger"] = line["_record"].name
     return line
 
@@ -286,5 +286,5 @@ def _tell_withheld(_logger: Any, _method: str, line: EventDict) -> EventDict:
 
 
 def get_logger(name: str) -> Any:
-    """Give a logger whose lines are an event name and its facts."""
+    """Return a logger whose lines are an event name and fields."""
     return structlog.stdlib.get_logger(name)

@@ -1,18 +1,18 @@
-"""Text of others made safe to show: it may name anything, and must not tell a terminal or a browser what to do."""
+"""Make foreign text safe to show: it must not control a terminal or a browser."""
 
 from __future__ import annotations
 
 import re
 
-#: What a page should not hold: controls, what turns the direction of the text around it, and halves of characters.
+#: Not for a page: control characters, marks that change the direction of text, and halves of surrogate pairs.
 _TURNING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    r"""Give a text as one line in which everything is seen: `\x1b`, `\n`, `\u202e` stand for what they name.
+    r"""Return a text as one line with everything invisible escaped, like `\x1b`, `\n`, `\u202e`.
 
-    That holds for controls, line ends, marks of direction, what has no width or no meaning, spaces of other kinds, and
-    halves of surrogate pairs. A backslash stays as it is: the result is to be read, not to be parsed.
+    Escaped are control characters, line ends, marks of direction, characters without width or meaning, unusual spaces
+    and halves of surrogate pairs. A backslash stays as it is: the result is for reading, not for parsing.
     """
     if text.isprintable():
         return text
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def showable(text: str) -> str:
-    r"""Give a text for a page: line ends and joiners stay, controls and marks of direction are shown as `\x1b`."""
+    r"""Return a text for a page: control characters and marks of direction escaped, line ends and joiners kept."""
     return _TURNING.sub(lambda found: _escaped(found[0]), text)
 
 

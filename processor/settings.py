@@ -1,6 +1,6 @@
-"""Settings: environment variables, all checked at once, every wrong one named with its mend.
+"""Settings: environment variables, all validated at once; each problem is named with its remedy.
 
-`FIELDS` is the one table; docs/settings.md is made from it, and a test compares them.
+`Settings` holds the defaults, `FIELDS` the parser and the help of each; docs/settings.md is generated from both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOG_FORMATS = ("auto", "json", "console")
 
 
 class SettingsError(Exception):
-    """Settings are wrong. `problems` names each with its mend."""
+    """Settings are wrong. `problems` names each with its remedy."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -41,7 +41,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment may say; see FIELDS for what each means."""
+    """The settings with their defaults; FIELDS has the help of each."""
 
     brokers: str = "localhost:9092"
     app_id: str = "delivery-status"
@@ -88,7 +88,7 @@ class Settings:
 
     @property
     def workers_token(self) -> str:
-        """The token that workers know each other by; empty: they have none."""
+        """The shared secret that signs requests between workers; empty: there is none."""
         return self.internal_token or self.write_token
 
     @property
@@ -98,11 +98,11 @@ class Settings:
 
     @property
     def uses_sasl(self) -> bool:
-        """Whether connections to the brokers log in with a name."""
+        """Whether connections to the brokers authenticate with SASL."""
         return self.security_protocol.startswith("SASL_")
 
     def topic(self, topic: Topic) -> str:
-        """Give the name that a topic has in this installation."""
+        """Return the full name of a topic, with the prefix of this installation."""
         return self.topic_prefix + topic.name
 
 
@@ -267,114 +267,115 @@ def _brokers(value: str) -> str:
 
 
 class Field(NamedTuple):
-    """One setting: how it is read, and what people are told about it."""
+    """One setting: its parser and its help."""
 
     parse: Callable[[str], Any]
     meaning: str
     is_secret: bool = False
-    #: Whether it decides what becomes of an event, so that all workers of a group must agree on it.
+    #: Whether it affects the result of an event, so that all workers of a group must agree on it.
     is_shared: bool = False
 
 
 FIELDS: dict[str, Field] = {
-    "brokers": Field(_brokers, "Kafka brokers to start from, `host:port` separated by commas."),
-    "app_id": Field(
-        _text, "Consumer group, and the start of every transactional id. Workers that share work share it."
+    "brokers": Field(_brokers, "Bootstrap brokers of Kafka, `host:port` separated by commas."),
+    "app_id": Field(_text, "Consumer group and prefix of every transactional id; workers that share work share it."),
+    "topic_prefix": Field(_topic_prefix, "Prefix of the names of all topics.", is_shared=True),
+    "partitions": Field(
+        _whole(1, 10_000), "Partitions of each topic that `topics create` creates; cannot be changed later."
     ),
-    "topic_prefix": Field(_topic_prefix, "What the names of all topics start with.", is_shared=True),
-    "partitions": Field(_whole(1, 10_000), "Partitions of each topic that `topics create` makes. For life."),
     "replication_factor": Field(
-        _whole(-1, 100), "Replicas of each topic that `topics create` makes; -1: the broker's default."
+        _whole(-1, 100), "Replicas of each topic that `topics create` creates; -1: the broker's default."
     ),
     "provider_by_topic": Field(
         _pairs,
         "Provider of records without the header `provider`, by topic: `delivery.mta.v1=kumomta`.",
         is_shared=True,
     ),
-    "message_id_names": Field(
-        _names, "Names under which your message id travels in providers' metadata.", is_shared=True
-    ),
-    "delivery_id_names": Field(
-        _names, "Names under which your delivery id travels in providers' metadata.", is_shared=True
-    ),
-    "attempt_names": Field(
-        _names, "Names under which the number of your attempt, 1 to 99, travels beside your ids.", is_shared=True
-    ),
+    "message_id_names": Field(_names, "Names of your message id in providers' metadata.", is_shared=True),
+    "delivery_id_names": Field(_names, "Names of your delivery id in providers' metadata.", is_shared=True),
+    "attempt_names": Field(_names, "Names of your attempt number, 1 to 99, in providers' metadata.", is_shared=True),
     "message_id_covers": Field(
         _one_of(*MESSAGE_ID_COVERS),
-        "What one message id of yours stands for: one `recipient`, or a whole `send`.",
+        "Whether your message id identifies one `recipient` or a whole `send`.",
         is_shared=True,
     ),
     "smpp_receipts_by_text": Field(
         _yes_no,
-        "Whether a deliver_sm is a receipt by its text alone, although its esm_class says a message.",
+        "Whether to recognize receipts by their text alone, although esm_class says that the deliver_sm is a message.",
         is_shared=True,
     ),
-    "http_host": Field(_text, "Address that page, API, metrics and health bind to."),
-    "http_port": Field(_whole(0, 65_535), "Their port; 0: any free one, which the log names."),
+    "http_host": Field(_text, "Address that the HTTP server (page, API, metrics, health) binds to."),
+    "http_port": Field(_whole(0, 65_535), "Port of the HTTP server; 0: any free port, which the log names."),
     "http_allowed_hosts": Field(
         _hosts,
-        "Names that requests may ask for, besides addresses, localhost, this host's name and the one of "
+        "Host names to answer to, besides addresses, localhost, this host's name and the one of "
         "DELIVERY_ADVERTISED_URL: `status.example.com,.svc.cluster.local`; `*`: any.",
     ),
     "trusted_proxies": Field(
         _networks,
-        "Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are believed: `10.0.0.0/8`.",
+        "Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are trusted: `10.0.0.0/8`.",
     ),
     "advertised_url": Field(
-        _origin, "Where the other workers reach this one, `http://host:port`; empty: the address, or this host's name."
+        _origin,
+        "URL at which other workers reach this one, `http://host:port`; empty: the address, or this host's name.",
     ),
     "read_token": Field(
-        _token, "Token that page and API ask readers for; without one, only this machine may read.", is_secret=True
+        _token, "Token required to read page and API; without one, only this machine may read.", is_secret=True
     ),
     "write_token": Field(
         _token,
-        "Token to cancel and control deliveries, and to see whole recipients; without one, nobody may.",
+        "Token required to cancel and control deliveries and to see whole recipients; without one, nobody may.",
         is_secret=True,
     ),
     "internal_token": Field(
-        _token, "Token that workers know each other by, the same on all; empty: the write token.", is_secret=True
+        _token,
+        "Shared secret that signs requests between workers, equal on all; empty: the write token.",
+        is_secret=True,
     ),
     "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
     "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),
-    "sasl_username": Field(_optional_text, "Name to log in to the brokers with."),
-    "sasl_password": Field(_optional_text, "Password to log in to the brokers with.", is_secret=True),
-    "tls_ca_file": Field(_file, "Certificates (PEM) to trust; empty: the system's."),
-    "tls_certificate_file": Field(_file, "Our own certificate chain (PEM), where brokers ask for one."),
-    "tls_key_file": Field(_file, "The private key (PEM) of our certificate, where it is not in the same file."),
-    "tls_key_password": Field(_optional_text, "Password of our private key.", is_secret=True),
-    "tls_check_hostname": Field(_yes_no, "Whether a broker's certificate must be for its host."),
+    "sasl_username": Field(_optional_text, "SASL user name for the brokers."),
+    "sasl_password": Field(_optional_text, "SASL password for the brokers.", is_secret=True),
+    "tls_ca_file": Field(_file, "CA certificates (PEM) to trust; empty: the system's."),
+    "tls_certificate_file": Field(_file, "Client certificate chain (PEM), if brokers require one."),
+    "tls_key_file": Field(_file, "Private key (PEM) of the client certificate, if it is not in the same file."),
+    "tls_key_password": Field(_optional_text, "Password of the private key.", is_secret=True),
+    "tls_check_hostname": Field(_yes_no, "Whether a broker's certificate must match its host name."),
     "store": Field(
-        _one_of(*STORES), "Where rows are kept beside Kafka: `memory`, or `rocksdb` when there are too many."
+        _one_of(*STORES), "Where rows are kept besides Kafka: `memory`, or `rocksdb` if they do not fit into memory."
     ),
-    "store_path": Field(_text, "Folder of the rocksdb store; each partition has one of its own in it."),
-    "store_cache_mib": Field(_whole(8, 1_048_576), "Bound of the rocksdb store's memory in this process, in MiB."),
+    "store_path": Field(_text, "Folder of the rocksdb store, with one folder for each partition."),
+    "store_cache_mib": Field(_whole(8, 1_048_576), "Memory limit of the rocksdb store in this process, in MiB."),
     "retention": Field(
         _duration,
-        "How long after its last event a message with a final status is kept, by event time: `30d`; 0: for ever.",
+        "How long a message with a final status is kept after its last event, by event time: `30d`; 0: for ever.",
         is_shared=True,
     ),
-    "chunk_records": Field(_whole(1, 100_000), "Most records that one transaction takes."),
-    "max_record_bytes": Field(_whole(1_000, 3_500_000), "A larger record becomes a dead letter.", is_shared=True),
+    "chunk_records": Field(_whole(1, 100_000), "Maximum number of records in one transaction."),
+    "max_record_bytes": Field(
+        _whole(1_000, 3_500_000), "Maximum size of a record; a larger one becomes a dead letter.", is_shared=True
+    ),
     "concurrency_limit": Field(
-        _whole(1, 1_000_000), "Deliveries that may run at a time where yours are sent from; explains what is pending."
+        _whole(1, 1_000_000),
+        "Deliveries that your sending system runs at the same time; explains why others are pending.",
     ),
     "session_timeout": Field(
-        _seconds(6, 300), "Seconds without a sign of life after which a worker's partitions go to others."
+        _seconds(6, 300), "Seconds without a heartbeat after which a worker's partitions are assigned to others."
     ),
     "commit_timeout": Field(
-        _seconds(1, 600), "Seconds that one transaction may take before it is aborted and its partition is reopened."
+        _seconds(1, 600), "Seconds after which a transaction is aborted and its partition reopened."
     ),
     "stall_timeout": Field(
-        _seconds(1, 3_600), "Seconds with records to read and none committed after which the worker ends itself."
+        _seconds(1, 3_600), "Seconds with lag and without a commit after which the worker ends itself."
     ),
     "stuck_after": Field(
         _stuck_after,
-        "After how long in a status a message is called stuck: `email.pending=90m,sms.sent=off`; what is not named "
-        "keeps its default.",
+        "Time in a status after which a message is stuck: `email.pending=90m,sms.sent=off`; others keep "
+        "their defaults.",
     ),
     "trace": Field(
-        _yes_no, "Whether an event's row gets its `traceparent` and `tracestate` headers, and an event its payload's."
+        _yes_no,
+        "Whether `traceparent` and `tracestate` headers are copied from payloads to events and from events to rows.",
     ),
     "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
     "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
@@ -408,7 +409,7 @@ def load(environment: Mapping[str, str]) -> Settings:
 
 
 class _Problem(NamedTuple):
-    """What is wrong, and the settings that it is about."""
+    """A problem, and the settings that it concerns."""
 
     names: set[str]
     text: str
@@ -437,7 +438,7 @@ def _given(environment: Mapping[str, str], problems: list[_Problem]) -> dict[str
 
 
 def _secret(path: str) -> str:
-    # No text here shows the path: who confuses the two variables has put the secret there.
+    # No text here shows the path: it is the secret if the two variables were confused.
     try:
         secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
@@ -490,7 +491,7 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
 
 
 def shared(settings: Settings) -> dict[str, str]:
-    """Give the settings that all workers of a group must agree on, as texts that are the same where they mean the same.
+    """Return the settings that all workers of a group must agree on, as texts that are equal if the values are.
 
     None of them is a secret.
     """
@@ -508,7 +509,7 @@ def _as_text(value: object) -> str:
 
 
 def markdown_table() -> str:
-    """Give the table of settings in docs/settings.md."""
+    """Return the table of settings in docs/settings.md."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     defaults = Settings()
     for name, entry in FIELDS.items():

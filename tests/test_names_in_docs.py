@@ -222,6 +222,17 @@ def test_every_module_that_is_named_exists():
     assert [each for each in named if not (ROOT / "processor" / each.name).exists()] == []
 
 
+def test_every_function_that_contributing_names_is_in_its_file():
+    places = re.findall(r"((?:`\w+`(?: and |, | of )?)+) in `(processor/[\w/]+\.py)`", TEXTS["CONTRIBUTING.md"])
+    assert len(places) > 5
+    assert [
+        (name, path)
+        for names, path in places
+        for name in re.findall(r"`(\w+)`", names)
+        if not re.search(rf"\b{name}\b", TEXTS.get(path, ""))
+    ] == []
+
+
 def test_every_part_of_the_engine_that_its_docstring_names_is_there():
     engine = ROOT / "processor" / "engine"
     named = set(re.findall(r"\b(\w+)\.py\b", TEXTS["processor/engine/__init__.py"].partition('"""\n')[0]))

@@ -30,7 +30,7 @@ WRITING = {"partitioner": "murmur2_random", "queue.buffering.max.messages": "100
 
 
 def fold_event(packed: bytes | None, value: bytes) -> tuple[bytes, bytes | None]:
-    """Fold one event into its message's row; give the new state and the row as it is published, or None."""
+    """Fold one event into its message's row; return the new state and the row as it is published, or None."""
     event, node, time = decode_event(value, None)
     before = None if packed is None else unpack_row(packed)
     row, verdict = fold(before, event, node, time)

@@ -18,7 +18,7 @@ from processor.wire.rows import encode_row, pack_row, unpack_row
 
 
 def fold_event(value: bytes, state) -> bytes | None:
-    """Fold one event into its message's row; give the row as it is published, or None."""
+    """Fold one event into its message's row; return the row as it is published, or None."""
     event, node, time = decode_event(value, None)
     packed = state.get_bytes("row")
     before = None if packed is None else unpack_row(packed)

@@ -44,7 +44,7 @@ class Webhook(BaseHTTPRequestHandler):
 
 
 def line(path: str, alert: dict[str, Any]) -> str:
-    """Give what is written of an alert."""
+    """Return what is written of an alert."""
     labels, told = alert["labels"], alert.get("annotations", {})
     facts = {
         "receiver": path.strip("/"),

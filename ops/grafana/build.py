@@ -34,13 +34,13 @@ def number(  # noqa: PLR0913 - what such a panel may differ in
     page: str = "/",
     red_from: float | None = None,
 ) -> Panel:
-    """Give a panel with one number, and from which value on it is red."""
+    """Return a panel with one number, and from which value on it is red."""
     queries = {title: expression}
     return Panel(title, description, unit, queries, "stat", alerts, page, width=4, height=4, red_from=red_from)
 
 
 def quantiles(metric: str, by: str, *percents: int) -> dict[str, str]:
-    """Give queries for quantiles of a histogram, over all workers."""
+    """Return queries for quantiles of a histogram, over all workers."""
     rate = f"sum by (le, {by}) (rate({metric}_bucket[$__rate_interval]))"
     return {f"{{{{{by}}}}} p{percent}": f"histogram_quantile({percent / 100}, {rate})" for percent in percents}
 
@@ -48,7 +48,7 @@ def quantiles(metric: str, by: str, *percents: int) -> dict[str, str]:
 OVERVIEW = Dashboard(
     "delivery-overview",
     "Delivery status: overview",
-    "What stands where, how fast it moves, and what is wrong.",
+    "Messages by status, throughput, and present problems.",
     (Variable("channel", "Channel", "delivery_messages"),),
     (
         Row(
@@ -56,7 +56,7 @@ OVERVIEW = Dashboard(
             (
                 number(
                     "Workers",
-                    "Workers that Prometheus reaches. At 0 nothing is processed, and all else here is old.",
+                    "Workers that Prometheus reaches. At 0 nothing is processed, and all other panels are out of date.",
                     "none",
                     "sum(up)",
                     "DeliveryProcessorDown",
@@ -93,7 +93,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Silent providers",
-                    "Providers that are asked and do not answer, judged by how long each usually takes.",
+                    "Providers with outstanding messages that have stopped reporting, judged by their usual delay.",
                     "none",
                     "count(max by (provider) (delivery_provider_silent_seconds) > 0) or vector(0)",
                     "DeliveryProviderSilent",
@@ -102,7 +102,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Deliveries held",
-                    "Deliveries that wait because as many run as may (DELIVERY_CONCURRENCY_LIMIT).",
+                    "Deliveries that are pending because the limit is reached (DELIVERY_CONCURRENCY_LIMIT).",
                     "none",
                     'max(delivery_pending_deliveries{cause="concurrency_limit"})',
                     "DeliveryHeldByLimit",
@@ -111,7 +111,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Share that fails",
-                    "Of the messages that come to an end now, those that fail or are given up.",
+                    "Share of messages ending now that fail or are given up.",
                     "percentunit",
                     'sum(rate(delivery_outcomes_total{outcome!="success"}[$__rate_interval]))'
                     " / sum(rate(delivery_outcomes_total[$__rate_interval]))",
@@ -122,7 +122,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Contradictions",
-                    "Events in the time shown whose effect was withheld, since they contradict their message's status.",
+                    "Events in the selected time without effect, because they contradict their message's status.",
                     "short",
                     "sum(increase(delivery_rejected_transitions_total[$__range]))",
                     "DeliveryContradictionsRising",
@@ -130,7 +130,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Dead letters",
-                    "Records in the time shown that could not be used and were put aside.",
+                    "Unusable records in the selected time, written as dead letters.",
                     "short",
                     "sum(increase(delivery_dead_letters_total[$__range]))",
                     "DeliveryDeadLetters",
@@ -138,7 +138,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Unknown native statuses",
-                    "Statuses of providers, in the time shown, that are in no table of ours; they are dead letters.",
+                    "Provider statuses without a mapping in the selected time; they are dead letters.",
                     "short",
                     "sum(increase(delivery_unknown_native_status_total[$__range]))",
                     "DeliveryUnknownStatuses",
@@ -146,7 +146,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Books out of balance",
-                    "Messages by which counts differ from rows. Anything but 0 is a fault of ours.",
+                    "Messages by which counts differ from rows. Anything but 0 is a bug.",
                     "short",
                     "sum(delivery_conservation_error)",
                     "DeliveryConservationBroken",
@@ -154,7 +154,7 @@ OVERVIEW = Dashboard(
                 ),
                 number(
                     "Alerts firing",
-                    "Alerts of this product that fire now; the table below names them.",
+                    "Firing alerts of this product; the table below names them.",
                     "none",
                     'count(ALERTS{alertname=~"Delivery.+",alertstate="firing"}) or vector(0)',
                     red_from=1,
@@ -166,7 +166,7 @@ OVERVIEW = Dashboard(
             (
                 Panel(
                     "Messages by status",
-                    "Messages that are known now, by present status. Those of a partition that recovers are missing.",
+                    "Known messages by present status, without those of partitions in recovery.",
                     "short",
                     {"{{status}}": "sum by (status) (delivery_messages)"},
                     page="/statuses",
@@ -183,7 +183,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Moves between statuses",
-                    "Messages that came to a status, a second. A new attempt may reopen `failed_gave_up`.",
+                    "Rate of messages that reach a status. A new attempt may reopen `failed_gave_up`.",
                     "mps",
                     {"{{to}}": "sum by (to) (rate(delivery_status_changes_total[$__rate_interval]))"},
                     alerts=("DeliveryEventsMissing",),
@@ -192,7 +192,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Time spent in a status",
-                    "How long nine of ten messages stood in a status that they left, by event time.",
+                    "Time after which nine of ten messages had left a status, by event time.",
                     "s",
                     quantiles("delivery_time_in_status_seconds", "status", 90),
                     page="/statuses",
@@ -210,7 +210,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Age of events",
-                    "Time from an event to its committed row. The promise: 99 of 100 within five minutes.",
+                    "Time from an event to its committed row. The objective: 99 of 100 within five minutes.",
                     "s",
                     quantiles("delivery_event_age_seconds", "channel", 50, 90, 99),
                     alerts=("DeliveryEventsLate",),
@@ -233,7 +233,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Stuck messages that moved after all",
-                    "A minute, by the status that they left: how fast what was stuck is worked off.",
+                    "Stuck messages that moved, per minute, by the status that they left.",
                     "short",
                     {
                         "{{channel}} {{status}}": "60 * sum by (channel, status) "
@@ -255,7 +255,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Deliveries that wait",
-                    "By why. Every worker knows of all deliveries, so this is the maximum over workers, not their sum.",
+                    "By cause. Every worker counts all deliveries, so this is the maximum over workers, not their sum.",
                     "short",
                     {"{{cause}}": "max by (cause) (delivery_pending_deliveries)"},
                     alerts=("DeliveryHeldByLimit",),
@@ -264,7 +264,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Silent for",
-                    "How long providers that are asked have not answered. While all answer, nothing is drawn.",
+                    "Time since providers with outstanding messages last reported. Empty while all report.",
                     "s",
                     {"{{provider}}": "max by (provider) (delivery_provider_silent_seconds) > 0"},
                     alerts=("DeliveryProviderSilent",),
@@ -273,7 +273,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Alerts that fire",
-                    "Each with what it is about. Its runbook is the page of its name in docs/runbooks.",
+                    "Each with its labels. Its runbook is the page of its name in docs/runbooks.",
                     "none",
                     {
                         "firing": "max by (alertname, severity, channel, provider, status, instance) "
@@ -289,7 +289,7 @@ OVERVIEW = Dashboard(
 DELIVERABILITY = Dashboard(
     "delivery-deliverability",
     "Delivery status: deliverability",
-    "How messages end, by channel, provider and reason, and what providers tell that cannot be used.",
+    "How messages end, by channel, provider and reason, and reports of providers that are unusable.",
     (
         Variable("channel", "Channel", "delivery_messages"),
         Variable("provider", "Provider", "delivery_outcomes_total"),
@@ -312,7 +312,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Share that fails",
-                    "Of the messages that came to an end, those that failed or were given up; and the same a week ago.",
+                    "Share of ended messages that failed or were given up, now and a week ago.",
                     "percentunit",
                     {
                         f"{{{{channel}}}}{name}": "sum by (channel) "
@@ -331,7 +331,7 @@ DELIVERABILITY = Dashboard(
             (
                 Panel(
                     "Providers in the time shown",
-                    "What each told, how it ended, and what is odd about it.",
+                    "Events of each provider, outcomes of its messages, and anomalies.",
                     "short",
                     {
                         "events": "sum by (provider) (increase(delivery_events_total[$__range])) > 0",
@@ -354,7 +354,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Share that fails",
-                    "Of the messages that came to an end with a provider, those that failed or were given up.",
+                    "Share of a provider's ended messages that failed or were given up.",
                     "percentunit",
                     {
                         "{{provider}}": "sum by (provider) "
@@ -368,7 +368,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Events",
-                    "Events of each provider that were folded, a second.",
+                    "Rate of folded events by provider.",
                     "ops",
                     {"{{provider}}": "sum by (provider) (rate(delivery_events_total[$__rate_interval])) > 0"},
                     alerts=("DeliveryProviderSilent",),
@@ -377,7 +377,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Time since the last event",
-                    "By event time. At night it proves nothing: the overview shows who is asked and does not answer.",
+                    "By event time. At night it is no evidence: the overview shows silent providers.",
                     "s",
                     {"{{provider}}": "time() - max by (provider) (delivery_last_event_timestamp_seconds > 0)"},
                     alerts=("DeliveryProviderSilent",),
@@ -406,7 +406,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Unknown native statuses",
-                    "An hour, by provider: each is a dead letter until our table has it.",
+                    "Per hour, by provider: each is a dead letter until the table has a mapping.",
                     "short",
                     {
                         "{{provider}}": "3600 * sum by (provider) "
@@ -423,7 +423,7 @@ DELIVERABILITY = Dashboard(
             (
                 Panel(
                     "Failures",
-                    "Messages that became failed, a second, by the category of their reason.",
+                    "Rate of messages that became failed, by category.",
                     "mps",
                     {"{{category}}": "sum by (category) (rate(delivery_failures_total[$__rate_interval])) > 0"},
                     alerts=("DeliveryFailureRatioHigh", "DeliveryBounceStorm"),
@@ -433,7 +433,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Ignored",
-                    "Messages that became ignored, a second, by the category of their reason.",
+                    "Rate of messages that became ignored, by category.",
                     "mps",
                     {"{{category}}": "sum by (category) (rate(delivery_ignored_total[$__rate_interval])) > 0"},
                     page="/deliveries?status=ignored",
@@ -442,7 +442,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Failures in the time shown",
-                    "The most frequent first. *permanent*: for good; *gave_up*: after several tries.",
+                    "The most frequent first. *permanent*: final; *gave_up*: after several attempts.",
                     "short",
                     {
                         "messages": "sort_desc(sum by (channel, category, permanence) "
@@ -453,7 +453,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Reasons that no rule covers",
-                    "Of failures and failed attempts, an hour; `delivery-status reasons --unqualified` lists them.",
+                    "Of failures and failed attempts, per hour; `delivery-status reasons --unqualified` lists them.",
                     "short",
                     {
                         "{{provider}}": "3600 * sum by (provider) "
@@ -490,7 +490,7 @@ DELIVERABILITY = Dashboard(
                 ),
                 Panel(
                     "Statuses corrected by late history",
-                    "An hour. That is no fault; much of it means that somebody reports late.",
+                    "Per hour. Not a fault; a high rate means that a provider reports late.",
                     "short",
                     {"corrected": "3600 * sum(rate(delivery_late_corrections_total[$__rate_interval]))"},
                     alerts=("DeliveryEventsLate",),
@@ -528,7 +528,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Records, by stage",
-                    "Records that were committed, a second.",
+                    "Rate of committed records.",
                     "ops",
                     {"{{stage}}": "sum by (stage) (rate(delivery_chunk_records_sum[$__rate_interval]))"},
                     alerts=("DeliveryEventsStalled", "DeliveryLagRising"),
@@ -536,7 +536,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Events sent on to their own partition",
-                    "A second. Upstream keys or partitions otherwise than agreed: it costs, but the result is right.",
+                    "Per second. A producer uses another key or partitioner: rerouting costs, but the result is right.",
                     "ops",
                     {"rerouted": 'sum(rate(delivery_events_total{verdict="rerouted"}[$__rate_interval]))'},
                 ),
@@ -547,7 +547,7 @@ ENGINE = Dashboard(
             (
                 Panel(
                     "Duration of a transaction",
-                    "From a chunk in hand to its commit. Seconds: the brokers are slow, or far away.",
+                    "From a chunk to its commit. Seconds mean slow or distant brokers.",
                     "s",
                     quantiles("delivery_commit_seconds", "stage", 50, 99),
                     alerts=("DeliveryEventsLate",),
@@ -574,7 +574,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Partitions closed and recovered anew",
-                    "After an error, in ten minutes, by stage: brokers that are away or busy.",
+                    "After an error, in ten minutes, by stage: brokers that cannot be reached or are busy.",
                     "short",
                     {"{{stage}}": "sum by (stage) (increase(delivery_partition_reopenings_total[10m]))"},
                     alerts=("DeliveryRecoveryTooLong",),
@@ -587,7 +587,7 @@ ENGINE = Dashboard(
             (
                 Panel(
                     "Partitions by state",
-                    "Of all workers. Events wait in those that recover.",
+                    "Of all workers. Events of partitions in recovery wait.",
                     "short",
                     {"{{state}}": "sum by (state) (delivery_partition_state)"},
                     alerts=("DeliveryRecoveryTooLong", "DeliveryEventsStalled"),
@@ -605,7 +605,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Recovery",
-                    "How much of its changelogs each worker has read; it works on a partition once that is done.",
+                    "Share of its changelogs that each worker has read; a partition runs once its changelog is read.",
                     "percentunit",
                     {"{{instance}}": "min by (instance) (delivery_recovery_progress_ratio)"},
                     alerts=("DeliveryRecoveryTooLong",),
@@ -622,7 +622,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Books out of balance",
-                    "Messages by which the counts of a worker differ from its rows. Anything but 0 is a fault of ours.",
+                    "Messages by which the counts of a worker differ from its rows. Anything but 0 is a bug.",
                     "short",
                     {"{{instance}}": "max by (instance) (abs(delivery_conservation_error))"},
                     alerts=("DeliveryConservationBroken",),
@@ -630,7 +630,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Settings that differ",
-                    "Settings on which workers of the group disagree; who came later is not let in.",
+                    "Settings on which workers of the group disagree; the later one may not join.",
                     "short",
                     {"{{instance}}": "max by (instance) (delivery_settings_differ)"},
                     alerts=("DeliverySettingsDiffer",),
@@ -638,7 +638,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Topics changed",
-                    "Topics that have gone, were made anew or have other partitions than when a worker started.",
+                    "Topics deleted, created again or repartitioned since a worker started.",
                     "short",
                     {"{{instance}}": "max by (instance) (delivery_topic_problems)"},
                     alerts=("DeliveryTopicsChanged",),
@@ -646,7 +646,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Rows that cannot be read",
-                    "Records of our own topics that were set aside. Anything but 0 is to be mended by a person.",
+                    "Unreadable records of our own topics. Anything but 0 needs a person to repair it.",
                     "short",
                     {"{{topic}}": "sum by (topic) (delivery_rows_unreadable)"},
                     alerts=("DeliveryRowsUnreadable",),
@@ -668,7 +668,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Warnings and errors in the log",
-                    "In ten minutes, by event; also those that the log withheld since they repeat.",
+                    "In ten minutes, by event, including repeated ones that the log suppressed.",
                     "short",
                     {"{{event}}": "sum by (event) (increase(delivery_warnings_total[10m])) > 0"},
                     alerts=("DeliveryRecordsExpired",),
@@ -689,7 +689,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Duration of a scrape",
-                    "It takes the same thread that processes events.",
+                    "A scrape runs in the thread that processes events.",
                     "s",
                     {"{{instance}}": "max by (instance) (scrape_duration_seconds)"},
                     alerts=("DeliveryWorkerDown",),
@@ -697,7 +697,7 @@ ENGINE = Dashboard(
                 ),
                 Panel(
                     "Series",
-                    "Series that each worker exports: their number does not grow with traffic.",
+                    "Series exported by each worker: their number does not grow with traffic.",
                     "short",
                     {"{{instance}}": "max by (instance) (scrape_samples_scraped)"},
                     width=8,
@@ -711,7 +711,7 @@ DASHBOARDS = (OVERVIEW, DELIVERABILITY, ENGINE)
 
 
 def runbooks() -> dict[str, str]:
-    """Give the address of each alert's runbook, as the alerts have it."""
+    """Return the address of each alert's runbook, as the alerts have it."""
     files = sorted((ROOT / "ops" / "prometheus" / "rules").glob("*.yml"))
     groups = [group for path in files for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
     rules = [rule for group in groups for rule in group["rules"]]
@@ -719,13 +719,13 @@ def runbooks() -> dict[str, str]:
 
 
 def surroundings() -> Surroundings:
-    """Give what dashboards must know of the metrics, the alerts and each other."""
+    """Return what dashboards must know of the metrics, the alerts and each other."""
     labels = {metric.name: frozenset(label.name for label in metric.labels) for metric in exported()}
     return Surroundings(labels, runbooks(), DASHBOARDS)
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Give each file, and what it should hold."""
+    """Yield each file, and what it should hold."""
     around = surroundings()
     for dashboard in DASHBOARDS:
         text = json.dumps(to_json(dashboard, around), indent=2, ensure_ascii=False)
@@ -733,7 +733,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check every file; give the exit code."""
+    """Write or check every file; return the exit code."""
     outdated = 0
     for path, due in files():
         if path.exists() and path.read_text(encoding="utf-8") == due:

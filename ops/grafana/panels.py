@@ -98,7 +98,7 @@ class Surroundings(NamedTuple):
 
 
 def to_json(dashboard: Dashboard, around: Surroundings) -> dict[str, Any]:
-    """Give what Grafana loads."""
+    """Return what Grafana loads."""
     chosen = (*_ALWAYS, *dashboard.variables)
     return {
         "uid": dashboard.uid,
@@ -122,7 +122,7 @@ def to_json(dashboard: Dashboard, around: Surroundings) -> dict[str, Any]:
 
 
 def scoped(expression: str, chosen: Iterable[Variable], labels: Labels) -> str:
-    """Give a query in which every selector asks for what the reader chose.
+    """Return a query in which every selector asks for what the reader chose.
 
     Raises:
         LookupError: a metric is not one of ours.

@@ -28,23 +28,23 @@ COMMANDS = {
     ),
     "check": Lazy(
         "processor.cli.check:check",
-        "Check settings, brokers and topics: say what is wrong and how to mend it; exit 1 when something is.",
+        "Check settings, brokers and topics; name each problem with its remedy, and exit 1 if there are any.",
     ),
     "control": Lazy(
         "processor.cli.deliveries:control",
-        "Tell what is done with a delivery, and its facts: one control record, as of now.",
+        "Publish a control record: an action on a delivery, and facts about it.",
     ),
     "deliveries": Lazy(
         "processor.cli.deliveries:deliveries",
-        "List deliveries: how far they are, and why they are pending.",
+        "List deliveries with their progress and why they are pending.",
     ),
     "delivery": Lazy(
         "processor.cli.deliveries:delivery",
-        "Tell how far one delivery is: its messages by status, its indicators, and why it is pending.",
+        "Show one delivery: messages by status, indicators, and why it is pending.",
     ),
     "demo": Lazy(
         "processor.cli.demo:demo",
-        "Run all of it: an embedded Kafka, a worker with its page, and simulated traffic of all providers.",
+        "Run everything: an embedded Kafka, a worker with its page, and simulated traffic of all providers.",
     ),
     "export": Lazy(
         "processor.cli.inspect:export",
@@ -60,31 +60,31 @@ COMMANDS = {
     ),
     "ingest": Lazy(
         "processor.cli.publish:ingest",
-        "Publish a provider's log files as raw records, one for each line; plain or zstd.",
+        "Publish a provider's log files (plain or zstd) as raw records, one for each line.",
     ),
     "message": Lazy(
         "processor.cli.inspect:message",
-        "Tell where one message stands, since when and why, and what was reported of it.",
+        "Show one message: status, since when, reason, and what was reported.",
     ),
     "normalize": Lazy(
         "processor.cli.offline:normalize",
-        "Read a provider's payloads as JSON Lines, and write what each of them means.",
+        "Read a provider's payloads as JSON Lines, and write the canonical events of each.",
     ),
     "reasons": Lazy(
         "processor.cli.reasons:reasons",
-        "List what providers said of failures, most frequent first, with numbers, addresses and ids left out.",
+        "List the reasons that providers gave for failures, most frequent first, without numbers, addresses and ids.",
     ),
     "simulate": Lazy(
         "processor.cli.publish:simulate",
-        "Publish traffic that looks like real providers: with duplicates, late, contradictory and broken records.",
+        "Publish traffic like that of real providers, with duplicate, late, contradictory and broken records.",
     ),
     "topics": Lazy(
         "processor.cli.check:topics",
-        "Create the topics, or check them against what the processor needs.",
+        "Create the topics, or compare them with their declaration.",
     ),
     "worker": Lazy(
         "processor.cli.run:worker",
-        "Run one worker until SIGTERM or SIGINT; start as many as there are cores to use.",
+        "Run one worker until SIGTERM or SIGINT; start one for each core to use.",
     ),
 }
 
@@ -94,11 +94,11 @@ COMMANDS = {
 )
 @click.version_option(package_name="delivery-status")
 def cli() -> None:
-    """Tell for every message and delivery which status is true now, why, and since when."""
+    """Track the status of every message and delivery: which is true now, why, and since when."""
 
 
 def main() -> None:
-    """Run the command; errors are told in a few lines, not as a stack trace."""
+    """Run the command; print errors in a few lines, without a stack trace."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # What the terminal's encoding does not have is escaped.

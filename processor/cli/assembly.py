@@ -1,4 +1,4 @@
-"""One worker and all that it serves, put together: what `worker` and `demo` run."""
+"""Assemble one worker and its HTTP server; `worker` and `demo` run it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from processor.web.site import Site
 
 
 class Assembly(NamedTuple):
-    """A worker, not yet started, its metrics, and the server of its page, API, metrics and health."""
+    """A worker, its metrics and its HTTP server, not yet started."""
 
     settings: Settings
     metrics: Metrics
@@ -25,7 +25,7 @@ class Assembly(NamedTuple):
     server: Server
 
     async def serve(self) -> str:
-        """Start the server, and let the worker tell the others where it is; give the address.
+        """Start the server, set the URL that the worker advertises, and return the address.
 
         Raises:
             OSError: the address of the settings cannot be bound.
@@ -36,7 +36,7 @@ class Assembly(NamedTuple):
 
 
 def assemble(settings: Settings) -> Assembly:
-    """Put a worker together.
+    """Assemble a worker.
 
     Raises:
         SettingsError: the settings name a provider or a topic that there is not, or a store that cannot be opened.

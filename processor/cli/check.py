@@ -1,4 +1,4 @@
-"""Commands that compare what is there with what is needed: `topics`, `check`."""
+"""Commands that check an installation: `topics`, `check`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ROWS_TOLD = 50
 
 @click.group()
 def topics() -> None:
-    """Create the topics, or check them against what the processor needs."""
+    """Create the topics, or compare them with their declaration."""
 
 
 @topics.command("create")
@@ -56,7 +56,7 @@ def topics_create(as_json: bool) -> None:
 @topics.command("check")
 @json_option
 def topics_check(as_json: bool) -> None:
-    """Compare the topics with their declaration; exit 1 when something is wrong."""
+    """Compare the topics with their declaration; exit 1 if they differ."""
     settings = settings_from_environment()
     problems = run_async(settings, lambda: check_topics(settings))
     _report({"topics": problems}, as_json)
@@ -65,7 +65,7 @@ def topics_check(as_json: bool) -> None:
 @click.command()
 @json_option
 def check(as_json: bool) -> None:
-    """Check settings, brokers and topics: say what is wrong and how to mend it; exit 1 when something is."""
+    """Check settings, brokers and topics; name each problem with its remedy, and exit 1 if there are any."""
     try:
         settings = settings_from_environment()
     except SettingsError as error:
@@ -87,7 +87,7 @@ def check(as_json: bool) -> None:
 
 
 async def _rows(settings: Settings) -> list[str]:
-    """Say which records of our own topics cannot be read."""
+    """Describe the records of our own topics that cannot be read."""
     with progress("check", None) as advance:
         found = await unreadable_records(settings, advance)
     if len(found) > _ROWS_TOLD:
@@ -96,13 +96,13 @@ async def _rows(settings: Settings) -> list[str]:
 
 
 async def _notes(settings: Settings) -> list[str]:
-    """Say what the newest records show of those who publish them."""
+    """Describe what the newest records show about their producers."""
     looks = _look_at_events, _look_at_unknown_statuses, _look_at_clock
     return [note for look in looks for note in await look(settings)]
 
 
 async def _look_at_clock(settings: Settings) -> list[str]:
-    """Say by how much this machine's clock differs from the brokers'."""
+    """Describe the difference between this machine's clock and the brokers', if there is one."""
     try:
         skew = await measure_skew(settings)
     except KafkaError as error:
@@ -114,7 +114,7 @@ async def _look_at_clock(settings: Settings) -> list[str]:
 
 
 async def _look_at_events(settings: Settings) -> list[str]:
-    """Say which of the newest events break the contract, or are in the wrong partition."""
+    """Describe the newest events that break the contract or are in the wrong partition."""
     topic = settings.topic(EVENTS)
     count = await count_partitions(settings, topic)
     refused: Counter[str] = Counter()
@@ -141,7 +141,7 @@ async def _look_at_events(settings: Settings) -> list[str]:
 
 
 async def _look_at_unknown_statuses(settings: Settings) -> list[str]:
-    """Say which native statuses among the newest dead letters are in no table of ours."""
+    """Describe the provider statuses without a mapping among the newest dead letters."""
     unknown: Counter[str] = Counter()
     async for record in read_to_end(settings, settings.topic(DEAD), newest=_SAMPLED):
         headers = dict(record.headers)
@@ -151,7 +151,7 @@ async def _look_at_unknown_statuses(settings: Settings) -> list[str]:
 
 
 def _report(findings: dict[str, list[str]], as_json: bool, notes: Sequence[str] = ()) -> None:
-    """Tell findings, which are problems, and notes, which are not."""
+    """Print findings, which are problems, and notes, which are not."""
     problems = [problem for found in findings.values() for problem in found]
     if as_json:
         echo_json({"ok": not problems, "findings": findings, "notes": list(notes)})

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, errors in words, and output for people or machines.
+"""Shared by all commands: exit codes, error texts, and output for people or machines.
 
 Nothing here imports a client of Kafka: commands that ask no broker start without (`connection.py` is for the others).
 """
@@ -25,7 +25,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON f
 
 
 class Failure(click.ClickException):
-    """A command could not do what was asked."""
+    """A command failed; the text says why."""
 
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
@@ -33,12 +33,12 @@ class Failure(click.ClickException):
 
 
 def echo(line: str, *, err: bool = False) -> None:
-    """Write one line for people; what it quotes cannot begin another, nor tell the terminal anything."""
+    """Write one line for people. Quoted text can neither begin another line nor control the terminal."""
     click.echo(printable(line), err=err)
 
 
 def echo_error(error: click.ClickException) -> None:
-    """Write an error, and how the command is used, to standard error; it may quote anything."""
+    """Write an error and the command's usage to standard error; the error may quote anything."""
     told = io.StringIO()
     error.show(told)
     for line in told.getvalue().rstrip("\n").split("\n"):
@@ -46,7 +46,7 @@ def echo_error(error: click.ClickException) -> None:
 
 
 def console(*, err: bool = False) -> Any:
-    """Give a terminal to draw on, which takes no text for markup."""
+    """Return a terminal to draw on that does not interpret text as markup."""
     from rich.console import Console
 
     return Console(stderr=err, markup=False, emoji=False, highlight=False)
@@ -59,7 +59,7 @@ def echo_json(value: object) -> None:
 
 
 def echo_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """Write a table for people; numbers to the right."""
+    """Write a table for people, numbers aligned right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -78,7 +78,7 @@ def echo_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: 
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Callable[[int], Any]]:
-    """Show a bar on standard error while it is a terminal; give the function that advances it."""
+    """Show a progress bar on standard error if it is a terminal; return the function that advances it."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

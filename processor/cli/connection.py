@@ -1,4 +1,4 @@
-"""What the commands that ask the brokers share: settings, a loop, and errors of Kafka in words."""
+"""Shared by commands that query the brokers: settings, an event loop, and texts for Kafka's errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings_from_environment() -> Settings:
 
 
 def run_async(settings: Settings, main: Callable[[], Awaitable[Result]]) -> Result:
-    """Run a coroutine that talks to Kafka; say in words when it cannot be reached."""
+    """Run a coroutine that talks to Kafka; explain it if Kafka cannot be reached."""
 
     async def guarded() -> Result:
         return await main()

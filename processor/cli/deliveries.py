@@ -35,7 +35,7 @@ _CANCELABLE = {
 
 
 async def _known(settings: Settings) -> Deliveries:
-    """Read what is known of all deliveries."""
+    """Read the state of all deliveries."""
     deliveries = Deliveries(settings.concurrency_limit, _now())
     for topic in (COUNTS, DELIVERIES):
         latest: dict[bytes | None, Stored] = {}
@@ -50,7 +50,7 @@ def _now() -> int:
 
 
 def _moment(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """Read a moment as records have it."""
+    """Parse a time in the format of records."""
     if value is None:
         return None
     try:
@@ -79,15 +79,17 @@ def _write(value: object) -> None:
 @click.option("--provider", default="", help="Only those that have messages of a provider.")
 @click.option("--state", type=_names(State), help="Only those in one state.")
 @click.option("--pending", type=click.Choice([ANY_CAUSE, *[cause.value for cause in Cause]]), help="Only pending ones.")
-@click.option("--since", callback=_moment, metavar="TIME", help="Only those of which something happened since then.")
+@click.option("--since", callback=_moment, metavar="TIME", help="Only those that changed since then.")
 @click.option("--search", default="", metavar="TEXT", help="Only those with this in their id, label or campaign.")
 @click.option(
-    "--sort", type=click.Choice(SORTS), default=DEFAULT_SORT, metavar="NAME", help="By what; -NAME turns it round."
+    "--sort", type=click.Choice(SORTS), default=DEFAULT_SORT, metavar="NAME", help="Sort key; -NAME reverses it."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, help="Maximum number to list."
+)
 @json_option
 def deliveries(as_json: bool, since: datetime | None, search: str, **given: Any) -> None:
-    """List deliveries: how far they are, and why they are pending. --json writes one object a line."""
+    """List deliveries with their progress and why they are pending. --json writes one object a line."""
     settings = settings_from_environment()
     for name, kind in (("channel", Channel), ("status", Status), ("state", State)):
         given[name] = None if given[name] is None else kind(given[name])
@@ -125,7 +127,7 @@ def _tell_list(found: DeliveryList) -> None:
 @click.argument("delivery_id")
 @json_option
 def delivery(delivery_id: str, as_json: bool) -> None:
-    """Tell how far one delivery is: its messages by status, its indicators, and why it is pending."""
+    """Show one delivery: messages by status, indicators, and why it is pending."""
     settings = settings_from_environment()
     known = run_async(settings, lambda: _known(settings))
     view = known.one(delivery_id, _now())
@@ -190,14 +192,14 @@ def _told_bounces(view: DeliveryView) -> str:
 @click.command()
 @click.argument("delivery_id")
 @click.argument("action", type=click.Choice([action.value for action in Action if action is not Action.CANCEL]))
-@click.option("--label", help="What people call it.")
-@click.option("--campaign", help="The campaign that it belongs to.")
-@click.option("--channel", type=_names(Channel), help="How its messages travel.")
+@click.option("--label", help="Its name for people.")
+@click.option("--campaign", help="Its campaign.")
+@click.option("--channel", type=_names(Channel), help="The channel of its messages.")
 @click.option("--planned", type=click.IntRange(min=0), help="How many messages it will have.")
-@click.option("--scheduled-at", callback=_moment, metavar="TIME", help="When it is to start; `schedule` needs it.")
+@click.option("--scheduled-at", callback=_moment, metavar="TIME", help="Start time; required by `schedule`.")
 @json_option
 def control(delivery_id: str, action: str, channel: str | None, as_json: bool, **facts: Any) -> None:
-    """Tell what is done with a delivery, and its facts: one control record, as of now. To cancel: `cancel`."""
+    """Publish a control record: an action on a delivery, and facts about it. To cancel, use `cancel`."""
     settings = settings_from_environment()
     told = Channel(channel) if channel is not None else None
     record = Control(datetime.now(timezone.utc), delivery_id, Action(action), channel=told, **facts)
@@ -207,7 +209,7 @@ def control(delivery_id: str, action: str, channel: str | None, as_json: bool, *
 
 
 def _check(record: Control) -> None:
-    """Judge a record as the processor will."""
+    """Validate a record as the processor will."""
     try:
         decode_control(encode_control(record), to_microseconds(record.time) // 1000)
     except (UnusableError, UnicodeEncodeError) as error:
@@ -233,7 +235,7 @@ def _tell_published(settings: Settings, record: Control, as_json: bool) -> None:
 @click.command()
 @click.argument("delivery_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Also a delivery that nothing is known of: its messages may come later.")
+@click.option("--force", is_flag=True, help="Also cancel an unknown delivery, whose messages may come later.")
 @json_option
 def cancel(delivery_id: str, yes: bool, force: bool, as_json: bool) -> None:
     """Cancel a delivery, for good.

@@ -1,4 +1,4 @@
-"""`demo`: broker, worker, page and simulated providers in one command, and something going wrong to be found."""
+"""The command `demo`: broker, worker, page, simulated providers and injected faults."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _ALERTS_HOST, _ALERTS_PORT = "127.0.0.1", 8090
 
 
 class _Fault(NamedTuple):
-    """One fault: what happens, and for how many seconds unless told otherwise: long enough for its alert."""
+    """One fault: what happens, and its default duration in seconds, long enough for its alert."""
 
     meaning: str
     lasting: float = 600.0
@@ -75,7 +75,7 @@ _FAULTS = {
 
 
 class _Plan(NamedTuple):
-    """What is asked for on the command line."""
+    """The options of the command line."""
 
     seconds: float
     rate: float
@@ -86,7 +86,7 @@ class _Plan(NamedTuple):
     lasting: float | None
 
     def windows(self, start: datetime) -> dict[str, Window]:
-        """Give from when until when each of the faults lasts."""
+        """Return when each of the faults begins and ends."""
         begin = start + timedelta(seconds=self.after)
         lasting = {fault: self.lasting or _FAULTS[fault].lasting for fault in self.faults}
         return {fault: Window(begin, begin + timedelta(seconds=seconds)) for fault, seconds in lasting.items()}
@@ -96,12 +96,16 @@ class _Plan(NamedTuple):
 @click.option("--seconds", type=click.FloatRange(min=0), default=0.0, help="How long to run; 0: until Ctrl-C.")
 @click.option("--rate", type=click.FloatRange(min=0.1), default=150.0, show_default=True, help="Messages a second.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same traffic.")
-@click.option("--fault", "faults", type=click.Choice(list(_FAULTS)), multiple=True, help="What goes wrong; repeatable.")
-@click.option("--after", type=click.FloatRange(min=0), default=20.0, show_default=True, help="When, in seconds.")
-@click.option("--lasting", type=click.FloatRange(min=1), help="For how many seconds; default: 600, worker-down 240.")
+@click.option("--fault", "faults", type=click.Choice(list(_FAULTS)), multiple=True, help="Inject a fault; repeatable.")
+@click.option(
+    "--after", type=click.FloatRange(min=0), default=20.0, show_default=True, help="Seconds until the faults begin."
+)
+@click.option(
+    "--lasting", type=click.FloatRange(min=1), help="Seconds that each fault lasts; default: 600, worker-down 240."
+)
 @json_option
 def demo(as_json: bool, **plan: Any) -> None:
-    """Run all of it: an embedded Kafka, a worker with its page, and simulated traffic of all providers.
+    """Run everything: an embedded Kafka, a worker with its page, and simulated traffic of all providers.
 
     Three things are there to be found on the page: which delivery the concurrency limit holds, which provider went
     silent, and why a certain message failed. With --fault, what you name goes wrong instead, and passes.
@@ -192,7 +196,7 @@ async def _catch_up(assembly: Assembly) -> None:
 
 
 def _script(plan: _Plan, start: datetime, windows: Mapping[str, Window]) -> Iterator[Record]:
-    """Give all records of the demo in the order of their `due`."""
+    """Merge all records of the demo in the order of their `due`."""
     run = traffic(plan.seed, start, rate=plan.rate, speed=_SPEED, controls=True)
     parts = [run]
     if not windows:
@@ -214,7 +218,7 @@ def _script(plan: _Plan, start: datetime, windows: Mapping[str, Window]) -> Iter
 
 
 def _opening(settings: Settings, windows: Mapping[str, Window], address: str, alerts: str) -> Iterator[str]:
-    """Say where everything is, and what to look for."""
+    """Yield the lines that say where everything is and what to look for."""
     yield f"Kafka    {settings.brokers}"
     yield f"page     {address}/   API  {address}/api/openapi.json"
     yield f"metrics  {address}/metrics   health  {address}/readyz"
@@ -230,19 +234,19 @@ def _opening(settings: Settings, windows: Mapping[str, Window], address: str, al
         yield f"  which provider went silent, after a minute   {address}/"
         yield f"  why message {FAILED_MESSAGE} failed                {address}/messages/{FAILED_MESSAGE}"
     if settings.stuck_after == _impatient(settings.stuck_after):
-        yield f"Stuck is, here, what nobody has taken for {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; else an hour)."
+        yield f"Here, a pending message is stuck after {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; default: an hour)."
     yield ""
 
 
 class _Workplace:
-    """Where the demo's worker works; in an outage nobody does, and then another one at the same address."""
+    """Runs the demo's worker; an outage stops it, and another one starts at the same address."""
 
     def __init__(self, settings: Settings, outage: Window | None) -> None:
         self._settings, self._outage = settings, outage
         self.is_open = False
 
     async def open(self) -> str:
-        """Put a worker together, and serve; give the address."""
+        """Assemble a worker, start its server and return the address."""
         self.assembly = assemble(self._settings)
         try:
             address = await self.assembly.serve()
@@ -256,7 +260,7 @@ class _Workplace:
         return address
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Let the worker work until `stop` is set, but for the outage."""
+        """Run the worker until `stop` is set, except during the outage."""
         if self._outage is not None:
             await self._work(stop, self._outage.begin)
             await _wait(stop, _seconds_until(self._outage.end))

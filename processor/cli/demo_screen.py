@@ -1,4 +1,4 @@
-"""What a person sees of the demo on the terminal: lines, and below them a table that is kept up to date."""
+"""The demo's terminal output: lines, and below them a table that is kept up to date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DRAW_SECONDS = 0.5
 
 
 class Screen:
-    """Lines and a table; with `as_json`, lines on standard error and the last figures as JSON."""
+    """Prints lines and a table; with `as_json`, lines on standard error and the last figures as JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -25,7 +25,7 @@ class Screen:
         self._console: Any = None
 
     def tell(self, line: str) -> None:
-        """Show a line; it stays."""
+        """Print a line above the table."""
         if self._console is None:
             echo(line, err=self._as_json)
         else:
@@ -33,7 +33,7 @@ class Screen:
 
     @asynccontextmanager
     async def live(self, metrics: Callable[[], Metrics]) -> AsyncIterator[None]:
-        """Show the table while the block runs, where there is a terminal."""
+        """Show the table while the block runs, if there is a terminal."""
         from rich.console import Group
         from rich.live import Live
 

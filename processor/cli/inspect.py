@@ -1,4 +1,4 @@
-"""Commands that read what was committed: `message`, `export`."""
+"""Commands that read committed rows: `message`, `export`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TOLD = 20
 @click.argument("message_id")
 @json_option
 def message(message_id: str, as_json: bool) -> None:
-    """Tell where one message stands, since when and why, and what was reported of it."""
+    """Show one message: status, since when, reason, and what was reported."""
     settings = settings_from_environment()
     record = run_async(settings, lambda: _last_row(settings, message_id))
     if record is None:

@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported only when their command is asked for."""
+"""A group of commands that imports a command's module only when the command is run."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import click
 
 
 class Lazy(NamedTuple):
-    """Where a command is, as `module:attribute`, and the one line that the list of commands shows of it."""
+    """The place of a command, as `module:attribute`, and its line in the list of commands."""
 
     place: str
     summary: str
 
 
 class LazyGroup(click.Group):
-    """A group that lists its commands without importing them, so that what needs no broker answers at once."""
+    """A group that lists its commands without importing them, so that commands without a broker start fast."""
 
     def __init__(self, *arguments: Any, lazy: Mapping[str, Lazy], **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
-        """Give the names of all commands, sorted."""
+        """Return the names of all commands, sorted."""
         return sorted(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own
-        """Import a command; none if there is none of the name."""
+        """Import a command; None if there is none of that name."""
         if cmd_name not in self._lazy:
             return None
         module, _, attribute = self._lazy[cmd_name].place.partition(":")

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 def lines_of(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Give the lines that are not blank, with their numbers from 1."""
+    """Yield the lines that are not blank, with their numbers from 1."""
     for number, line in enumerate(file, start=1):
         stripped = line.strip()
         if stripped:

@@ -26,19 +26,19 @@ _FILE = click.argument("file", type=click.File("rb"), default="-")
 
 
 @click.command()
-@click.option("--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="Whose payloads they are.")
-@click.option("--message-id-names", default="message_id", help="Names under which our message id travels.")
-@click.option("--delivery-id-names", default="delivery_id", help="Names under which our delivery id travels.")
-@click.option("--attempt-names", default="attempt", help="Names under which the number of our attempt travels.")
+@click.option("--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="The provider of the payloads.")
+@click.option("--message-id-names", default="message_id", help="Names of our message id in payloads.")
+@click.option("--delivery-id-names", default="delivery_id", help="Names of our delivery id in payloads.")
+@click.option("--attempt-names", default="attempt", help="Names of our attempt number in payloads.")
 @click.option(
     "--message-id-covers",
     type=click.Choice(MESSAGE_ID_COVERS),
     default="recipient",
     show_default=True,
-    help="What one message id of ours stands for.",
+    help="Whether our message id is of one recipient or of a whole send.",
 )
-@click.option("--account", default="", help="The provider's account, as the header `account` would name it.")
-@click.option("--smpp-receipts-by-text", is_flag=True, help="Take a deliver_sm for a receipt by its text alone.")
+@click.option("--account", default="", help="The provider's account, as in the header `account`.")
+@click.option("--smpp-receipts-by-text", is_flag=True, help="Recognize receipts by their text alone.")
 @_FILE
 def normalize(  # noqa: PLR0913, PLR0917 - its options
     provider: str,
@@ -50,7 +50,7 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
     smpp_receipts_by_text: bool,
     file: BinaryIO,
 ) -> None:
-    """Read a provider's payloads as JSON Lines, and write what each of them means.
+    """Read a provider's payloads as JSON Lines, and write the canonical events of each.
 
     Each line is one JSON value: an object or array is the payload itself, a string is the payload's text.
     """
@@ -80,7 +80,7 @@ def _normalized(number: int, line: bytes, provider: str, context: Context) -> di
 
 
 @click.command()
-@click.option("--verdicts", is_flag=True, help="Write one line per event first: what it did, and why.")
+@click.option("--verdicts", is_flag=True, help="First write one line for each event: its verdict and why.")
 @_FILE
 def fold(verdicts: bool, file: BinaryIO) -> None:
     """Fold canonical events (JSON Lines), and write one row per message, sorted by id.

@@ -31,13 +31,15 @@ _TOPICS = {"mta": MTA, "sms": SMS, "control": CONTROL, "events": EVENTS}
 
 
 @click.command()
-@click.option("--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="Who wrote the files.")
+@click.option(
+    "--provider", required=True, type=click.Choice(sorted(ADAPTERS)), help="The provider that wrote the files."
+)
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @json_option
 def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
-    """Publish a provider's log files as raw records, one for each line; plain or zstd.
+    """Publish a provider's log files (plain or zstd) as raw records, one for each line.
 
     Of CSV, each record is the header line and one line of data. `-` reads standard input.
     """
@@ -64,7 +66,7 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _payloads(lines: Iterable[bytes], is_header: Callable[[str], bool] | None) -> Iterator[bytes]:
-    """Give each line as a payload; where lines are read by a header, with the last header before it."""
+    """Yield each line as a payload, preceded by the last header line if the format has headers."""
     header = b""
     for line in lines:
         if is_header is None:
@@ -76,7 +78,7 @@ def _payloads(lines: Iterable[bytes], is_header: Callable[[str], bool] | None) -
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Give the lines of a file that are not blank; a zstd file, of one frame or several, is unpacked on the way."""
+    """Yield the lines of a file that are not blank; decompress zstd, of one frame or several."""
     with click.open_file(str(path), "rb") as file:
         for line in _unpacked(file):
             stripped = line.strip()
@@ -103,17 +105,17 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
 
 @click.command()
 @click.option("--seed", type=int, default=None, help="The same seed gives the same traffic; default: the clock.")
-@click.option("--messages", type=click.IntRange(min=1), default=None, help="How many messages live; default: no end.")
+@click.option("--messages", type=click.IntRange(min=1), default=None, help="Number of messages; default: unlimited.")
 @click.option("--rate", type=click.FloatRange(min=0.1), default=200.0, show_default=True, help="Messages a second.")
 @click.option(
-    "--speed", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds of life a second."
+    "--speed", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Simulated seconds per second."
 )
-@click.option("--fast", is_flag=True, help="Publish as fast as possible; the traffic lies in the past.")
+@click.option("--fast", is_flag=True, help="Publish as fast as possible, with times in the past.")
 @json_option
 def simulate(  # noqa: PLR0913, PLR0917 - one for each option
     seed: int | None, messages: int | None, rate: float, speed: float, fast: bool, as_json: bool
 ) -> None:
-    """Publish traffic that looks like real providers: with duplicates, late, contradictory and broken records."""
+    """Publish traffic like that of real providers, with duplicate, late, contradictory and broken records."""
     if fast and messages is None:
         raise click.UsageError("--fast needs --messages")
     settings = settings_from_environment()
@@ -150,7 +152,7 @@ def _run(seed: int | None, messages: int | None, rate: float, speed: float, fast
 
 
 async def paced(run: Iterable[Record], *, fast: bool = False) -> AsyncIterator[Record]:
-    """Yield the records of a run when they are due; `fast`: at once."""
+    """Yield each record of a run when it is due; with `fast`, at once."""
     for record in run:
         wait = (record.due - datetime.now(timezone.utc)).total_seconds()
         if wait > 0 and not fast:
@@ -159,6 +161,6 @@ async def paced(run: Iterable[Record], *, fast: bool = False) -> AsyncIterator[R
 
 
 def outgoing(settings: Settings, record: Record) -> Outgoing:
-    """Give the record to publish for a simulated one."""
+    """Convert a simulated record to one to publish."""
     topic = settings.topic(_TOPICS[record.topic])
     return Outgoing(topic, record.value, record.key, record.headers)

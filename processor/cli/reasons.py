@@ -1,4 +1,4 @@
-"""The command `reasons`: what providers say of failures, most frequent first: the queue that a person works through."""
+"""The command `reasons`: the reasons that providers gave for failures, most frequent first, for people to map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 50_000
 
 
 class Said(NamedTuple):
-    """What counts as the same reason."""
+    """The key of a reason: texts that differ in numbers, addresses or ids alone are the same."""
 
     provider: str
     category: str
@@ -32,7 +32,7 @@ class Said(NamedTuple):
 
 
 class Reasons:
-    """Reasons by how often they were given, with the first text of each as it came."""
+    """Counts reasons, and keeps the first text of each as it came."""
 
     def __init__(self, *, unqualified: bool) -> None:
         self._unqualified = unqualified
@@ -42,7 +42,7 @@ class Reasons:
         self.left_out = 0
 
     def take(self, value: bytes | None, timestamp: int | None = None) -> None:
-        """Count one canonical event, if it is of a failure; what is none is counted as refused."""
+        """Count one canonical event of a failure; count anything that is no event as refused."""
         try:
             event, _, _ = decode_event(value, timestamp)
         except UnusableError:
@@ -58,7 +58,7 @@ class Reasons:
         self._examples.setdefault(said, example)
 
     def most_common(self, limit: int) -> Iterator[dict[str, Any]]:
-        """Give the reasons as lines, most frequent first."""
+        """Yield one line for each reason, most frequent first."""
         ordered = sorted(self._counted.items(), key=lambda counted: (-counted[1], counted[0]))
         for said, number in ordered[:limit]:
             yield {"events": number, **said._asdict(), "example": self._examples[said]}
@@ -80,14 +80,12 @@ def _said(event: Event) -> tuple[Said, str]:
 
 
 @click.command()
-@click.option(
-    "--unqualified", is_flag=True, help="Only those whose category is undefined: no rule of ours covers them."
-)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many reasons to write.")
+@click.option("--unqualified", is_flag=True, help="Only those that no rule maps to a category.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of reasons.")
 @click.argument("files", nargs=-1, type=click.File("rb"))
 @json_option
 def reasons(unqualified: bool, limit: int, files: tuple[BinaryIO, ...], as_json: bool) -> None:
-    """List what providers said of failures, most frequent first, with numbers, addresses and ids left out.
+    """List the reasons that providers gave for failures, most frequent first, without numbers, addresses and ids.
 
     It reads canonical events (JSON Lines) from FILES, or, without any, the newest part of the topic of events.
     """

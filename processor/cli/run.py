@@ -1,4 +1,4 @@
-"""Commands that run things: `worker`, `broker`."""
+"""Commands that run until stopped: `worker`, `broker`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 @click.command()
 def worker() -> None:
-    """Run one worker until SIGTERM or SIGINT; start as many as there are cores to use."""
+    """Run one worker until SIGTERM or SIGINT; start one for each core to use."""
     settings = load(os.environ)
     logs.configure(settings.log_level, settings.log_format)
     try:
@@ -65,7 +65,7 @@ _TOLD = (TopicsError, DisagreementError, FencedError, StalledError, HungError)
 
 
 async def run_worker(settings: Settings) -> None:
-    """Serve and work until a signal asks to stop."""
+    """Run worker and server until a signal."""
     stop = asyncio.Event()
 
     def ask_to_stop() -> None:
@@ -97,14 +97,14 @@ async def run_worker(settings: Settings) -> None:
 
 
 def _end_soon(code: int, seconds: float) -> None:
-    """See to it that the process ends: a client's thread that waits for a broker must not keep it."""
+    """End the process even if a client's thread still waits for a broker."""
     timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True
     timer.start()
 
 
 def _calm_garbage_collector() -> None:
-    """Let the collector run seldom: rows at rest are bytes, and what a chunk makes dies by reference count.
+    """Make garbage collection rare: rows at rest are bytes, and reference counts free what a chunk allocates.
 
     A chunk in hand holds tens of thousands of tuples, which the collector would walk for nothing (docs/performance.md).
     """
@@ -113,12 +113,12 @@ def _calm_garbage_collector() -> None:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65_535), default=9092, show_default=True, help="Where clients connect.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=9092, show_default=True, help="Port for clients.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
-    help="Keep the data here; default: nowhere.",
+    help="Folder to keep the data in; default: a temporary one.",
 )
 @json_option
 def broker(port: int, data: Path | None, as_json: bool) -> None:

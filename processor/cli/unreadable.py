@@ -1,4 +1,4 @@
-"""Which records of our own topics cannot be read: found, and named by topic, partition, offset and key."""
+"""Find the records of our own topics that cannot be read, by topic, partition, offset and key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUNBOOK = "docs/runbooks/DeliveryRowsUnreadable.md says what to do"
 
 
 def describe(record: Stored, error: Exception) -> str:
-    """Name one record, and say why it cannot be read."""
+    """Describe the place of one record and why it cannot be read."""
     key = "no key" if record.key is None else f"key {record.key.decode(errors='backslashreplace')!r}"
     return f"{record.topic}[{record.partition}] offset {record.offset}, {key}: {error}"
 

@@ -1,1 +1,1 @@
-"""What the demo and the tests need beside the product: an embedded broker, simulated traffic, an alert receiver."""
+"""For the demo and the tests: an embedded broker, simulated traffic, an alert receiver."""

@@ -1,4 +1,4 @@
-"""A receiver of Alertmanager's web hook that tells of each alert in a line: for the demo, to see alerts arrive."""
+"""A receiver of Alertmanager's web hook that prints a line for each alert, for the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TEXT_MAX = 300
 
 
 class _Alert(msgspec.Struct):
-    """What is shown of one alert."""
+    """The displayed part of one alert."""
 
     status: str
     labels: dict[str, str]
@@ -20,7 +20,7 @@ class _Alert(msgspec.Struct):
 
 
 class _Notification(msgspec.Struct):
-    """What Alertmanager posts (version 4 of its format), as far as it is used."""
+    """The used part of Alertmanager's notifications (version 4 of the format)."""
 
     alerts: list[_Alert]
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(_Notification).decode
 
 
 class AlertReceiver:
-    """Takes notifications at any path, so that whatever a route of Alertmanager is called arrives.
+    """Accepts notifications at any path, for any route of Alertmanager.
 
     Args:
         tell: called with a line for each alert: `alert FIRING critical DeliveryProcessorDown: No worker ...`.
@@ -42,7 +42,7 @@ class AlertReceiver:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
 
     async def start(self, host: str, port: int) -> str:
-        """Bind and serve, on a free port when this one is taken; give the address."""
+        """Bind and serve, on a free port when this one is taken; return the address."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
@@ -72,5 +72,5 @@ def _lines(notification: _Notification) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """Keep a terminal from being told what to do."""
+    """Escape control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:_TEXT_MAX])

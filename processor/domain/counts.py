@@ -1,7 +1,7 @@
-"""Counts by status: derived from rows, and what they sum to is the number of known messages.
+"""Counts of messages by status, derived from rows; they sum to the number of known messages.
 
-A message's *place* is all that counts tell apart. Rows change much more often than they change their place, and many
-messages make the same move: so moves are summed first, and applied once each.
+A message's *place* is the key by which it is counted. Rows change more often than their place does, and many messages
+make the same move: so moves are summed first, and each is applied once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STATUS_INDEX: dict[Status, int] = {status: index for index, status in enumerate(
 #: The same, by the rank of a node.
 _NODE_INDEX: tuple[int, ...] = tuple(STATUS_INDEX[status] for status in NODE_STATUS)
 
-#: Where a message that gets there has a reason worth counting.
+#: Nodes at which messages are counted by reason.
 ENDINGS = frozenset({Node.FAILED, Node.FAILED_GAVE_UP, Node.IGNORED})
 
 #: The delivery, the channel, the node, the provider (None: not named), and why it failed or was ignored (else None).
@@ -28,13 +28,13 @@ Place = tuple[str, Channel, Node, "str | None", "Category | None"]
 
 
 def place_of(row: Row, provider: str | None) -> Place:
-    """Give the place at which a row is counted; the provider goes by the name that the caller gives it."""
+    """Return the place at which a row is counted, with the provider's label from the caller."""
     node = row.node
     return row.names.delivery_id or "", row.channel, node, provider, category_of(row) if node in ENDINGS else None
 
 
 def category_of(row: Row) -> Category:
-    """Give why a message failed or was ignored, as it is counted."""
+    """Return the category by which a failed or ignored message is counted."""
     reason = row.reason
     return (reason.category if reason is not None else None) or Category.UNDEFINED
 
@@ -59,7 +59,7 @@ class DeliveryCounts:
         #: By status, in the order of `Status`; messages that retention has removed stay counted.
         self.statuses = [0] * len(Status)
         self.channels = dict.fromkeys(Channel, 0)
-        #: By channel and status, without those that retention has removed: the rows that there are.
+        #: By channel and status, without those that retention has removed: the existing rows.
         self.live = {channel: [0] * len(Status) for channel in Channel}
         #: By category: messages that stand at failed, and at ignored.
         self.failed: dict[str, int] = {}
@@ -68,22 +68,22 @@ class DeliveryCounts:
         #: Event times, in microseconds, of the earliest and of the latest change of a status; None: there was none.
         self.first: int | None = None
         self.last: int | None = None
-        #: When the delivery was cancelled, and whether every message that there was then has been told.
+        #: When the delivery was cancelled, and whether the cancel has reached every message that existed then.
         self.canceled_at: int | None = None
         self.is_cancel_done = True
 
     @property
     def messages(self) -> int:
-        """How many messages the delivery has here, those that retention has removed among them."""
+        """The number of the delivery's messages here, including those that retention has removed."""
         return sum(self.statuses)
 
     @property
     def expired(self) -> int:
-        """How many of them retention has removed."""
+        """The number of its messages that retention has removed."""
         return self.messages - sum(map(sum, self.live.values()))
 
     def add(self, place: Place, number: int) -> None:
-        """Count so many messages more (or less) at a place of this delivery."""
+        """Add a number of messages, which may be negative, at a place of this delivery."""
         _, channel, node, provider, category = place
         index = _NODE_INDEX[node]
         self.statuses[index] += number
@@ -95,10 +95,10 @@ class DeliveryCounts:
             _add(self.ignored if node is Node.IGNORED else self.failed, category, number)
 
     def take_over(self, published: DeliveryCounts) -> None:
-        """Take over, after a recount of the rows, what does not follow from them.
+        """Take over, after a recount of the rows, what cannot be derived from rows.
 
-        That is when anything changed, the cancel, and the messages that retention has removed. Why those had failed,
-        and whose they were, is told by no row any more: it is what the published numbers have more, as far as it goes.
+        That is the times of changes, the cancel, and the messages that retention has removed. No row has their reason
+        and provider any more: these are the difference to the published counts, as far as that goes.
         """
         self.first, self.last = published.first, published.last
         self.canceled_at, self.is_cancel_done = published.canceled_at, published.is_cancel_done
@@ -116,7 +116,7 @@ class DeliveryCounts:
         return [sum(numbers) for numbers in zip(*self.live.values(), strict=True)]
 
     def see(self, first: int, last: int) -> bool:
-        """Take note of the event times of changes; say whether they tell anything new."""
+        """Record the event times of changes; return whether that changed anything."""
         before = self.first, self.last
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
@@ -124,7 +124,7 @@ class DeliveryCounts:
 
 
 def _add(numbers: dict[str, int], key: str, change: int) -> None:
-    """Change one number, and keep no zeroes."""
+    """Change one number; remove it if it becomes zero."""
     number = numbers.get(key, 0) + change
     if number:
         numbers[key] = number
@@ -133,7 +133,7 @@ def _add(numbers: dict[str, int], key: str, change: int) -> None:
 
 
 def _add_missing(numbers: dict[str, int], published: Mapping[str, int], most: int) -> None:
-    """Add what the published numbers have more, up to so many in all."""
+    """Add the numbers by which the published counts are higher, up to a total."""
     for key, number in published.items():
         missing = min(most, number - numbers.get(key, 0))
         if missing > 0:
@@ -144,8 +144,8 @@ def _add_missing(numbers: dict[str, int], published: Mapping[str, int], most: in
 class Counts:
     """Absolute counts of one partition's messages, by delivery.
 
-    The conservation law: what is not expired sums to the number of known rows. A delivery whose last message moved
-    away stays, with zeroes: what was published must be corrected, not forgotten.
+    The conservation law: counts without expired messages sum to the number of known rows. A delivery whose last message
+    moved away stays, with zeroes: the published counts must be corrected, not forgotten.
     """
 
     def __init__(self) -> None:
@@ -156,14 +156,14 @@ class Counts:
         self.has_expired = False
 
     def delivery(self, delivery_id: str) -> DeliveryCounts:
-        """Give the counts of a delivery; of one that was not known, new ones."""
+        """Return the counts of a delivery, new ones if it is not known."""
         counts = self.deliveries.get(delivery_id)
         if counts is None:
             counts = self.deliveries[delivery_id] = DeliveryCounts()
         return counts
 
     def restore(self, delivery_id: str, counts: DeliveryCounts) -> None:
-        """Put what was published of a delivery in place of what was known of it."""
+        """Replace the counts of a delivery by the published ones."""
         for channel, before in self.delivery(delivery_id).live.items():
             changes = zip(self.live[channel], before, counts.live[channel], strict=True)
             self.live[channel] = [number - old + new for number, old, new in changes]
@@ -171,7 +171,7 @@ class Counts:
         self.has_expired = self.has_expired or counts.expired > 0
 
     def move(self, moves: Mapping[tuple[Place | None, Place | None], int]) -> set[str]:
-        """Count so many messages as moved, for each pair of places; None stands for no row.
+        """Move a number of messages for each pair of places; None stands for no row.
 
         Returns:
             The deliveries whose counts changed.
@@ -186,23 +186,23 @@ class Counts:
         return changed
 
     def expire(self, place: Place) -> None:
-        """Take one row out that retention removes: its delivery goes on counting it."""
+        """Remove one row for retention; its delivery keeps counting it."""
         index = _NODE_INDEX[place[2]]
         self.delivery(place[0]).live[place[1]][index] -= 1
         self.live[place[1]][index] -= 1
         self.has_expired = True
 
     def by_channel(self, channel: Channel) -> dict[Status, int]:
-        """Give the rows of one channel, every status a key."""
+        """Return the number of rows of one channel, with every status as a key."""
         return dict(zip(Status, self.live[channel], strict=True))
 
     def by_status(self, delivery_id: str) -> dict[Status, int]:
-        """Give the counts of one delivery, every status a key."""
+        """Return the counts of one delivery, with every status as a key."""
         counts = self.deliveries.get(delivery_id)
         return dict(zip(Status, counts.statuses if counts is not None else [0] * len(Status), strict=True))
 
     def conservation_error(self, known: int) -> int:
-        """Give how many messages the counts are off, against the number of known rows; 0 when the law holds."""
+        """Return by how many messages the counts differ from the number of known rows; 0 if the law holds."""
         by_channel = sum(map(sum, self.live.values()))
         return abs(sum(self._live()) - known) + abs(by_channel - known)
 

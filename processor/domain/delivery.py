@@ -1,8 +1,8 @@
-"""A delivery: what its control records tell, joined, the state that follows, and why it is pending.
+"""A delivery: the join of its control records, its state, and why it is pending.
 
-Control records come out of order and repeated like everything else. So what is remembered is a join, as a row is (see
-row.py): of each fact the value told last, of each action the first and the last time. The state is a *function* of
-that memory: the same records give the same delivery, whatever their order and however often each came.
+Control records arrive out of order and repeated like everything else. So the memory is a join, like a row's (see
+row.py): the latest value of each fact, the first and the last time of each action. The state is a *function* of the
+memory: the same records give the same delivery, in any order and with any repetitions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from processor.domain.status import Channel
 
 
 class Action(str, Enum):
-    """What a control record says was done. The order here breaks ties of time, lowest first."""
+    """The action of a control record. The order breaks ties of time, lowest first."""
 
     #: The delivery exists, with these facts.
     REGISTER = "register"
@@ -37,9 +37,9 @@ class Action(str, Enum):
 
 
 class State(str, Enum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
-    #: It is known, and nothing says when it starts.
+    #: It is known and has no start date.
     PLANNED = "planned"
     #: It has a date and has not started.
     SCHEDULED = "scheduled"
@@ -58,24 +58,24 @@ class Cause(str, Enum):
 
     #: Its date lies ahead.
     SCHEDULED = "scheduled"
-    #: As many others run as the limit allows.
+    #: The limit is reached by others that run.
     CONCURRENCY_LIMIT = "concurrency_limit"
     #: Neither: the MTA has not taken its messages.
     MTA_RESOURCES = "mta_resources"
 
 
-#: Longer names are refused: a delivery must fit into one record of Kafka.
+#: Longer names are refused: a delivery must fit into one Kafka record.
 _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 
-#: More messages than this are no plan but a mistake, and would not be exact in every reader's JSON.
+#: A higher number is a mistake, and not exact in every JSON parser.
 PLANNED_MAX = 1_000_000_000_000
 Planned = Annotated[int, msgspec.Meta(ge=0, le=PLANNED_MAX)]
 
 
 class Control(msgspec.Struct, gc=False, omit_defaults=True):
-    """One control record: one action, and the facts that its sender told with it.
+    """One control record: one action, and facts about the delivery.
 
-    Decoding checks types and ranges; that `schedule` tells a date is checked by `breach_of`.
+    Decoding checks types and ranges; `breach_of` checks that `schedule` has a date.
     """
 
     time: Annotated[datetime, msgspec.Meta(tz=True)]
@@ -91,7 +91,7 @@ class Control(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 def breach_of(control: Control) -> str | None:
-    """Say how a control record breaks the contract beyond types and ranges; None when it does not."""
+    """Return how a control record breaks the contract beyond types and ranges; None when it does not."""
     if control.action is Action.SCHEDULE and control.scheduled_at is None:
         return "to schedule is to say when - at `$.scheduled_at`"
     return None
@@ -101,21 +101,21 @@ Value = TypeVar("Value", str, int, Channel)
 
 
 class Told(msgspec.Struct, Generic[Value], array_like=True, frozen=True, gc=False):
-    """A fact that control records tell: the one told last wins, the greatest value where the times are equal."""
+    """A fact of control records: the latest value wins, the greatest if the times are equal."""
 
     time: Moment
     value: Value
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """That an action was reported: the first and the last time, in microseconds."""
+    """The first and the last time at which an action was reported, in microseconds."""
 
     action: Action
     first: Moment
     last: Moment
 
 
-#: What the latest of these actions makes of a delivery that is neither finished nor canceled.
+#: The state by the latest of these actions, unless the delivery is finished or canceled.
 _TURNS: dict[Action, State] = {
     Action.START: State.RUNNING,
     Action.PAUSE: State.PAUSED,
@@ -130,7 +130,7 @@ DELIVERY_LAYOUT = 1
 
 
 class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True, gc=False):
-    """All that control records told of one delivery, times in microseconds.
+    """The join of all control records of one delivery; times are microseconds.
 
     Immutable: a changed delivery is a new one.
     """
@@ -145,7 +145,7 @@ class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True
 
     @property
     def state(self) -> State:
-        """The state that is true now; `now` itself has no part in it."""
+        """The present state."""
         done = {each.action: each.last for each in self.actions}
         if Action.CANCEL in done:
             return State.CANCELED
@@ -158,13 +158,13 @@ class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True
 
     @property
     def started_at(self) -> int | None:
-        """When it started; None: not yet, or nobody said so."""
+        """When it started; None: not yet, or not known."""
         start = self._done(Action.START) or self._done(Action.RESUME)
         return None if start is None else start.first
 
     @property
     def paused_at(self) -> int | None:
-        """Since when it is paused; None unless it is."""
+        """When it was paused; None if it is not paused."""
         pause = self._done(Action.PAUSE)
         return pause.last if pause is not None and self.state is State.PAUSED else None
 
@@ -176,7 +176,7 @@ class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True
 
     @property
     def canceled_at(self) -> int | None:
-        """When it was cancelled first: a later cancel cancels nothing more. None: it was not."""
+        """When it was cancelled, by the first cancel; None: it was not."""
         cancel = self._done(Action.CANCEL)
         return None if cancel is None else cancel.first
 
@@ -188,7 +188,7 @@ def join(delivery: Delivery | None, control: Control) -> Delivery:
     """Join one control record into a delivery.
 
     Returns:
-        The new delivery; the very object that came in when the record tells nothing new.
+        The new delivery; the same object if the record changes nothing.
     """
     known = Delivery() if delivery is None else delivery
     time = to_microseconds(control.time)
@@ -222,7 +222,7 @@ def _stretch(done: Done, time: int) -> Done:
 
 
 class Pending(NamedTuple):
-    """Why a delivery is pending, and the figures behind it; a figure that has no part in the cause is None."""
+    """Why a delivery is pending, with figures; a figure without a part in the cause is None."""
 
     cause: Cause
     #: Microseconds since the epoch.
@@ -235,18 +235,18 @@ class Pending(NamedTuple):
 def pending_cause(  # noqa: PLR0913 - the facts that the cause follows from
     delivery: Delivery | None, now: int, running: int, limit: int, *, has_pending: bool, is_under_way: bool = False
 ) -> Pending | None:
-    """Say why a delivery is pending.
+    """Return why a delivery is pending.
 
     Args:
-        delivery: what control records tell of it; None: nothing.
+        delivery: the join of its control records; None: there are none.
         now: the present moment, in microseconds.
-        running: how many deliveries run and are under way.
-        limit: how many may run at a time.
+        running: the number of deliveries that run and are under way.
+        limit: the number that may run at the same time.
         has_pending: whether any of its messages is pending, or it was started or scheduled and has no messages yet.
-        is_under_way: whether any of its messages got further: then neither its date nor the limit holds it.
+        is_under_way: whether any of its messages got further, so that neither its date nor the limit holds it.
 
     Returns:
-        The cause; None when it is not pending, or waits because somebody paused or cancelled it.
+        The cause; None if it is not pending, or was paused or cancelled.
     """
     state = None if delivery is None else delivery.state
     if state in {State.CANCELED, State.PAUSED}:

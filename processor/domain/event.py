@@ -1,4 +1,4 @@
-"""The canonical event: what every provider's report is turned into, and what upstream may publish directly."""
+"""The canonical event: the normal form of every provider's report; producers may also publish it directly."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_OF_REPORT, Node
 
-#: An event whose time is further ahead of its Kafka record than this is refused: its clock cannot be believed.
+#: An event whose time is further ahead of its Kafka record is refused: its clock is wrong.
 MAX_AHEAD = timedelta(hours=24)
 
 
-#: The highest attempt, and the highest number of parts, that can be told.
+#: The highest attempt, and the highest number of parts.
 MAX_ATTEMPT, MAX_PARTS = 99, 255
 
-#: Characters that a name may have: a message's row must fit into one record of Kafka, whatever is reported of it.
+#: Maximum characters of a name: a message's row must fit into one Kafka record, whatever is reported.
 MAX_NAME = 1_000
 
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
@@ -40,16 +40,16 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     provider: _Name | None = None
     provider_message_id: _Name | None = None
     recipient: _Name | None = None
-    #: Which try of ours this report is about, 1 to 99.
+    #: The number of our attempt that this report is about, 1 to 99.
     attempt: Annotated[int, msgspec.Meta(ge=1, le=MAX_ATTEMPT)] = 1
     reason: Reason | None = None
-    #: Which part of a text message of several parts this report is about, and how many parts there are. SMS only.
+    #: The part of a multipart SMS that this report is about, and the number of parts.
     part: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] | None = None
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] | None = None
 
 
 def breach_of_parts(event: Event) -> str | None:
-    """Say how what an event tells of parts breaks the contract; None where it does not."""
+    """Return how an event's part numbers break the contract; None if they do not."""
     if event.channel is not Channel.SMS:
         return f"`part` and `parts` are of text messages, and the channel is {event.channel.value}"
     if event.part is not None and event.parts is not None and event.part > event.parts:
@@ -58,13 +58,13 @@ def breach_of_parts(event: Event) -> str | None:
 
 
 def node_of(event: Event) -> Node | None:
-    """Give the node that an event reports, or None when the event breaks the contract (`breach_of` says how)."""
+    """Return the node that an event reports, or None if it breaks the contract (see `breach_of`)."""
     reason = event.reason
     return NODE_OF_REPORT.get((event.channel, event.status, reason.permanence if reason is not None else None))
 
 
 def breach_of(event: Event) -> str:
-    """Say how an event for which `node_of` gives None breaks the contract."""
+    """Return how an event breaks the contract for which `node_of` returns None."""
     reason = event.reason
     if event.status is Status.FAILED and reason is not None and reason.permanence is Permanence.TRANSIENT:
         return "status 'failed' with permanence 'transient': a transient reason rides on taken_into_account or pending"

@@ -1,10 +1,10 @@
-"""The fold: one row, one event, one verdict. Total, never raises, and its rows do not depend on arrival order.
+"""The fold of one event into one row. It never raises, and its rows do not depend on arrival order.
 
-How that is achieved: an event is *joined* into the row's memory (see row.py), and the status is a *function* of that
-memory, `resolve`: sort what was observed by (attempt, time, rank) and walk it by the transition tables. The usual
-event is later than all before it; then the walk takes one step from where it stood. A message of several parts is
-walked once for each part, and stands where the worst part does. All ways give the same row;
-tests/domain/test_fold.py compares them, and proves the independence exhaustively.
+An event is *joined* into the row's memory (see row.py), and the status is a *function* of that memory, `resolve`: it
+sorts the observations by (attempt, time, rank) and walks them by the transition tables. Most events are later than all
+before; then the walk takes one step from the present node. A message of several parts is walked once for each part and
+has the status of the worst one. All ways give the same row; tests/domain/test_fold.py compares them, and proves the
+independence exhaustively.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from processor.domain.transitions import ANY_PART, LEAST_ADVANCED, REOPENING, TR
 #: A place in the walk: attempt, event time in microseconds, node. Its order is the order of the walk.
 Point = tuple[int, int, Node]
 
-#: A reason that says nothing is no reason.
+#: An empty reason is no reason.
 _NOTHING = Reason()
 
 
 class Verdict(str, Enum):
-    """What one event did to its row. It may depend on arrival order; the row may not."""
+    """The effect of one event on its row. It may depend on arrival order; the row does not."""
 
     #: The status moved.
     APPLIED = "applied"
@@ -37,14 +37,14 @@ class Verdict(str, Enum):
     CORRECTED = "corrected"
     #: New knowledge, same status.
     LATE = "late"
-    #: A contradiction: effect withheld, evidence kept.
+    #: A contradiction: no effect on the status, kept as evidence.
     REJECTED = "rejected"
     #: Nothing new.
     DUPLICATE = "duplicate"
 
 
 class Walk(msgspec.Struct, frozen=True, gc=False):
-    """Where a walk over the observations ends."""
+    """The end of a walk over observations."""
 
     node: Node
     since: int
@@ -53,7 +53,7 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
 
 
 def may_move(channel: Channel, current: Node, current_attempt: int, candidate: Node, attempt: int) -> bool:
-    """Say whether the walk may move from `current` to `candidate`."""
+    """Return whether the walk may move from `current` to `candidate`."""
     table = TRANSITIONS[channel]
     if candidate in table[current]:
         return True
@@ -62,12 +62,12 @@ def may_move(channel: Channel, current: Node, current_attempt: int, candidate: N
 
 
 def contradicts(channel: Channel, current: Node, candidate: Node) -> bool:
-    """Say whether `candidate`, which may not follow `current`, contradicts it; else it is late: already passed."""
+    """Return whether `candidate`, which may not follow `current`, contradicts it; otherwise it is late."""
     return current not in TRANSITIONS[channel].get(candidate, ())
 
 
 def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int) -> Walk:
-    """Take one step: move, stay, or stay and remember the candidate as rejected."""
+    """Take one step: move, stay, or stay and record the candidate as rejected."""
     current = walk.node
     if candidate is current:
         return walk if attempt <= walk.attempt else Walk(current, walk.since, attempt, walk.rejected)
@@ -79,7 +79,7 @@ def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int)
 
 
 def _verdicts(channel: Channel) -> tuple[tuple[Verdict, ...], ...]:
-    """Say what a step from each node to each other does, by their ranks; new attempts are not looked at."""
+    """Return the verdict on a step from each node to each other, by rank, without regard to attempts."""
 
     def verdict(current: Node, candidate: Node) -> Verdict:
         table = TRANSITIONS[channel]
@@ -91,12 +91,12 @@ def _verdicts(channel: Channel) -> tuple[tuple[Verdict, ...], ...]:
     return tuple(tuple(verdict(current, candidate) for candidate in Node) for current in Node)
 
 
-#: The tables of transitions.py, laid out for one look-up a step.
+#: The tables of transitions.py, arranged for one look-up per step.
 _STEPS: dict[Channel, tuple[tuple[Verdict, ...], ...]] = {channel: _verdicts(channel) for channel in Channel}
 
 
 def walk_through(channel: Channel, observations: Iterable[Observation], until: Point | None = None) -> Walk | None:
-    """Walk observations from the start, whatever parts they are of.
+    """Walk observations from the start, without regard to parts.
 
     Args:
         channel: the channel of the message; a node that it does not have is rejected, wherever it stands.
@@ -104,7 +104,7 @@ def walk_through(channel: Channel, observations: Iterable[Observation], until: P
         until: where to stop, before that point; None walks to the end.
 
     Returns:
-        Where the walk ends; None when nothing was observed that the channel has.
+        The end of the walk; None if no observed node exists on the channel.
     """
     table = TRANSITIONS[channel]
     seen = {(at.attempt, time, at.node) for at in observations for time in (at.first, at.last)}
@@ -120,15 +120,15 @@ def walk_through(channel: Channel, observations: Iterable[Observation], until: P
 
 
 def resolve(channel: Channel, observations: Sequence[Observation], parts: int = 0) -> Walk | None:
-    """Say where a message stands by all that was observed of it.
+    """Return the status of a message that follows from all observations.
 
     Args:
         channel: the channel of the message; a node that it does not have is rejected, wherever it stands.
         observations: in any order.
-        parts: how many parts the message has, as far as that was said.
+        parts: the number of the message's parts, as far as known.
 
     Returns:
-        Where it stands; None when nothing was observed that the channel has.
+        Its node and more; None if no observed node exists on the channel.
     """
     table = TRANSITIONS[channel]
     known = [at for at in observations if at.node in table]
@@ -144,13 +144,13 @@ def resolve(channel: Channel, observations: Sequence[Observation], parts: int = 
 
 
 def _unheard(observations: Sequence[Observation]) -> Walk:
-    """Give where a part stands of which nothing was said, nor of the whole: somebody has it, since some part moved."""
+    """Return the walk of a part without any report: the provider has it, since another part moved."""
     first, attempt = min(at.first for at in observations), min(at.attempt for at in observations)
     return Walk(Node.TAKEN_INTO_ACCOUNT, first, attempt, ())
 
 
 def _together(walks: Sequence[Walk], foreign: Collection[Node]) -> Walk:
-    """Say where a message stands whose parts stand there."""
+    """Return the walk of a message from the walks of its parts."""
     nodes = {walk.node for walk in walks}
     node = next(node for node in (*ANY_PART, *LEAST_ADVANCED) if node in nodes)
     there = [walk for walk in walks if walk.node is node]
@@ -163,13 +163,13 @@ def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> 
     """Join one event into a row.
 
     Args:
-        row: what is known of the message, or None.
+        row: the message's row, or None if it is not known.
         event: the report.
-        node: what `node_of(event)` gave; the caller has dead-lettered an event for which that is None.
-        time: the event's time in microseconds, where the caller has it already.
+        node: the result of `node_of(event)`; if that is None, the event is a dead letter and not folded.
+        time: the event's time in microseconds, if the caller already has it.
 
     Returns:
-        The new row and the verdict. On `duplicate` the row is the very object that came in.
+        The new row and the verdict. On `duplicate` the row is the same object.
     """
     if time is None:
         time = to_microseconds(event.time)
@@ -179,7 +179,7 @@ def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> 
     if (
         event.part is None
         and event.parts is None
-        # Of parts, what was observed stands last.
+        # Observations of parts come last.
         and not row.parts
         and not observations[-1].part
         and event.channel is row.channel
@@ -190,9 +190,9 @@ def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> 
 
 
 def _is_next(observations: tuple[Observation, ...], attempt: int, time: int, node: Node) -> bool:
-    """Say whether a point is later than all before it, and the first of its node in its attempt.
+    """Return whether a point is later than all before it, and the first of its node in its attempt.
 
-    Then the walk goes on by one step from where it stood, and no point that it stepped on before has gone.
+    Then the walk takes one step from the present node, and no earlier step is undone.
     """
     for at in observations:
         if at.last >= time or at.attempt > attempt or (at.node is node and at.attempt == attempt):
@@ -201,7 +201,7 @@ def _is_next(observations: tuple[Observation, ...], attempt: int, time: int, nod
 
 
 def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
-    """Join an event that comes after all others: the usual case, and the same result as the full walk."""
+    """Join an event that is later than all others: the usual case, with the same result as the full walk."""
     current, attempt, rejected = row.node, event.attempt, row.rejected
     verdict = _STEPS[row.channel][current][node]
     if current is Node.FAILED_GAVE_UP and may_move(row.channel, current, row.attempt, node, attempt):
@@ -219,7 +219,7 @@ def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verd
 
 
 def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
-    """Join an event that may change what the walk stepped on: walk it anew."""
+    """Join an event that may change earlier steps: repeat the walk."""
     point, part = (event.attempt, time, node), event.part or WHOLE
     observations = _observe(row.observations, point, part)
     channel = _join_channel(row, event, time)
@@ -250,7 +250,7 @@ def _first_row(event: Event, node: Node, time: int) -> Row:
 
 
 def _with_names(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
-    """Join an event whose observation is known already: it may still name a delivery, a recipient or a reason."""
+    """Join an event with a known observation, which may still add a delivery, a recipient or a reason."""
     walk = Walk(row.node, row.since, row.attempt, row.rejected)
     joined = _join(row, event, node, time, row.channel, walk, row.observations, row.parts)
     return (row, Verdict.DUPLICATE) if joined == row else (joined, Verdict.LATE)
@@ -280,7 +280,7 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
 
 
 def _observe(observations: tuple[Observation, ...], point: Point, part: int) -> tuple[Observation, ...]:
-    """Join one point into what was observed; give the same object when the point lies within what is known."""
+    """Join one point into the observations; return the same object if that changes nothing."""
     attempt, time, node = point
     for index, at in enumerate(observations):
         if at.node is node and at.attempt == attempt and at.part == part:
@@ -292,7 +292,7 @@ def _observe(observations: tuple[Observation, ...], point: Point, part: int) -> 
 
 
 def _insert(observations: tuple[Observation, ...], seen: Observation) -> tuple[Observation, ...]:
-    """Insert an observation that is not there yet, in order of (part, attempt, node)."""
+    """Insert a new observation in the order of (part, attempt, node)."""
     last = observations[-1]
     if last.node < seen.node and last.attempt <= seen.attempt and last.part == seen.part:
         return (*observations, seen)
@@ -300,7 +300,7 @@ def _insert(observations: tuple[Observation, ...], seen: Observation) -> tuple[O
 
 
 def _is_refused(channel: Channel, observations: Sequence[Observation], point: Point, part: int) -> bool:
-    """Say whether a walk refuses this point where it steps on it: of the whole, any part's walk does."""
+    """Return whether the walk rejects this point; for one of the whole message, whether any part's walk does."""
     parts = {part} if part != WHOLE else {at.part for at in observations} | {WHOLE}
     return any(_refuses(channel, [at for at in observations if at.part in {WHOLE, number}], point) for number in parts)
 
@@ -316,7 +316,7 @@ def _refuses(channel: Channel, observations: Sequence[Observation], point: Point
 
 
 def _join_channel(row: Row, event: Event, time: int) -> Channel:
-    """Give the channel that was named first; the smaller one where the times are equal."""
+    """Return the channel that was named first; the smaller one if the times are equal."""
     if event.channel is row.channel:
         return row.channel
     first = min(at.first for at in row.observations)
@@ -324,7 +324,7 @@ def _join_channel(row: Row, event: Event, time: int) -> Channel:
 
 
 def _name_what_is_missing(names: Names, event: Event, time: int) -> Names:
-    """Join the names of an event that comes after all others: what was named before stays."""
+    """Join the names of an event that is later than all others; earlier names stay."""
     delivery_id, recipient = names.delivery_id or event.delivery_id, names.recipient or event.recipient
     provider = names.provider or event.provider
     provider_message_id = names.provider_message_id or event.provider_message_id

@@ -1,4 +1,4 @@
-"""Moments as whole microseconds since 1970-01-01T00:00:00Z: what rows remember and the fold compares."""
+"""Times as whole microseconds since 1970-01-01T00:00:00Z, as rows keep them and the fold compares them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
-#: The first and the last moment that can be written: the years 1 to 9999, in UTC.
+#: The first and the last time that can be formatted: the years 1 to 9999, in UTC.
 FIRST = (datetime.min.replace(tzinfo=timezone.utc) - EPOCH) // _MICROSECOND
 LAST = (datetime.max.replace(tzinfo=timezone.utc) - EPOCH) // _MICROSECOND
 
-#: A moment that is kept: what lies outside the calendar is refused where it is read back.
+#: A stored time; one outside the calendar is refused when it is read back.
 Moment = Annotated[int, msgspec.Meta(ge=FIRST, le=LAST)]
 
 
 def stamp_of(timestamp: int, now: int) -> int:
-    """Give when a record was written, in milliseconds; one without a timestamp (Kafka: below 0) is of now."""
+    """Return a record's timestamp in milliseconds, or the present if it has none (Kafka: below 0)."""
     return timestamp if timestamp >= 0 else now
 
 
@@ -33,7 +33,7 @@ def to_datetime(microseconds: int) -> datetime:
     """Convert microseconds since the epoch to an aware datetime in UTC.
 
     Raises:
-        OverflowError: the moment lies outside the years 1 to 9999.
+        OverflowError: the time is outside the years 1 to 9999.
     """
     return EPOCH + timedelta(microseconds=microseconds)
 
@@ -48,7 +48,7 @@ def _second(seconds: int) -> str:
 
 
 def to_rfc3339(microseconds: int) -> str:
-    """Write a moment as RFC 3339 in UTC, with no, three or six digits of fraction: the fewest that are exact."""
+    """Format a time as RFC 3339 in UTC, with the fewest of no, three or six fraction digits that are exact."""
     seconds, fraction = divmod(microseconds, 1_000_000)
     if not fraction:
         return _second(seconds) + "Z"

@@ -1,4 +1,4 @@
-"""Why a message stands where it stands.
+"""The reason of a message's status.
 
 Categories and their codes: Adobe Campaign, "Delivery failures" (campaign.en, help/v8/send/delivery-failures.md,
 "Technical value"). `personalization` is our own: Adobe's page of statuses names the case, its list has no code for it.
@@ -15,7 +15,7 @@ from processor.domain.status import Permanence
 
 
 class Category(str, Enum):
-    """What kind of reason it is."""
+    """The kind of a reason."""
 
     UNDEFINED = "undefined"
     USER_UNKNOWN = "user_unknown"
@@ -65,12 +65,12 @@ ADOBE_CODES: dict[Category, int] = {
 }
 
 
-#: How much of a reason's text a row keeps: rows must fit into one record of Kafka, and memory, whatever is reported.
+#: Characters of a reason's text that a row keeps: rows must fit into one Kafka record and into memory.
 TEXT_MAX = 1_000
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a provider said, in one language; every field may be absent."""
+    """A provider's reason in normal form; every field may be absent."""
 
     permanence: Permanence | None = None
     category: Category | None = None
@@ -82,11 +82,11 @@ class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     text: str | None = None
 
     def telling(self) -> tuple[bool, bool, bool]:
-        """Say how much this reason tells: a kind, before a code, before a text. The greater tells more."""
+        """Return how specific this reason is, a category before a code before a text; greater is more specific."""
         has_kind = self.category is not None and self.category is not Category.UNDEFINED
         return has_kind, bool(self.code or self.provider_code), bool(self.text)
 
     def order(self) -> tuple[tuple[bool, str], ...]:
-        """Give the place of this reason in a total order, so that a tie of time has one winner."""
+        """Return a key of a total order, so that a tie of time has one winner."""
         fields = (self.permanence, self.category, self.code, self.provider_code, self.text)
         return tuple([(field is not None, field or "") for field in fields])

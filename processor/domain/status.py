@@ -19,9 +19,9 @@ class Channel(str, Enum):
 
 
 class Status(str, Enum):
-    """Where one message to one recipient stands; the value is the name on the wire."""
+    """The status of one message to one recipient; the value is the name on the wire."""
 
-    #: Ready, waits for the MTA or for its date.
+    #: Ready; waits for the MTA or for its date.
     PENDING = "pending"
     #: Intermediate, external connectors only; the connector decides what comes next.
     PREPARED = "prepared"
@@ -44,7 +44,7 @@ class Status(str, Enum):
 
 
 class Permanence(str, Enum):
-    """How final a failure is: the heart of a reason."""
+    """Whether a failure may still change."""
 
     #: The attempt failed and the provider is still trying. Never a status: it only explains one.
     TRANSIENT = "transient"
@@ -55,7 +55,7 @@ class Permanence(str, Enum):
 
 
 class Definition(NamedTuple):
-    """What people are told about a status."""
+    """The texts of a status for people."""
 
     english: str
     swedish: str

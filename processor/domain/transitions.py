@@ -1,4 +1,4 @@
-"""What may follow what: the one place that says which status may come after which.
+"""The transitions between statuses: the only place that defines which status may follow which.
 
 Two rules for this file:
 
@@ -23,10 +23,10 @@ from processor.domain.status import Channel, Permanence, Status
 
 
 class Node(IntEnum):
-    """A place in the diagram; the value is the rank that breaks ties of time, lowest first.
+    """A node of the state diagram; the value is the rank that breaks ties of time, lowest first.
 
-    The values are in every row that is kept: none is changed, and none is used again. A node that comes to stand
-    between two others, or that goes, is another layout of rows (`ROW_LAYOUT` in row.py).
+    The values are stored in every row: never change or reuse one. A node that is inserted between two others, or
+    removed, needs a new layout of rows (`ROW_LAYOUT` in row.py).
     """
 
     PENDING = 0
@@ -92,7 +92,7 @@ SMS: dict[Node, frozenset[Node]] = {
 
 TRANSITIONS: dict[Channel, dict[Node, frozenset[Node]]] = {Channel.EMAIL: EMAIL, Channel.SMS: SMS}
 
-#: Where a higher attempt may take a message that stands at `failed_gave_up` (those that its channel has).
+#: The nodes to which a higher attempt may move a message from `failed_gave_up`, if the channel has them.
 REOPENING: frozenset[Node] = frozenset({_N.PREPARED, _N.SENT_TO_PROVIDER, _N.TAKEN_INTO_ACCOUNT, _N.SENT})
 
 
@@ -100,21 +100,21 @@ def _status_of(node: Node) -> Status:
     return Status.FAILED if node is Node.FAILED_GAVE_UP else Status[node.name]
 
 
-#: The status that people see for each node, by rank.
+#: The status of each node, by rank.
 NODE_STATUS: tuple[Status, ...] = tuple(_status_of(node) for node in Node)
 
 _FAILURES = {Node.FAILED: Permanence.PERMANENT, Node.FAILED_GAVE_UP: Permanence.GAVE_UP}
 
-#: How final the failure of each node is, by rank; None where the node is no failure.
+#: The permanence of each node, by rank; None if the node is no failure.
 NODE_PERMANENCE: tuple[Permanence | None, ...] = tuple(_FAILURES.get(node) for node in Node)
 
 
-#: Whether a message may go on from a node to its end, by rank: then a failed attempt is told by the reason.
+#: Whether a message waits for a final status at a node, by rank; then a transient reason explains failed attempts.
 IS_UNDER_WAY: tuple[bool, ...] = tuple(
     node in {Node.PENDING, Node.PREPARED, Node.SENT_TO_PROVIDER, Node.TAKEN_INTO_ACCOUNT, Node.SENT} for node in Node
 )
 
-#: Where a message of several parts stands: at the first of these at which any part does,
+#: The node of a message of several parts is the first of these at which any part is,
 ANY_PART: tuple[Node, ...] = (
     Node.FAILED,
     Node.FAILED_GAVE_UP,
@@ -122,7 +122,7 @@ ANY_PART: tuple[Node, ...] = (
     Node.IGNORED,
     Node.NOT_APPLICABLE,
 )
-#: else at the first of these, the least advanced, at which one does.
+#: else the first, the least advanced, of these at which any part is.
 LEAST_ADVANCED: tuple[Node, ...] = (
     Node.PENDING,
     Node.PREPARED,
@@ -147,6 +147,6 @@ def _nodes_by_report() -> dict[tuple[Channel, Status, Permanence | None], Node]:
     return found
 
 
-#: The node that a report of (channel, status, permanence) stands for. What is not a key breaks the contract:
-#: a status that its channel does not have, or `failed` with `transient`.
+#: The node of a report of (channel, status, permanence). Other combinations break the contract: a status that the
+#: channel does not have, or `failed` with `transient`.
 NODE_OF_REPORT: dict[tuple[Channel, Status, Permanence | None], Node] = _nodes_by_report()

@@ -1,7 +1,7 @@
-"""In which statuses a message waits for somebody, and for how long that is still usual.
+"""The statuses in which a message waits, when it is stuck, and when retention may remove it.
 
-In every other status nobody waits: either nothing may follow, or what may follow is an exception (a bounce after
-`sent` by mail, late truth after a failure that was given up, a cancel that came too late).
+In every other status nothing is expected: either nothing may follow, or only an exception (a bounce after `sent` by
+mail, late truth after a failure that was given up, a cancel that came too late).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 
 _HOUR = 3_600.0
-#: How long an MTA goes on trying.
+#: How long an MTA retries.
 _TRIED = 84 * _HOUR
-#: How long an SMS is kept for a handset that is off.
+#: How long an SMS centre keeps a message for a handset that is off.
 _KEPT = 72 * _HOUR
 
-#: Seconds in a status after which a message is called stuck, unless a setting differs. A label, never a status.
+#: Seconds in a status after which a message is stuck; DELIVERY_STUCK_AFTER overrides them. A label, not a status.
 STUCK_AFTER: dict[tuple[Channel, Status], float] = {
     (Channel.EMAIL, Status.PENDING): _HOUR,
     (Channel.EMAIL, Status.TAKEN_INTO_ACCOUNT): _TRIED,
@@ -28,10 +28,10 @@ STUCK_AFTER: dict[tuple[Channel, Status], float] = {
 
 
 def may_expire(row: Row, before: int) -> bool:
-    """Say whether retention may remove a row: nobody waits for it, and nothing later than a moment was reported.
+    """Return whether retention may remove a row: it does not wait, and its last report is old enough.
 
     Args:
-        row: what is known of the message.
-        before: the moment, in microseconds of event time.
+        row: of the message.
+        before: microseconds of event time; rows with a later report are kept.
     """
     return (row.channel, row.status) not in STUCK_AFTER and max(at.last for at in row.observations) <= before

@@ -1,6 +1,6 @@
-"""How a worker folds partitions exactly once: the only place that knows Faust and aiokafka.
+"""Process partitions exactly once: the only package that knows Faust and aiokafka.
 
-What must be true, and which module sees to it:
+Two threads run in a worker: Faust's consumer thread fetches chunks, and the main loop processes and commits them.
 
 * membership/  Faust: the group, which partitions are ours, and chunks of their records; chunks.py: what a chunk is;
 * batches.py, expand.py, records.py: what a fetch holds, read within bounds, so that nothing in it stops the reader;

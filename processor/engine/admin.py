@@ -1,4 +1,4 @@
-"""Topics on the broker: created from, and checked against, their declaration."""
+"""Create the topics from their declaration, and compare them with it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MissingTopicError(Exception):
 
 
 class TopicsError(Exception):
-    """Topics are not as declared. `problems` names each with its mend."""
+    """Topics are not as declared. `problems` names each with its remedy."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -44,7 +44,7 @@ class TopicsError(Exception):
 
 
 async def create_topics(settings: Settings) -> list[str]:
-    """Create the topics that do not exist yet; give their names."""
+    """Create the topics that do not exist yet; return their names."""
     admin = clients.admin(settings)
     await admin.start()
     try:
@@ -68,7 +68,7 @@ async def _create(admin: Any, new_topics: Sequence[NewTopic]) -> None:
 
 
 async def _wait_for_leaders(admin: Any, names: Sequence[str]) -> None:
-    """Wait until every partition can be written to; until then a producer's first batches are turned away."""
+    """Wait until every partition can be written to; until then brokers refuse a producer's first batches."""
     while True:
         described = await admin.describe_topics(list(names))
         partitions = [partition for topic in described for partition in topic["partitions"]]
@@ -91,7 +91,7 @@ def _new_topic(settings: Settings, topic: Topic) -> NewTopic:
 
 
 async def check_topics(settings: Settings) -> list[str]:
-    """Compare the topics on the broker with their declaration; give what is wrong, each with its mend."""
+    """Compare the topics on the broker with their declaration; return the problems, each with its remedy."""
     admin = clients.admin(settings)
     await admin.start()
     try:
@@ -111,7 +111,7 @@ async def _counts(admin: Any) -> dict[str, int]:
 
 
 async def count_partitions(settings: Settings, topic: str) -> int:
-    """Give the number of partitions of a topic.
+    """Return the number of partitions of a topic.
 
     Raises:
         MissingTopicError: the topic does not exist.
@@ -159,7 +159,7 @@ _A_CHOICE = frozenset({"segment.bytes", "segment.ms", "min.cleanable.dirty.ratio
 
 
 def _differs(option: str, wanted: str, found: str | None) -> bool:
-    """Say whether a topic's option is a problem: its policy must be ours, its limits may be wider."""
+    """Return whether a topic's option is a problem: its policy must be equal, its limits may be wider."""
     if option in _A_CHOICE:
         return False
     if found is None or option in {"cleanup.policy", "message.timestamp.type"}:
@@ -170,7 +170,7 @@ def _differs(option: str, wanted: str, found: str | None) -> bool:
 
 
 class Cluster(NamedTuple):
-    """What a worker must know of the cluster before it starts."""
+    """The facts about the cluster that a worker needs before it starts."""
 
     id: str
     #: Partitions of each topic that the stages need, by its full name.
@@ -178,7 +178,7 @@ class Cluster(NamedTuple):
 
 
 async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluster:
-    """Ask for the cluster's id and its topics; a broker that is away is waited for.
+    """Ask for the cluster's id and topics; wait while the brokers cannot be reached.
 
     Raises:
         TopicsError: a topic that the stages need does not exist or has another number of partitions.
@@ -208,9 +208,9 @@ def _needed(stages: Iterable[Stage]) -> Collection[Topic]:
 
 
 async def changed_topics(admin: Any, known: Mapping[str, int]) -> dict[str, str]:
-    """Compare topics with the partitions that they had; give what has changed by topic, each with its mend.
+    """Compare topics with their former partitions; return the changes by topic, each with its remedy.
 
-    What the broker does not say now has not changed.
+    A topic that the broker does not report on now counts as unchanged.
     """
     # Asked for by name, a topic that has gone would be created by brokers that do so, and be empty.
     response = await admin._send_request(MetadataRequest(list(known), allow_auto_topic_creation=False))

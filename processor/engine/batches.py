@@ -1,12 +1,12 @@
-"""The batches of a fetch, read so that nothing in one can stop the reader, or make it pass over a neighbour in silence.
+"""Read the batches of a fetch so that no content can stop the reader or make it skip other records silently.
 
-aiokafka's C code reads what is well formed, as fast as it always did. What it raises on is read again here, slowly and
-record by record. A record that cannot be used as it is, and a batch that cannot be read at all, come out as an
-`UnreadableRecord` in their place: with their bytes, and what is wrong with them.
+aiokafka's C code reads well-formed batches at full speed. A batch on which it raises is read again here, slowly and
+record by record. An unreadable record, and an unreadable batch, become an `UnreadableRecord` in their place, with their
+bytes and the problem.
 
-A broker refuses most of what is wrong when it is published, but not all: names of headers that are not text, offsets
-that lie, records whose length lies in a compressed batch, bytes behind a compressed stream. The rest (a checksum that
-does not fit, a codec that there is not) takes a disk that rots or another broker than Kafka's.
+A broker refuses most damaged data when it is produced, but not all: header names that are not text, wrong offsets,
+wrong record lengths in a compressed batch, bytes after a compressed stream. The rest (a wrong checksum, an unknown
+codec) takes a faulty disk or a broker that is not Kafka's.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FORM_RECORD, _FORM_BATCH = ((FORM_HEADER, b"record"),), ((FORM_HEADER, b"batch"
 
 
 class _Plain(NamedTuple):
-    """A record that was read slowly, and is fine."""
+    """A good record that was read slowly."""
 
     offset: int
     timestamp: int
@@ -63,7 +63,7 @@ class _Plain(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """What the head of a batch says."""
+    """The header of a batch."""
 
     base_offset: int
     length: int
@@ -81,7 +81,7 @@ class _Head(NamedTuple):
 
 
 def sort_out(records: Sequence[Any]) -> tuple[Sequence[Record], list[UnreadableRecord]]:
-    """Part the records of a fetch from what stands among them and is none."""
+    """Separate the records of a fetch from the unreadable ones."""
     if UnreadableRecord not in map(type, records):
         return records, []
     found: tuple[list[Record], list[UnreadableRecord]] = [], []
@@ -91,7 +91,7 @@ def sort_out(records: Sequence[Any]) -> tuple[Sequence[Record], list[UnreadableR
 
 
 def readable(topic: str, partition: int, records: Sequence[Any]) -> Sequence[Record]:
-    """Give the records of a fetch; say of what is none that it was passed over."""
+    """Return the readable records of a fetch; log that the others were skipped."""
     found, unreadable = sort_out(records)
     for each in unreadable:
         log.error(
@@ -107,10 +107,10 @@ def readable(topic: str, partition: int, records: Sequence[Any]) -> Sequence[Rec
 
 
 def places_of_batches(data: bytes) -> Iterator[tuple[int, int]]:
-    """Give where each whole batch of a fetch begins and ends.
+    """Yield the begin and end of each complete batch of a fetch.
 
     Raises:
-        CorruptRecordException: one has no end, and so nothing comes after it: a broker could not serve such a log.
+        CorruptRecordException: a batch has no end; a broker could not serve such a log.
     """
     begin = 0
     while len(data) - begin > _LENGTH_END:
@@ -124,7 +124,7 @@ def places_of_batches(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def open_batch(data: bytes, begin: int, end: int) -> Any:
-    """Give aiokafka's object for a batch. Its own reader takes the first batch's format for that of all."""
+    """Return aiokafka's object for a batch. aiokafka's own reader assumes the first batch's format for all."""
     magic, part = data[begin + _MAGIC_AT], memoryview(data)[begin:end]
     return DefaultRecordBatch(part) if magic >= _MESSAGE_FORMAT else LegacyRecordBatch(part, magic)
 
@@ -135,12 +135,12 @@ def read_batch(batch: Any, data: bytes, begin: int, end: int) -> tuple[Sequence[
     Args:
         batch: aiokafka's, not read from yet.
         data: what was fetched.
-        begin: where the batch's own bytes begin in it, head included.
-        end: where they end.
+        begin: where the batch begins in it, header included.
+        end: where it ends.
 
     Returns:
-        Its records in order, each in aiokafka's C object or in one like it, or as an UnreadableRecord; and the bytes
-        that came out of it when it is a compressed one. Whatever it holds, nothing is raised, and nothing left out.
+        Its records in order, each as aiokafka's C object, one like it, or an UnreadableRecord; and the number of
+        decompressed bytes. It never raises and never leaves out a record, whatever the batch holds.
     """
     try:
         return _read_fast(batch, data, begin, end)
@@ -152,13 +152,13 @@ def read_batch(batch: Any, data: bytes, begin: int, end: int) -> tuple[Sequence[
 
 
 def offset_of(data: bytes, begin: int) -> int:
-    """Give the offset with which the batch that begins at a position begins."""
+    """Return the base offset of the batch that begins at a position."""
     offset: int = _OFFSET.unpack_from(data, begin)[0]
     return offset
 
 
 def not_before(first: int, records: Sequence[Any]) -> Iterator[Any]:
-    """Leave those records of a batch out that lie before an offset; a whole batch then stands at that offset."""
+    """Leave out the records of a batch before an offset; an unreadable batch gets that offset."""
     for record in records:
         if record.offset >= first:
             yield record
@@ -167,16 +167,16 @@ def not_before(first: int, records: Sequence[Any]) -> Iterator[Any]:
 
 
 def unreadable_batch(raw: bytes, error: Exception) -> UnreadableRecord:
-    """Give what stands for a batch of which nothing but its place can be read."""
+    """Return the UnreadableRecord for a batch of which only the place can be read."""
     return _whole(offset_of(raw, 0), -1, raw, DeadReason.UNREADABLE_BATCH, f"its batch cannot be read: {error!r}")
 
 
 class _ChecksumError(Exception):
-    """A batch is not what its checksum was made of."""
+    """The checksum of a batch is wrong."""
 
 
 class _OffsetsError(Exception):
-    """The offsets of a batch's records lie outside of it."""
+    """The offsets of a batch's records are outside of the batch."""
 
 
 def _read_fast(batch: Any, data: bytes, begin: int, end: int) -> tuple[Sequence[Any], int]:
@@ -200,7 +200,7 @@ def _read_fast(batch: Any, data: bytes, begin: int, end: int) -> tuple[Sequence[
 
 
 def _check_old(raw: bytes) -> None:
-    """Make sure that a batch of an older format does not hold too much; aiokafka takes it apart by itself."""
+    """Check that a batch of an older format is not too large; aiokafka decompresses it by itself."""
     codec = raw[_OLD_ATTRIBUTES_AT] & _CODEC_BITS
     if codec:
         at = _OLD_KEY_AT[raw[_MAGIC_AT]]
@@ -209,7 +209,7 @@ def _check_old(raw: bytes) -> None:
 
 
 def _plain(raw: bytes) -> bytes:
-    """Give a compressed batch as it would be without compression; its checksum is that of before."""
+    """Return a batch decompressed, with its former checksum."""
     (attributes,) = _ATTRIBUTES.unpack_from(raw, _ATTRIBUTES_AT)
     expanded = expand(attributes & _CODEC_BITS, raw[_HEAD.size :])
     head = raw[:_ATTRIBUTES_AT] + _ATTRIBUTES.pack(attributes & ~_CODEC_BITS) + raw[_ATTRIBUTES_AT + 2 : _HEAD.size]
@@ -220,7 +220,7 @@ def _plain(raw: bytes) -> bytes:
 
 
 def _read_anyhow(head: _Head, raw: bytes, error: Exception) -> tuple[Sequence[Any], int]:
-    """Read a batch that the C code raised on: each record that can be told from its neighbours, by itself."""
+    """Read a batch on which the C code raised, record by record as far as their bounds are known."""
     place = f"{head.number} records at offsets {head.base_offset} to {head.base_offset + head.last_delta}"
     if isinstance(error, _ChecksumError):
         detail = f"{place}: the checksum of their batch does not fit: compare the replicas, and the disks they are on"
@@ -264,11 +264,11 @@ def _whole(offset: int, timestamp: int, raw: bytes, reason: DeadReason, detail: 
 
 
 class _LostError(Exception):
-    """It cannot be told where a record ends."""
+    """The end of a record is not known."""
 
 
 class _Fields(NamedTuple):
-    """A record's fields as they lie in its batch."""
+    """A record's fields as in its batch."""
 
     time_delta: int
     offset_delta: int
@@ -279,16 +279,16 @@ class _Fields(NamedTuple):
 
 
 def _read_record(head: _Head, payload: bytes, at: int, offset: int | None) -> tuple[Any, int]:
-    """Read the record that begins at a position; give it, and where the next begins.
+    """Read the record that begins at a position; return it, and where the next one begins.
 
     Args:
         head: of its batch.
         payload: all records of the batch, one after the other.
         at: where the record begins.
-        offset: the offset that it has by its place; None: it is to be believed.
+        offset: the offset by its place; None: trust its own.
 
     Raises:
-        _LostError: neither its length nor its fields say where it ends.
+        _LostError: neither its length nor its fields show where it ends.
     """
     try:
         length, begin = decode_varint(payload, at)
@@ -321,11 +321,11 @@ def _read_record(head: _Head, payload: bytes, at: int, offset: int | None) -> tu
 
 
 def _fields(payload: bytes, at: int) -> _Fields:
-    """Read a record's fields behind its length.
+    """Read a record's fields after its length.
 
     Raises:
         IndexError: the batch ends before the record does.
-        ValueError: a field says something impossible.
+        ValueError: a field has an impossible value.
     """
     time_delta, at = decode_varint(payload, at + 1)
     offset_delta, at = decode_varint(payload, at)
@@ -355,7 +355,7 @@ def _bytes(payload: bytes, at: int) -> tuple[bytes | None, int]:
 
 
 def _named(headers: Iterable[tuple[bytes, bytes | None]]) -> tuple[Headers, Headers]:
-    """Give headers by names that are text, and a note of each name that is not."""
+    """Return headers whose names are text, and a note for each other name."""
     named: list[tuple[str, Any]] = []
     notes: list[tuple[str, bytes]] = []
     for name, value in headers:

@@ -1,7 +1,7 @@
-"""Waiting that ends, whatever a client or Faust does with a cancellation.
+"""Wait with a bound, even if a client or Faust suppresses a cancellation.
 
-aiokafka and Faust wait for tasks of their own while they suppress `CancelledError`. A cancellation that is meant for
-the one who called them is lost there, and both `asyncio.wait_for` and a plain `cancel()` then wait for ever.
+aiokafka and Faust suppress `CancelledError` while they wait for their own tasks. A cancellation of their caller is lost
+there, and both `asyncio.wait_for` and a plain `cancel()` then wait for ever.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _PATIENCE_SECONDS = 5.0
 
 
 async def within(awaitable: Awaitable[Answer], seconds: float) -> Answer:
-    """Wait for an answer, but not for longer than some seconds, and a few more for its end.
+    """Wait for a result for at most some seconds, and a few more for its cancellation.
 
     Raises:
-        asyncio.TimeoutError: it did not come. What was waited for has been cancelled, and may yet have had its effect.
+        asyncio.TimeoutError: there was none in time. The task has been cancelled, and may have had its effect.
     """
     task = asyncio.ensure_future(awaitable)
     try:
@@ -43,9 +43,9 @@ async def within(awaitable: Awaitable[Answer], seconds: float) -> Answer:
 
 
 async def end(tasks: Iterable[asyncio.Future[Any]]) -> set[asyncio.Future[Any]]:
-    """Cancel what has not ended, again and again until it has; give what still runs after some seconds.
+    """Cancel tasks repeatedly until they have ended; return those that still run after some seconds.
 
-    Whoever waits here and is cancelled waits on, and raises `CancelledError` afterwards.
+    A caller that is cancelled meanwhile waits on, and raises `CancelledError` afterwards.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _PATIENCE_SECONDS
@@ -67,7 +67,7 @@ async def end(tasks: Iterable[asyncio.Future[Any]]) -> set[asyncio.Future[Any]]:
 
 
 async def closed(what: str, closing: Awaitable[object], seconds: float = _PATIENCE_SECONDS) -> None:
-    """Wait until something is closed; that it fails or takes too long is logged, and no reason to stay."""
+    """Wait until something is closed; log a failure or a timeout, and go on."""
     try:
         await within(closing, seconds)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Consecutive records of one partition, and where they start and end."""
+"""Chunks: consecutive records of one partition with their start and end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from processor.engine.stage import Record
 
 
 class Chunk(NamedTuple):
-    """Consecutive records of one partition, as one fetch gave them.
+    """Consecutive records of one partition, from one fetch.
 
     Positions step over what a reader never sees (markers and records of aborted transactions), so a chunk without
     records can still move the position.

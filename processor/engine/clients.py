@@ -1,4 +1,4 @@
-"""Every Kafka client that we make, so that security and names are settled in one place."""
+"""Make every Kafka client, so that security and names are defined in one place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BATCH_BYTES = 1024 * 1024
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """Give what every aiokafka client needs to reach the brokers.
+    """Return the connection arguments of every aiokafka client.
 
     Raises:
         OSError, ssl.SSLError: the certificate files of the settings cannot be used.
@@ -56,7 +56,7 @@ _HEARTBEAT_MS = 500
 
 
 def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafkaConsumer:
-    """Make the consumer that Faust reads the stages' input with: committed records only, offsets are ours to commit."""
+    """Make the consumer for the stages' input: reads committed records only, and does not commit offsets itself."""
     session_ms = int(settings.session_timeout * 1000)
     return AIOKafkaConsumer(
         **connection(settings),
@@ -82,7 +82,7 @@ def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafk
 
 
 def reader(settings: Settings, **options: Any) -> AIOKafkaConsumer:
-    """Make a consumer that belongs to no group and reads committed records of partitions that it is told."""
+    """Make a consumer without a group that reads committed records of given partitions."""
     return AIOKafkaConsumer(
         **connection(settings),
         group_id=None,
@@ -95,12 +95,12 @@ def reader(settings: Settings, **options: Any) -> AIOKafkaConsumer:
 
 
 def uncommitted_reader(settings: Settings) -> AIOKafkaConsumer:
-    """Make a consumer that belongs to no group and sees what open transactions have written, too."""
+    """Make a consumer without a group that also sees records of open transactions."""
     return AIOKafkaConsumer(**connection(settings), group_id=None, enable_auto_commit=False)
 
 
 def transactional_producer(settings: Settings, transactional_id: str) -> TransactionalProducer:
-    """Make the producer of one partition; starting it fences every older one with the same id."""
+    """Make the producer of one partition; its start fences every older one with the same id."""
     return TransactionalProducer(
         **connection(settings),
         transactional_id=transactional_id,
@@ -114,12 +114,12 @@ def transactional_producer(settings: Settings, transactional_id: str) -> Transac
 async def abort_in(
     producer: AIOKafkaProducer, places: Iterable[TopicPartition], tp: TopicPartition, group: str
 ) -> None:
-    """Run a transaction that writes nothing and is aborted: it ends whatever its producer has left open.
+    """Begin and abort an empty transaction, which ends any transaction that its producer has left open.
 
     Args:
         producer: a transactional one, started.
-        places: partitions that it may have left open.
-        tp: the partition whose offset it may have left undecided.
+        places: partitions that the open transaction may have written to.
+        tp: the partition whose offset the open transaction may hold.
         group: the consumer group of that offset.
     """
     await producer.begin_transaction()

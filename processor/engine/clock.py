@@ -1,7 +1,7 @@
-"""What time it is for the brokers, and by how much this machine's clock differs.
+"""The brokers' time, and the difference of this machine's clock.
 
-A broker that keeps a topic by its own time tells in each answer when it appended. This machine sent the batch before
-that and had the answer after it, so each answer bounds the difference of the two clocks.
+A broker answers a batch for a topic with LogAppendTime with the time at which it appended the batch. This machine sent
+the batch before that and had the answer after it, so each answer bounds the difference of the two clocks.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ _MEND = "set the clock of this machine by NTP (chronyc tracking, timedatectl); r
 
 
 def _bounds_of(sent: float, appended: int, answered: float) -> tuple[float, float]:
-    """Give by how many seconds this machine is ahead, at least and at most; `appended` is in milliseconds."""
+    """Return the bounds, in seconds, by which this machine is ahead; `appended` is in milliseconds."""
     return sent - appended / 1000 - _TRUNCATED, answered - appended / 1000
 
 
 def _least(bounds: tuple[float, float]) -> float:
-    """Give the difference that there is at least; 0 where there need not be any."""
+    """Return the smallest difference within the bounds; 0 if they allow none."""
     return max(bounds[0], 0.0) + min(bounds[1], 0.0)
 
 
 async def measure_skew(settings: Settings) -> float | None:
-    """Ask the brokers for their time, by records in a transaction that is aborted: nobody reads them.
+    """Ask the brokers for their time, by records in a transaction that is aborted, so that nobody reads them.
 
     Returns:
-        Seconds by which this machine's clock is ahead at least; None where the topic keeps the times of publishers.
+        Seconds by which this machine's clock is at least ahead; None if the topic keeps the producers' times.
 
     Raises:
-        KafkaError: the brokers cannot be asked, or do not let us.
+        KafkaError: the brokers cannot be reached, or refuse.
     """
     producer = clients.transactional_producer(settings, f"{settings.app_id}-check")
     await producer.start()
@@ -80,12 +80,12 @@ async def _ask(producer: AIOKafkaProducer, settings: Settings) -> float | None:
 
 
 class BrokerClock:
-    """Tells the brokers' time.
+    """The brokers' time, learnt from their answers.
 
     Args:
-        metrics: where the difference is shown.
+        metrics: has the gauge of the difference.
         clock: this machine's, in seconds since the epoch.
-        monotonic: seconds that nobody sets.
+        monotonic: seconds of a clock that is never set.
     """
 
     def __init__(
@@ -103,22 +103,22 @@ class BrokerClock:
 
     @property
     def ahead(self) -> float:
-        """Seconds by which this machine's clock is ahead of the brokers' at least; negative: behind; 0: not known."""
+        """Seconds by which this machine's clock is at least ahead of the brokers'; negative: behind; 0: none known."""
         return _least(self._bounds)
 
     def now(self) -> int:
-        """Give the brokers' time, in milliseconds since the epoch."""
+        """Return the brokers' time, in milliseconds since the epoch."""
         return int((self._clock() - self.ahead) * 1000) - self._step
 
     def sent(self) -> float:
-        """Give this machine's time, to be handed to `see` with the answer to what is sent now."""
+        """Return this machine's time, to pass to `see` with the answer to a batch that is sent now."""
         return self._clock()
 
     def see(self, sent: float, appended: int) -> None:
         """Learn from an answer.
 
         Args:
-            sent: from before the batch was sent.
+            sent: the result of `sent` before the batch was sent.
             appended: when the broker appended it, in milliseconds since the epoch.
         """
         low, high = _bounds_of(sent, appended, self._clock())
@@ -135,18 +135,18 @@ class BrokerClock:
             log.warning("clock_skewed", seconds_ahead=round(self.ahead, 1), mend=_MEND)
 
     def window(self) -> tuple[int, int]:
-        """Give the first and the last timestamp, in milliseconds, with which a record that came may go on.
+        """Return the first and the last timestamp, in milliseconds, that a written record may keep.
 
-        While the time is in doubt, those that brokers have taken once say more than this clock.
+        While the time is in doubt, timestamps that brokers have accepted count for more than this clock.
         """
         first, last = window(self.now())
         return (0, last + self._step) if self._step else (first, last)
 
     def set_back(self, refused: int) -> None:
-        """Learn that a broker found what we took for now too far ahead; each time the step is twice as long.
+        """Set the time back because a broker refused it as too far ahead; each step is twice as long as the last.
 
         Args:
-            refused: what `now` gave. When it gives another time by now, others were refused, too, and told.
+            refused: the result of `now` that was refused. If `now` has changed since, the refusal is known already.
         """
         if abs(refused - self.now()) >= _STEP_MS / 2:
             return

@@ -1,6 +1,6 @@
-"""Compressed batches taken apart with a bound: nothing that they hold is in memory before it is known to fit.
+"""Decompress batches within a bound on memory.
 
-aiokafka's own way asks a codec for all of it at once, so that a megabyte that holds a gigabyte ends the process.
+aiokafka decompresses a batch at once, so that a megabyte that expands to a gigabyte ends the process.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ _XERIAL_LENGTH = struct.Struct(">i")
 
 
 class TooLargeError(Exception):
-    """A batch holds more than it may."""
+    """A batch expands to more than the limit."""
 
 
 class UnknownCodecError(Exception):
-    """A batch names a codec that Kafka does not have."""
+    """A batch has an unknown codec."""
 
 
 def expand(codec: int, data: bytes, limit: int = EXPANDED_MAX) -> bytes:
-    """Take compressed data apart.
+    """Decompress data.
 
-    A stream that ends too early gives what it holds: who counts the records sees that some are missing.
+    A truncated stream gives what it holds; the caller counts the records and sees that some are missing.
 
     Args:
-        codec: as the attributes of a batch name it.
-        data: what it made.
-        limit: bytes that may come out.
+        codec: the codec in the attributes of a batch.
+        data: compressed.
+        limit: maximum number of decompressed bytes.
 
     Raises:
-        TooLargeError: more would come out.
+        TooLargeError: there would be more.
         UnknownCodecError: there is no such codec.
-        Exception: the codec's own, where the data are none of its making.
+        Exception: the codec's own, if the data are damaged.
     """
     reader = _READERS.get(codec)
     if reader is None:

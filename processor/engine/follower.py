@@ -1,4 +1,4 @@
-"""Followers: topics that every worker reads whole, apart from any group, to feed what it answers questions from."""
+"""Followers: read compacted topics whole on every worker, outside of any group, for its answers and its stages."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _PATIENCE_SECONDS = 60.0
 
 
 class Follower:
-    """Reads compacted topics from their beginning and then on, for as long as it runs.
+    """Reads compacted topics from the beginning and follows them while it runs.
 
-    Of the records of one fetch that have the same key, `take` gets the last one only.
+    Of the records of one fetch with the same key, `take` gets only the last one.
     """
 
     def __init__(self, settings: Settings, topics: Iterable[Topic], take: Take) -> None:
@@ -46,11 +46,11 @@ class Follower:
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether all that the topics held at the start has been taken."""
+        """Whether all records that existed at the start have been taken."""
         return self._ends is not None and not self._ends
 
     async def run(self) -> None:
-        """Follow until cancelled; a broker that is away, and a topic that is not there yet, are waited for."""
+        """Follow until cancelled; wait for brokers that cannot be reached and topics that do not exist yet."""
         while True:
             try:
                 await self._follow()
@@ -102,7 +102,7 @@ class Follower:
                 self._take(self._topics[tp.topic], list(latest.values()))
 
     async def _note_positions(self, reader: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> None:
-        """Note where reading stands; positions step over markers, so an end is reached also without records."""
+        """Record the positions: they step over markers, so an end is reached also without records."""
         for tp in tps:
             self._positions[tp] = await reader.position(tp)
         if self._ends:

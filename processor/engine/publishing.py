@@ -1,10 +1,10 @@
-"""The plain idempotent producer: aiokafka's, which goes on where aiokafka's own stays broken for good (ADR 0015).
+"""The idempotent producer: aiokafka's, but able to continue where aiokafka's own stays broken (ADR 0015).
 
-A broker takes a producer's records for a partition in the order of their sequence numbers only. A batch that fails has
-used up its numbers, so all later ones are refused (OutOfOrderSequenceNumber); and numbers end after 2^31 records. Both
-end with the producer id: under another one, numbers begin anew. To a broker that is a new producer; whoever publishes
-notices nothing. Batches that were refused for their numbers, and hence not written, are numbered once more and sent
-again, before those that follow them.
+A broker accepts a producer's records for a partition only in the order of their sequence numbers. A failed batch has
+used up its numbers, so all later ones are refused (OutOfOrderSequenceNumber); and numbers end after 2^31 records. The
+remedy for both is a new producer id, with which numbers start again: a new producer for the broker, unnoticed by the
+caller. Batches that were refused for their numbers, and hence not written, are renumbered and sent again, before those
+that follow them.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class _Numbers(TransactionManager):
         self._is_spent = self._is_spent or not 0 <= self._sequence_numbers[tp] <= LAST_SEQUENCE
 
     def number(self, batch: MessageBatch) -> None:
-        """Number the records of a batch once more, in the bytes that it has been made into."""
+        """Renumber the records of a batch, in its serialized bytes."""
         buffer, first = batch.get_data_buffer(), self.sequence_number(batch.tp)
         self.increment_sequence_number(batch.tp, batch.record_count)
         _NUMBERS.pack_into(buffer, _NUMBERS_AT, self.producer_id, self.producer_epoch, first)
         _CHECKSUM.pack_into(buffer, _CHECKSUM_AT, calc_crc32c(memoryview(buffer)[_CHECKED_FROM:]))
 
     def failed(self, batch: MessageBatch, error: KafkaError) -> None:
-        """Note that a batch has failed: no number after its own is taken from this producer id."""
+        """Record that a batch has failed: brokers accept no later number of this producer id."""
         producer_id, _, first = _NUMBERS.unpack_from(batch.get_data_buffer(), _NUMBERS_AT)
         log.warning(
             "batch_refused",
@@ -74,7 +74,7 @@ class _Numbers(TransactionManager):
         self._is_spent = True
 
     def give_up_when_spent(self) -> None:
-        """Forget a producer id that is of no use any more, so that the sender asks for another."""
+        """Drop a producer id that is used up, so that the sender asks for another."""
         if self._is_spent and self.has_pid():
             self._is_spent = False
             self._pid_and_epoch = PidAndEpoch(NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
@@ -116,7 +116,7 @@ class _Sender(Sender):
 class Publisher(AIOKafkaProducer):
     """Publishes outside of transactions: each record once, those of a partition in the order given.
 
-    What is wrong with a record itself (its size, its time, a right) is told to whoever sent it, and to nobody else.
+    An error of a record itself (its size, its time, a permission) is raised to its sender only.
     """
 
     def __init__(self, **options: Any) -> None:

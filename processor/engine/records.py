@@ -1,7 +1,7 @@
-"""Records as aiokafka's C code reads and writes them.
+"""Read and write records as aiokafka's C objects.
 
-aiokafka makes a Python object with eleven fields of each record that it fetches, and asks for each that it is given
-three times what it is. Both cost more than the fold's own steps (docs/performance.md); here neither happens.
+aiokafka makes a Python object with eleven fields of each record that it fetches, and checks the type of each one to
+write three times. Both cost more than the fold itself (docs/performance.md) and are avoided here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_HEADERS: list[tuple[str, bytes]] = []
 
 
 class _Fetched(fetcher.MemoryRecords):
-    """The batches that one fetch gave of one partition, with their bytes."""
+    """The batches of one fetch of one partition, with their bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -40,10 +40,10 @@ class _Fetched(fetcher.MemoryRecords):
 
 
 class _PartitionRecords(fetcher.PartitionRecords):
-    """What one fetch gave of one partition, handed out as the C objects that it is read into.
+    """The records of one fetch of one partition, as C objects.
 
-    What cannot be read stands among them (batches.py): nothing raises, so that neither the reader stops nor a neighbour
-    is passed over. It ends early where compressed batches have given enough: the rest is fetched again.
+    Unreadable ones are among them (batches.py): nothing raises, so that the reader neither stops nor skips another. It
+    ends early once compressed batches have expanded to enough bytes; the rest is fetched again.
     """
 
     next_fetch_offset: int
@@ -71,7 +71,7 @@ class _PartitionRecords(fetcher.PartitionRecords):
             self.next_fetch_offset = batch.next_offset
 
     def _is_withheld(self, batch: Any) -> bool:
-        """Say whether a batch is a marker, or of a transaction that was aborted."""
+        """Return whether a batch is a marker, or of a transaction that was aborted."""
         is_control = batch.is_control_batch
         if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id is not None:
             self._consume_aborted_up_to(batch.base_offset)
@@ -88,7 +88,7 @@ fetcher.PartitionRecords = _PartitionRecords
 
 
 class Stored(NamedTuple):
-    """A record with the place that it was read from."""
+    """A record with its place."""
 
     topic: str
     partition: int
@@ -101,24 +101,24 @@ class Stored(NamedTuple):
 
     @classmethod
     def of(cls, topic: str, partition: int, record: Record) -> Stored:
-        """Put a record and its place together."""
+        """Combine a record and its place."""
         return cls(topic, partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
 
 
 def fill_batch(
     producer: AIOKafkaProducer, records: Sequence[Written], start: int, now: int, kept: tuple[int, int]
 ) -> tuple[Any, int]:
-    """Put as many records as it takes into a new batch.
+    """Put as many records as fit into a new batch.
 
     Args:
-        producer: whose batch it is.
-        records: what is to be written.
-        start: the index of the first that goes into this batch.
-        now: the brokers' time in milliseconds, which records get whose own timestamps are not kept.
-        kept: the first and the last timestamp that are.
+        producer: of the batch.
+        records: to be written.
+        start: the index of the first record of this batch.
+        now: the brokers' time in milliseconds, for records whose own timestamp is not kept.
+        kept: the first and the last timestamp that are kept.
 
     Returns:
-        The batch, and the index of the first record that did not find room in it.
+        The batch, and the index of the first record that did not fit.
     """
     batch = producer.create_batch()
     append = batch._builder.append

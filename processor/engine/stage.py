@@ -1,4 +1,4 @@
-"""What a stage declares, and what the work of one of its partitions must offer."""
+"""The declaration of a stage, and the interface of its work on one partition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from processor.wire.topics import INPUT_MAX_BYTES, Topic
 
 
 class Record(Protocol):
-    """One record as it was read; of which partition, its reader knows."""
+    """One record as it was read, without its partition, which its reader knows."""
 
     offset: int
     #: Milliseconds since the epoch.
@@ -26,7 +26,7 @@ class Record(Protocol):
 
 @dataclass
 class UnreadableRecord:
-    """A record that cannot be handed on as one, or a batch that cannot be read. It stands where a record would."""
+    """An unreadable record or batch, in the place of a record."""
 
     offset: int
     #: Milliseconds since the epoch.
@@ -48,12 +48,11 @@ _FORWARDED_MAX = INPUT_MAX_BYTES - ROOM_BESIDE
 
 
 class Outbox:
-    """What one chunk writes, by topic and partition: all of it is committed, or none.
+    """The records that one chunk writes, by topic and partition: all of them are committed, or none.
 
     Args:
-        now: the brokers' time in milliseconds, as far as it is known; None: this machine's.
-        kept: the first and the last timestamp that records are written with, and else with that of now; None: those
-            close to it.
+        now: the brokers' time in milliseconds, as far as known; None: this machine's.
+        kept: the first and the last timestamp that records may keep; others become `now`. None: a window around it.
     """
 
     def __init__(self, now: int | None = None, kept: tuple[int, int] | None = None) -> None:
@@ -62,7 +61,7 @@ class Outbox:
         self.records: dict[tuple[str, int], list[Written]] = defaultdict(list)
 
     def to(self, topic: str, partition: int) -> list[Written]:
-        """Give the records for one partition, to append to."""
+        """Return the records for one partition, to append to."""
         return self.records[topic, partition]
 
     def add(  # noqa: PLR0913, PLR0917 - the parts of a Kafka record
@@ -74,7 +73,7 @@ class Outbox:
         value: bytes | None,
         headers: Headers = (),
     ) -> None:
-        """Add one record; its timestamp, in milliseconds, gives way to the present if it is far from it."""
+        """Add one record; a timestamp, in milliseconds, that is far from the present is replaced by it."""
         self.records[topic, partition].append((timestamp, key, value, headers))
 
     def forward(  # noqa: PLR0913, PLR0917 - the parts of a Kafka record
@@ -86,10 +85,10 @@ class Outbox:
         value: bytes | None,
         headers: Headers = (),
     ) -> None:
-        """Add one record that goes on from one that came; a header keeps that one's timestamp if it is far back.
+        """Add one record that derives from a received one; a header keeps a timestamp that is far back.
 
         Raises:
-            UnusableError: with its headers it is too large for a topic of input; compressed, it was not.
+            UnusableError: with its headers it is too large for an input topic; the received one was compressed.
         """
         if headers and (size := size_of(key, value, headers)) > _FORWARDED_MAX:
             raise UnusableError(
@@ -99,10 +98,10 @@ class Outbox:
 
 
 class Work(Protocol):
-    """One partition's share of a stage: its state and what it does with a chunk.
+    """The work of a stage on one partition: its state and its processing of chunks.
 
-    The engine calls `restore` for what its changelog holds beyond `position`, then `process` and `committed` in turn.
-    It never calls `process` again before `committed`: when a transaction fails, it closes the object and makes another.
+    The engine calls `restore` with the changelog after `position`, then `process` and `committed` in turn. It never
+    calls `process` again before `committed`: if a transaction fails, it closes the object and makes another.
     """
 
     #: Whether the state outlives the process: then it is closed with its partition, and else kept for its return.
@@ -125,47 +124,47 @@ class Work(Protocol):
         """Take committed records of the ledger, up to a position; the last of each key counts."""
 
     def restored(self) -> None:
-        """Learn that the changelog and the ledger have been read to their ends."""
+        """Take note that the changelog and the ledger have been read to their ends."""
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to write although no record has come."""
+        """Whether there is something to write without new records."""
 
     def look_around(self, *, is_behind: bool) -> None:
-        """Use a moment between chunks for what need not be done at once, a few milliseconds of it.
+        """Do deferred work between chunks, for a few milliseconds.
 
         Args:
-            is_behind: whether records wait.
+            is_behind: whether there is lag.
         """
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Turn a chunk (of no records, when something is due) into what is to be written.
+        """Process a chunk, which is empty if only due work is to be done, into records to write.
 
-        Must not raise for anything that a record may hold.
+        It must not raise, whatever a record holds.
         """
 
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
-        """Keep what could not be read, in the transaction of the chunk that it came with; `process` may follow."""
+        """Write unreadable records as dead letters, in the transaction of their chunk; `process` may follow."""
 
     def committed(self, position: int) -> None:
-        """Learn that all of the last chunk is true now: update the store, the views and the metrics.
+        """Apply the last chunk, which has been committed: update the store, the findings and the metrics.
 
         Args:
-            position: the changelog position after what the chunk wrote there; 0 when it wrote nothing.
+            position: the changelog position after the chunk's records there; 0 if it wrote none.
         """
 
     def released(self) -> None:
-        """Learn that this partition is no longer ours: take back what it added to gauges."""
+        """Remove this partition's share from the gauges: it is no longer ours."""
 
     def audit(self) -> int:
-        """Check what must always hold, at any moment; give by how much it does not: 0 when all is well."""
+        """Check the invariant, which holds at any time; return the error, 0 if there is none."""
 
     def close(self) -> None:
-        """Let go of files and memory: the object is not used again."""
+        """Release files and memory; the object is not used again."""
 
 
 class Partitioning(NamedTuple):
-    """Where a partition's work stands among the others."""
+    """A partition and the numbers of partitions, as the work needs them."""
 
     topic: str
     number: int
@@ -180,9 +179,9 @@ Take = Callable[[Topic, Sequence[Record]], None]
 
 
 class Followed(NamedTuple):
-    """Compacted topics that every worker reads whole, whichever partitions it has, and what takes their records.
+    """Compacted topics that every worker reads whole, whichever partitions it has, and the function that takes them.
 
-    It is told on the loop that the stage's work runs on, between two steps of that work, and may be told again.
+    The function is called on the loop of the stage's work, between two steps of it; records may come repeatedly.
     """
 
     topics: tuple[Topic, ...]
@@ -190,7 +189,7 @@ class Followed(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A stage: what it reads, where its state is kept, what it writes, and how one partition's work is made."""
+    """A stage: its inputs, the topics of its state, its outputs, and the factory of one partition's work."""
 
     name: str
     inputs: tuple[Topic, ...]

@@ -1,4 +1,4 @@
-"""What a worker tells of one of its partitions."""
+"""The status of one partition of a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain reading and writing of topics, for the commands: no group, no stage."""
+"""Read and write topics without a group, for the commands."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Writer:
                 await self._producer.stop()
 
     async def write(self, record: Outgoing) -> None:
-        """Hand over one record; an earlier one's failure is raised here or by `flush`."""
+        """Send one record; an earlier one's failure is raised here or by `flush`."""
         if self._producer is None:
             raise RuntimeError("the writer has not been started")
         future = await self._producer.send(
@@ -76,7 +76,7 @@ class Writer:
         self._raise_error()
 
     async def flush(self) -> None:
-        """Wait until the brokers have everything."""
+        """Wait until the brokers have all records."""
         if self._pending:
             await asyncio.wait(self._pending)
         self._raise_error()
@@ -94,13 +94,13 @@ class Writer:
 async def read_to_end(
     settings: Settings, topic: str, partitions: Iterable[int] | None = None, *, newest: int | None = None
 ) -> AsyncIterator[Stored]:
-    """Yield the committed records that a topic holds now, those of a partition in order; then end.
+    """Yield the committed records that a topic holds now, in order by partition; then end.
 
     Args:
         settings: where the topic is.
         topic: its full name.
-        partitions: which of its partitions; None: all.
-        newest: only about so many of each partition's last records; None: all.
+        partitions: the partitions to read; None: all.
+        newest: about how many of each partition's last records to read; None: all.
 
     Raises:
         MissingTopicError: the topic does not exist.

@@ -1,4 +1,4 @@
-"""Whether the topics are still as they were when the worker started: if not, it may not claim to be well."""
+"""Check that the topics are as they were when the worker started; otherwise the worker is not healthy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK_SECONDS = 5.0
 
 
 class TopicWatch:
-    """Looks now and then whether topics have gone, have other partitions, or were made anew, and tells it once.
+    """Checks periodically whether topics were deleted, repartitioned or created again, and logs it once.
 
     A partition must end too early at two looks in turn. The leader of a partition may not know its end at once after
     an election; and what it tells of committed records is behind for as long as the marker of a transaction is on its
@@ -35,11 +35,11 @@ class TopicWatch:
         self._suspected: set[str] = set()
 
     async def look(self, brokers: Brokers, known: Mapping[str, int], reached: Mapping[TopicPartition, int]) -> None:
-        """Compare the topics with what is known of them, if it is time to.
+        """Compare the topics with their known state, if a check is due.
 
         Args:
             brokers: are asked for partitions and ends.
-            known: how many partitions each topic had, by its full name.
+            known: the former number of partitions of each topic, by its full name.
             reached: offsets that partitions had reached before their ends are asked for.
         """
         if self._monotonic() < self._next_look:

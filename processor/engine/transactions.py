@@ -1,6 +1,6 @@
-"""The transactional producer: aiokafka's, whose transactions end as the broker was told to end them (ADR 0015).
+"""The transactional producer: aiokafka's, with transactions that end as requested (ADR 0015).
 
-Three things are amiss in aiokafka's own, and each makes records true that nobody committed, or true ones unreachable:
+aiokafka's own has three faults, each of which commits records without a commit or makes committed ones unreadable:
 
 1. It ends transactions with the first version of `EndTxn`, and all transactions of a producer have the same epoch. A
    request that is sent again on a new connection may still arrive later on the old one, and is taken for the *next*
@@ -48,7 +48,7 @@ _PRODUCER_FENCED = 90
 
 
 class NewProducerNeededError(KafkaError):
-    """No transaction may be begun with this producer any more; one that is made anew, with its id, goes on."""
+    """This producer must not begin another transaction; a new one with the same id can."""
 
     retriable = True
 
@@ -93,7 +93,7 @@ class _EndTxnRequest(Request[EndTxnRequest_v0 | _EndTxnRequestV5]):
 
 
 class _TransactionManager(TransactionManager):
-    """Knows what has joined the transaction, and whether another may follow."""
+    """Knows the partitions of the transaction, and whether another may follow."""
 
     def __init__(self, transactional_id: str, transaction_timeout_ms: int) -> None:
         super().__init__(transactional_id, transaction_timeout_ms)
@@ -113,24 +113,24 @@ class _TransactionManager(TransactionManager):
         super().begin_transaction()
 
     def error_transaction(self, exc: BaseException) -> None:
-        """Note a failure after which only an abort is left: it must end all that has joined."""
+        """Record a failure after which only an abort is possible, of all partitions of the transaction."""
         partitions, group = self._txn_partitions.copy(), self._txn_consumer_group
         super().error_transaction(exc)
         self._txn_partitions.update(partitions)
         self._txn_consumer_group: str | None = group
 
     def request_unanswered(self) -> None:
-        """Note that a request was sent, perhaps, and may arrive at any time."""
+        """Record that a request may have been sent, and may arrive at any time."""
         self._may_be_late = True
 
     def ended(self, producer_id: int, epoch: int) -> None:
-        """Take over what the broker gave for the next transaction; what carries the former epoch, it refuses."""
+        """Take over the producer id and epoch of the next transaction; brokers refuse the former epoch."""
         self._pid_and_epoch = PidAndEpoch(producer_id, epoch)
         self._may_be_late = False
 
 
 class _NotingHandler(BaseHandler):
-    """Tells when a request got no answer. aiokafka sends it again, and says nothing."""
+    """Reports a request without an answer; aiokafka sends it again silently."""
 
     async def do(self, node_id: int) -> bool:
         self._is_answered = False
@@ -194,7 +194,7 @@ class _Sender(Sender):
         await _EndTxnHandler(self, commit_result).do(await self._transaction_coordinator())
 
     async def _find_coordinator(self, coordinator_type: CoordinationType, coordinator_key: str) -> int:
-        """Ask again when the connection breaks meanwhile: aiokafka takes that for the producer's end."""
+        """Ask again if the connection breaks meanwhile, which aiokafka takes for a fatal error."""
         while True:
             try:
                 node_id: int = await super()._find_coordinator(coordinator_type, coordinator_key)
@@ -211,9 +211,9 @@ class _Sender(Sender):
 
 
 class TransactionalProducer(AIOKafkaProducer):
-    """Writes in transactions; starting it fences every older one with the same id.
+    """Writes in transactions; its start fences every older one with the same id.
 
-    `begin_transaction` raises NewProducerNeededError, which is retriable, when a new producer has to go on.
+    `begin_transaction` raises NewProducerNeededError, which is retriable, if a new producer must continue.
     """
 
     def __init__(self, *, transactional_id: str, transaction_timeout_ms: int, **options: Any) -> None:
@@ -222,7 +222,7 @@ class TransactionalProducer(AIOKafkaProducer):
 
 
 def equip(producer: AIOKafkaProducer, manager: TransactionManager, sender: type[Sender]) -> None:
-    """Give a producer parts of our own, before it is started: aiokafka offers no way to."""
+    """Replace parts of a producer before it is started; aiokafka offers no way to."""
     producer._txn_manager = producer._message_accumulator._txn_manager = manager
     producer._sender = sender(
         producer.client,

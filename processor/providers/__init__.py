@@ -1,6 +1,6 @@
-"""Read raw provider payloads into canonical events: one file a provider, guarded and listed here.
+"""Read raw provider payloads into canonical events: the list of adapters, one file for each provider.
 
-To add a provider: one new file beside this one, one line in the list below, one file of samples.
+To add a provider, add a file beside this one, a line to the list below, and a file of samples.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _MAX_DETAIL = 300
 
 
 def decode_payload(value: bytes) -> object:
-    """Decode a record's value: JSON when it parses, else text.
+    """Decode a record's value as JSON if it parses, else as text.
 
     Raises:
         ValueError: it is neither JSON nor valid UTF-8.
@@ -87,9 +87,9 @@ def decode_payload(value: bytes) -> object:
 def read(provider: str | Adapter, payload: object, context: Context) -> list[Finding]:
     """Read a payload into findings, at least one. It never raises.
 
-    One bad element of a batch is one `Unreadable`; the other elements are read, but for those behind the thousandth bad
-    one: these are one `Unreadable` of the whole payload. Whatever an adapter raises is taken as a fault of the element:
-    no payload may stop the stream.
+    A bad element of a batch becomes one `Unreadable`, and the others are read; after the thousandth bad one, the rest
+    is one `Unreadable` of the whole payload. Any exception of an adapter is taken as a fault of the element: no payload
+    may stop the stream.
     """
     adapter = ADAPTERS.get(provider) if isinstance(provider, str) else provider
     if adapter is None:

@@ -1,7 +1,7 @@
-"""What an adapter is: a pure reading of one provider's payloads into findings.
+"""The interface of an adapter: a pure function from one provider's payloads to findings.
 
-One file a provider. It opens with its mapping table (native name -> what it means), followed by code for the
-exceptions only, and ends with its `ADAPTER`. `processor.providers` lists the adapters and guards them.
+Each provider has a file. It begins with its mapping table (native name -> meaning), followed by code for the exceptions
+only, and ends with its `ADAPTER`. `processor.providers` lists the adapters and catches their exceptions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from processor.domain.status import Channel, Permanence, Status
 
 
 class PayloadError(ValueError):
-    """An element is not what its provider sends; the message says why, in words that help."""
+    """An element does not have its provider's format; the message says why."""
 
 
 class NoStatus(NamedTuple):
-    """An element that is understood and has no bearing on a status: an open, a click, a complaint."""
+    """An element that is understood and does not affect a status: an open, a click, a complaint."""
 
     native: str
 
@@ -34,7 +34,7 @@ class Unknown(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """An element that is not what this provider sends."""
+    """An element that does not have the provider's format."""
 
     detail: str
     #: The element itself where it is one of a batch, and can be written as JSON; None stands for the whole payload.
@@ -56,7 +56,7 @@ Finding = Event | NoStatus | Unknown | Unreadable
 
 
 class Means(NamedTuple):
-    """What a native status stands for; a row of a mapping table. None in its place: no bearing on a status."""
+    """The meaning of a native status: a row of a mapping table. None instead: it does not affect a status."""
 
     status: Status
     #: Of a failure: how final it is where the provider does not say better. TRANSIENT: it is still trying.
@@ -66,10 +66,10 @@ class Means(NamedTuple):
 
 
 class Memory:
-    """What an adapter recalls of payloads that it has read before: bounded, the oldest is forgotten first.
+    """An adapter's bounded memory of earlier payloads, which drops the oldest first.
 
-    Best effort. It belongs to one partition or one run, begins empty, and a restart loses it: an adapter must be right
-    without it, and may only be more helpful with it.
+    Best effort: it belongs to one partition or one run, begins empty, and is lost at a restart. An adapter must be
+    right without it; it may only add information.
     """
 
     #: What an entry costs beside its characters, roughly, in bytes.
@@ -80,11 +80,11 @@ class Memory:
         self._entries: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def recall(self, name: str) -> tuple[str, ...]:
-        """Give what was kept under a name; empty when there is nothing."""
+        """Return the texts kept under a name; empty if there are none."""
         return self._entries.get(name, ())
 
     def keep(self, name: str, texts: tuple[str, ...]) -> None:
-        """Keep texts under a name, instead of what was there."""
+        """Replace the texts under a name."""
         self.forget(name)
         self._entries[name] = texts
         self._free -= self._cost(name, texts)
@@ -92,7 +92,7 @@ class Memory:
             self.forget(next(iter(self._entries)))
 
     def forget(self, name: str) -> None:
-        """Forget what was kept under a name, if anything."""
+        """Remove the texts under a name, if any."""
         texts = self._entries.pop(name, None)
         if texts is not None:
             self._free += self._cost(name, texts)
@@ -105,7 +105,7 @@ NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
 class Context(NamedTuple):
-    """What an adapter may know beside the payload."""
+    """The information for an adapter besides the payload."""
 
     #: When the record came in: the event time of payloads that carry no time with a zone. Aware.
     received: datetime

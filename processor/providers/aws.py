@@ -1,4 +1,4 @@
-"""Take off what AWS wraps around an event: SNS, SQS, Lambda, EventBridge, Firehose, Kinesis, CloudWatch Logs.
+"""Unwrap events from AWS envelopes: SNS, SQS, Lambda, EventBridge, Firehose, Kinesis, CloudWatch Logs.
 
 Source: the Developer Guides of Amazon SNS ("HTTP/HTTPS notification JSON format"), EventBridge ("Event structure"),
 Data Firehose ("HTTP endpoint delivery request") and CloudWatch Logs ("Subscription filters", whose data is gzip inside
@@ -38,7 +38,7 @@ _LONGEST = 20
 
 
 class Carried(NamedTuple):
-    """An event, and when the log that carried it says that it was written; None where it was not in a log."""
+    """An event, and the time of its log entry; None if it was not in a log."""
 
     event: dict[str, Any]
     written: datetime | None
@@ -54,7 +54,7 @@ def split(payload: object) -> Iterable[object]:
 
 
 def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried], list[Finding]]) -> list[Finding]:
-    """Read the events inside an element: one bad line of a packed log is one `Unreadable`, the others live."""
+    """Read the events inside an element: a bad line of a packed log becomes one `Unreadable`, the others are read."""
     carried = unwrap(element, marks)
     if len(carried) == 1 and isinstance(carried[0], Carried):
         return read(carried[0])

@@ -1,6 +1,6 @@
-"""Read the fields of a payload: what every adapter does alike with objects, texts, ids, addresses and times.
+"""Read the fields of a payload: objects, texts, ids, addresses and times, the same for all adapters.
 
-Nothing here trusts a type: payloads come from the network, through other people's gateways.
+No type is trusted: payloads come from the network, through foreign gateways.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _JSON_TYPES = {list: "array", type(None): "null", bool: "boolean", int: "number"
 
 
 def json_of(text: str | bytes) -> object:
-    """Decode JSON; what is cut inside one of its texts costs that text a character, and not the whole.
+    """Decode JSON; a character that was cut in half is replaced and does not spoil the whole.
 
     A text that was cut in the middle of an emoji holds half of a pair of surrogates: that is JSON by its grammar (RFC
     8259, section 8.2), which strict decoders refuse. So are octets of another encoding than UTF-8.
@@ -109,7 +109,7 @@ def identifier(value: object) -> str | None:
 
 
 def required(value: object, name: str) -> str:
-    """Take an id without which nothing can be said; raise PayloadError, which names it when absent."""
+    """Take a required id; raise PayloadError, which names it, if it is absent."""
     found = identifier(value)
     if found is None:
         raise PayloadError(f"no {name}")

@@ -140,7 +140,7 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _error(record: dict[str, Any]) -> str:
-    """Give the error; Mailjet sometimes writes it where the error's group belongs."""
+    """Return the error; Mailjet sometimes writes it where the error's group belongs."""
     error = text_of(record.get("error"))
     if error is None:
         error = text_of(record.get("error_related_to")) or ""

@@ -1,7 +1,7 @@
-"""Know kinds of reasons by the words that mailbox providers, mail servers and SMS gateways use. Tables as data.
+"""Map the phrases of mailbox providers, mail servers and SMS gateways to categories of reasons.
 
-The last resort, where no code says more, and the correction where a code is known to mislead. Plain substrings of a
-bounded text: no pattern, so no text can make the search slow.
+They are the last resort if no code is more specific, and the correction if a code is known to mislead. Phrases are
+plain substrings of a bounded text, not patterns, so no text can make the search slow.
 
 Sources: Gmail "SMTP errors and codes" (support.google.com/a/answer/3726730); Microsoft "Outlook.com Postmaster" and
 "Email non-delivery reports in Exchange Online"; Yahoo "SMTP error codes" (senders.yahooinc.com/smtp-error-codes);
@@ -1097,13 +1097,13 @@ _FRONT = 500
 
 
 def category_of_text(text: str | None) -> Category:
-    """Give the kind of reason that a text tells in known words, else UNDEFINED."""
+    """Return the category of a text with known phrases, else UNDEFINED."""
     words = _words_in(_plain(text)) if text else None
     return Category.UNDEFINED if words is None else words.category
 
 
 def plain_category_of(text: str | None) -> Category | None:
-    """Give the kind of reason that a text tells so plainly that no code says better; None where it does not."""
+    """Return the category of a text that is more reliable than any code; None if there is none."""
     words = _words_in(_plain(text)) if text else None
     return words.category if words is not None and words.are_plain else None
 
@@ -1118,7 +1118,7 @@ def _words_in(plain: str) -> Words | None:
 
 
 def correction_of(enhanced_code: str, text: str) -> Category | None:
-    """Give the kind of reason that a text tells where its enhanced status code is known to mislead."""
+    """Return the category of a text whose enhanced status code is known to mislead."""
     rows = _MISLEADING_BY_CODE.get(enhanced_code[2:])
     if rows is not None:
         plain = _plain(text)

@@ -296,7 +296,7 @@ def _row(program: str, status: str, relay: str, words: str) -> str:
 
 
 def _is_filter(program: str, relay: str, words: str) -> bool:
-    """Say whether a content filter took the mail, to hand it back; a store may listen on a filter's port.
+    """Return whether a content filter took the mail, to hand it back; a store may listen on a filter's port.
 
     A store, and a proxy in front of one, answers by LMTP for each recipient, and has queued nothing.
     """
@@ -306,7 +306,7 @@ def _is_filter(program: str, relay: str, words: str) -> bool:
 
 
 def _before_filter(key: str, addressed: str | None, memory: Memory | None) -> str | None:
-    """Give the recipient as it was addressed before a content filter, which hands on what an alias made of it."""
+    """Return the recipient as it was addressed before a content filter, which hands on what an alias made of it."""
     if addressed is None or memory is None:
         return addressed
     known = memory.recall(f"{key} names")
@@ -375,7 +375,7 @@ def _with_time(text: str | None, naive: str | None) -> str | None:
 
 
 def _named(key: str, context: Context) -> tuple[Ours, str | None]:
-    """Give what of ours was logged for a queue id, and the Message-ID."""
+    """Return what of ours was logged for a queue id, and the Message-ID."""
     known = context.memory.recall(f"{key} ids") if context.memory is not None else ()
     if not known:
         return NOTHING_OF_OURS, None

@@ -138,7 +138,7 @@ _COLUMNS = {
 
 
 def is_header(line: str) -> bool:
-    """Say whether a line is a header: the first column is always the type."""
+    """Return whether a line is a header: the first column is always the type."""
     return _HEADER.match(line) is not None
 
 
@@ -150,7 +150,7 @@ def split(payload: object) -> Iterable[object]:
 
 
 def _rows(text: str) -> Iterator[object]:
-    """Give each row as an object; a row that does not fit under the header stays a list."""
+    """Yield each row as an object; a row that does not fit under the header stays a list."""
     header: list[str] | None = None
     empty = True
     for row in csv.reader(io.StringIO(text.lstrip("\ufeff\r\n"), newline="")):
@@ -170,7 +170,7 @@ def _rows(text: str) -> Iterator[object]:
 
 @lru_cache(maxsize=8)
 def _header_columns(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Give the columns that hold a message's headers, with the headers' names; a file's rows share their columns."""
+    """Return the columns that hold a message's headers, with the headers' names; a file's rows share their columns."""
     return tuple((name, name[len(_HEADER_COLUMN) :]) for name in columns if name[:7].lower() == _HEADER_COLUMN)
 
 

@@ -1,4 +1,4 @@
-"""Prepare the reasons that no rule covers for a person: which they are, and their texts without what varies.
+"""Find the reasons that no rule maps to a category, and normalize their texts for people.
 
 Adobe does the same with what it has to qualify: what varies becomes `#xxx#`, so that equal reasons become equal texts.
 """
@@ -35,7 +35,7 @@ _VARIES = re.compile(
 
 
 def is_unqualified(event: Event) -> bool:
-    """Say whether an event is of a failure, or of one attempt's, whose kind of reason nobody knows."""
+    """Return whether an event is of a failure, or of one attempt's, whose kind of reason nobody knows."""
     reason = event.reason
     if reason is None:
         return event.status is Status.FAILED

@@ -1,6 +1,6 @@
-"""Translate standard codes of failure into one language. Tables as data, each with its source.
+"""Map standard codes of failure to categories: tables, each with its source.
 
-Only standards live here; a provider's own classes and codes stand in that provider's file.
+Only standards are here; a provider's own classes and codes are in its file.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def reply_code_in(text: str | None) -> str | None:
 
 
 def telling_code(told: str | None, text: str | None) -> str | None:
-    """Give the enhanced code that says most: the one that was told, unless "5.0.0" and the server's words say more."""
+    """Return the more specific of the reported enhanced code and the one in the server's text."""
     in_text = enhanced_code_in(text)
     return in_text if in_text is not None and (told is None or told == f"{in_text[0]}.0.0") else told
 
@@ -286,7 +286,7 @@ _VAGUE = frozenset({"421", "450", "451", "452", "550", "551", "552", "553", "554
 
 
 def category_of(enhanced_code: str | None, reply_code: str | None, text: str | None = None) -> Category:
-    """Give the kind of reason that codes and text stand for, else UNDEFINED.
+    """Return the category of codes and text, else UNDEFINED.
 
     Where they disagree (docs/reasons.md has the evidence): words that say plainly what is wrong win over the enhanced
     code, for servers write 5.1.1 and 5.7.1 for anything; but for the codes that only an agent that knows writes. Then
@@ -308,7 +308,7 @@ def category_of(enhanced_code: str | None, reply_code: str | None, text: str | N
 
 
 def permanence_of(enhanced_code: str | None, label: Permanence) -> Permanence:
-    """Say how final an ended delivery is: the class digit of an enhanced code wins over the provider's label.
+    """Return how final an ended delivery is: the class digit of an enhanced code wins over the provider's label.
 
     4.x.x says that the condition was temporary, so whoever ended the delivery gave up; so does x.4.7, "delivery time
     expired", which is widely sent as 5.4.7 (RFC 3463 section 3.5). Every other 5.x.x is permanent. Reply codes do not
@@ -332,7 +332,7 @@ def qualify(  # noqa: PLR0913 - each is a place where a provider may say it
     otherwise: Category | None = None,
     label_stays: bool = False,
 ) -> tuple[Permanence | None, Category]:
-    """Say how final a failure is and of what kind, from all that a provider said. What no rule covers is UNDEFINED.
+    """Return how final a failure is and of what kind, from all that a provider said. What no rule covers is UNDEFINED.
 
     Every adapter asks this of each failure and of each attempt that failed; none decides in an order of its own.
 

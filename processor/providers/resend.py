@@ -169,7 +169,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
 
 
 def _is_automatic_reply(bounce: dict[str, Any]) -> bool:
-    """Say whether a bounce is an answer such as "out of office", which SES, beneath, calls Transient/General.
+    """Return whether a bounce is an answer such as "out of office", which SES, beneath, calls Transient/General.
 
     Such a bounce says so by its type, and has no diagnosis. The mail was delivered; nothing may undo that.
     """
@@ -236,7 +236,7 @@ def _reason(row: str, means: Means, part: dict[str, Any]) -> Reason | None:
 
 
 def _text(part: dict[str, Any]) -> str | None:
-    """Give what explains most: the server's answer (a text or a list of them), else Resend's own words."""
+    """Return what explains most: the server's answer (a text or a list of them), else Resend's own words."""
     diagnosis = part.get("diagnosticCode")
     if isinstance(diagnosis, list):
         diagnosis = diagnosis[0] if diagnosis else None

@@ -191,7 +191,7 @@ def _bare(smtp_id: str | None) -> str | None:
 
 
 def _request_id(native_id: str) -> str:
-    """Give the part of an id that all events of a request share."""
+    """Return the part of an id that all events of a request share."""
     local, _, host = native_id.partition("@")
     if host:
         return local if _OWN_HOST in host or host == "sendgrid.com" else native_id

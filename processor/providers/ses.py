@@ -191,7 +191,7 @@ def _read(record: dict[str, Any], context: Context) -> list[Finding]:
 
 
 def _is_automatic_reply(bounce: dict[str, Any]) -> bool:
-    """Say whether a bounce is an answer such as "out of office": then no recipient has a status or a diagnosis.
+    """Return whether a bounce is an answer such as "out of office": then no recipient has a status or a diagnosis.
 
     SES: "Transient/General … may be an automatic response". The mail was delivered; nothing may undo that.
     """

@@ -223,7 +223,7 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
 
 
 def _recipients(status: object) -> list[Any]:
-    """Give the recipients of one status of a batch; what is no status counts as one, to be refused."""
+    """Return the recipients of one status of a batch; what is no status counts as one, to be refused."""
     if not isinstance(status, dict):
         return [None]
     recipients = status.get("recipients")

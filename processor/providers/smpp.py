@@ -133,7 +133,7 @@ def read(element: object, context: Context) -> list[Finding]:
 
 
 def _is_receipt(pdu: _Pdu, context: Context) -> bool:
-    """Say whether a deliver_sm is a receipt: by esm_class, by a TLV that only receipts have, or by its text.
+    """Return whether a deliver_sm is a receipt: by esm_class, by a TLV that only receipts have, or by its text.
 
     A subscriber may write "id:77 stat:UNDELIV": where esm_class says that it is a message, the text counts for nothing,
     unless a setting says that this centre sends its receipts so.
@@ -149,7 +149,7 @@ def _is_receipt(pdu: _Pdu, context: Context) -> bool:
 
 
 def _state(pdu: _Pdu) -> str:
-    """Give the state: what the TLV says, unless that is nothing that is known; else the text's word.
+    """Return the state: what the TLV says, unless that is nothing that is known; else the text's word.
 
     Raises:
         PayloadError: neither says anything.
@@ -171,7 +171,7 @@ def _as_attempt(means: Means, pdu: _Pdu) -> Means:
 
 
 def _error(pdu: _Pdu) -> str:
-    """Give the error, or "" where none is told: of the network's TLV, else the text's `err:`."""
+    """Return the error, or "" where none is told: of the network's TLV, else the text's `err:`."""
     if pdu.network_error is not None:
         return str(pdu.network_error[1]) if pdu.network_error[1] else ""
     return pdu.receipt.err if pdu.receipt.err.strip("0") else ""
@@ -225,7 +225,7 @@ def _pdu_of(element: object) -> _Pdu:
 
 
 def _spelt_out(fields: dict[str, Any]) -> dict[str, Any]:
-    """Give the fields by the names that SMPP has for them, however a library spells and nests them."""
+    """Return the fields by the names that SMPP has for them, however a library spells and nests them."""
     if "short_message" in fields or "esm_class" in fields:
         return fields
     nested = fields.get(_MANDATORY)

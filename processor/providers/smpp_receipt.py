@@ -142,7 +142,7 @@ MESSAGE_STATES: dict[int, str] = {
 
 
 def _cut_short() -> dict[str, str]:
-    """Give the states of words that were cut off, as a field of seven characters does, where one state alone fits."""
+    """Return the states of words that were cut off, as a field of seven characters does, where one state alone fits."""
     fitting: dict[str, set[str]] = {}
     for word, state in _STATE_OF.items():
         for length in range(_SHORTEST, min(len(word), _LONGEST + 1)):
@@ -156,7 +156,7 @@ _JOINS = str.maketrans("", "", "-_ ")
 
 
 def state_of(word: str) -> str:
-    """Give the state that a word is written for: a key of STATES; a word that nobody knows stays, in upper case."""
+    """Return the state that a word is written for: a key of STATES; a word that nobody knows stays, in upper case."""
     word = word.strip(" .\t\r\n").upper()
     # Libraries write the name of an enumeration before it: "MessageState.DELIVERED".
     word = word[word.rfind(".") + 1 :]
@@ -249,7 +249,7 @@ def _word_of(value: str) -> str:
 
 
 def _state_in(value: str) -> str:
-    """Give the word for the state; of several words all, where they are known together ("NOT DELIVERED")."""
+    """Return the word for the state; of several words all, where they are known together ("NOT DELIVERED")."""
     whole = _unpadded(value.strip(_AROUND))
     return whole if " " in whole and state_of(whole) in STATES else _word_of(value)
 
@@ -266,7 +266,7 @@ def _unpadded(value: str) -> str:
 
 
 def _readings(text: str) -> Iterator[_Reading]:
-    """Give the text as it is, then as it would be if its octets had been misread or written out, most common first.
+    """Yield the text as it is, then as it would be if its octets had been misread or written out, most common first.
 
     A receipt inherits `data_coding` and `esm_class` of its message: so its octets are read as UCS-2, or UCS-2 as
     octets, or the header of a part (UDH) stands in front. Gateways write octets as hex, base64 or Python's `b'…'`.
@@ -293,7 +293,7 @@ _PYTHON_BYTES = re.compile(r"b(?:'[^']*'|\"[^\"]*\")")
 
 
 def _written_out(text: str) -> bytes | None:
-    """Give the octets that a text is the notation of; None where it is none."""
+    """Return the octets that a text is the notation of; None where it is none."""
     text = text.strip()
     python = written_out_bytes(text)
     if python is not None:
@@ -308,7 +308,7 @@ def _written_out(text: str) -> bytes | None:
 
 
 def written_out_bytes(text: str) -> str | None:
-    """Give what Python's notation of bytes (`b'…'`) stands for, an octet a character; None where it is none."""
+    """Return what Python's notation of bytes (`b'…'`) stands for, an octet a character; None where it is none."""
     if not _PYTHON_BYTES.fullmatch(text, 0, _MAX_CHARACTERS):
         return None
     try:

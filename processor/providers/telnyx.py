@@ -177,7 +177,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
 
 
 def _recipients(message: dict[str, Any]) -> list[Any]:
-    """Give the recipients of a message, `to` before `cc`; in the oldest form `to` is a text beside the status."""
+    """Return the recipients of a message, `to` before `cc`; in the oldest form `to` is a text beside the status."""
     to = message.get("to")
     if isinstance(to, str):
         return [{"phone_number": to, "status": message.get("status")}]
@@ -199,7 +199,7 @@ def _time(data: dict[str, Any], message: dict[str, Any]) -> datetime | None:
 
 
 def _errors(message: dict[str, Any], recipients: int) -> list[dict[str, Any]]:
-    """Give the error of each recipient: the first that points at it, else the first that points at none."""
+    """Return the error of each recipient: the first that points at it, else the first that points at none."""
     told: dict[str, dict[str, Any]] = {}
     errors = message.get("errors")
     for error in errors if isinstance(errors, list) else ():

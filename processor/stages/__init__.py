@@ -1,4 +1,4 @@
-"""What the engine runs, declared as data."""
+"""The stages that the engine runs, declared as data."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def stages(
     starts: Callable[[], Mapping[str, int]] = dict,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Stage, ...]:
-    """Give the stages of a worker, in the direction that data flows.
+    """Return the stages of a worker, in the direction of the data flow.
 
     Args:
         settings: those of the worker.
         metrics: those of the worker.
-        board: where what is wrong now is shown; None: on one that nobody reads.
-        starts: gives when deliveries are to start, in microseconds, of those that have a date.
-        clock: gives the present moment, in seconds since the epoch.
+        board: shows present problems; None: one that nobody reads.
+        starts: returns the start times, in microseconds, of deliveries that have one.
+        clock: returns the present time, in seconds since the epoch.
 
     Raises:
-        SettingsError: the settings name a provider or a topic that there is not.
+        SettingsError: the settings name an unknown provider or topic.
     """
     problems = setting_problems(settings)
     if problems:
@@ -48,7 +48,7 @@ def stages(
 
 
 def setting_problems(settings: Settings) -> list[str]:
-    """Say what is wrong with settings that name providers and topics, each with its mend."""
+    """Return the problems of settings that name providers and topics, each with its remedy."""
     raw = [settings.topic(topic) for topic in (MTA, SMS)]
     problems = []
     for topic, provider in (settings.provider_by_topic or {}).items():

@@ -1,7 +1,7 @@
-"""What cannot be read in one partition of a topic of ours: set aside and named, never overwritten, and none dies of it.
+"""Unreadable records of one partition of our own topics: set aside and reported, never overwritten, never fatal.
 
-A record of such a key stays in its topic as it is: no row and no tombstone is written over it, and what is reported of
-its message or delivery is a dead letter, which can be replayed once the record has been mended (ADR 0018).
+Such a record stays in its topic: no row and no tombstone overwrites it. Reports on its message or delivery become dead
+letters, which can be replayed once the record has been repaired (ADR 0018).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 
 class Note(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is noted of one record: its offset, and why it cannot be read."""
+    """A note about one record: its offset, and why it cannot be read."""
 
     offset: int
     problem: str
@@ -39,20 +39,20 @@ _PROBLEM_MAX = 300
 
 
 def note_of(offset: int, error: Exception) -> Note:
-    """Give what is noted of a record that cannot be read."""
+    """Make the note about a record that cannot be read."""
     return Note(offset, str(error)[:_PROBLEM_MAX])
 
 
 def pack_note(note: Note) -> bytes:
-    """Write a note as a store keeps it."""
+    """Pack a note for a store."""
     return _pack(note)
 
 
 def readable_key(key: bytes) -> bytes:
-    """Give a key, if it can be an id.
+    """Decode a key that can be an id.
 
     Raises:
-        UnreadableError: it is no text.
+        UnreadableError: it is not text.
     """
     try:
         key.decode()
@@ -72,11 +72,11 @@ class Aside:
         self.notes: dict[bytes, Note] = {}
 
     def restore(self, packed: Mapping[bytes, bytes]) -> None:
-        """Take over what a store has noted."""
+        """Take over the notes of a store."""
         self.notes = {key: _unpack(note) for key, note in packed.items()}
 
     def tell(self) -> None:
-        """Name all of them in the log, and show them."""
+        """Log all of them, and update gauge and page."""
         for key, note in self.notes.items():
             log.error(
                 "row_unreadable",
@@ -90,7 +90,7 @@ class Aside:
         self.show()
 
     def show(self) -> None:
-        """Bring gauge and page up to date."""
+        """Update gauge and page."""
         self._gauge.inc(len(self.notes) - self._shown)
         self._shown = len(self.notes)
         rows = [
@@ -100,21 +100,21 @@ class Aside:
         self._board.put_unreadable(self._topic, self._partition, rows)
 
     def hide(self) -> None:
-        """Take this partition's out of gauge and page: it is no longer ours."""
+        """Remove this partition's from gauge and page: it is no longer ours."""
         self._gauge.dec(self._shown)
         self._shown = 0
         self._board.put_unreadable(self._topic, self._partition, [])
 
     def refuse(self, key: bytes) -> NoReturn:
-        """Refuse a record that would change what cannot be read.
+        """Refuse a record that would change an unreadable one.
 
         Raises:
-            UnusableError: always; it names the record that cannot be read.
+            UnusableError: always; it names the unreadable record.
         """
         raise UnusableError(DeadReason.ROW_UNREADABLE, self.describe(key))
 
     def describe(self, key: bytes) -> str:
-        """Say which record cannot be read, and why."""
+        """Describe the unreadable record of a key."""
         note = self.notes[key]
         place = f"{self._topic}[{self._partition}] at offset {note.offset}"
         return f"the record of key {_shown(key)!r} in {place} cannot be read: {note.problem}"

@@ -1,9 +1,8 @@
-"""Cancelled deliveries of one partition: who is to be told, in turn, and what a message makes of it.
+"""Cancelled deliveries of one partition: applied to their messages, new ones at once and existing ones in turn.
 
-That a delivery was cancelled is told by the deliveries topic, which every worker follows (ADR 0017), and is then kept
-with the delivery's counts. Messages that come later are told as they come; those that are here already are told by a
-walk through all rows, a share of them in each transaction, which starts anew after a restart until the delivery's
-counts say that it is over.
+The deliveries topic, which every worker follows, has the cancels (ADR 0017); they are then kept with the delivery's
+counts. A message that arrives later is cancelled when it arrives. Existing messages are cancelled by a walk through all
+rows, a share in each transaction; after a restart it begins again, until the delivery's counts say that it is finished.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _DELIVERIES_AT_A_TIME = 1_000
 
 
 class Canceled:
-    """Which deliveries were cancelled, as the deliveries topic tells: one for all partitions of a worker."""
+    """The cancelled deliveries of the deliveries topic: one object for all partitions of a worker."""
 
     def __init__(self) -> None:
         self._moments: dict[str, int] = {}
@@ -44,7 +43,7 @@ class Canceled:
         self.told: list[tuple[str, int]] = []
 
     def take(self, _topic: Topic, records: Sequence[Record]) -> None:
-        """Take records of the deliveries topic; what is told again, or forgotten, changes nothing."""
+        """Take records of the deliveries topic; repeated and deleted ones change nothing."""
         for record in records:
             if record.value is None:
                 continue
@@ -61,7 +60,7 @@ class Canceled:
 
 
 class Cancels:
-    """What one partition knows of cancels, and the walk through the rows that tells their messages, while it lasts."""
+    """The cancels that one partition knows, and the walk through its rows while there is one."""
 
     def __init__(self, store: Store, canceled: Canceled) -> None:
         self._store, self._canceled = store, canceled
@@ -77,11 +76,11 @@ class Cancels:
 
     @property
     def is_due(self) -> bool:
-        """Whether there are cancels to take note of, or rows that may not have been told yet."""
+        """Whether there are cancels to learn, or rows that the walk has not reached."""
         return bool(self._news or self._waiting) or self._walk is not None
 
     def restore(self, counts: Counts) -> None:
-        """Take over what was published; a walk that was not over begins anew."""
+        """Take over the published counts; a walk that was not finished begins again."""
         deliveries = counts.deliveries.items()
         self.moments = {each: at for each, known in deliveries if (at := known.canceled_at) is not None}
         self._heard, self._news = 0, {}
@@ -89,7 +88,7 @@ class Cancels:
         self._waiting = {each for each in self.moments if not counts.delivery(each).is_cancel_done}
 
     def listen(self, counts: Counts) -> None:
-        """Find out what was told since the last time that this partition does not know yet."""
+        """Return the cancels since the last call that this partition does not know yet."""
         told = self._canceled.told
         if self._heard == len(told):
             return
@@ -100,10 +99,10 @@ class Cancels:
         self._heard = len(told)
 
     def learn(self, counts: Counts) -> set[str]:
-        """Take note of cancels that are news: their messages are told from now on, and those that are here in turn.
+        """Learn new cancels: they apply to new messages from now on, and to existing ones in turn.
 
         Returns:
-            The deliveries that this is news of.
+            The deliveries whose cancel is new.
         """
         learned = list(islice(self._news, _DELIVERIES_AT_A_TIME))
         for delivery in learned:
@@ -114,9 +113,9 @@ class Cancels:
         return set(learned)
 
     def walk(self, number: int) -> list[bytes] | None:
-        """Give the next so many messages; none when all have been told; None when there is nobody to tell.
+        """Return the next messages of the walk; none at its end; None if there is no walk.
 
-        A cancel that is learned meanwhile waits for the next walk, so that each comes to its end.
+        A cancel that is learned meanwhile waits for the next walk, so that each walk ends.
         """
         if self._walk is None:
             if not self._waiting:
@@ -129,22 +128,22 @@ class Cancels:
         return keys
 
     def finish(self, counts: Counts) -> set[str]:
-        """Take note that a walk is over; give the deliveries whose messages have all been told."""
+        """End a walk; return the deliveries whose existing messages have all been cancelled."""
         done, self._walking = self._walking - self._waiting, set()
         for delivery in done:
             counts.delivery(delivery).is_cancel_done = True
         return done
 
     def stop(self) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
         self._walk = None
 
 
 def cancel(message_id: str, row: Row, at: int) -> tuple[Event, Row, Verdict] | None:
-    """Tell a message that its delivery was cancelled at a moment in microseconds.
+    """Apply a cancel, made at a time in microseconds, to a message.
 
     Returns:
-        The event, the row after it and what it did; None when it can change nothing any more.
+        The event, the row after it and the verdict; None if it cannot change anything any more.
     """
     if row.node not in _CANCELABLE[row.channel]:
         return None

@@ -1,7 +1,7 @@
-"""The control stage: control records in; deliveries and dead letters out.
+"""The control stage: reads control records; writes deliveries and dead letters.
 
-A delivery's record is its changelog entry and its line in the public table, in one. Every worker follows it: so the
-fold learns which deliveries were cancelled (ADR 0017).
+One record of a delivery is both its changelog entry and its row in the public table. Every worker follows that topic;
+so the fold learns which deliveries were cancelled (ADR 0017).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
-    """Declare the stage; the clock gives seconds since the epoch."""
+    """Declare the stage; the clock returns seconds since the epoch."""
 
     def start(partitioning: Partitioning) -> Work:
         return ControlWork(settings, metrics, partitioning, board, clock)
@@ -39,7 +39,7 @@ def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[]
 
 
 class ControlWork:
-    """One partition of deliveries. They are few beside messages, and are kept in memory."""
+    """One partition of deliveries, all in memory: they are few compared with messages."""
 
     is_durable = False
     ledger_position = 0
@@ -68,7 +68,7 @@ class ControlWork:
         self._canceled = 0
 
     def restore(self, records: Sequence[Record], position: int) -> None:
-        """Take committed deliveries; a null value is one that is to be forgotten."""
+        """Take committed deliveries; a null value deletes one."""
         for record in records:
             if record.key is None:
                 continue
@@ -97,15 +97,15 @@ class ControlWork:
         """Leave nothing for later: there is little to do."""
 
     def restored(self) -> None:
-        """Name the deliveries that cannot be read."""
+        """Report the deliveries that cannot be read."""
         self._aside.tell()
 
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
-        """Keep what could not be read as dead letters."""
+        """Write unreadable records as dead letters."""
         self._dead.add_unreadable(unreadable, outbox)
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Join every record into its delivery; write what changed."""
+        """Join every record into its delivery; write the deliveries that changed."""
         for record in records:
             # The topic is compacted, so a null value is how its owner cleans up: it tells nothing.
             if record.value is not None:
@@ -138,17 +138,17 @@ class ControlWork:
             self._changed[control.delivery_id] = delivery, timestamp
 
     def _delivery(self, delivery_id: str) -> Delivery | None:
-        """Give a delivery as the chunk in hand leaves it so far."""
+        """Return a delivery with the changes of the present chunk so far."""
         changed = self._changed.get(delivery_id)
         return self._deliveries.get(delivery_id) if changed is None else changed[0]
 
     def _is_news_of_cancel(self, delivery_id: str, delivery: Delivery) -> bool:
-        """Say whether the chunk made a delivery cancelled, or so earlier."""
+        """Return whether the chunk cancelled a delivery, or moved its cancel to an earlier time."""
         before = self._deliveries.get(delivery_id)
         return delivery.canceled_at is not None and (before is None or before.canceled_at != delivery.canceled_at)
 
     def committed(self, position: int) -> None:
-        """Make the chunk true."""
+        """Apply the committed chunk."""
         self._deliveries.update({delivery_id: delivery for delivery_id, (delivery, _) in self._changed.items()})
         self._changed.clear()
         self.position = max(position, self.position)
@@ -158,7 +158,7 @@ class ControlWork:
         self._dead.committed()
 
     def released(self) -> None:
-        """Take the deliveries that cannot be read out of the gauge."""
+        """Remove the deliveries that cannot be read from the gauge."""
         self._aside.hide()
 
     def close(self) -> None:

@@ -1,4 +1,8 @@
-"""Dead letters of a chunk: written in its transaction, counted after it."""
+"""Dead letters of a chunk: written in its transaction, counted after its commit.
+
+Whatever finds a record unusable raises `UnusableError` (wire/deadletters.py, with the reasons and headers); the stages
+catch it for each record and call `DeadLetters.add`. Any other exception is a bug, and becomes `internal_error`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ log = get_logger(__name__)
 
 
 class DeadLetters:
-    """Puts records aside for one partition."""
+    """Writes the dead letters of one partition."""
 
     def __init__(self, topic: str, read: Partitioning, metrics: Metrics, board: Board) -> None:
         self._topic, self._read, self._metrics, self._board = topic, read, metrics, board
@@ -36,15 +40,15 @@ class DeadLetters:
         value: bytes | None = None,
         notes: Headers = (),
     ) -> None:
-        """Put a record aside; what does not fit into a record of the topic is cut.
+        """Write a record as a dead letter, cut if it does not fit into a record of the topic.
 
         Args:
             record: the record as it came.
             outbox: of the chunk's transaction.
-            error: a UnusableError says why; any other is a fault of ours, and its stack trace goes with the record.
-            provider: whose record it is, where that is known.
-            value: the one bad element, where the rest of the record is good; None: all of the record.
-            notes: headers that say more of it.
+            error: an UnusableError gives the reason; any other is a bug, and its stack trace is added.
+            provider: of the record, if known.
+            value: the bad element, if the rest of the record is good; None: the whole record.
+            notes: further headers.
         """
         if isinstance(error, UnusableError):
             reason, detail, fault = error.reason, error.detail, None
@@ -59,12 +63,12 @@ class DeadLetters:
         self._newest[reason] = number + 1, origin, record.timestamp, detail
 
     def add_unreadable(self, unreadable: Iterable[UnreadableRecord], outbox: Outbox) -> None:
-        """Put aside what could not be read."""
+        """Write unreadable records as dead letters."""
         for each in unreadable:
             self.add(each, outbox, each.error, notes=each.notes)
 
     def committed(self) -> None:
-        """Count what was put aside, and say so in one line a chunk and reason."""
+        """Count the chunk's dead letters, and log one line for each reason and provider."""
         if not self._counts:
             return
         count(self._metrics.dead_letters, self._counts)

@@ -1,4 +1,9 @@
-"""What retention removes from one partition, and which events are too old since it did (ADR 0012)."""
+"""Retention of one partition: which messages it removes, and which events are then too old (ADR 0012).
+
+The steps: `Expiry` advances its event-time clock and sets the horizon; the sweep (watch/sweep.py) finds the rows that
+`may_expire` (domain/waiting.py) and passes their keys here; the fold stage takes some of them in each transaction and
+removes them (`_expire_some` in fold.py).
+"""
 
 from __future__ import annotations
 
@@ -17,22 +22,22 @@ _GRACE_SECONDS = 600.0
 
 
 class Expiry:
-    """The clock of one partition, which goes by event time, and the messages whose time is up.
+    """The event-time clock of one partition, and the expired messages that wait for their removal.
 
-    No event moves the clock beyond the present, by whichever is earlier: the worker's own clock, or the latest
-    timestamp of a record, which the broker has checked. So neither an event with an absurd time nor a worker whose
-    clock is ahead removes what others may still ask for.
+    No event moves the clock beyond the present, which is the earlier of the worker's own clock and the latest timestamp
+    of a record, which the broker has checked. So neither an event with an absurd time nor a worker whose clock is ahead
+    removes messages too early.
     """
 
     def __init__(
         self, retention: float, clock: Callable[[], float], steady: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin.
+        """Start without a time.
 
         Args:
-            retention: seconds that messages are kept after their last change; 0: for ever.
-            clock: gives the present moment, in seconds since the epoch.
-            steady: gives seconds since any moment, and is never set.
+            retention: seconds to keep messages after their last change; 0: for ever.
+            clock: returns the present time, in seconds since the epoch.
+            steady: returns seconds of a monotonic clock.
         """
         self._retention = int(retention * 1_000_000)
         self._clock, self._steady = clock, steady
@@ -49,16 +54,16 @@ class Expiry:
 
     @property
     def horizon(self) -> int:
-        """The time before which messages have had their time, in microseconds."""
+        """The time in microseconds before which messages are expired."""
         return self._latest - self._retention
 
     @property
     def seeks_before(self) -> int | None:
-        """Which messages are to be looked for: those of before this time; None: none for now."""
+        """The time before which to look for expired messages; None: do not look now."""
         return self.horizon if self._retention and self._steady() > self._keeps_until else None
 
     def restore(self, moment: int, written: int | None) -> None:
-        """Take up the clock where it stood.
+        """Set the clock after recovery.
 
         Args:
             moment: the latest time of a change that was published, in microseconds.
@@ -68,12 +73,12 @@ class Expiry:
         self._latest = max(self._latest, min(moment, present))
 
     def see_record(self, timestamp: int) -> None:
-        """Take note of a record's own timestamp, in milliseconds; below 0: it has none."""
+        """Record the timestamp of a record, in milliseconds; below 0: it has none."""
         if timestamp >= 0:
             self._newest = max(timestamp * 1_000, self._newest or 0)
 
     def see(self, moment: int) -> None:
-        """Let the clock go on to the time of a change, in microseconds, and no further than the present."""
+        """Advance the clock to the time of a change, in microseconds, but not beyond the present."""
         present = self._now() if self._newest is None else min(self._now(), self._newest)
         self._latest = max(self._latest, min(moment, present))
 
@@ -81,21 +86,21 @@ class Expiry:
         return int(self._clock() * 1_000_000)
 
     def take(self, number: int) -> list[bytes]:
-        """Give so many of the messages that were found, each once."""
+        """Return up to a number of the expired messages, each once."""
         taken = self.found[-number:]
         del self.found[-number:]
         return taken
 
     def forget_the_old(self, *, has_expired: bool) -> None:
-        """Refuse, once messages have been removed, events that are older than any that are kept.
+        """Refuse events before the horizon from now on, since messages have been removed.
 
-        Whose message has been removed would become a new one, and be counted twice. While nothing has been removed,
-        history of any age may be brought in.
+        An event for a removed message would recreate it and count it twice. Until anything has been removed, history of
+        any age may be imported.
         """
         if self._retention and has_expired:
             self.oldest = self.horizon
 
     def refuse(self, moment: int) -> NoReturn:
-        """Refuse an event of a time before the oldest."""
+        """Refuse an event before the horizon."""
         told = f"the event time {to_rfc3339(moment)} is before {to_rfc3339(self.oldest)}"
         raise UnusableError(DeadReason.TOO_OLD, f"{told}, and messages of then have been removed")

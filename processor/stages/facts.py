@@ -1,4 +1,4 @@
-"""What the metrics will say of a chunk once it is committed: noted per event, sorted and summed per chunk."""
+"""A chunk's contribution to the metrics: recorded per event, aggregated per chunk, published after the commit."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from processor.metrics.labels import (
 )
 from processor.watch.silence import Flow
 
-#: What one event did, in what the metrics tell apart: channel, provider, verdict, the node before, after, and reported,
-#: and why the message failed or was ignored where this event made it so. A plain tuple: one is made for every event.
+#: The effect of one event by the labels of metrics: channel, provider, verdict, the node before, after, and reported,
+#: and the category if this event made the message failed or ignored. A plain tuple: one is made for every event.
 _Fact = tuple[Channel, "str | None", Verdict, "Node | None", Node, Node, "Category | None"]
 
 
@@ -37,24 +37,24 @@ class Facts:
         self._facts: list[_Fact] = []
         #: Event times in microseconds, and their records' timestamps in milliseconds.
         self._times: dict[tuple[Channel, str | None, Node], list[tuple[int, int]]] = defaultdict(list)
-        #: How long messages stood where they left, in microseconds.
+        #: Time that messages spent in the node that they left, in microseconds.
         self._stays: dict[tuple[Channel, Node], list[int]] = defaultdict(list)
 
     def note(  # noqa: PLR0913, PLR0917 - called for every event: an object to carry these would cost as much as the note
         self, event: Event, moment: int, timestamp: int, node: Node, before: Row | None, row: Row, verdict: Verdict
     ) -> None:
-        """Take note of one event, and of its record's timestamp in milliseconds."""
+        """Record one event, with its record's timestamp in milliseconds."""
         channel, provider, after = event.channel, event.provider, row.node
         old = None if before is None else before.node
         category = category_of(row) if after is not old and after in ENDINGS else None
         self._facts.append((channel, provider, verdict, old, after, node, category))
         self._times[channel, provider, node].append((moment, timestamp))
-        # What is corrected never stood where it seemed to; and a later attempt may have an earlier time.
+        # A corrected status was never true; and a later attempt may have an earlier time.
         if before is not None and verdict is Verdict.APPLIED and row.since >= before.since:
             self._stays[row.channel, before.node].append(row.since - before.since)
 
     def publish(self, metrics: Metrics, flow: Flow) -> None:
-        """Add the facts to the metrics, and to what is heard of providers."""
+        """Add the facts to the metrics and to the flow of providers' reports."""
         for fact, number in Counter(self._facts).items():
             _publish(metrics, fact, number)
         now = time.time()

@@ -1,7 +1,7 @@
-"""The fold stage: canonical events in; rows, counts, rejected transitions and dead letters out.
+"""The fold stage: reads canonical events; writes rows, counts, rejected events and dead letters.
 
-The row of a message is its changelog entry, its line in the public table and its entry in the change feed, in one
-record. Counts are absolute numbers of this partition, so they may be written again without harm.
+One record of a message is its changelog entry, its row in the public table and its entry in the change feed. Counts
+are absolute numbers of this partition, so writing them again does no harm.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def stage(
     Args:
         settings: those of the worker.
         metrics: those of the worker.
-        board: where what is wrong now is shown.
-        starts: gives when deliveries are to start, in microseconds, of those that have a date.
-        clock: gives the present moment, in seconds since the epoch.
+        board: shows present problems.
+        starts: returns the start times, in microseconds, of deliveries that have one.
+        clock: returns the present time, in seconds since the epoch.
     """
     pace, canceled = Pace(), Canceled()
 
@@ -130,7 +130,7 @@ class Fold:
         self._cleared: Counter[ByStatus] = Counter()
         self._cancels = Cancels(store, canceled)
         self._expiry = Expiry(settings.retention, clock)
-        #: When the last record was written, in milliseconds.
+        #: The timestamp of the last record, in milliseconds.
         self._timestamp = 0
         #: What this partition has added to the gauge of messages.
         self._shown: dict[ByStatus, int] = {}
@@ -138,10 +138,10 @@ class Fold:
     # State
 
     def row(self, key: bytes) -> Row | None:
-        """Give a message's row as it was last committed; None: it is not known.
+        """Return a message's row as last committed; None: it is not known.
 
         Raises:
-            UnreadableError: it is there, and cannot be read.
+            UnreadableError: it cannot be read.
         """
         if key in self._aside.notes:
             raise UnreadableError(self._aside.describe(key))
@@ -154,7 +154,7 @@ class Fold:
         return self._store.position
 
     def restore(self, records: Sequence[Record], position: int) -> None:
-        """Take committed rows; of each message only the last one counts. What cannot be read is set aside."""
+        """Take committed rows, the last one of each message; set unreadable ones aside."""
         latest = {record.key: record for record in records if record.key is not None}
         rows: dict[bytes, bytes | None] = {}
         aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
@@ -170,7 +170,7 @@ class Fold:
         self._store.write(Change(rows, growth, max(position, self._store.position), aside))
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
-        """Take the counts that were last published, of every delivery; what cannot be read is worked out anew."""
+        """Take the last published counts of every delivery; unreadable ones are recomputed later."""
         latest = {record.key: record for record in records if record.key is not None}
         for key, record in latest.items():
             self._lost.notes.pop(key, None)
@@ -191,7 +191,7 @@ class Fold:
         return told
 
     def restored(self) -> None:
-        """Show what was recovered; counts that cannot be read, or do not fit the rows, are made anew of them."""
+        """Publish the recovered state in the gauges; recompute counts that are unreadable or do not match the rows."""
         self._aside.restore(self._store.aside)
         self._aside.tell()
         self._lost.tell()
@@ -209,7 +209,7 @@ class Fold:
         self._show()
 
     def _restore_clock(self) -> None:
-        """Set retention's clock, and mend what an absurd event time once made of a delivery's last change."""
+        """Set retention's clock, and correct a delivery's last change that has an absurd event time."""
         present = max(self._written * 1_000, self._now())
         for delivery, counts in self._counts.deliveries.items():
             if counts.last is not None and counts.last > present + _AHEAD:
@@ -220,16 +220,16 @@ class Fold:
             self._expiry.restore(latest, self._written or None)
 
     def _now(self) -> int:
-        """Give the present moment in microseconds."""
+        """Return the present time in microseconds."""
         return int(self._clock() * 1_000_000)
 
     def _lost_deliveries(self) -> set[str]:
-        """Give the deliveries whose counts cannot be read; under another key than theirs there is nothing to lose."""
+        """Return the deliveries whose counts cannot be read; a record under a wrong key has none to lose."""
         deliveries = {key.decode(errors="replace").rpartition("|")[0] for key in self._lost.notes}
         return {each for each in deliveries if counts_key(each, self._partition) in self._lost.notes}
 
     def _recount(self, lost: set[str] | None) -> None:
-        """Count the rows of deliveries whose counts were lost; None: all rows, and take over what these do not tell."""
+        """Recount the rows of deliveries with lost counts; None: all rows, and take over what rows do not have."""
         places: Iterable[Place] = (_place(unpack_row(packed)) for _, packed in self._store.items())
         if lost is not None:
             self._counts.move(Counter((None, place) for place in places if place[0] in lost))
@@ -243,21 +243,21 @@ class Fold:
         self._touched = set(self._counts.deliveries)
 
     def forget(self) -> None:
-        """Forget all rows, and what was counted of them."""
+        """Forget all rows and counts."""
         self._store.clear()
         self._lost.notes.clear()
         self._counts = Counts()
         self.ledger_position = 0
 
     def released(self) -> None:
-        """Take this partition's messages out of the gauges."""
+        """Remove this partition's messages from the gauges."""
         self._hide()
         self._aside.hide()
         self._lost.hide()
         self._watch.leave()
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._cancels.stop()
         self._watch.stop()
         self._store.close()
@@ -266,11 +266,11 @@ class Fold:
 
     @property
     def is_due(self) -> bool:
-        """Whether messages are to be told of a cancel, or to be removed, or counts to be published anew."""
+        """Whether there are messages to cancel or to remove, or counts to publish again."""
         return self._cancels.is_due or bool(self._expiry.found or self._touched)
 
     def look_around(self, *, is_behind: bool) -> None:
-        """Hear of cancels, and go on looking through the rows: what is stuck, who is silent, what may be removed."""
+        """Learn new cancels, and continue the sweep through the rows."""
         self._cancels.listen(self._counts)
         now = self._now()
         is_late = is_behind and now - self._timestamp * 1_000 > _LATE_SECONDS * 1_000_000
@@ -280,11 +280,11 @@ class Fold:
             self._expiry.found = found
 
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
-        """Keep what could not be read as dead letters."""
+        """Write unreadable records as dead letters."""
         self._dead.add_unreadable(unreadable, outbox)
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Fold a chunk of events; then do a share of what is due without one."""
+        """Fold a chunk of events; then do a share of the work that is due without events."""
         hand = self._hand = Hand(self._store, {record.key for record in records if record.key is not None})
         self._cancels.listen(self._counts)
         self._touched |= self._cancels.learn(self._counts)
@@ -294,7 +294,7 @@ class Fold:
         self._count(hand, outbox)
 
     def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:  # noqa: PLR0912 - no calls: it is hot
-        """Fold events into the rows in hand; each event all the way, while it is at hand for the processor's caches."""
+        """Fold events into the rows in hand, one event after the other: that keeps it in the CPU's caches."""
         publish = outbox.to(self._messages_topic, self._partition).append
         note, traces = self._facts.note, self._traces
         rows, changed = hand.now, hand.changed
@@ -347,14 +347,14 @@ class Fold:
         self._expiry.see_record(newest)
 
     def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
-        """Send an event on to the partition of its message."""
+        """Write an event to the partition of its message."""
         outbox.forward(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
         self._rerouted[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
 
     # Cancelling
 
     def _cancel(self, key: bytes, row: Row, at: int, hand: Hand, outbox: Outbox) -> None:
-        """Tell a message that its delivery was cancelled, if that can still change something."""
+        """Apply the cancel of its delivery to a message, if that can still change anything."""
         message_id = key.decode()
         told = cancel(message_id, row, at)
         if told is None:
@@ -368,7 +368,7 @@ class Fold:
         self._facts.note(event, at, timestamp, Node.CANCELED, row, after, verdict)
 
     def _cancel_some(self, hand: Hand, outbox: Outbox) -> None:
-        """Go on telling the messages that were here when their delivery was cancelled."""
+        """Continue to cancel messages that existed when their delivery was cancelled."""
         keys = self._cancels.walk(_ROWS_AT_A_TIME)
         if keys is None:
             return
@@ -382,7 +382,7 @@ class Fold:
     # Retention
 
     def _expire_some(self, hand: Hand, outbox: Outbox) -> None:
-        """Remove messages that retention has done with; what changed since they were found stays."""
+        """Remove expired messages, except those that have changed since they were found."""
         for key in self._expiry.take(_ROWS_AT_A_TIME):
             row = None if key in hand.now else hand.row(key)
             if row is None or not may_expire(row, self._expiry.horizon):
@@ -397,7 +397,7 @@ class Fold:
     # Books
 
     def _count(self, hand: Hand, outbox: Outbox) -> None:
-        """Bring the counts up to date with what changed, and publish those that did."""
+        """Update the counts with the changed rows, and write the counts that changed."""
         moves: Counter[tuple[Place | None, Place | None]] = Counter()
         times: dict[str, list[int]] = defaultdict(list)
         labels = self._watch.labels
@@ -425,7 +425,7 @@ class Fold:
             self._lost.notes.pop(key, None)
 
     def committed(self, position: int) -> None:
-        """Make the chunk true for the store and the metrics."""
+        """Apply the committed chunk to the store and the metrics."""
         self._store.write(Change(self._hand.changed, self._growth, max(position, self._store.position)))
         self._hand = Hand(self._store, ())
         self._growth = 0
@@ -456,7 +456,7 @@ class Fold:
         self._shown.clear()
 
     def audit(self) -> int:
-        """Give by how many messages the counts differ from the rows, those of the chunk in hand among them."""
+        """Return by how many messages the counts differ from the rows, including those of the present chunk."""
         return self._counts.conservation_error(len(self._store) + self._growth)
 
 

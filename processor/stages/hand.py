@@ -13,7 +13,7 @@ Rows = dict[bytes, "Row | None"]
 
 
 class Hand:
-    """Rows as the store has them, as they are now, and what the store is to be told of them."""
+    """The rows that one transaction touches: as stored, as changed, and the changes to write."""
 
     __slots__ = ("_store", "before", "changed", "now")
 
@@ -26,7 +26,7 @@ class Hand:
         self.changed: dict[bytes, bytes | None] = {}
 
     def row(self, key: bytes) -> Row | None:
-        """Give a row as it is now; one that was not asked for before comes from the store."""
+        """Return the present row, read from the store the first time."""
         if key not in self.now:
             packed = self._store.get_many([key])[0]
             self.before[key] = self.now[key] = None if packed is None else unpack_row(packed)

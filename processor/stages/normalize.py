@@ -1,4 +1,4 @@
-"""The normalize stage: a provider's raw payloads in, canonical events and dead letters out. It keeps no state."""
+"""The normalize stage: reads providers' raw payloads; writes canonical events and dead letters. It is stateless."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LEAST_LETTER = 4_096
 
 
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
-    """Declare the stage; the clock gives seconds since the epoch."""
+    """Declare the stage; the clock returns seconds since the epoch."""
 
     def start(partitioning: Partitioning) -> Work:
         return Normalize(settings, metrics, partitioning, board, clock)
@@ -86,11 +86,11 @@ class Normalize:
         self._unqualified: Counter[ByProvider] = Counter()
 
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
-        """Keep what could not be read as dead letters."""
+        """Write unreadable records as dead letters."""
         self._dead.add_unreadable(unreadable, outbox)
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
-        """Read every payload; each element that cannot be used is a dead letter, the others live."""
+        """Read every payload; each unusable element becomes a dead letter, the others become events."""
         now = int(self._clock() * 1000)
         for record in records:
             provider = None
@@ -128,7 +128,7 @@ class Normalize:
     def _put_elements_aside(
         self, refused: Sequence[tuple[object, UnusableError]], record: Record, adapter: Adapter, outbox: Outbox
     ) -> None:
-        """Put each bad element of a record aside, or all of the record where their letters would be many times it."""
+        """Write each bad element as a dead letter, or the whole record if that would multiply its size."""
         if len(refused) * max(1, size_of(None, None, tuple(record.headers)) // _LEAST_LETTER) > _ELEMENTS_MAX:
             first = refused[0][1]
             error = UnusableError(first.reason, f"{len(refused)} of its elements, the first: {first.detail}")
@@ -139,7 +139,7 @@ class Normalize:
             self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
 
     def _context_of(self, record: Record, timestamp: int) -> Context:
-        """Give what may be known beside the payload: the settings, and what the record's headers say."""
+        """Return the context of a payload: settings, and values from the record's headers."""
         received = datetime.fromtimestamp(timestamp / 1000, timezone.utc)
         context = self._context._replace(received=received)
         for name, value in record.headers:
@@ -190,7 +190,7 @@ class Normalize:
         outbox.forward(self._events_topic, partition, timestamp, key, value, headers)
 
     def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
-        """Count what the last chunk held."""
+        """Count the findings of the last chunk."""
         count(self._metrics.normalized, self._outcomes)
         count(self._metrics.unknown_native_status, self._unknown)
         count(self._metrics.unqualified_reasons, self._unqualified)
@@ -215,7 +215,7 @@ class Normalize:
         """Need nothing: there is no state."""
 
     def released(self) -> None:
-        """Give nothing back: there are no gauges."""
+        """Do nothing: there are no gauges."""
 
     def close(self) -> None:
         """Let go of nothing: there is no state."""

@@ -1,1 +1,1 @@
-"""What is read, apart from what is folded: pure, fed with records and rows, asked by the web."""
+"""Answers for the API and the page: pure functions of records and rows."""

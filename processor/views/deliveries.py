@@ -1,8 +1,8 @@
-"""Deliveries as people ask for them: how far each one is, what became of its messages, and why it is pending.
+"""The view of deliveries: progress, counts of messages, and why a delivery is pending.
 
-Fed with the records of two compacted topics, which every worker reads whole: counts by delivery and partition, and
-what control records told of each delivery. So every worker answers for every delivery, and all give the same totals.
-No clock: `now` is passed in, in microseconds, as all moments are.
+It takes the records of two compacted topics, which every worker reads whole: counts by delivery and partition, and
+deliveries. So every worker can answer for every delivery, with the same totals. There is no clock: `now` is an
+argument, in microseconds like all times.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _END_MAX = 366 * 24 * 3_600 * _SECOND
 
 
 class Indicators(msgspec.Struct, frozen=True):
-    """Adobe's indicators of a delivery. What failed for other reasons is neither hard nor soft."""
+    """Adobe's indicators of a delivery. Failures for other reasons are neither hard nor soft."""
 
     processed: int
     success: int
@@ -63,7 +63,7 @@ class Indicators(msgspec.Struct, frozen=True):
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """Shares of what was processed, from 0 to 1, and messages that leave `pending` a second; null: not known."""
+    """Shares of processed messages, from 0 to 1, and the rate at which messages leave `pending`; null: not known."""
 
     success: float | None
     failed: float | None
@@ -71,7 +71,7 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 class PendingView(msgspec.Struct, frozen=True):
-    """Why a delivery is pending; a figure that has no part in the cause is null."""
+    """Why a delivery is pending; a figure without a part in the cause is null."""
 
     cause: Cause
     detail: str
@@ -81,14 +81,14 @@ class PendingView(msgspec.Struct, frozen=True):
 
 
 class SeriesPoint(msgspec.Struct, frozen=True):
-    """Counts by status at a moment."""
+    """Counts by status at a time."""
 
     time: str
     statuses: dict[str, int]
 
 
 class DeliveryView(msgspec.Struct, frozen=True):
-    """One delivery. Its id is empty for the messages whose delivery no event has named."""
+    """One delivery. Its id is empty for messages whose delivery no event has named."""
 
     delivery_id: str
     label: str | None
@@ -124,7 +124,7 @@ class DeliveryView(msgspec.Struct, frozen=True):
 
 
 class TopicRecord(Protocol):
-    """What matters here of a record that was read."""
+    """The part of a record that is needed here."""
 
     @property
     def key(self) -> bytes | None:
@@ -136,15 +136,15 @@ class TopicRecord(Protocol):
 
     @property
     def timestamp(self) -> int:
-        """When it was written, in milliseconds since the epoch."""
+        """Its timestamp, in milliseconds since the epoch."""
 
 
 class Deliveries:
     """All deliveries.
 
     Args:
-        limit: how many deliveries may run at a time, where they are sent from.
-        since: when following began: what was counted before makes totals, but no points of the series.
+        limit: the number of deliveries that the sending system runs at the same time.
+        since: when following began; earlier counts are in the totals but not in the series.
     """
 
     def __init__(self, limit: int, since: int) -> None:
@@ -161,7 +161,7 @@ class Deliveries:
     # Feeding
 
     def take(self, topic: Topic, records: Iterable[TopicRecord]) -> None:
-        """Take records of the counts or the deliveries topic, in the order of each partition; null values forget."""
+        """Take records of the counts or the deliveries topic, in order by partition; null values delete."""
         take = self._take_counts_record if topic is COUNTS else self._take_delivery_record
         for record in records:
             try:
@@ -183,7 +183,7 @@ class Deliveries:
             self.take_delivery(record.key.decode(), None)
 
     def take_counts(self, record: CountsRecord, time: int) -> None:
-        """Take one partition's counts of a delivery, in place of what it said before.
+        """Replace one partition's counts of a delivery.
 
         Args:
             record: absolute numbers.
@@ -210,7 +210,7 @@ class Deliveries:
         self._note(entry)
 
     def take_delivery(self, delivery_id: str, delivery: Delivery | None) -> None:
-        """Take what control records tell of a delivery; None forgets it."""
+        """Take the state of a delivery from its control records; None deletes it."""
         entry = self._entry(delivery_id)
         entry.tell(delivery)
         self._note(entry)
@@ -222,7 +222,7 @@ class Deliveries:
         return entry
 
     def _note(self, entry: Entry) -> None:
-        """Bring up to date who is known, who runs, who may be pending and who has a date."""
+        """Update the sets of known, running, possibly pending and scheduled deliveries."""
         delivery_id = entry.delivery_id
         date = None if entry.delivery is None else entry.delivery.scheduled_at
         if date is not None:
@@ -240,7 +240,7 @@ class Deliveries:
     # Asking
 
     def one(self, delivery_id: str, now: int, stuck: Mapping[str, int] | None = None) -> DeliveryView | None:
-        """Tell of one delivery, with its series; None: it is not known."""
+        """Return the view of one delivery with its series; None: it is not known."""
         entry = self.entries.get(delivery_id)
         if entry is None:
             return None
@@ -248,7 +248,7 @@ class Deliveries:
         return msgspec.structs.replace(self.view(entry, now, stuck), series=points)
 
     def pending(self, delivery_id: str, now: int) -> Pending | None:
-        """Say why a delivery is pending; None: it is not, or it is not known."""
+        """Return why a delivery is pending; None: it is not pending, or not known."""
         if delivery_id not in self._candidates:
             return None
         entry = self.entries[delivery_id]
@@ -262,20 +262,20 @@ class Deliveries:
         )
 
     def is_canceled(self, delivery_id: str) -> bool:
-        """Say whether a delivery was cancelled."""
+        """Return whether a delivery was cancelled."""
         entry = self.entries.get(delivery_id)
         return entry is not None and entry.canceled_at is not None
 
     def starts_at(self, delivery_id: str) -> int | None:
-        """Give the date that a delivery was given, in microseconds; None: it has none, or is not known."""
+        """Return the start date of a delivery, in microseconds; None: it has none, or is not known."""
         return self._starts.get(delivery_id)
 
     def starts(self) -> Mapping[str, int]:
-        """Give the dates of the deliveries that have one, in microseconds: kept up to date, not to be changed."""
+        """Return the start dates of deliveries, in microseconds, as a live mapping that must not be changed."""
         return self._starts
 
     def pending_deliveries(self, now: int) -> dict[str, int]:
-        """Count the deliveries that are pending, by cause: every cause a key."""
+        """Count the pending deliveries by cause, with every cause as a key."""
         counts = dict.fromkeys([cause.value for cause in Cause], 0)
         for delivery_id in self._candidates:
             pending = self.pending(delivery_id, now)
@@ -284,20 +284,20 @@ class Deliveries:
         return counts
 
     def running(self) -> int:
-        """Count the deliveries that take one of the places that the concurrency limit gives."""
+        """Count the deliveries that use a slot of the concurrency limit."""
         return len(self._running)
 
     def messages(self) -> dict[str, dict[str, int]]:
-        """Count the messages that there are, by channel and status, over all deliveries; every status a key."""
+        """Count the existing messages of all deliveries by channel and status, with every status as a key."""
         return {channel: {name: numbers.get(name, 0) for name in _NAMES} for channel, numbers in self._live.items()}
 
     def view(self, entry: Entry, now: int, stuck: Mapping[str, int] | None) -> DeliveryView:
-        """Tell of one delivery, without its series.
+        """Return the view of one delivery without its series.
 
         Args:
             entry: of `entries`.
-            now: the present moment.
-            stuck: how many of a delivery's messages are stuck, by delivery; None: not known.
+            now: the present time.
+            stuck: the number of stuck messages by delivery; None: not known.
         """
         delivery = entry.delivery or Delivery()
         pending = self.pending(entry.delivery_id, now)
@@ -363,7 +363,7 @@ def _pending_view(pending: Pending) -> PendingView:
 
 
 def _per_second(entry: Entry, now: int, since: int) -> float | None:
-    """Give how many messages leave `pending` a second: of late while it runs, else from the first to the last."""
+    """Return the rate at which messages leave `pending`: the recent one while it runs, else the average."""
     done = entry.messages - entry.pending
     opening = now - _RATE_WINDOW
     if entry.shown_state is State.RUNNING and now - since >= _RATE_LEAST:

@@ -1,4 +1,4 @@
-"""What is kept of one delivery: the counts of each partition, their sums, and what follows from both."""
+"""The state of one delivery: the counts of each partition, their sums, and derived values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_TAKEN = tuple(
 
 
 class Share(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One partition's share of a delivery; moments in microseconds."""
+    """One partition's share of a delivery; times are microseconds."""
 
     statuses: list[int]
     channels: dict[str, int]
@@ -79,7 +79,7 @@ def move(totals: dict[str, int], before: Mapping[str, int], after: Mapping[str, 
 
 
 class Entry:
-    """One delivery; sums are kept up to date, so that reading is cheap."""
+    """One delivery, with sums that are updated on every change, so that reading is cheap."""
 
     __slots__ = (
         "_shares",
@@ -128,7 +128,7 @@ class Entry:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is known of it any more."""
+        """Whether nothing is known about it any more."""
         return not self._shares and self.delivery is None
 
     def share(self, number: int) -> Share:
@@ -140,7 +140,7 @@ class Entry:
         """Put one partition's share in place of what `share` gave; None takes it away.
 
         Returns:
-            By how much the counts by status change.
+            The change of the counts by status.
         """
         after = NOTHING if share is None else share
         if share is None:
@@ -162,7 +162,7 @@ class Entry:
         return change
 
     def tell(self, delivery: Delivery | None) -> None:
-        """Take what control records tell; None: nothing any more."""
+        """Take the state from control records; None: there is none any more."""
         self.delivery = delivery
         self.state = None if delivery is None else delivery.state
         names = (self.delivery_id, self.label, self.campaign)
@@ -178,27 +178,27 @@ class Entry:
 
     @property
     def messages(self) -> int:
-        """How many messages are known."""
+        """The number of known messages."""
         return sum(self.statuses)
 
     @property
     def pending(self) -> int:
-        """How many of them are pending."""
+        """The number of pending messages."""
         return self.statuses[_PENDING]
 
     @property
     def failures(self) -> int:
-        """How many of them failed."""
+        """The number of failed messages."""
         return self.statuses[_FAILED]
 
     @property
     def success(self) -> int:
-        """How many of them are Adobe's success."""
+        """The number of messages that Adobe counts as success."""
         return sum([self.statuses[index] for index in _SUCCESS])
 
     @property
     def processed(self) -> int:
-        """How many of them are Adobe's processed: prepared, errors and success."""
+        """The number of messages that Adobe counts as processed: prepared, errors and success."""
         return self.statuses[_PREPARED] + self.failures + self.success
 
     def failed_for(self, categories: Iterable[str]) -> int:
@@ -207,7 +207,7 @@ class Entry:
 
     @property
     def left(self) -> int:
-        """How many are still to leave `pending`, those that are planned and not known yet among them."""
+        """The number of messages still to leave `pending`, including planned ones that are not known yet."""
         messages = self.messages
         return max(self.planned or 0, messages) - messages + self.pending
 
@@ -215,7 +215,7 @@ class Entry:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether any of the messages was taken by the MTA or the provider."""
+        """Whether the MTA or the provider has accepted any of the messages."""
         return self.messages > sum([self.statuses[index] for index in _NOT_TAKEN])
 
     @property
@@ -228,19 +228,19 @@ class Entry:
 
     @property
     def may_be_pending(self) -> bool:
-        """Whether a cause is to be looked for. The messages whose delivery no event has named are no delivery."""
+        """Whether it may be pending. Messages whose delivery no event has named are not a delivery."""
         return bool(self.delivery_id) and (self.has_pending or self.state is State.SCHEDULED)
 
     @property
     def is_running(self) -> bool:
-        """Whether it takes one of the places that the concurrency limit gives."""
+        """Whether it uses a slot of the concurrency limit."""
         if self.state is not State.RUNNING or not self.is_under_way:
             return False
         return self.planned is None or self.left > 0
 
     @property
     def shown_state(self) -> State:
-        """The state that people are told: where control records say too little, the messages tell."""
+        """The displayed state: by control records, or by messages where control records are missing."""
         if self.state is None:
             if self.told_canceled_at is not None:
                 return State.CANCELED
@@ -256,7 +256,7 @@ class Entry:
 
     @property
     def channel(self) -> Channel | None:
-        """How its messages travel: as control records say, else as most of them do."""
+        """The channel of its messages: by control records, else that of most of them."""
         if self.delivery is not None and self.delivery.channel is not None:
             return self.delivery.channel.value
         if not self.channels:
@@ -265,22 +265,22 @@ class Entry:
 
     @property
     def label(self) -> str | None:
-        """What people call it."""
+        """Its name for people."""
         return None if self.delivery is None or self.delivery.label is None else self.delivery.label.value
 
     @property
     def campaign(self) -> str | None:
-        """The campaign that it belongs to."""
+        """Its campaign."""
         return None if self.delivery is None or self.delivery.campaign is None else self.delivery.campaign.value
 
     @property
     def planned(self) -> int | None:
-        """How many messages there will be; None: nobody said."""
+        """The planned number of messages; None: not known."""
         return None if self.delivery is None or self.delivery.planned is None else self.delivery.planned.value
 
 
 def _of(choose: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
-    """Choose of two moments that may not be known."""
+    """Choose one of two times, either of which may be None."""
     if one is None or other is None:
         return other if one is None else one
     return choose(one, other)

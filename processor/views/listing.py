@@ -42,11 +42,11 @@ ANY_CAUSE = "any"
 
 
 class QueryError(ValueError):
-    """A list cannot be given as it was asked for; the text says why."""
+    """The query of a list is invalid; the text says why."""
 
 
 class Query(NamedTuple):
-    """Which deliveries; None and the empty text ask for all."""
+    """The filters; None and the empty text match all."""
 
     channel: Channel | None = None
     #: Those that have messages at this status, and of this provider.
@@ -68,7 +68,7 @@ class Query(NamedTuple):
 
 
 class DeliveryList(msgspec.Struct, frozen=True):
-    """One page of a list; `total`, `messages` and `statuses` are of all that match, on whichever page."""
+    """One page of a list; `total`, `messages` and `statuses` are of all matching deliveries."""
 
     items: tuple[DeliveryView, ...]
     #: The cursor of the next page; null: there is none.
@@ -88,14 +88,14 @@ def list_deliveries(
 ) -> DeliveryList:
     """Give one page of the deliveries that match.
 
-    A cursor names a place, not a number: what comes and goes meanwhile moves nothing from one page to another, except
-    what itself changes its place.
+    A cursor names a place in the order, not a number, so deliveries that appear or go meanwhile do not move others
+    between pages.
 
     Args:
-        deliveries: all there are.
-        query: which of them, in which order.
-        now: the present moment, in microseconds.
-        stuck: how many of a delivery's messages are stuck, by delivery; None: not known.
+        deliveries: all of them.
+        query: filters and order.
+        now: the present time, in microseconds.
+        stuck: the number of stuck messages by delivery; None: not known.
 
     Raises:
         QueryError: there is no such sort, or the cursor is not one of this sort.

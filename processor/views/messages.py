@@ -62,7 +62,7 @@ _WAITS: dict[tuple[Channel, Node], Wait] = {
 
 
 class MessageReason(msgspec.Struct, frozen=True):
-    """Why the message stands where it stands, as its provider said it; `adobe_code` is Adobe's of the category."""
+    """The reason of the message's status, as reported; `adobe_code` is Adobe's code of the category."""
 
     permanence: Permanence | None
     category: Category | None
@@ -73,7 +73,7 @@ class MessageReason(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """That a status was reported in an attempt, and the times of its first and last report.
+    """A status that was reported in an attempt, with the times of its first and last report.
 
     `node` is the status, except that a failure that was given up is `failed_gave_up`.
     """
@@ -99,7 +99,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 # A field that is added needs a default: while workers are upgraded, owners of the older version answer without it.
 class MessageView(msgspec.Struct, frozen=True):
-    """One message: what is true now, and what it follows from."""
+    """One message: its present status, and the reports that it follows from."""
 
     message_id: str
     delivery_id: str | None
@@ -136,11 +136,11 @@ def message_view(
     """Make the view of one message.
 
     Args:
-        message_id: whose row it is.
-        row: what is known of it.
-        pending: why its delivery waits, where it does.
+        message_id: of the row.
+        row: of the message.
+        pending: why its delivery is pending, if it is.
         is_delivery_canceled: whether its delivery has been cancelled.
-        is_stuck: whether it waits for too long.
+        is_stuck: whether it is stuck.
     """
     wait = _wait(row, pending)
     return MessageView(

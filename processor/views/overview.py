@@ -1,4 +1,4 @@
-"""What is wrong now and how all is going: what every worker reports of itself, put together.
+"""The overview: present problems and throughput, merged from the reports of all workers.
 
 A worker's report is small: its partitions, its share of the counters, and the partials of the partitions that it owns
 (see partials.py). Who did not report is named by the partitions that are missing, never passed over.
@@ -27,7 +27,7 @@ UNKNOWN = "unknown"
 
 
 class PartitionReport(msgspec.Struct, frozen=True):
-    """How one partition stands with its owner."""
+    """The status of one partition at its owner."""
 
     stage: str
     topic: str
@@ -40,7 +40,7 @@ class PartitionReport(msgspec.Struct, frozen=True):
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
-    """What one worker knows of itself. Dead letters are counted since it started."""
+    """The report of one worker. Dead letters are counted since it started."""
 
     url: str
     events_per_second: float
@@ -65,7 +65,7 @@ class Input(NamedTuple):
 
 
 class FoundMessage(msgspec.Struct, frozen=True):
-    """A message, and since when it is as it was found.
+    """A message, and since when the finding holds.
 
     `reference` is what a path names it by: its id, or, where that is masked, the id sealed.
     """
@@ -76,7 +76,7 @@ class FoundMessage(msgspec.Struct, frozen=True):
 
 
 class StuckMessages(msgspec.Struct, frozen=True):
-    """Messages of one delivery and provider that wait in one status for too long, the oldest first."""
+    """Stuck messages of one delivery and provider in one status, the oldest first."""
 
     channel: Channel
     status: Status
@@ -88,7 +88,7 @@ class StuckMessages(msgspec.Struct, frozen=True):
 
 
 class WaitingMessages(msgspec.Struct, frozen=True):
-    """One status in which messages wait: how many do so for too long, and which does so for longest."""
+    """One status in which messages wait: the number of stuck ones, and the one that has waited longest."""
 
     channel: Channel
     status: Status
@@ -97,7 +97,7 @@ class WaitingMessages(msgspec.Struct, frozen=True):
 
 
 class ContradictoryMessages(msgspec.Struct, frozen=True):
-    """Messages that stand at one node while another was reported that it rules out, the newest report first."""
+    """Messages of one status with a report of another that contradicts it, the newest report first."""
 
     channel: Channel
     standing: str = msgspec.field(name="from")
@@ -108,7 +108,7 @@ class ContradictoryMessages(msgspec.Struct, frozen=True):
 
 
 class ProviderView(msgspec.Struct, frozen=True):
-    """Whether a provider answers what is handed over to it."""
+    """The verdict on whether a provider reports on the messages handed over to it."""
 
     provider: str | None
     verdict: Verdict
@@ -125,7 +125,7 @@ class ProviderView(msgspec.Struct, frozen=True):
 
 
 class PartitionView(msgspec.Struct, frozen=True):
-    """One partition and its owner; null: nobody owns it, or it is not known who does."""
+    """One partition and its owner; null: it has none, or it is not known."""
 
     stage: str
     topic: str
@@ -137,13 +137,13 @@ class PartitionView(msgspec.Struct, frozen=True):
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """What all workers that reported get done."""
+    """The throughput of all workers that reported."""
 
     events_per_second: float
 
 
 class Wrong(msgspec.Struct, frozen=True):
-    """What is wrong now: the largest groups of stuck messages, providers that went silent, contradictions."""
+    """Present problems: the largest groups of stuck messages, silent providers, contradictions."""
 
     stuck: tuple[StuckMessages, ...]
     silent: tuple[ProviderView, ...]
@@ -156,7 +156,7 @@ class Wrong(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """Everything at a glance. `incomplete` names the partitions of messages that could not be asked."""
+    """The overview. `incomplete` names the partitions of messages whose owners could not be asked."""
 
     #: By channel and status.
     messages: dict[str, dict[str, int]]
@@ -169,7 +169,7 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 class DeadLetterView(msgspec.Struct, frozen=True):
-    """Records put aside for one reason since the workers started, and the newest of them: where it was read."""
+    """Dead letters of one reason since the workers started, with the place of the newest."""
 
     reason: DeadReason
     records: int
@@ -187,7 +187,7 @@ class DeadLetterList(msgspec.Struct, frozen=True):
 
 
 class StuckList(msgspec.Struct, frozen=True):
-    """All that is known of what is stuck."""
+    """All known stuck messages."""
 
     items: tuple[StuckMessages, ...]
     waiting: tuple[WaitingMessages, ...]
@@ -195,14 +195,14 @@ class StuckList(msgspec.Struct, frozen=True):
 
 
 class ContradictionList(msgspec.Struct, frozen=True):
-    """All contradictions that are known."""
+    """All known contradictions."""
 
     items: tuple[ContradictoryMessages, ...]
     incomplete: tuple[int, ...]
 
 
 class ProviderList(msgspec.Struct, frozen=True):
-    """All providers that are known."""
+    """All known providers."""
 
     items: tuple[ProviderView, ...]
     incomplete: tuple[int, ...]
@@ -218,12 +218,12 @@ class Reports:
     """The reports of all workers that answered, merged."""
 
     def __init__(self, reports: Iterable[WorkerReport], inputs: Iterable[Input], messages: Input) -> None:
-        """Merge.
+        """Merge the reports.
 
         Args:
-            reports: one of each worker.
-            inputs: every topic that the stages read.
-            messages: the one among them whose partitions have the messages.
+            reports: one from each worker.
+            inputs: the input topics of the stages.
+            messages: the input topic whose partitions own the messages.
         """
         self._reports = tuple(reports)
         self._inputs = tuple(inputs)
@@ -238,12 +238,12 @@ class Reports:
         pending_deliveries: Mapping[str, int],
         owners: Mapping[tuple[str, int], str],
     ) -> Overview:
-        """Give everything at a glance.
+        """Return the overview.
 
         Args:
             messages: the rows by channel and status.
             pending_deliveries: by cause.
-            owners: of partitions, by topic and number, as far as they are known.
+            owners: of partitions, by topic and number, as far as known.
         """
         silent = tuple(each for each in self.providers().items if each.verdict is Verdict.SILENT)
         dead = {each.reason.value: each.records for each in self.dead_letters().items}
@@ -264,24 +264,24 @@ class Reports:
         )
 
     def stuck(self) -> StuckList:
-        """Give what is stuck, the largest groups first."""
+        """Return the stuck messages, the largest groups first."""
         return StuckList(
             tuple(map(_stuck, self.partial.stuck)), tuple(map(_waiting, self.partial.standings)), self.incomplete
         )
 
     def contradictions(self) -> ContradictionList:
-        """Give all contradictions, the newest first."""
+        """Return all contradictions, the newest first."""
         return ContradictionList(tuple(map(_contradiction, self.partial.contradictions)), self.incomplete)
 
     def providers(self) -> ProviderList:
-        """Give the verdict on every provider."""
+        """Return the verdict on every provider."""
         now = self.partial.now
         return ProviderList(
             tuple(_provider(silence.judge(each, now)) for each in self.partial.providers), self.incomplete
         )
 
     def dead_letters(self) -> DeadLetterList:
-        """Give the dead letters that all workers put aside since they started."""
+        """Return the dead letters of all workers since they started."""
         dead = merge_dead(each for report in self._reports for each in report.dead_letters)
         return DeadLetterList(tuple(map(_dead, dead)))
 
@@ -298,7 +298,7 @@ class Reports:
 
 
 def _existing(channel: Channel, numbers: Mapping[str, int]) -> dict[str, int]:
-    """Leave out the statuses that a channel does not have."""
+    """Leave out statuses that a channel does not have."""
     return {name: number for name, number in numbers.items() if channel in DEFINITIONS[Status(name)].channels}
 
 

@@ -1,4 +1,4 @@
-"""Counts over time: a bounded number of points, however long it goes on."""
+"""Counts over time, with a bounded number of points for any duration."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FIRST_WIDTH = 5_000_000
 
 
 class Point(NamedTuple):
-    """Counts by status, in the order of `Status`, as they were from `time` on (microseconds)."""
+    """Counts by status, in the order of `Status`, from `time` on (microseconds)."""
 
     time: int
     counts: tuple[int, ...]
 
 
 class Series:
-    """Points in order of time. Of all that happens within one width, the last point is kept."""
+    """Points in order of time; of all points within one width, the last one is kept."""
 
     __slots__ = ("_numbers", "_size", "_width")
 
@@ -43,7 +43,7 @@ class Series:
         return Point(time, tuple(counts))
 
     def add(self, time: int, counts: Sequence[int]) -> None:
-        """Note the counts at a moment; one that lies before the last point counts as of that point's time."""
+        """Add the counts at a time; a time before the last point counts as that point's."""
         if self._numbers:
             last = self._numbers[-self._size]
             time = max(time, last)
@@ -55,7 +55,7 @@ class Series:
             self._thin()
 
     def shift(self, change: Sequence[int]) -> None:
-        """Add to every point what was there before the first of them, and has only been learnt now."""
+        """Add counts that existed before the first point, and have been learnt only now, to every point."""
         points = list(self)
         self._numbers = array("Q")
         for point in points:
@@ -71,7 +71,7 @@ class Series:
             self._numbers.extend(point.counts)
 
     def at(self, time: int) -> Point | None:
-        """Give what held at a moment: the last point that is not after it, else the first; None when there is none."""
+        """Return the counts at a time: the last point that is not after it, else the first; None if there is none."""
         found = None
         for point in self:
             if found is not None and point.time > time:

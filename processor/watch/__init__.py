@@ -1,1 +1,1 @@
-"""What looking through the rows of a partition finds: stuck messages, silent providers, contradictions, durations."""
+"""Sweeps through the rows of a partition: they find stuck messages, silent providers, contradictions and durations."""

@@ -1,4 +1,4 @@
-"""What one worker knows of what is wrong now: the latest partial of each of its partitions, and its dead letters."""
+"""The present problems that one worker knows: the latest findings of each of its partitions, and its dead letters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECOND = 1_000_000
 
 
 class Board:
-    """The latest of each partition, shown in the gauges; what is gone is taken out of them."""
+    """The latest findings of each partition; the gauges show them, and drop those of partitions that are gone."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -27,9 +27,9 @@ class Board:
         self._unreadable: dict[tuple[str, int], tuple[UnreadableRow, ...]] = {}
 
     def put(self, partition: int, partial: Partial) -> None:
-        """Take what a sweep of a partition found; it is shown when there is news of as many partitions as there are.
+        """Take the findings of a sweep; the gauges follow once there are as many new ones as partitions.
 
-        Showing looks at all partitions: after every sweep of each it would cost their number squared.
+        An update reads all partitions: after every sweep it would cost the square of their number.
         """
         is_new = partition not in self._partials
         self._partials[partition] = partial
@@ -44,15 +44,15 @@ class Board:
 
     @property
     def partitions(self) -> Iterable[int]:
-        """The partitions that it knows of."""
+        """The known partitions."""
         return self._partials.keys()
 
     def partials(self) -> dict[int, Partial]:
-        """Give what each of them knows."""
+        """Return the findings of each partition."""
         return dict(self._partials)
 
     def partial(self) -> Partial:
-        """Give what all of them know."""
+        """Return the findings of all partitions."""
         return merge(self._partials.values())
 
     def _show(self) -> None:
@@ -73,36 +73,36 @@ class Board:
             metrics.provider_silent.labels(ByProvider(provider)).set(seconds)
 
     def show_pending(self, deliveries: Mapping[Cause, int]) -> None:
-        """Show how many deliveries wait, by why."""
+        """Show the number of pending deliveries by cause."""
         for cause in Cause:
             self._metrics.pending_deliveries.labels(ByCause(cause)).set(deliveries.get(cause, 0))
 
     # Unreadable rows
 
     def put_unreadable(self, topic: str, partition: int, rows: Iterable[UnreadableRow]) -> None:
-        """Take which records of a partition cannot be read, in place of what was said before."""
+        """Replace the unreadable records of a partition."""
         self._unreadable[topic, partition] = tuple(rows)
 
     def unreadable(self) -> tuple[UnreadableRow, ...]:
-        """Give those that this worker has set aside, by topic and partition."""
+        """Return the unreadable records that this worker has set aside, by topic and partition."""
         return tuple([row for at in sorted(self._unreadable) for row in self._unreadable[at]])
 
     # Dead letters
 
     def see_dead(self, reason: DeadReason, records: int, origin: Origin, timestamp: int, detail: str) -> None:
-        """Take note of a chunk's dead letters for one reason, and of the last of them.
+        """Add a chunk's dead letters for one reason, with the last of them.
 
         Args:
             reason: why they were put aside.
-            records: how many were.
+            records: their number.
             origin: where the last of them was read.
             timestamp: its own, in milliseconds.
-            detail: what a person needs to mend it.
+            detail: what a person needs to fix it.
         """
         known = self._dead.get(reason)
         before = 0 if known is None else known.records
         self._dead[reason] = DeadLetterTally(reason, before + records, timestamp, *origin, cut(detail))
 
     def dead_letters(self) -> tuple[DeadLetterTally, ...]:
-        """Give those that this worker has put aside, by reason."""
+        """Return the dead letters of this worker, by reason."""
         return tuple(self._dead.values())

@@ -1,7 +1,7 @@
-"""Durations counted in buckets: small, exact to sum, and good for quantiles within a sixteenth.
+"""Durations counted in buckets: compact, exact under addition, with quantiles accurate to a sixteenth.
 
-A bucket is as wide as a sixteenth of the power of two below it, so seconds and days are told apart equally well. Counts
-are kept by bucket, those that are not zero only: a plain mapping that travels as JSON, and sums are sums.
+A bucket is as wide as a sixteenth of the power of two below it, so the relative accuracy is the same for seconds and
+days. Counts are a plain mapping from bucket to number, without zeroes, that can be sent as JSON and summed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHORTEST = 1 << 20
 
 
 def bucket_of(duration: int) -> int:
-    """Give the bucket of a duration in microseconds; what is negative counts as none at all."""
+    """Return the bucket of a duration in microseconds; a negative one counts as 0."""
     if duration < _SHORTEST:
         return 0
     power = duration.bit_length() - 1
@@ -28,7 +28,7 @@ def bucket_of(duration: int) -> int:
 
 
 def bounds(bucket: int) -> tuple[int, int]:
-    """Give the shortest duration in a bucket and the shortest above it, in microseconds."""
+    """Return the bounds of a bucket in microseconds, the upper one exclusive."""
     if not bucket:
         return 0, _SHORTEST
     power, part = bucket >> _DIGITS, bucket & _PARTS - 1
@@ -36,7 +36,7 @@ def bounds(bucket: int) -> tuple[int, int]:
 
 
 def total(durations: Iterable[Durations]) -> Durations:
-    """Sum counts."""
+    """Add counts."""
     summed: Durations = {}
     for each in durations:
         for bucket, number in each.items():
@@ -45,7 +45,7 @@ def total(durations: Iterable[Durations]) -> Durations:
 
 
 def between(durations: Mapping[int, int], shortest: int, longest: int) -> int:
-    """Count the durations from one (microseconds, rounded up to its bucket) up to another (so is that)."""
+    """Count the durations between two, in microseconds, both rounded up to their buckets."""
     found = 0
     for bucket, number in durations.items():
         low, _ = bounds(bucket)
@@ -55,7 +55,7 @@ def between(durations: Mapping[int, int], shortest: int, longest: int) -> int:
 
 
 def quantile(durations: Mapping[int, int], share: float) -> int:
-    """Give the duration (microseconds, rounded up to its bucket) that a share of the durations does not exceed.
+    """Return a quantile in microseconds, rounded up to its bucket.
 
     Raises:
         ValueError: there are none.

@@ -1,10 +1,10 @@
-"""What is wrong now, as far as one partition knows: stuck messages, the oldest, contradictions, silent providers.
+"""The findings of one partition: stuck messages, the oldest messages, contradictions, silent providers.
 
-Only the owner of a partition can look through its rows. It does so now and then (see sweep.py), and keeps what it found
-as a `Partial`: small, whatever the data, and made to travel as JSON. Who is asked gathers the partials of all
-partitions and merges them; merging loses nothing, so what it gives is bounded by the number of partitions.
+Only the owner of a partition can sweep its rows. It does so periodically (see sweep.py), and keeps the findings as a
+`Partial`: of bounded size, and sent as JSON. The worker that answers a request gathers and merges the partials of all
+partitions. Merging loses nothing, so the size of the result is bounded by the number of partitions.
 
-Nothing here changes a row: *stuck* is a label, and late truth takes it off again.
+Nothing here changes a row: *stuck* is a label, and a later report removes it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ StuckAfter = Mapping[tuple[Channel, Status], float]
 
 
 class Found(msgspec.Struct, frozen=True, order=True):
-    """A message, and since when (microseconds of event time) it is as it was found."""
+    """A message, and the event time (microseconds) since when the finding holds."""
 
     since: int
     message_id: str
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """One status in which messages wait: how many do so for too long, and which does so for longest."""
+    """One status in which messages wait: the number of stuck ones, and the one that has waited longest."""
 
     channel: Channel
     status: Status
@@ -48,7 +48,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Stuck(msgspec.Struct, frozen=True):
-    """Stuck messages of one delivery and provider in one status; the oldest of them by name."""
+    """Stuck messages of one delivery and provider in one status, with the ids of the oldest."""
 
     channel: Channel
     status: Status
@@ -59,7 +59,7 @@ class Stuck(msgspec.Struct, frozen=True):
 
 
 class Contradiction(msgspec.Struct, frozen=True):
-    """Messages that stand at one node and of which another was reported that it rules out; the newest by name."""
+    """Messages of one status with a report of another that contradicts it, with the ids of the newest."""
 
     channel: Channel
     standing: str = msgspec.field(name="from")
@@ -71,7 +71,7 @@ class Contradiction(msgspec.Struct, frozen=True):
 
 
 class Partial(msgspec.Struct, frozen=True):
-    """What one partition knows, or several."""
+    """The findings of one partition, or of several."""
 
     #: Until when the records had been read, in microseconds.
     now: int
@@ -91,14 +91,14 @@ class Partial(msgspec.Struct, frozen=True):
 
 
 def is_stuck(row: Row, stuck_after: StuckAfter, now: int, starts_at: int | None = None) -> bool:
-    """Say whether a message waits for too long.
+    """Return whether a message is stuck: it has been in its status for longer than the threshold.
 
     Args:
-        row: what is known of it.
+        row: of the message.
         stuck_after: the thresholds.
         now: microseconds.
-        starts_at: when its delivery was to start, in microseconds, where that is known: a pending message waits for
-            nobody before.
+        starts_at: the start time of its delivery, in microseconds, if known: before that, a pending message is not
+            stuck.
     """
     seconds = stuck_after.get((row.channel, row.status))
     if seconds is None:
@@ -111,7 +111,7 @@ def is_stuck(row: Row, stuck_after: StuckAfter, now: int, starts_at: int | None 
 
 
 def merge(partials: Iterable[Partial]) -> Partial:
-    """Join what several partitions know. Associative, commutative; of nothing it gives an empty partial."""
+    """Merge the findings of several partitions. Associative and commutative; empty for none."""
     several = list(partials)
     stuck_deliveries: Counter[str] = Counter()
     for each in several:

@@ -1,4 +1,8 @@
-"""Looking through the rows of a partition now and then: what is stuck, who is silent, what retention may remove."""
+"""Schedule the sweeps through the rows of a partition, in shares of a few milliseconds.
+
+The engine calls `look_around` of a stage's work between chunks; the fold stage calls `Watch.look`, which continues the
+present `Sweep` (sweep.py) and, at its end, puts the findings on the board (board.py) for the gauges and the page.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +29,14 @@ _PART_OF_TIME = 0.05
 
 
 class Pace:
-    """Keeps all partitions of a worker together from looking more often than they should."""
+    """Limits the share of time that the sweeps of all partitions of a worker take."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._rests_until = 0.0
 
     def shares(self) -> Iterator[None]:
-        """Give one turn after the other until the share is used up; none while the worker rests."""
+        """Yield turns until the share of time is used up; none while the worker rests."""
         begun = self._clock()
         if begun < self._rests_until:
             return
@@ -43,7 +47,7 @@ class Pace:
 
 
 class Watch:
-    """What looks through one partition's rows found."""
+    """The sweeps of one partition, one after the other, and their findings."""
 
     def __init__(self, settings: Settings, store: Store, partition: int, pace: Pace, board: Board) -> None:
         self._stuck_after = settings.stuck_after
@@ -58,16 +62,16 @@ class Watch:
     def look(
         self, now: int, starts: Callable[[], Mapping[str, int]], *, is_behind: bool, expired_before: int | None
     ) -> list[bytes]:
-        """Go on looking, for a few milliseconds.
+        """Continue the sweep for a few milliseconds.
 
         Args:
-            now: until when this partition's records have been read, in microseconds.
-            starts: when deliveries are to start, in microseconds.
-            is_behind: whether records wait.
-            expired_before: microseconds of event time; what is final and older may be removed. None: nothing may.
+            now: the time up to which this partition's records have been read, in microseconds.
+            starts: start times of deliveries, in microseconds.
+            is_behind: whether there is lag.
+            expired_before: microseconds of event time; older final messages may be removed. None: none may.
 
         Returns:
-            Keys of messages that may be removed, when this look came to its end.
+            Keys of messages that may be removed, once the sweep is complete.
         """
         if self._sweep is None:
             if time.monotonic() < self._next:
@@ -98,10 +102,10 @@ class Watch:
         return sweep.expired
 
     def stop(self) -> None:
-        """Leave a look that is going on."""
+        """Abandon the present sweep."""
         self._sweep, self._rows = None, iter(())
 
     def leave(self) -> None:
-        """Take this partition's findings off the board."""
+        """Remove this partition's findings from the board."""
         self.stop()
         self._board.drop(self._partition)

@@ -1,29 +1,29 @@
-"""Providers that went silent: messages are handed over, and no receipt comes.
+"""Silent providers: messages are handed over, and no reports come back.
 
 Judged against the provider's own recent delay, never against a fixed time. A provider is *silent* when
 
-1. nothing was heard of it for three times the time within which it usually answers (at least a minute), and
-2. of the messages handed over since then, or shortly before, that have waited for as long, more have no answer than
-   chance allows. Some never have one, with every provider: which share that is, earlier messages tell.
+1. it has reported nothing for three times its usual delay (at least a minute), and
+2. of the messages handed over since then, or shortly before, that have waited for as long, more are unanswered than
+   chance allows. Every provider leaves a share of messages unanswered; earlier messages show which.
 
-So silence at night proves nothing, for nothing is asked then; nor does a burst, however long its queue, as long as
-answers to some of it come; and one that is slow is waited for as long as it is slow. Little traffic needs more time to
-prove anything. Where little is known of a provider's delay the verdict is `unknown`, not an alarm.
+So a quiet night is no evidence, since nothing is handed over then; nor is a burst with a long queue, as long as some
+of it is answered; and a slow provider gets as much time as it usually takes. With little traffic, evidence takes more
+time. Without enough knowledge of a provider's delay the verdict is `unknown`, not an alarm.
 
-What is an answer: any report from beyond the hand-over, and a try that failed for a reason that may pass. What waits:
-messages at `sent_to_provider` and `taken_into_account`. An SMS that is `sent` has been answered; that the handset's
-receipt is overdue is told by its being stuck. A provider whose hand-overs nobody reports is never silent, only idle.
+An answer is any report after the hand-over, and a failed attempt with a transient reason. Messages at
+`sent_to_provider` and `taken_into_account` are outstanding. An SMS that is `sent` has been answered; if the handset's
+receipt is overdue, it is stuck. A provider without reported hand-overs is never silent, only idle.
 
-Two sources, because each knows what the other does not:
+There are two sources:
 
-* The *rows*, looked through now and then, know hand-overs and answers by event time, also after a restart, and old
-  history that comes in again changes none of that: an answer of last year is no sign of life, a message of last year
-  is older than the last sign of life and so no evidence of silence.
-* The *flow* of reports knows when we heard: a provider that tells its truths once an hour is heard once an hour,
-  however quick its event times say that it was. The flow forgets with its process; until it knows the lag of a
-  provider's reports again, an hour of patience is the least.
+* The *rows*, swept periodically, have hand-overs and answers by event time, also after a restart. Imported history
+  does not change them: an answer of last year is no sign of life, and a message of last year is older than the last
+  sign of life and so no evidence of silence.
+* The *flow* of reports has their arrival times: a provider that reports once an hour is heard once an hour, however
+  quick by its event times. The flow is lost with its process; until it knows the lag of a provider's reports again,
+  the minimum patience is an hour.
 
-A partition that is behind with reading gives no evidence: what it has not read, it cannot miss.
+A partition with lag gives no evidence, since it has not read all reports.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _LAGS_SPAN = 30 * _MINUTE
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What is known of one provider; `merge` joins what several partitions know. Times are microseconds."""
+    """The evidence about one provider; `merge` joins that of several partitions. Times are microseconds."""
 
     provider: str | None
     #: When an answer was last heard; where this process heard none, the event time of the newest that rows remember.
@@ -109,7 +109,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Verdict(str, Enum):
-    """What is said of a provider."""
+    """The verdict on a provider."""
 
     #: Too little is remembered of its answers to say anything.
     UNKNOWN = "unknown"
@@ -139,7 +139,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 def describe(silence: Silence) -> str:
-    """Say it in a sentence: `no receipt for 14 min; usual 90 % within 40 s; 1,203 messages wait`."""
+    """Describe the verdict: `no receipt for 14 min; usual 90 % within 40 s; 1,203 messages wait`."""
     if silence.quiet is None:
         return f"no receipt is remembered; {silence.waiting:,} messages wait"
     parts = [f"no receipt for {_in_words(silence.quiet)}"]
@@ -175,11 +175,11 @@ def merge(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
 
 
 def judge(evidence: Evidence, now: int) -> Silence:
-    """Say whether a provider is silent.
+    """Judge whether a provider is silent.
 
     Args:
-        evidence: what all partitions that could be asked know of it.
-        now: microseconds; when that was.
+        evidence: from all partitions that could be asked.
+        now: the time of the evidence in microseconds.
     """
     heard, delays = evidence.heard, _recent(evidence.delays)
     if heard is None or not delays:
@@ -215,7 +215,7 @@ def _silence(evidence: Evidence, verdict: Verdict, quiet: int | None, usual: int
 
 
 def _recent(delays: tuple[Durations, ...]) -> Durations:
-    """Give the delays of the narrowest span that has enough; none where even the widest has too few."""
+    """Return the delays of the shortest span with enough of them; none if even the longest has too few."""
     for recent in accumulate(delays, lambda narrow, wide: total((narrow, wide))):
         if sum(recent.values()) >= _ENOUGH:
             return recent
@@ -224,12 +224,12 @@ def _recent(delays: tuple[Durations, ...]) -> Durations:
 
 
 def _is_chance(evidence: Evidence, patience: int, since: int) -> bool:
-    """Say whether it may be chance that so many of the messages handed over lately have no answer.
+    """Return whether the number of recent messages without an answer may be chance.
 
     Args:
         evidence: of one provider.
-        patience: microseconds; those that have waited for less do not count.
-        since: microseconds; how long ago the first of those that count were handed over.
+        patience: microseconds; messages that have waited for less do not count.
+        since: microseconds; the age of the oldest hand-overs that count.
     """
     due, answered = between(evidence.waiting, patience, since), between(evidence.answered, patience, since)
     lost, answered_before = between(evidence.waiting, since, HISTORY), between(evidence.answered, since, HISTORY)
@@ -248,11 +248,11 @@ def _is_chance(evidence: Evidence, patience: int, since: int) -> bool:
 
 
 class Listener:
-    """Gathers what one partition knows: of its rows, in one look through them, and of the flow of reports.
+    """Collects the evidence of one partition: from its rows, in one sweep, and from the flow of reports.
 
     Args:
-        now: microseconds; until when the partition has read.
-        flow: what it has heard.
+        now: the time up to which the partition has read, in microseconds.
+        flow: of the partition's reports.
     """
 
     def __init__(self, now: int, flow: Flow) -> None:
@@ -260,7 +260,7 @@ class Listener:
         self._rows: dict[str | None, _Rows] = {}
 
     def see_waiting(self, row: Row, since: int) -> None:
-        """Take note of a message that stands where it waits for an answer, since when (microseconds)."""
+        """Record a message that has waited for an answer since a time in microseconds."""
         rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
         if row.reasons and (tried := _tried(row)) is not None:
             # It was tried: that is an answer, and what it waits for now is not the provider.
@@ -272,7 +272,7 @@ class Listener:
             rows.waiting_since = since
 
     def see_answered(self, row: Row, since: int) -> None:
-        """Take note of a message that was answered less than `HISTORY` ago, and when it came to its status."""
+        """Record a message that was answered less than `HISTORY` ago, and when its status began."""
         rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
         rows.newest = max(rows.newest, since)
         rows.turn -= 1
@@ -299,7 +299,7 @@ class Listener:
         return rows
 
     def evidence(self) -> tuple[Evidence, ...]:
-        """Give what was gathered; the next look will be content with less of what there was plenty of."""
+        """Return the evidence; the next sweep samples less where there was plenty."""
         flow = self._flow
         for provider in flow.providers:
             self._of(provider)
@@ -319,7 +319,7 @@ class Listener:
 
 
 class _Rows:
-    """What rows know of one provider, while it is gathered."""
+    """The evidence of rows about one provider, while it is collected."""
 
     __slots__ = ("answered", "delays", "newest", "stride", "tried", "turn", "waiting", "waiting_since")
 
@@ -335,7 +335,7 @@ class _Rows:
 
 
 def _tried(row: Row) -> int | None:
-    """Give when a try last failed for a reason that may pass; None: none did."""
+    """Return the time of the last failed attempt with a transient reason; None: there was none."""
     for reason in row.reasons:
         if _IS_HANDED_OVER[reason.node] and reason.reason.permanence is Permanence.TRANSIENT:
             return reason.time
@@ -343,7 +343,7 @@ def _tried(row: Row) -> int | None:
 
 
 def _times(row: Row) -> tuple[int | None, int | None]:
-    """Give when a message was last handed over, and first answered."""
+    """Return the times of a message's last hand-over and first answer."""
     handed = answered = None
     for at in row.observations:
         node, first = at.node, at.first
@@ -356,7 +356,7 @@ def _times(row: Row) -> tuple[int | None, int | None]:
 
 
 class Flow:
-    """What one partition hears of each provider as reports come in: when, and how long after the fact."""
+    """The flow of reports into one partition: when each provider reported, and with which lag."""
 
     def __init__(self) -> None:
         #: How many answers the rows had of each provider when they were last looked through.
@@ -366,15 +366,14 @@ class Flow:
         self._lags: dict[str | None, tuple[int, Durations, Durations]] = {}
 
     def hear(self, provider: str | None, node: Node, times: Sequence[int], timestamps: Sequence[int], now: int) -> None:
-        """Take note of a chunk's reports from one provider of one node; what is no answer is passed over.
+        """Record a chunk's reports of one node from one provider; nodes that are no answer are ignored.
 
         Args:
             provider: as the events name it.
             node: what they report.
             times: event times in microseconds.
             timestamps: those of their records, in milliseconds, in the same order; negative: none.
-            now: microseconds; when they were folded. While records that waited for us are read, what is said in them
-                is news to us, so it is this time that counts.
+            now: microseconds; when they were folded. This is the time of arrival, also of records that waited for us.
         """
         if node not in ANSWERS:
             return
@@ -394,14 +393,14 @@ class Flow:
 
     @property
     def providers(self) -> Iterable[str | None]:
-        """All that were heard."""
+        """The providers that have reported."""
         return self._heard.keys()
 
     def heard(self, provider: str | None) -> int | None:
-        """Give when a provider was last heard, in microseconds."""
+        """Return when a provider last reported, in microseconds."""
         return self._heard.get(provider)
 
     def lags(self, provider: str | None) -> Durations:
-        """Give how long after the fact a provider was heard lately."""
+        """Return the lags of a provider's recent reports."""
         _, current, last = self._lags.get(provider, (0, {}, {}))
         return total((current, last))

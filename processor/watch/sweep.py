@@ -1,7 +1,7 @@
-"""One look through the rows of a partition: what is stuck, contradictory or old, and who does not answer.
+"""One sweep through the rows of a partition: stuck, contradictory and expired messages, and evidence on providers.
 
-It is called for millions of rows while events wait, so it costs next to nothing for a row at which there is nothing to
-see: one look-up by channel and node, and two comparisons of times.
+It visits millions of rows while events wait, so an unremarkable row costs next to nothing: one look-up by channel and
+node, and two comparisons of times.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _AT_ONCE: dict[str, int] = {}
 
 
 class Labels:
-    """Which messages a sweep called stuck: those that it remembers by name, and any other that it must have."""
+    """The messages that a sweep labelled stuck: some by id, the others by place and time."""
 
     def __init__(self, before: Mapping[tuple[Channel, Node], int], labelled: set[int]) -> None:
         self._before, self._labelled = before, labelled
         self._is_complete = len(labelled) < _LABELLED_MAX
 
     def has(self, key: bytes, row: Row) -> bool:
-        """Say whether a message, as its row was before it moved, had been called stuck."""
+        """Return whether a message had been labelled stuck, given its row before it moved."""
         before = self._before.get((row.channel, row.node))
         return before is not None and row.since <= before and (hash(key) in self._labelled or not self._is_complete)
 
@@ -70,7 +70,7 @@ class _Place:
 
 
 class _Group:
-    """Messages that are one finding, while a sweep counts them; the sample is in order."""
+    """Messages of one finding, while a sweep counts them; the sample is in order."""
 
     __slots__ = ("messages", "sample")
 
@@ -79,7 +79,7 @@ class _Group:
         self.sample: list[tuple[int, bytes]] = []
 
     def add(self, rank: int, key: bytes) -> None:
-        """Count one message; those of the lowest rank are kept by name."""
+        """Count one message; keep the ids of those with the lowest rank."""
         self.messages += 1
         sample = self.sample
         if len(sample) < SAMPLE:
@@ -90,10 +90,10 @@ class _Group:
 
 
 class _Look(NamedTuple):
-    """What rows at one node need a look: those that stand there since `until` or before, or since `since` or later.
+    """The rows at one node that need inspection: there since `until` or earlier, or since `since` or later.
 
-    Data, and no bound methods: a sweep that refers to itself would stay, with all that it has gathered, until the
-    garbage collector comes, which runs seldom (cli/run.py).
+    It holds data, not bound methods: a sweep that refers to itself would stay in memory until the next garbage
+    collection, which is rare (cli/run.py).
     """
 
     until: int
@@ -105,9 +105,9 @@ class _Look(NamedTuple):
 
 
 class Sweep:
-    """One look through all rows of a partition.
+    """One sweep through all rows of a partition.
 
-    `see` is called for each of them. Rows may change meanwhile: each is judged as it is seen.
+    `see` is called for each row. Rows may change meanwhile: each is judged when it is visited.
 
     Args:
         stuck_after: the thresholds.
@@ -155,7 +155,7 @@ class Sweep:
         return _Look(self._expired_before, self._history if is_answer else _NEVER, None, False, is_answer)
 
     def see(self, key: bytes, row: Row) -> None:
-        """Look at one row; `key` is its message's id in UTF-8."""
+        """Visit one row; `key` is its message's id in UTF-8."""
         until, since, place, is_handed_over, is_answer = self._looks[row.channel][row.node]
         if until < row.since < since and not row.rejected:
             return
@@ -222,7 +222,7 @@ class Sweep:
     # What was found
 
     def result(self) -> Partial:
-        """Give what was found."""
+        """Return the findings."""
         stuck = [
             Stuck(place.channel, place.status, delivery, provider, group.messages, _oldest(group))
             for (place, delivery, provider), group in self._largest(_GROUPS_TOLD)
@@ -252,7 +252,7 @@ class Sweep:
         return dict(numbers.most_common(_DELIVERIES_TOLD))
 
     def labels(self) -> Labels:
-        """Give which messages were called stuck, to tell when late truth moves one."""
+        """Return the messages that were labelled stuck, to count those that move later."""
         nodes = [(channel, node) for channel in Channel for node in TRANSITIONS[channel]]
         places = {at: self._places.get((at[0], NODE_STATUS[at[1]])) for at in nodes}
         return Labels({at: place.stuck_before for at, place in places.items() if place is not None}, self._labelled)

@@ -1,4 +1,4 @@
-"""What a worker has put aside since it started: dead letters by reason, and records of ours that cannot be read."""
+"""Records that a worker has put aside since it started: dead letters by reason, and unreadable ones of our topics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DETAIL_MAX = 300
 
 
 class DeadLetterTally(msgspec.Struct, frozen=True):
-    """Records put aside for one reason since the workers that tell of them started, and the newest of them."""
+    """The number of dead letters of one reason since the worker started, and the newest of them."""
 
     reason: DeadReason
     records: int
@@ -26,7 +26,7 @@ class DeadLetterTally(msgspec.Struct, frozen=True):
 
 
 class UnreadableRow(msgspec.Struct, frozen=True):
-    """A record of a topic of ours that cannot be read: where it is, its key as text, and why."""
+    """An unreadable record of our own topics: its place, its key as text, and why it cannot be read."""
 
     topic: str
     partition: int
@@ -36,12 +36,12 @@ class UnreadableRow(msgspec.Struct, frozen=True):
 
 
 def cut(detail: str) -> str:
-    """Cut a long detail so that it shows: what its last word was, nobody can tell."""
+    """Cut a long detail, with a mark that shows the cut."""
     return detail if len(detail) <= _DETAIL_MAX else detail[: _DETAIL_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def merge_dead(dead: Iterable[DeadLetterTally]) -> tuple[DeadLetterTally, ...]:
-    """Join what several workers have put aside: sums, and the newest of each reason. Associative and commutative."""
+    """Merge the tallies of several workers: sums, and the newest of each reason. Associative and commutative."""
     by_reason: dict[DeadReason, DeadLetterTally] = {}
     for each in dead:
         known = by_reason.get(each.reason)

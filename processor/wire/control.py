@@ -1,4 +1,4 @@
-"""Control records on the wire, and the cancel markers among events that are no longer heard.
+"""Control records on the wire, and the recognition of cancel markers, which are refused.
 
 The published form is schemas/control.json.
 """
@@ -14,7 +14,7 @@ from processor.domain.moment import FIRST, LAST, to_microseconds
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.decoding import decode_json, is_ahead
 
-#: The header of a cancel marker among the events. Who may publish events must not be able to cancel (ADR 0017).
+#: The header of a cancel marker among the events. A producer of events must not be able to cancel (ADR 0017).
 MARKER_HEADER, CANCEL = "delivery.control", b"cancel"
 
 _encode = msgspec.json.Encoder().encode
@@ -56,5 +56,5 @@ def encode_control(control: Control) -> bytes:
 
 
 def is_marker(headers: Iterable[tuple[str, bytes | None]]) -> bool:
-    """Say whether a record among the events asks for a cancel: none is heard, only control records cancel."""
+    """Return whether a record among the events is a cancel marker; only control records can cancel."""
     return any(name == MARKER_HEADER and value == CANCEL for name, value in headers)

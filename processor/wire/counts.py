@@ -21,13 +21,13 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 class CountsRecord(msgspec.Struct, frozen=True):
     """One partition's absolute counts for one delivery. A delivery's total is the sum over partitions.
 
-    All maps but `statuses` hold what is not zero only.
+    All maps but `statuses` leave out zeroes.
     """
 
     delivery_id: str
     partition: _Number
     messages: _Number
-    #: Messages that retention has removed are counted, here and in what follows.
+    #: Here and below, messages that retention has removed are included.
     statuses: dict[Status, _Number]
     channels: dict[Channel, _Number] = {}
     failed: dict[str, _Number] = {}
@@ -36,12 +36,12 @@ class CountsRecord(msgspec.Struct, frozen=True):
     first: str | None = None
     last: str | None = None
     canceled_at: str | None = None
-    #: Whether all messages that there were when the delivery was cancelled have been told.
+    #: Whether the cancel has reached all messages that existed when the delivery was cancelled.
     is_cancel_done: bool = True
     expired: _Number = 0
-    #: The rows that there are: without those that retention has removed.
+    #: The rows that exist, without those that retention has removed.
     live: dict[Channel, dict[Status, _Number]] = {}
-    #: Counts of another layout are not read, but worked out anew.
+    #: Counts of another layout are not read but recomputed.
     layout: Literal[1] = 1
 
 
@@ -103,7 +103,7 @@ def decode_counts_of(value: bytes, key: bytes | None) -> CountsRecord:
 
 
 def counts_key(delivery_id: str, partition: int) -> bytes:
-    """Give the key of one partition's counts for one delivery."""
+    """Return the key of one partition's counts for one delivery."""
     return f"{delivery_id}|{partition}".encode()
 
 

@@ -1,8 +1,8 @@
-"""Dead letters: why a record could not be used, and the headers that say so.
+"""Dead letters: the reasons why a record is unusable, and the headers of a dead letter.
 
-The record's key, value and headers stay as they came, as far as they fit into a record of the topic. Its timestamp goes
-into a header: a dead letter is kept for as long as its topic keeps what is written now. Header names: those of Kafka
-Streams (KIP-1034), which Kafka's tools know, and `delivery.dead.*`; `delivery.dead.reason` is one of `DeadReason`.
+The record's key, value and headers are unchanged as far as they fit into a record of the topic. Its timestamp moves to
+a header, because the topic's retention counts from the dead letter's own. Header names are those of Kafka Streams
+(KIP-1034), which Kafka's tools know, and `delivery.dead.*`; `delivery.dead.reason` is one of `DeadReason`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class DeadReason(str, Enum):
-    """Why a record is a dead letter; the value is what the header and the metric say."""
+    """Why a record is a dead letter; the value is the one of the header and the metric label."""
 
-    #: The record has no value. Raw and event topics are not compacted: null says nothing there.
+    #: The record's value is null, which has no meaning in raw and event topics: they are not compacted.
     NULL_VALUE = "null_value"
-    #: The value has no bytes.
+    #: The value is empty.
     EMPTY_VALUE = "empty_value"
     #: The value is larger than DELIVERY_MAX_RECORD_BYTES.
     RECORD_TOO_LARGE = "record_too_large"
-    #: It is no record that a client can read as one: names of headers that are not text, or a length that lies.
+    #: No client can read the record: header names that are not text, or a wrong length.
     UNREADABLE_RECORD = "unreadable_record"
-    #: The batch that it came in cannot be read; the value is the batch's own bytes.
+    #: The record's batch cannot be read; the value is the batch's bytes.
     UNREADABLE_BATCH = "unreadable_batch"
-    #: The compressed batch that it came in holds more than a reader may take; the value is the batch's own bytes.
+    #: The record's compressed batch is larger than a reader may decompress; the value is the batch's bytes.
     BATCH_TOO_LARGE = "batch_too_large"
     #: The bytes are not text in UTF-8.
     INVALID_ENCODING = "invalid_encoding"
@@ -39,33 +39,33 @@ class DeadReason(str, Enum):
     INVALID_EVENT = "invalid_event"
     #: The status does not exist on the channel, or `failed` came with `transient`.
     INVALID_STATUS = "invalid_status"
-    #: As `invalid_event`, of a control record; or `schedule` came without a date.
+    #: As `invalid_event`, for a control record; or `schedule` without a date.
     INVALID_CONTROL = "invalid_control"
     #: The event time is more than 24 hours ahead of the record's timestamp.
     TIME_AHEAD = "time_ahead"
-    #: The event time is further back than messages are kept, and messages of that time have been removed.
+    #: The event time is before the retention, and messages of that time have been removed.
     TOO_OLD = "too_old"
     #: A cancel marker among the events (header `delivery.control: cancel`): only control records cancel a delivery.
     CANCEL_MARKER = "cancel_marker"
-    #: The message's row, or the delivery, is there and cannot be read by this version: nothing may be written over it.
+    #: This version cannot read the message's row, or the delivery, and must not overwrite it.
     ROW_UNREADABLE = "row_unreadable"
-    #: Neither a header nor a setting says which provider sent it.
+    #: Neither a header nor a setting names the provider.
     NO_PROVIDER = "no_provider"
     #: The header names a provider that has no adapter.
     UNKNOWN_PROVIDER = "unknown_provider"
-    #: Not what this provider sends.
+    #: The payload does not have the provider's format.
     UNREADABLE_PAYLOAD = "unreadable_payload"
     #: The native status is not in the provider's table.
     UNKNOWN_STATUS = "unknown_status"
-    #: A fault of ours; the record is kept, the worker goes on, and the stack trace is in the headers.
+    #: A bug of the processor; the worker goes on, and the headers hold the stack trace.
     INTERNAL_ERROR = "internal_error"
 
 
 class UnusableError(Exception):
-    """A record cannot be used.
+    """A record is unusable and becomes a dead letter.
 
     Attributes:
-        reason: what the metric counts.
+        reason: one of the closed set.
         detail: what a person needs to mend it.
     """
 
@@ -83,11 +83,11 @@ class Origin(NamedTuple):
     offset: int
 
 
-#: The headers that say what a dead letter's value is where it is not a record's (the bytes of a `record` or of a
-#: `batch`, as they lay in Kafka's log), and each name of a header that is not text, as it came.
+#: Headers for a value that is not a record's value (the bytes of a `record` or a `batch`, as in Kafka's log), and for
+#: the bytes of each header name that is not text.
 FORM_HEADER, NAME_HEADER = "delivery.dead.form", "delivery.dead.header_name"
 
-#: A detail may quote what a stranger sent: enough to see, not enough to fill a topic.
+#: A detail may quote foreign text: enough to recognize it, not enough to fill a topic.
 _DETAIL_MAX = 1_000
 _STACKTRACE_MAX = 4_000
 
@@ -95,7 +95,7 @@ _STACKTRACE_MAX = 4_000
 def headers_of(
     origin: Origin, timestamp: int, reason: DeadReason, detail: str, error: BaseException | None = None
 ) -> Headers:
-    """Give the headers of ours that a dead letter has; the timestamp is the record's own, in milliseconds."""
+    """Return the headers that a dead letter gets; the timestamp is the record's own, in milliseconds."""
     return (
         ("delivery.dead.reason", reason.value.encode()),
         ("delivery.dead.timestamp", str(timestamp).encode()),
@@ -123,19 +123,19 @@ _HEADER_BESIDE = 10
 
 
 def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """Give how large a record may get at most, in bytes, without what Kafka adds to each."""
+    """Return an upper bound of a record's size in bytes, without Kafka's overhead."""
     sizes = [len(name.encode()) + len(header or b"") + _HEADER_BESIDE for name, header in headers]
     return len(key or b"") + len(value or b"") + sum(sizes)
 
 
 def fitted(letter: Letter, ours: Headers, limit: int) -> Letter:
-    """Give a dead letter that its topic takes: whole where it fits, and else cut, with headers that say so.
+    """Return a dead letter that fits into its topic: whole, or cut and with headers that say so.
 
-    The key and the headers keep a quarter of the room at most, each; the value gets what is left.
+    The key and the headers get at most a quarter of the room each; the value gets the rest.
 
     Args:
         letter: the record as it came.
-        ours: headers that go behind its own, and are never cut.
+        ours: headers to append, which are never cut.
         limit: bytes that one batch of the topic may have.
     """
     room = limit - ROOM_BESIDE - size_of(None, None, ours)

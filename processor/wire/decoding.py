@@ -1,4 +1,4 @@
-"""One way to decode JSON of others: what cannot be used is refused with the reason that its dead letter gives."""
+"""Decode foreign JSON; refuse unusable records with the reason of their dead letter."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
 
 
 def decode_json(decode: Callable[[bytes], Decoded], value: bytes, invalid: DeadReason) -> Decoded:
-    """Decode the value of a record that anybody may have written.
+    """Decode the value of an untrusted record.
 
     Args:
         decode: reads JSON into a type.
         value: the record's value.
-        invalid: why a record is unusable whose JSON does not fit the type.
+        invalid: the reason if the JSON does not fit the type.
 
     Raises:
         UnusableError: it cannot be decoded; it says why.
@@ -45,7 +45,7 @@ def decode_json(decode: Callable[[bytes], Decoded], value: bytes, invalid: DeadR
 
 
 def is_ahead(time: int, record_ms: int | None) -> bool:
-    """Say whether a time lies more than 24 hours after the record that carries it.
+    """Return whether a time lies more than 24 hours after the record that carries it.
 
     Args:
         time: microseconds since the epoch.

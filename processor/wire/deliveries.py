@@ -1,4 +1,4 @@
-"""Deliveries on the wire: all that was told of one, joined.
+"""Deliveries on the wire: the join of a delivery's control records.
 
 The published form is schemas/delivery.json.
 """
@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class DeliveryRecord(msgspec.Struct, frozen=True, gc=False):
-    """A delivery as it is published: what people read first, then what is remembered."""
+    """A delivery as it is published: readable fields first, then the state for recovery."""
 
     delivery_id: str
     state: State
@@ -31,12 +31,12 @@ class DeliveryRecord(msgspec.Struct, frozen=True, gc=False):
     paused_at: str | None
     finished_at: str | None
     canceled_at: str | None
-    #: All that the others follow from: recovery reads this and nothing else.
+    #: The state that determines the other fields; recovery reads nothing else.
     memory: Delivery
 
 
 class _Kept(msgspec.Struct, frozen=True, gc=False):
-    """The part of a DeliveryRecord that is read back."""
+    """The part of a DeliveryRecord that recovery reads."""
 
     delivery_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
     memory: msgspec.Raw
@@ -85,7 +85,7 @@ def _written(moment: int | None) -> str | None:
 
 
 def decode_delivery(value: bytes) -> tuple[str, Delivery]:
-    """Read back the id and the delivery that `encode_delivery` published, or a former version's did.
+    """Read the id and the delivery that `encode_delivery`, of this version or an older one, wrote.
 
     Raises:
         UnreadableError: the value is not one of ours, or a newer version wrote it.
@@ -102,7 +102,7 @@ def decode_delivery(value: bytes) -> tuple[str, Delivery]:
 
 
 def decode_delivery_of(value: bytes, key: bytes | None) -> tuple[str, Delivery]:
-    """Read back the id and the delivery of a record of the deliveries topic.
+    """Read the id and the delivery of a record of the deliveries topic.
 
     Raises:
         UnreadableError: the value is not one of ours, or of another delivery than its key.

@@ -1,7 +1,7 @@
-"""Which partition a key belongs to: Kafka's default partitioner, murmur2 as Java and aiokafka compute it.
+"""Kafka's default partitioner: murmur2 as in Java and aiokafka.
 
-librdkafka's default is another one (CRC32), so the same key may arrive elsewhere; the fold stage sends such events on
-to where they belong (stages/fold.py).
+librdkafka has another default (CRC32), so its events may be in the wrong partition; the fold stage reroutes them
+(stages/fold.py).
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ _SEED = 0x9747B28C
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Give the partition of a key among so many."""
+    """Return the partition of a key, given the number of partitions."""
     return (murmurhash2(key, _SEED) & 0x7FFFFFFF) % partitions

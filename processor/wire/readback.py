@@ -1,6 +1,6 @@
-"""Reading back what our own topics hold: whole and in range, or refused with the reason.
+"""Read back records of our own topics, and refuse those that are damaged, out of range or of a newer version.
 
-Whoever may write to such a topic may write anything, and a newer version of ours writes what this one does not know.
+Anything with access to the topic can write anything, and a newer version writes what this one does not know.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Decoded = TypeVar("Decoded")
 
 
 class UnreadableError(msgspec.DecodeError):
-    """A value is none of ours, is out of range, or was written by a newer version."""
+    """A value was not written by this application, is out of range, or is of a newer version."""
 
 
 def read_back(decode: Callable[[Value], Decoded], value: Value) -> Decoded:
     """Decode a value.
 
     Raises:
-        UnreadableError: it is not what the decoder reads.
+        UnreadableError: the decoder cannot read it.
     """
     try:
         return decode(value)
@@ -31,10 +31,10 @@ def read_back(decode: Callable[[Value], Decoded], value: Value) -> Decoded:
 
 
 def refuse_newer(memory: list[object], layout: int) -> None:
-    """Refuse what is remembered in a newer layout.
+    """Refuse state in a newer layout.
 
     Args:
-        memory: its items; the first one is its layout's version, where it has one.
+        memory: its items; the first one is the layout's version, if there is one.
         layout: the version that is written now.
 
     Raises:

@@ -1,8 +1,8 @@
-"""When a record came in: its timestamp, which goes on in a header where Kafka would not keep it.
+"""The time at which a record was received: its timestamp, or a header where Kafka would not keep the timestamp.
 
-Kafka removes records by their timestamps, and refuses those that are ahead of its clock. So what we write has the time
-of now, unless the record that it stands for came about then. Nothing that was written a moment ago is removed as a week
-old, and a provider's late report still shows when it was reported.
+Kafka removes records by timestamp and refuses those ahead of its clock. So a record that we write has the present time
+as its timestamp unless the time of the record that it derives from is close to that. No new record is removed as a week
+old, and a provider's late report still shows when it was received.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _DIGITS_MAX = 15
 
 
 def window(now: int) -> tuple[int, int]:
-    """Give the first and the last timestamp that are written as they are, all in milliseconds."""
+    """Return the first and the last timestamp, in milliseconds, that are kept as they are."""
     return now - _BEHIND_MAX, now + _AHEAD_MAX
 
 
 def keep_received(headers: Headers, timestamp: int, first: int) -> Headers:
-    """Add the header if a record's timestamp lies before the first that is kept as it is."""
+    """Add the header if a record's timestamp is before the first that is kept as it is."""
     if not 0 <= timestamp < first or any(name == RECEIVED_HEADER for name, _ in headers):
         return headers
     return (*headers, (RECEIVED_HEADER, str(timestamp).encode()))
 
 
 def received_at(headers: Iterable[tuple[str, bytes | None]], timestamp: int) -> int:
-    """Give when a record came in, in milliseconds: its header tells, or else its timestamp.
+    """Return when a record was received, in milliseconds: by its header, else by its timestamp.
 
-    Strangers write headers too: one that is no earlier than the record itself says nothing.
+    Headers are untrusted: one that is not earlier than the record itself is ignored.
     """
     for name, value in headers:
         if name == RECEIVED_HEADER and value is not None and value.isdigit() and len(value) <= _DIGITS_MAX:

@@ -1,4 +1,4 @@
-"""Rejected events on the wire: what contradicts its message, where that stands, and the rule."""
+"""Rejected events on the wire: the event, the status that it contradicts, and the rule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_rejected(event: bytes, row: Row, node: Node) -> bytes:
-    """Write an event whose effect was withheld, where its message stands, and the rule."""
+    """Write a rejected event, its message's status, and the rule that it breaks."""
     standing = NODE_NAMES[row.node]
     foreign = "" if contradicts(row.channel, row.node, node) else " at its place in time"
     record: dict[str, Any] = {

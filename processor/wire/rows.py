@@ -1,4 +1,4 @@
-"""Rows on the wire: as they are published, as they are packed in a store, and as `fold` and `export` print them.
+"""Rows on the wire: as published, as packed in a store, and as printed by `fold` and `export`.
 
 The published form is schemas/row.json.
 """
@@ -36,12 +36,12 @@ _unpack_without_version = msgspec.msgpack.Decoder(
 
 
 def pack_row(row: Row) -> bytes:
-    """Write a row as compactly as it is kept in memory."""
+    """Pack a row into the compact form of the store."""
     return _pack(row)
 
 
 def unpack_row(packed: bytes) -> Row:
-    """Read what `pack_row` wrote, or a former version's did.
+    """Unpack what `pack_row`, of this version or an older one, wrote.
 
     Raises:
         UnreadableError: it is none of ours, or a newer version wrote it.
@@ -62,7 +62,7 @@ def _refuse_foreign_node(row: Row) -> None:
 
 
 class Previous(msgspec.Struct, frozen=True, gc=False):
-    """Where a message stood before its status moved."""
+    """The status of a message before it moved."""
 
     status: Status
     permanence: Permanence | None
@@ -70,7 +70,7 @@ class Previous(msgspec.Struct, frozen=True, gc=False):
 
 
 class RowRecord(msgspec.Struct, frozen=True, gc=False):
-    """A row as it is published: what people read first, then what the fold remembers."""
+    """A row as it is published: readable fields first, then the state of the fold."""
 
     message_id: str
     delivery_id: str | None
@@ -84,9 +84,9 @@ class RowRecord(msgspec.Struct, frozen=True, gc=False):
     recipient: str | None
     provider: str | None
     provider_message_id: str | None
-    #: What the fold remembers, as `pack_row` writes it; in base64. Recovery reads this and nothing else.
+    #: The state of the fold as `pack_row` writes it, in base64; recovery reads nothing else.
     memory: bytes
-    #: Present when this record moved the status; null when there was none before.
+    #: Present if this record moved the status; null if the message is new.
     previous: Previous | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -107,7 +107,7 @@ def encode_row(message_id: str, row: Row, before: Row | None, packed: bytes | No
         message_id: whose row it is.
         row: the row after an event.
         before: the row before that event, or None when the message was not known.
-        packed: what `pack_row` gives of the row, where the caller has it already.
+        packed: the row as `pack_row` returns it, if the caller already has it.
     """
     node, names = row.node, row.names
     if before is None:
@@ -135,7 +135,7 @@ def encode_row(message_id: str, row: Row, before: Row | None, packed: bytes | No
 
 
 def previous_of(before: Row) -> Previous:
-    """Give where a message stands, for the record that moves it."""
+    """Return the status of a message, for the record that moves it."""
     return Previous(NODE_STATUS[before.node], NODE_PERMANENCE[before.node], to_rfc3339(before.since))
 
 
@@ -151,7 +151,7 @@ def decode_row_record(value: bytes) -> RowRecord:
 
 
 def packed_row_in(value: bytes) -> bytes:
-    """Give the packed row of a record of the messages topic, which can be unpacked.
+    """Return the packed row of a record of the messages topic, after checking that it can be unpacked.
 
     Raises:
         UnreadableError: the value is not one of ours, or a newer version wrote it.
@@ -162,7 +162,7 @@ def packed_row_in(value: bytes) -> bytes:
 
 
 def decode_row(value: bytes) -> Row:
-    """Read back the row that `encode_row` published.
+    """Read the row that `encode_row` wrote.
 
     Raises:
         UnreadableError: the value is not one of ours, or a newer version wrote it.

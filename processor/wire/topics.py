@@ -1,7 +1,7 @@
-"""Every topic: its name, key, and how long it keeps what - as data.
+"""Every topic as data: its name, key, cleanup policy and retention.
 
-The same declaration creates and checks the topics, tells the engine what to read and write, and is compared with
-schemas/asyncapi.yaml and docker-compose.yml by tests.
+This declaration creates and checks the topics and is what the engine reads and writes; tests compare it with
+schemas/asyncapi.yaml and docker-compose.yml.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import NamedTuple
 _DAY_MS = 24 * 60 * 60 * 1000
 _MIB = 1024 * 1024
 
-#: The largest batch that the topics of input take: a record that is too large for us must still reach us, to become
-#: a dead letter with its bytes.
+#: The largest batch of the input topics: above DELIVERY_MAX_RECORD_BYTES, so that a record that is too large still
+#: arrives and becomes a dead letter with its bytes.
 INPUT_MAX_BYTES = 4 * _MIB
 
-#: The largest batch of what we write. A dead letter is its record and our headers, so it is allowed more.
+#: The largest batch that we write. A dead letter holds its record and our headers, so it may be larger.
 OUTPUT_MAX_BYTES = 6 * _MIB
 
 
 class Topic(NamedTuple):
-    """One topic; `name` is without the prefix that the settings give it."""
+    """One topic; `name` is without the prefix of the settings."""
 
     name: str
     key: str
@@ -34,7 +34,7 @@ class Topic(NamedTuple):
         return self.config["cleanup.policy"] == "compact"
 
 
-#: The brokers say when a record was written: no clock of a publisher's or a worker's decides how long it is kept.
+#: The brokers set the timestamp: retention does not depend on the clock of a producer or a worker.
 _WRITTEN_BY_BROKERS = {"message.timestamp.type": "LogAppendTime"}
 
 
@@ -58,7 +58,7 @@ CONTROL = Topic(
     "control.v1",
     "delivery id",
     "a delivery's own facts",
-    # A cancel must not be compacted away by what is told after it while no worker runs.
+    # A later control record must not compact away a cancel while no worker runs.
     _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}, **_WRITTEN_BY_BROKERS),
 )
 DELIVERIES = Topic(
@@ -78,7 +78,7 @@ COUNTS = Topic(
     "counts.v1",
     "delivery_id|partition",
     "absolute counts by status",
-    # Every worker reads all of it at its start, so what has been overtaken must not pile up.
+    # Every worker reads all of it at its start, so old values must not pile up.
     _compacted(
         **{"segment.bytes": str(16 * _MIB), "segment.ms": str(10 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"},
         **_WRITTEN_BY_BROKERS,

@@ -1,7 +1,7 @@
-"""Trace context of W3C in a record's headers: carried from record to record, and never looked into.
+"""W3C trace context in a record's headers: copied from record to record, never interpreted.
 
-Nothing here makes a trace or a span, so no tracing library is needed: whoever publishes events and whoever reads rows
-may use the one they have.
+Nothing here creates a trace or a span, so no tracing library is needed; producers of events and readers of rows may use
+their own.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from processor.wire.deadletters import Headers
 #: The headers of https://www.w3.org/TR/trace-context/.
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
-#: Strangers write them, and rows are kept for ever: what is longer than the standard asks anybody to carry is left.
+#: They are untrusted, and rows are kept for ever: values longer than the standard requires to be carried are dropped.
 _MAX_BYTES = 512
 
 
 def carried(headers: Iterable[tuple[str, bytes | None]]) -> Headers:
-    """Give those of a record's headers that say to which trace it belongs, as they came."""
+    """Return a record's trace context headers, unchanged."""
     return tuple(
         (name, value)
         for name, value in headers

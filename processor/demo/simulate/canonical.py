@@ -142,7 +142,7 @@ def canonical_events(  # noqa: PLR0913 - what a run is made of
     out_of_order: float = 0.02,
     duplicates: float = 0.01,
 ) -> Iterator[bytes]:
-    """Give the canonical events of whole lives, as JSON.
+    """Yield the canonical events of whole lives, as JSON.
 
     A thousand messages are born in a second of event time, so the last event lies `messages` / 1000 and less than
     three seconds after `start`: who wants no event refused as coming from the future starts that long ago.

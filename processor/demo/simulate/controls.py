@@ -31,7 +31,7 @@ class Controls:
         self._handed_over: dict[str, int] = {}
 
     def hand_over(self, provider: Provider, message: Message) -> Iterator[Record]:
-        """Give what is told while a message is handed over: of most, nothing."""
+        """Yield what is told while a message is handed over: of most, nothing."""
         campaign = message.campaign
         if not campaign.tagged:
             return
@@ -57,7 +57,7 @@ class Controls:
         yield control_record(campaign.id, due, "start", due)
 
     def _disturb(self, record: Record) -> Iterator[Record]:
-        """Give a record, perhaps late, and perhaps twice."""
+        """Yield a record, perhaps late, and perhaps twice."""
         if self._rng.random() < self._disorder.late:
             record = record._replace(due=record.due + self._life(self._rng.uniform(0, _LATE)), disorder="late")
         yield record
@@ -75,13 +75,13 @@ def _slug(campaign: Campaign) -> str:
 
 
 def control_record(delivery_id: str, due: datetime, action: str, time: datetime, **facts: Any) -> Record:
-    """Give the record that tells of an action, due at `due`, done at `time`."""
+    """Return the record that tells of an action, due at `due`, done at `time`."""
     control = {"time": time.isoformat(), "delivery_id": delivery_id, "action": action, **facts}
     return Record(due, "control", delivery_id.encode(), orjson.dumps(control), ())
 
 
 def waiting_deliveries(start: datetime, *, messages: int = 120, first_delivery: int = 900) -> Iterator[Record]:
-    """Give deliveries that do not get anywhere, as control records and canonical events, all due at `start`.
+    """Yield deliveries that do not get anywhere, as control records and canonical events, all due at `start`.
 
     The first has a date three hours ahead. The second was started, and its messages are pending: when as many others
     run as may, the limit holds it.

@@ -88,7 +88,7 @@ class Origin(NamedTuple):
 def further_reports(
     rng: Random, disorder: Disorder, provider: Provider, last: Report, speed: float
 ) -> Iterator[tuple[Report, Kind]]:
-    """Give what a life goes on with after its last report, beyond what the provider's table of lives says."""
+    """Yield what a life goes on with after its last report, beyond what the provider's table of lives says."""
     contradiction = provider.contradictions.get((last.native, last.cause))
     if contradiction is not None and rng.random() < disorder.contradictory:
         for report in follow(rng, (contradiction,), last, speed):
@@ -114,7 +114,7 @@ def delay(rng: Random, disorder: Disorder, records: list[Record], speed: float) 
 
 
 def extras(rng: Random, disorder: Disorder, origin: Origin) -> Iterator[Record]:
-    """Give what comes beside a good record."""
+    """Yield what comes beside a good record."""
     for kind, make in _EXTRAS.items():
         if rng.random() < getattr(disorder, kind):
             made = make(rng, origin)

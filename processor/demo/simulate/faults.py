@@ -48,7 +48,7 @@ _PAST_MESSAGES, _PAST_BEGIN, _PAST_END = 40, 720.0, 180.0
 
 
 def usual_past(start: datetime, *, speed: float) -> Iterator[Record]:
-    """Give messages of the provider that will be silent, from before `start`, all of them answered.
+    """Return messages of the provider that will be silent, from before `start`, all of them answered.
 
     Who has no past could be silent by nature: how soon a provider usually answers must be known before it can be late.
     """
@@ -58,7 +58,7 @@ def usual_past(start: datetime, *, speed: float) -> Iterator[Record]:
 
 
 def silenced(run: Iterable[Record], begin: datetime, end: datetime | None = None) -> Iterator[Record]:
-    """Give a run in which a provider goes on taking messages and what becomes of them is never told.
+    """Yield a run in which a provider goes on taking messages and what becomes of them is never told.
 
     Args:
         run: records in the order of their `due`.
@@ -82,7 +82,7 @@ _SENT_MESSAGES = 20
 
 
 def stuck_delivery(window: Window) -> Iterator[Record]:
-    """Give a delivery most of whose messages the MTA does not take, though it took the first ones."""
+    """Yield a delivery most of whose messages the MTA does not take, though it took the first ones."""
     delivery = f"DM{_STUCK}"
     begin, end = window
     planned = _SENT_MESSAGES + STUCK_MESSAGES
@@ -120,7 +120,7 @@ _STORM_RATE = 10.0
 
 
 def bounce_storm(window: Window, *, speed: float) -> Iterator[Record]:
-    """Give a campaign that mailbox providers refuse, message by message, all of them through one provider."""
+    """Return a campaign that mailbox providers refuse, message by message, all of them through one provider."""
     refused = tuple(life for life in SPARKPOST.lives if life.steps[-1].cause == "refused")
     blocked = SPARKPOST._replace(lives=refused)
     messages = round(window.seconds * _STORM_RATE)
@@ -133,7 +133,7 @@ _BROKEN_RATE = 1.0
 
 
 def broken_records(window: Window, *, speed: float) -> Iterator[Record]:
-    """Give payloads of one provider that something on the way cut off; their messages are not heard of otherwise."""
+    """Return payloads of one provider that something on the way cut off; their messages are not heard of otherwise."""
     messages = round(window.seconds * _BROKEN_RATE)
     cut_off = replace(NONE, truncated=1.0)
     run = traffic(
@@ -152,7 +152,7 @@ def broken_records(window: Window, *, speed: float) -> Iterator[Record]:
 def _campaign(  # noqa: PLR0913 - what a run is made of
     number: int, provider: Provider, start: datetime, *, messages: int, rate: float, speed: float
 ) -> Iterator[Record]:
-    """Give one campaign from its beginning to its end, in good order."""
+    """Return one campaign from its beginning to its end, in good order."""
     return traffic(
         number,
         start,

@@ -126,13 +126,13 @@ REPLIES: dict[str, dict[str, Reply]] = {
 
 
 def reply_to(cause: str, recipient: str, reference: str) -> Reply:
-    """Give what the recipient's mailbox provider answers; `reference` is its own id for what it accepted."""
+    """Return what the recipient's mailbox provider answers; `reference` is its own id for what it accepted."""
     reply = REPLIES[cause][domain_of(recipient)]
     return reply._replace(text=reply.text.replace("{to}", recipient).replace("{ref}", reference))
 
 
 def domain_of(recipient: str) -> str:
-    """Give the domain of an address."""
+    """Return the domain of an address."""
     return recipient.rpartition("@")[2]
 
 

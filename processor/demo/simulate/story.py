@@ -20,7 +20,7 @@ _LIFE = (("Reception", "", 95.0), ("TransientFailure", "busy", 90.0), ("Bounce",
 
 
 def failed_message(start: datetime) -> Iterator[Record]:
-    """Give the life of a message whose recipient does not exist, all due at `start`."""
+    """Yield the life of a message whose recipient does not exist, all due at `start`."""
     rng = Random(_DELIVERY)  # noqa: S311 - a simulation must be repeatable, not secret
     created = start - timedelta(seconds=_LIFE[0][2])
     campaign = Campaign(_DELIVERY, f"DM{_DELIVERY}", "Your order has shipped", KUMOMTA.name, 1, True, False)

@@ -96,7 +96,7 @@ def campaigns(
     providers: tuple[Provider, ...] = PROVIDERS,
     first_delivery: int = 1042,
 ) -> Iterator[Campaign]:
-    """Give the campaigns of a run without end, in the order in which they start.
+    """Yield the campaigns of a run without end, in the order in which they start.
 
     The same arguments as for `traffic` give the very campaigns that its messages belong to. Providers take turns, each
     as often as it has campaigns at a time.
@@ -133,7 +133,7 @@ def traffic(  # noqa: PLR0913 - what a run is made of
     first_delivery: int = 1042,
     controls: bool = False,
 ) -> Iterator[Record]:
-    """Give records in the order of their `due`, from `start` on.
+    """Yield records in the order of their `due`, from `start` on.
 
     No payload tells a time later than its record's `due`, except for what is meant to come from the future. A record
     that is published before it is due therefore runs ahead: who publishes faster than `due` says starts in the past.
@@ -205,7 +205,7 @@ def _message(run: _Run, provider: Provider, campaign: Campaign, index: int, numb
 
 
 def _records(run: _Run, provider: Provider, message: Message) -> Iterator[Record]:
-    """Give all records of one message, in no order."""
+    """Yield all records of one message, in no order."""
     told: list[tuple[Report, Kind | None]] = [(at, None) for at in live(run.rng, provider, message, run.speed)]
     told.extend(further_reports(run.rng, run.disorder, provider, told[-1][0], run.speed))
     punctual = [_record(run, provider, message, report)._replace(disorder=kind) for report, kind in told]

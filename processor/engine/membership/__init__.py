@@ -1,4 +1,4 @@
-"""How a worker belongs to its group: the only place that knows Faust.
+"""Membership of the consumer group: the only place that knows Faust.
 
 * membership.py what a worker sees of it: start, stop, what it has, chunks, seek, position, wake, crash
 * consumer.py  Faust's consumer, made to hand over chunks of records that say where they start and end

@@ -1,7 +1,7 @@
-"""What all workers of a group must agree on, and who gives way when they do not (ADR 0014).
+"""Agreement of a group's workers on their settings (ADR 0014).
 
-Every member joins with its terms, as text, in Faust's metadata. Who comes to a group of others that differ, leaves it
-alone. Where two come at once, the leader gives partitions only to members that agree with it, and tells the others why
+Every member joins with its terms, as text, in Faust's metadata. A worker does not join a group whose members differ. If
+two join at once, the leader assigns partitions only to members that agree with it, and tells the others why
 (assignor.py).
 """
 
@@ -35,7 +35,7 @@ _LOOK_SECONDS = 1.0
 
 
 class DisagreementError(Exception):
-    """The group's other members work by other settings. `problems` names each with both values."""
+    """The group's other members have other settings. `problems` names each with both values."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -43,7 +43,7 @@ class DisagreementError(Exception):
 
 
 def terms(settings: Settings, partition_counts: Mapping[str, int]) -> Terms:
-    """Give what decides the same event's result on every worker.
+    """Return the terms: the settings and facts on which the result of an event depends.
 
     Args:
         settings: those of the worker.
@@ -59,7 +59,7 @@ def _short(text: str) -> str:
 
 
 def differences(ours: Terms, theirs: Terms) -> list[str]:
-    """Say on which terms two disagree; a version that does not know one has no other opinion."""
+    """Return the terms on which two members disagree; a term that a version does not know is no disagreement."""
     return [
         f"{name} is {ours[name]!r} here, and {theirs[name]!r} at others"
         for name in sorted(ours.keys() & theirs.keys())
@@ -68,13 +68,13 @@ def differences(ours: Terms, theirs: Terms) -> list[str]:
 
 
 class _Told(msgspec.Struct):
-    """The part of a member's metadata that we need here, which assignor.py adds to Faust's."""
+    """The part of a member's metadata that assignor.py adds to Faust's."""
 
     terms: dict[str, str] = {}
 
 
 def read_terms(user_data: bytes | None) -> Terms:
-    """Read the terms of a member's metadata; none where it does not tell, as older versions and strangers do not."""
+    """Read the terms in a member's metadata; none for older versions and foreign members."""
     try:
         return msgspec.json.decode(user_data or b"", type=_Told).terms
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -82,7 +82,7 @@ def read_terms(user_data: bytes | None) -> Terms:
 
 
 def disagreements_of_group(ours: Terms, response: Any) -> list[str]:
-    """Compare the answer to DescribeGroups with our terms; a group that is not stable says nothing yet."""
+    """Compare the answer to DescribeGroups with our terms; a group that is not stable gives no result."""
     [(_, _, _, _, _, members, *_)] = response.groups
     found = set()
     for _, _, _, metadata, _ in members:

@@ -1,4 +1,4 @@
-"""Faust's app as a worker needs it: over our transport and our assignor, and nothing else of Faust's."""
+"""Faust's app for a worker: with our transport and our assignor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Introduction(NamedTuple):
 
 
 class App(faust.App):
-    """Faust's app over our transport, with nothing of its own on disk or on the broker."""
+    """Faust's app over our transport, without files or topics of its own."""
 
     logger = FAUST_LOGGER
 
@@ -60,7 +60,7 @@ class App(faust.App):
         )
 
     def disagree(self, problems: Sequence[str], *, is_refused: bool) -> None:
-        """Take from the assignor, in its thread, on what members of the group disagree, and whether we must go."""
+        """Take the disagreements of the group from the assignor, in its thread, and whether we must leave."""
         self.loop.call_soon_threadsafe(self._on_disagreement, problems, is_refused)
 
     def _new_transport(self) -> ChunkTransport:

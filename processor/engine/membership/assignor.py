@@ -1,4 +1,4 @@
-"""How a worker joins its group, and how the leader shares partitions out: as Faust does, and what is ours."""
+"""Joining the group and assigning partitions: Faust's assignor with our proof and terms."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = get_logger(__name__)
 
 
 class Assignor(PartitionAssignor):
-    """Faust's assignor, which joins with a proof of the worker's URL and with its terms, and gives only to who agrees.
+    """Faust's assignor; it joins with a proof of the worker's URL and its terms, and assigns to members that agree.
 
-    It runs in the thread of the consumer. Its app has `settings` and `terms`, and `disagree` to be told what differs.
+    It runs in the consumer's thread. Its app has `settings` and `terms`, and `disagree`, which it calls.
     """
 
     def metadata(self, topics: set[str]) -> ConsumerProtocolMemberMetadata:
-        """Give what this worker joins with; Faust passes over the fields that it does not know."""
+        """Return the metadata with which this worker joins; Faust ignores unknown fields."""
         theirs = super().metadata(topics)
         told: dict[str, Any] = msgspec.json.decode(theirs.user_data)
         told["proof"] = proof(self.app.settings, told["url"])
@@ -34,7 +34,7 @@ class Assignor(PartitionAssignor):
     def assign(
         self, cluster: ClusterMetadata, member_metadata: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
-        """Share partitions out among those that agree with us; the others get none, and our terms."""
+        """Assign partitions to the members that agree with us; the others get none, and our terms."""
         urls = {member: self._url_of(metadata) for member, metadata in member_metadata.items()}
         problems = {
             member: differences(self.app.terms, read_terms(metadata.user_data))
@@ -53,7 +53,7 @@ class Assignor(PartitionAssignor):
         return assignments
 
     def _url_of(self, metadata: ConsumerProtocolMemberMetadata) -> str | None:
-        """Read where a member is reached; None where it is one that Faust cannot read, and would fall over."""
+        """Read the URL of a member; None if Faust could not parse it and would raise."""
         try:
             url: str = self._get_client_metadata(metadata).url
         except Exception:
@@ -72,7 +72,7 @@ class Assignor(PartitionAssignor):
         return msgspec.json.encode({**told, "terms": self.app.terms})
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """Take what the leader gives; its terms come only with a refusal."""
+        """Take the leader's assignment, which has its terms only if it refuses us."""
         problems = differences(self.app.terms, read_terms(self._decompress(assignment.user_data)))
         if problems:
             self.app.disagree(problems, is_refused=True)

@@ -68,14 +68,14 @@ class _UserData(msgspec.Struct):
 
 
 def proof(settings: Settings, url: str) -> str:
-    """Give the proof that a URL is told by a worker of ours; empty while the workers have no token."""
+    """Return the proof that a URL is that of a worker of this group; empty if the workers have no token."""
     key = settings.workers_token
     told = f"delivery-status member\n{settings.app_id}\n{url}"
     return hmac.new(key.encode(), told.encode(), sha256).hexdigest() if key else ""
 
 
 class Members:
-    """Asks the broker for the group, at most once in a while; many may wait for one answer."""
+    """Asks the broker for the group at a limited rate; many callers may wait for one answer."""
 
     def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._monotonic = settings, monotonic
@@ -85,14 +85,14 @@ class Members:
         self._asking: asyncio.Task[Group] | None = None
 
     async def group(self, *, anew: bool = False) -> Group:
-        """Give the group as it is now, or was a moment ago.
+        """Return the group as of now, or of a moment ago.
 
         Args:
-            anew: whether only an answer that is asked for from now on will do.
+            anew: whether to ask again and not to take a recent answer.
 
         Raises:
             UnsettledError: a rebalance is under way.
-            UnreachableError: the broker does not tell.
+            UnreachableError: the broker does not answer.
         """
         if self._group is not None and not anew and self._monotonic() - self._asked_at < _FRESH_SECONDS:
             return self._group
@@ -131,7 +131,7 @@ class Members:
         return response
 
     async def close(self) -> None:
-        """Let go of the connection; the next question makes another."""
+        """Close the connection; the next question opens another."""
         admin, self._admin = self._admin, None
         if admin is not None:
             await closed("client", admin.close())
@@ -166,13 +166,13 @@ class Members:
 
 
 def _is_worker_url(url: str) -> bool:
-    """Say whether a URL is scheme, host and port and no more, as a worker joins with it."""
+    """Return whether a URL has only scheme, host and port, as those of workers have."""
     found = re.fullmatch(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?", url)
     return found is not None and 0 < int(found[1] or 80) < 65_536
 
 
 def _user_data(metadata: bytes) -> _UserData | None:
-    """Read what a member joined with; None when it is none of ours."""
+    """Read the metadata of a member; None if it is foreign."""
     try:
         user_data = ConsumerProtocolMemberMetadata.decode(metadata).user_data
         return msgspec.json.decode(user_data or b"", type=_UserData)
@@ -181,7 +181,7 @@ def _user_data(metadata: bytes) -> _UserData | None:
 
 
 def _assigned(assignment: bytes) -> Iterable[tuple[str, int]]:
-    """Read what a member was assigned: by the group's leader, who may be none of ours."""
+    """Read the assignment of a member, which the leader wrote, and that may be foreign."""
     try:
         read = ConsumerProtocolMemberAssignment.decode(assignment).assignment
     except ValueError:

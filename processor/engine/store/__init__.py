@@ -1,6 +1,6 @@
-"""Where rows are kept between chunks: one interface, in memory or on disk.
+"""Stores of rows: one interface, in memory or on disk.
 
-Only what has been committed is ever written to a store, with the changelog position that it reflects.
+Only committed changes are written to a store, with the changelog position that they reflect.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 
 class Change(NamedTuple):
-    """What one chunk changed."""
+    """The changes of one chunk."""
 
     #: Packed rows by key; None: the row is gone.
     rows: Mapping[bytes, bytes | None]
@@ -34,30 +34,30 @@ class Store(Protocol):
     aside: dict[bytes, bytes]
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Give rows, None for those that are not known, in the order of the keys."""
+        """Return the rows of the keys in their order, None for unknown ones."""
 
     def write(self, change: Change) -> None:
-        """Take over one chunk's changes: all of them, or none.
+        """Write one chunk's changes: all of them, or none.
 
         Raises:
             OSError: the disk is full or broken; the store is as it was.
         """
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give all rows with their keys; whether what is written meanwhile is among them, nobody knows."""
+        """Return all rows with their keys; those written meanwhile may be among them or not."""
 
     def clear(self) -> None:
         """Forget everything."""
 
     def close(self) -> None:
-        """Let go of files and memory."""
+        """Release files and memory."""
 
     def __len__(self) -> int:
         """Count the rows."""
 
 
 def note_aside(aside: dict[bytes, bytes], change: Change) -> None:
-    """Bring what a store has noted of rows that were set aside up to date."""
+    """Update the store's notes about unreadable rows."""
     for key, note in change.aside.items():
         if note is None:
             aside.pop(key, None)
@@ -66,7 +66,7 @@ def note_aside(aside: dict[bytes, bytes], change: Change) -> None:
 
 
 class StoreName(NamedTuple):
-    """Whose rows they are: a folder that belongs to another is never trusted."""
+    """The owner of a store; a folder of another owner is never trusted."""
 
     cluster: str
     changelog: str

@@ -8,7 +8,7 @@ from processor.engine.store import Change, note_aside
 
 
 class MemoryStore:
-    """Rows in a dictionary of bytes, which the garbage collector need not walk."""
+    """Rows in a dictionary of bytes, which the garbage collector does not traverse."""
 
     is_durable = False
 
@@ -18,12 +18,12 @@ class MemoryStore:
         self._rows: dict[bytes, bytes] = {}
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Give rows, None for those that are not known, in the order of the keys."""
+        """Return the rows of the keys in their order, None for unknown ones."""
         get = self._rows.get
         return [get(key) for key in keys]
 
     def write(self, change: Change) -> None:
-        """Take over one chunk's changes."""
+        """Write one chunk's changes."""
         rows = self._rows
         for key, row in change.rows.items():
             if row is None:
@@ -34,7 +34,7 @@ class MemoryStore:
         self.position = change.position
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give all rows with their keys; rows that come meanwhile are left out."""
+        """Yield all rows with their keys, except those written meanwhile."""
         rows = self._rows
         for key in list(rows):
             row = rows.get(key)
@@ -48,7 +48,7 @@ class MemoryStore:
         self.position = 0
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._rows.clear()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Which store the settings ask for, and whether it can be had."""
+"""Open the store that the settings name, and check early whether that is possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, er
 
 
 def check_store(settings: Settings) -> None:
-    """See whether the store can be opened at all, before anything depends on it.
+    """Check whether the store can be opened, before anything depends on it.
 
     Raises:
         SettingsError: it needs a package that is not installed, or its folder cannot be written.
@@ -58,7 +58,7 @@ def _missing_package() -> Iterator[str]:
 
 
 def _unwritable_folders(folder: Path) -> Iterator[str]:
-    """Try the folder itself, and those that partitions have left in it."""
+    """Return the folders that cannot be written: the folder itself, and those of partitions in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folders = [folder, *folder.glob("*/*")]

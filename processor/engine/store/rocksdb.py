@@ -1,9 +1,9 @@
 """Rows on disk, for state that is larger than memory.
 
-Each partition has a folder of its own. A chunk's rows and the changelog position are one batch, so whatever
-ends the process, the folder holds the state at some position, and a restart reads only the changelog's tail. A folder
-that cannot be opened, that belongs to another cluster, topic or partition, or that has been left alone for so long that
-tombstones may have gone from the changelog, is emptied and built anew: never trusted, never mended.
+Each partition has a folder of its own. A chunk's rows and the changelog position are one batch, so after any crash the
+folder holds the state at some position, and a restart reads only the tail of the changelog. A folder that cannot be
+opened, that belongs to another cluster, topic or partition, or that is so old that tombstones may have gone from the
+changelog, is emptied and rebuilt; it is never trusted or repaired.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MIB = 1024 * 1024
 
 
 class About(msgspec.Struct, array_like=True, frozen=True):
-    """Whose the folder is and what it reflects."""
+    """The owner of a folder and the position that it reflects."""
 
     format: int
     cluster: str
@@ -56,7 +56,7 @@ _encode_about = msgspec.msgpack.Encoder().encode
 
 @lru_cache(maxsize=1)
 def _shared(cache_mib: int) -> tuple[rocksdict.Cache, rocksdict.WriteBufferManager]:
-    """Give the block cache and the write buffers that all stores of the process share, so that their sum is bounded."""
+    """Return the block cache and write buffers that all stores of the process share, which bounds their sum."""
     cache = rocksdict.Cache(cache_mib * _MIB)
     # Half of the bound may be rows that are not on disk yet; they count against the cache. Writers must not be stalled
     # at it: they share one thread, and one that waits for another store to be flushed waits for ever, since a store is
@@ -141,11 +141,11 @@ class RocksStore:
         return self._open()
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """Give rows, None for those that are not known, in the order of the keys."""
+        """Return the rows of the keys in their order, None for unknown ones."""
         return cast("Sequence[bytes | None]", self._db.get([_ROW + key for key in keys]))
 
     def write(self, change: Change) -> None:
-        """Take over one chunk's changes: all of them, or none.
+        """Write one chunk's changes: all of them, or none.
 
         Raises:
             OSError: the disk is full or broken; the store is as it was.
@@ -171,7 +171,7 @@ class RocksStore:
         note_aside(self.aside, change)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give all rows with their keys, as they were when it was first asked."""
+        """Return all rows with their keys, as of the first call of the iterator."""
         return _entries(self._db, _ROW)
 
     def clear(self) -> None:
@@ -179,7 +179,7 @@ class RocksStore:
         self._db = self._rebuild("it reflects more than has been committed", self._db)
 
     def close(self) -> None:
-        """Let go of files and memory; what a full or broken disk did not take is read from the changelog again."""
+        """Release files and memory; anything that a full or broken disk lost is read from the changelog again."""
         try:
             self._db.close()
         except Exception as error:
@@ -192,7 +192,7 @@ class RocksStore:
 
 
 def _entries(db: rocksdict.Rdict, kind: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give all entries of one kind, by their keys without it."""
+    """Yield all entries of one kind, with their keys without the prefix."""
     for key, value in cast("Iterator[tuple[bytes, bytes]]", db.items(from_key=kind)):
         if key[:1] != kind:
             return

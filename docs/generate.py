@@ -31,6 +31,8 @@ from processor.domain.fold import Verdict  # noqa: E402
 from processor.domain.reason import ADOBE_CODES, Category  # noqa: E402
 from processor.domain.status import DEFINITIONS, Channel, Permanence  # noqa: E402
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node  # noqa: E402
+from processor.gateway.dialects import DIALECTS  # noqa: E402
+from processor.gateway.verifiers import SIGNATURES  # noqa: E402
 from processor.metrics import Metrics  # noqa: E402
 from processor.providers import PROVIDERS  # noqa: E402
 from processor.stages import STAGE_NAMES  # noqa: E402
@@ -285,6 +287,28 @@ def settings_page() -> str:
     return f"# Settings\n\n{MADE_BY}\n\n{_SETTINGS}\n{settings.markdown_table()}"
 
 
+# Webhooks
+
+
+def webhooks() -> str:
+    """Describe how each provider calls."""
+    return table(
+        ("provider", "calls by", "verified by", "secret", "taken, again, refused", "waits", "mind"),
+        (
+            (
+                f"`{provider}`",
+                ", ".join(dialect.methods),
+                " or ".join(scheme.name for scheme in SIGNATURES.get(provider, ())) or "basic, bearer or header",
+                dialect.credential,
+                f"{dialect.taken.status}, {dialect.again.status}, {dialect.never.status}",
+                f"{dialect.deadline:g}",
+                dialect.mind,
+            )
+            for provider, dialect in DIALECTS.items()
+        ),
+    )
+
+
 PAGES = (
     Page("docs/statuses.md", statuses),
     Page("docs/metrics.md", metrics),
@@ -293,6 +317,7 @@ PAGES = (
     *(Page(f"docs/providers/{name}.md", partial(provider_pages.page, name, MADE_BY)) for name in PROVIDERS),
     Page("docs/events.md", dead_letters, section="dead letters"),
     Page("docs/settings.md", settings_page),
+    Page("docs/gateway.md", webhooks, section="webhooks"),
 )
 
 

@@ -212,6 +212,24 @@ DIALECTS: dict[str, Dialect] = {
     ),
 }
 
+#: Some, as SNS and Twilio, send user and password only after they have been asked for them.
+CHALLENGE = Answer(401, headers=(("WWW-Authenticate", 'Basic realm="webhooks", charset="UTF-8"'),))
+
+
+def refusal_of(dialect: Dialect, call: Call, way: str, *, again: bool) -> Answer:
+    """Give the answer to a call that is not verified.
+
+    Args:
+        dialect: how the provider calls.
+        call: what was refused.
+        way: how the route verifies.
+        again: whether the provider is to try again: the route says so, or the verifier did.
+    """
+    if way == "basic" and not call.has("authorization"):
+        return CHALLENGE
+    return dialect.again if again else dialect.never
+
+
 _PROBES = ("HEAD", "GET", "OPTIONS")
 
 

@@ -40,7 +40,7 @@ def records_of(dialect: Dialect, call: Call, secrets: Sequence[str], limit: int)
         UnrecordableError: it is not what the provider sends, or a part of it is too large for any record.
     """
     query = without_secrets(call.url.partition("#")[0].partition("?")[2], secrets)
-    if call.method == "GET" or not call.body.strip():
+    if not call.body.strip():
         return [Record(_fitting(octets_of(query), limit))] if query else []
     if dialect.reading is Reading.FIREHOSE and firehose.is_delivery(call):
         unpacked = firehose.unpack(call.body)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.gateway.dialects import DIALECTS, probe_of, trace_of
+from processor.gateway.dialects import CHALLENGE, DIALECTS, probe_of, refusal_of, trace_of
 from processor.gateway.verifiers import SIGNATURES, UNSIGNED
 from tests.gateway.conftest import call
 
@@ -90,6 +90,21 @@ def test_kafka_has_less_time_than_the_provider_waits(provider):
 @pytest.mark.parametrize("provider", ["twilio", "vonage", "messagebird", "plivo", "kannel", "jasmin"])
 def test_those_that_report_by_get_may(provider):
     assert "GET" in DIALECTS[provider].methods
+
+
+class TestRefusals:
+    def test_end_a_call_unless_it_is_to_come_again(self, provider):
+        dialect = DIALECTS[provider]
+        assert refusal_of(dialect, call(b"{}"), "signature", again=False) == dialect.never
+        assert refusal_of(dialect, call(b"{}"), "signature", again=True) == dialect.again
+
+    @pytest.mark.parametrize("again", [True, False])
+    def test_ask_for_user_and_password_where_none_came(self, again):
+        dialect = DIALECTS["ses"]
+        assert refusal_of(dialect, call(b"{}"), "basic", again=again) == CHALLENGE
+        assert refusal_of(dialect, call(b"{}", authorization="Basic x"), "basic", again=again) != CHALLENGE
+        assert CHALLENGE.status == 401
+        assert dict(CHALLENGE.headers)["WWW-Authenticate"].startswith("Basic realm=")
 
 
 class TestProbes:

@@ -47,6 +47,11 @@ class TestBody:
     def test_the_query_of_a_get_is_all_there_is(self):
         assert records("kannel", call(b"", URL, "GET")) == [Record(b"message_id=m-1&delivery_id=d%2F1")]
 
+    def test_the_body_of_a_get_is_kept_where_there_is_one(self):
+        assert records("plivo", call(b"Status=sent", URL, "GET")) == [
+            Record(URL.partition("?")[2].encode() + b"&Status=sent")
+        ]
+
     def test_a_post_without_a_body_is_read_as_its_query(self):
         assert records("vonage", call(b"", URL)) == [Record(b"message_id=m-1&delivery_id=d%2F1")]
 

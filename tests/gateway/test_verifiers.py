@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.gateway.verifiers import SHARED, SIGNATURES, UNSIGNED, Call, Refused, Trust, choose, shared, verify
+from processor.gateway.verifiers import (
+    SHARED,
+    SIGNATURES,
+    UNSIGNED,
+    Call,
+    Refused,
+    Trust,
+    choose,
+    mailgun,
+    shared,
+    verify,
+)
 from processor.providers import PROVIDERS
 from tests.gateway.conftest import (
     EDWARDS,
@@ -293,6 +304,11 @@ class TestMailgun:
         other = received._replace(body=received.body.replace(b"delivered", b"failed"))
         assert "another event" in why_refused("mailgun", self.TRUST._replace(tokens=taken), other)
 
+    def test_what_is_remembered_of_a_call_that_was_taken_is_its_token_and_its_body(self):
+        received = SIGNED["mailgun"].make(SECRET, NOW)
+        assert mailgun.tokens_of(received) == ["a" * 50]
+        assert mailgun.digest_of(received) == hashlib.sha256(received.body).digest()
+
     def test_the_parent_account_may_sign_for_a_sub_account(self):
         own, parent = (json.loads(SIGNED["mailgun"].make(secret, NOW).body)["signature"] for secret in ("sub", SECRET))
         body = json.dumps({"signature": own, "parent-signature": parent, "event-data": {}}).encode()
@@ -419,14 +435,14 @@ class TestPlivo:
         assert accepts("plivo", self.TRUST, received._replace(url=received.url + "&x=1"))
         why_refused("plivo", self.TRUST, received._replace(url=received.url.replace("hooks/provider", "hooks/other")))
 
-    def test_v3_of_a_get_has_no_body(self):
-        url = "https://h.example/p?b=2&a=1"
+    def test_v3_of_a_get_signs_the_query_and_what_may_be_in_its_body_as_one(self):
         headers = {
-            "X-Plivo-Signature-V3": b64(mac(SECRET, "https://h.example/p?a=1&b=2.77")),
+            "X-Plivo-Signature-V3": b64(mac(SECRET, "https://h.example/p?a=1&b=2&c=3.77")),
             "X-Plivo-Signature-V3-Nonce": "77",
         }
-        assert accepts("plivo", self.TRUST, call(b"", url=url, method="GET", **headers))
-        assert "body" in why_refused("plivo", self.TRUST, call(FORM, url=url, method="GET", **headers))
+        assert accepts("plivo", self.TRUST, call(b"", url="https://h.example/p?b=2&c=3&a=1", method="GET", **headers))
+        assert accepts("plivo", self.TRUST, call(b"b=2", url="https://h.example/p?c=3&a=1", method="GET", **headers))
+        why_refused("plivo", self.TRUST, call(b"b=3", url="https://h.example/p?c=3&a=1", method="GET", **headers))
 
     def test_several_signatures_are_separated_by_commas(self):
         received = SIGNED["plivo-v3"].make(SECRET, NOW)

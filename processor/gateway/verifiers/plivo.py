@@ -44,12 +44,15 @@ def _address(call: Call) -> bytes:
 
 
 def _parameters(call: Call) -> bytes:
-    """Give what V3 signs of a query and a form: "?" and the sorted query, ".", names and values of the form."""
+    """Give what V3 signs of a query and a form: "?" and the sorted query, ".", names and values of the form.
+
+    Of a GET, the form belongs to the query, which wins.
+    """
     query = by_name(fields_of(query_of(call.url)))
     form = by_name(fields_of(call.body))
+    if call.method.upper() == "GET":
+        query, form = dict(sorted((form | query).items())), {}
     asked = b"&".join(name + b"=" + value for name, values in query.items() for value in values)
-    if call.method.upper() == "GET" and form:
-        raise Refused("a GET with a body")
     if not form:
         return b"?" + asked if asked else b""
     posted = b"".join(name + value for name, values in form.items() for value in values)

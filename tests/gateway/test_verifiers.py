@@ -184,7 +184,9 @@ class TestPublicKeys:
         assert accepts("telnyx", Trust(secrets=[key]), SIGNED["telnyx"].make("key", NOW))
 
     @pytest.mark.parametrize("name", ["sendgrid", "telnyx"])
-    @pytest.mark.parametrize("key", ["not a key", "AAAA", "å", public_der(ELLIPTIC)[:40]])
+    @pytest.mark.parametrize(
+        "key", ["not a key", "AAAA", "å", public_der(ELLIPTIC)[:40]], ids=["words", "too short", "no ASCII", "cut"]
+    )
     def test_what_is_no_key_is_named(self, name, key):
         reason = why_refused(name, Trust(secrets=[key]), SIGNED[name].make("key", NOW))
         assert "not a public key" in reason

@@ -9,7 +9,8 @@ from playwright.async_api import async_playwright
 
 from tests.browser.visiting import served, visiting
 from tests.tools import require
-from tests.web.world import FAILED_MESSAGE, HELD
+from tests.web.campaigns import HELD
+from tests.web.world import FAILED_MESSAGE
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 

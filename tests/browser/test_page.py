@@ -12,8 +12,9 @@ from playwright.async_api import expect
 
 from processor.web.problems import STARTING, ProblemError
 from tests.browser.visiting import served, visiting
+from tests.web.campaigns import HELD
 from tests.web.page_server import CLOSED, OPEN
-from tests.web.world import CONTRADICTED_MESSAGE, FAILED_MESSAGE, HELD, ODD_ID, READ_TOKEN, STUCK_MESSAGE, WRITE_TOKEN
+from tests.web.world import CONTRADICTED_MESSAGE, FAILED_MESSAGE, ODD_ID, READ_TOKEN, STUCK_MESSAGE, WRITE_TOKEN
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

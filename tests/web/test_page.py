@@ -11,14 +11,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from processor.settings import Settings
 from processor.web.access import SESSION_COOKIE
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, ProblemError
+from tests.web.campaigns import CANCELED, HELD
 from tests.web.document import parse
 from tests.web.page_reader import Reader
 from tests.web.page_server import CLOSED, OPEN, Stream, application
 from tests.web.world import (
-    CANCELED,
     CONTRADICTED_MESSAGE,
     FAILED_MESSAGE,
-    HELD,
     ODD_ID,
     READ_TOKEN,
     STUCK_MESSAGE,

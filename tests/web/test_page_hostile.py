@@ -10,8 +10,9 @@ from yarl import URL
 
 from processor.domain.moment import to_microseconds, to_rfc3339
 from tests.web import page_server
+from tests.web.campaigns import HELD
 from tests.web.workers import event
-from tests.web.world import HELD, World
+from tests.web.world import World
 
 HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>\" onload='x' {{ 7*7 }} \x1b[2J \u202e"
 BENIGN = "a text"
@@ -34,8 +35,7 @@ class Shape(HTMLParser):
 def world_with(text: str) -> World:
     world = World()
     for campaign in list(world.campaigns.values()):
-        facts = {**campaign.facts, "label": text, "campaign": text}
-        world.tell(replace(campaign, providers={text: 3}, facts=facts))
+        world.tell(replace(campaign, providers={text: 3}, label=text, campaign=text))
     time = to_rfc3339(to_microseconds(world.now))
     reason = {"permanence": "permanent", "text": text, "code": text, "provider_code": text}
     named = {"delivery_id": text, "recipient": text, "provider": text, "provider_message_id": text}

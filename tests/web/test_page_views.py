@@ -8,20 +8,11 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from processor.domain.status import DEFINITIONS
+from tests.web.campaigns import CANCELED, HELD, SILENT
 from tests.web.document import Element
 from tests.web.page_reader import Reader
 from tests.web.page_server import Stream, application
-from tests.web.world import (
-    CANCELED,
-    CONTRADICTED_MESSAGE,
-    FAILED_MESSAGE,
-    HELD,
-    LATE_MESSAGE,
-    ODD_ID,
-    SILENT,
-    STUCK_MESSAGE,
-    World,
-)
+from tests.web.world import CONTRADICTED_MESSAGE, FAILED_MESSAGE, LATE_MESSAGE, ODD_ID, STUCK_MESSAGE, World
 
 
 @pytest.fixture

@@ -3,16 +3,15 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
 
 from processor.domain.delivery import Action
 from processor.domain.moment import to_microseconds, to_rfc3339
-from processor.domain.reason import Category
-from processor.domain.status import Channel, Status
+from processor.domain.status import Status
 from processor.domain.waiting import STUCK_AFTER
 from processor.engine.status import PartitionStatus
 from processor.engine.streams import Outgoing
@@ -34,7 +33,8 @@ from processor.web.sealing import Seal
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, Origin
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
-from tests.views.told import HOUR, MINUTE, SECOND, Record, counts, told
+from tests.views.told import DAY, HOUR, MINUTE, SECOND
+from tests.web.campaigns import CANCELED, MAIL, SILENT, SMS, Campaign, campaigns_of
 from tests.web.workers import EVENTS_TOPIC, TheGroup, Work, event, rows
 
 WRITE_TOKEN = "a-token-that-may-write"
@@ -43,11 +43,7 @@ READ_TOKEN = "a-token-that-may-read"
 #: An id may hold anything.
 ODD_ID = "kumomta:1d98/07 6a?#%2F&<b>:ü"
 
-HELD, SILENT, CANCELED = "DM1043", "DM1039", "DM1036"
 FAILED_MESSAGE, STUCK_MESSAGE, CONTRADICTED_MESSAGE, LATE_MESSAGE = "m-000417", "s-077120", "m-000982", "m-000655"
-
-MAIL, SMS = Channel.EMAIL, Channel.SMS
-DAY = 24 * HOUR
 
 #: How many deliveries may run; as many do.
 LIMIT = 4
@@ -61,140 +57,6 @@ INPUTS = (
     ("control", "delivery.control.v1"),
     ("fold", EVENTS_TOPIC),
 )
-
-
-@dataclass(frozen=True)
-class Campaign:
-    """One delivery, as its control records and the counts of its messages tell it; spans are microseconds ago."""
-
-    delivery_id: str
-    channel: Channel
-    actions: tuple[str, ...]
-    statuses: Mapping[str, int] = field(default_factory=dict)
-    failed: Mapping[str, int] | None = None
-    ignored: Mapping[str, int] | None = None
-    providers: Mapping[str, int] | None = None
-    last: int = MINUTE
-    expired: int = 0
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def messages(self) -> int:
-        return sum(self.statuses.values())
-
-    def control(self, now: int) -> Record:
-        """Give its delivery record."""
-        return told(*self.actions, delivery_id=self.delivery_id, at=now - self.last - 5 * MINUTE, **self.facts)
-
-    def counted(self, now: int, statuses: Mapping[str, int] | None = None) -> Record:
-        """Give its counts record, as it was written at a moment."""
-        numbers = {name: number for name, number in (statuses or self.statuses).items() if number}
-        failed, ignored = numbers.get("failed", 0), numbers.get("ignored", 0)
-        provider = "kumomta" if self.channel is MAIL else "twilio"
-        return counts(
-            numbers,
-            self.delivery_id,
-            at=now,
-            channels={self.channel.value: sum(numbers.values())},
-            failed=self.failed or ({Category.USER_UNKNOWN.value: failed} if failed else {}),
-            ignored=self.ignored or ({Category.DENYLISTED.value: ignored} if ignored else {}),
-            providers=self.providers or {provider: sum(numbers.values())},
-            live={self.channel.value: numbers},
-            first=to_rfc3339(now - self.last - 3 * HOUR),
-            last=to_rfc3339(now - self.last),
-            expired=self.expired,
-        )
-
-
-def _campaigns(now: datetime) -> tuple[Campaign, ...]:
-    date = (now + timedelta(days=2, hours=5)).replace(minute=0, second=0, microsecond=0).isoformat()
-    annual = "Terms of service, change of address of the registered office and other matters of the annual notice"
-    running, finished = ("start",), ("start", "finish")
-    named = (
-        Campaign(
-            "DM1042",
-            MAIL,
-            running,
-            {"pending": 3_120, "taken_into_account": 1_480, "sent": 16_902, "failed": 611, "ignored": 287},
-            failed={"user_unknown": 402, "mailbox_full": 121, "invalid_domain": 47, "refused": 41},
-            ignored={"denylisted": 201, "quarantined": 74, "duplicate": 12},
-            facts={"label": "Autumn sale, first wave", "campaign": "autumn-sale", "planned": 25_000},
-        ),
-        Campaign(
-            HELD,
-            MAIL,
-            running,
-            {"pending": 4_200},
-            facts={"label": "Autumn sale, reminder", "campaign": "autumn-sale", "planned": 25_000},
-        ),
-        Campaign(
-            SILENT,
-            SMS,
-            running,
-            {
-                "sent_to_provider": 214,
-                "taken_into_account": 902,
-                "sent": 1_833,
-                "received_on_mobile": 4_710,
-                "failed": 96,
-                "ignored": 31,
-            },
-            failed={"unreachable": 61, "user_unknown": 22, "refused": 13},
-            providers={"infobip": 3_045, "twilio": 4_741},
-            facts={"label": "Appointment reminders", "planned": 8_000},
-        ),
-        Campaign(
-            "DM1050",
-            SMS,
-            ("schedule",),
-            facts={
-                "label": "Black Friday teaser",
-                "campaign": "black-friday",
-                "planned": 12_500,
-                "scheduled_at": date,
-                "channel": "sms",
-            },
-        ),
-        Campaign("DM1048", MAIL, running, {"pending": 860, "sent": 40}, facts={"label": annual, "planned": 900}),
-        Campaign(
-            CANCELED,
-            MAIL,
-            ("start", "cancel"),
-            {"canceled": 6_120, "sent": 812, "failed": 9},
-            last=72 * MINUTE,
-            facts={"label": "Price list (wrong prices)"},
-        ),
-        Campaign(
-            "DM1044",
-            MAIL,
-            ("start", "pause"),
-            {"pending": 1_400, "sent": 2_570, "failed": 30},
-            last=44 * MINUTE,
-            facts={"label": "Customer survey", "planned": 4_000},
-        ),
-        Campaign(
-            "DM1031",
-            MAIL,
-            finished,
-            {"sent": 40_411, "failed": 612, "ignored": 170, "not_applicable": 7},
-            last=44 * HOUR,
-            expired=1_204,
-            facts={"label": "Newsletter, November", "campaign": "newsletter", "planned": 41_200},
-        ),
-        Campaign("transactional", SMS, running, {"prepared": 3, "received_on_mobile": 1_904, "failed": 8}),
-    )
-    small = (
-        Campaign(
-            f"DM{900 + index}",
-            MAIL if index % 3 else SMS,
-            finished,
-            {"sent": 180 + 13 * index, "failed": index % 7},
-            last=(3 + index) * DAY,
-            facts={"label": f"Welcome, week {index + 14}", "campaign": "welcome"},
-        )
-        for index in range(28, 0, -1)
-    )
-    return (*named, *small)
 
 
 def _events(now: datetime) -> list[dict[str, Any]]:
@@ -307,7 +169,7 @@ class World:
         self._board = Board(Metrics(STAGE_NAMES))
         self._deliveries = Deliveries(LIMIT, self._moment - 80 * MINUTE)
         self.campaigns: dict[str, Campaign] = {}
-        for campaign in _campaigns(self.now) if campaigns is None else campaigns:
+        for campaign in campaigns_of(self.now) if campaigns is None else campaigns:
             self.tell(campaign)
         self.rows = rows(_events(self.now))
         self.is_well = is_well
@@ -368,7 +230,7 @@ class World:
         self.campaigns[campaign.delivery_id] = campaign
         self._deliveries.take(DELIVERIES, [campaign.control(self._moment)])
         if campaign.messages:
-            grown = [_grown(campaign, index / 40) for index in range(1, 40)] if campaign.last == MINUTE else []
+            grown = [campaign.grown(index / 40) for index in range(1, 40)] if campaign.last == MINUTE else []
             for index, statuses in enumerate(grown, 1):
                 self._deliveries.take(COUNTS, [campaign.counted(self._moment - 2 * (40 - index) * MINUTE, statuses)])
             self._deliveries.take(COUNTS, [campaign.counted(self._moment)])
@@ -429,15 +291,6 @@ class World:
                 is_away = stage == "fold" and number in self.recovering
                 state, progress = ("recovering", 0.4) if is_away else ("running", None)
                 yield stage, topic, number, state, 40 + number if stage == "fold" else 0, progress
-
-
-def _grown(campaign: Campaign, share: float) -> dict[str, int]:
-    """Give the counts of a delivery as they may have been when it was a share of the way."""
-    grown = {
-        name: round(number * share ** (1.0 if name == "sent" else 1.25)) for name, number in campaign.statuses.items()
-    }
-    pending = campaign.statuses.get("pending", 0)
-    return {**grown, "pending": round(campaign.messages * share * (1 - share) * 0.8) + round(pending * share)}
 
 
 def recovering() -> ProblemError:

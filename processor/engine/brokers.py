@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -86,6 +86,9 @@ class Brokers:
         describing = self._admin.describe_consumer_groups([self._settings.app_id])
         try:
             [response] = await within(describing, self._settings.commit_timeout)
+        except GroupCoordinatorNotAvailableError:
+            # As on every broker that is new: it has no groups yet.
+            return None
         except (KafkaError, OSError, asyncio.TimeoutError) as error:
             log.warning("broker_away", brokers=self._settings.brokers, error=repr(error))
             return None

@@ -116,7 +116,7 @@ def main() -> None:
         echo_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; nothing is wrong.
+        # The reader of our output has closed it, like `head`; that is no error.
         sys.stderr.close()
         sys.exit(0)
 

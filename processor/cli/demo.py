@@ -49,7 +49,7 @@ _CATCH_UP_SECONDS = 20.0
 #: Seconds of a message's life in one of the demo: within a minute one sees whole lives, also long ones.
 _SPEED = 600.0
 
-#: Seconds after which what nobody has taken is stuck here: who watches a demo does not wait for an hour.
+#: Seconds after which a message that was not accepted is stuck here: nobody watches a demo for an hour.
 _STUCK_SECONDS = 60.0
 _NOT_TAKEN = (Status.PENDING, Status.PREPARED)
 
@@ -254,7 +254,7 @@ class _Workplace:
             # The port is taken: a demo should not fail for it.
             self.assembly = assemble(replace(self._settings, http_port=0))
             address = await self.assembly.serve()
-        # Whoever comes after an outage is to be found where this one was.
+        # The worker after an outage gets the same address.
         self._settings = replace(self._settings, http_port=urlsplit(address).port or 0)
         self.is_open = True
         return address

@@ -17,7 +17,7 @@ from processor.wire.events import decode_event
 
 #: How many of each partition's newest events are looked at, where no file is given.
 _NEWEST = 20_000
-#: How many reasons are told apart; a text that varies in a way of its own must not take all memory.
+#: Maximum number of different reasons: texts that vary in unknown ways must not use up memory.
 _MOST = 50_000
 
 
@@ -117,7 +117,7 @@ def _take_lines(found: Reasons, lines: Iterable[bytes]) -> None:
 
 
 def _take_newest(found: Reasons) -> None:
-    # Who reads files waits for no client of Kafka.
+    # Reading files needs no Kafka client, whose import takes time.
     from processor.cli.connection import run_async, settings_from_environment
     from processor.engine.streams import read_to_end
     from processor.wire.control import is_marker

@@ -60,7 +60,7 @@ def _told_disagreement(settings: Settings, error: DisagreementError) -> str:
 _SERVER_SECONDS = 7.0
 _END_SECONDS = 10.0
 
-#: Ends that people are told of in words, by `worker`: no stack trace says more.
+#: Errors that are explained in words: a stack trace would add nothing.
 _TOLD = (TopicsError, DisagreementError, FencedError, StalledError, HungError)
 
 
@@ -87,7 +87,7 @@ async def run_worker(settings: Settings) -> None:
     try:
         await assembly.worker.run(stop)
     except Exception as error:
-        # Whoever reads the log as JSON would miss what is written to people.
+        # Readers of the JSON log do not see the text for people.
         log.error("worker_failed", error=repr(error), exc_info=not isinstance(error, _TOLD))  # noqa: TRY400
         raise
     finally:

@@ -154,7 +154,7 @@ async def _config_problems(admin: Any, settings: Settings, topic: Topic) -> list
     return problems
 
 
-#: How soon a topic is compacted: what is declared is a good start, and who runs the brokers may know better.
+#: When a topic is compacted: the declared values are defaults that operators may change.
 _A_CHOICE = frozenset({"segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"})
 
 

@@ -28,7 +28,7 @@ APPEND_TIME = 1
 TOLD_FROM = 10.0
 _TOLD_EVERY = 60.0
 
-#: Seconds after which what was learned is learned anew: clocks drift, and are set.
+#: Seconds after which the measurement is repeated: clocks drift, and are set.
 _FORGOTTEN_AFTER = 300.0
 
 #: Brokers tell whole milliseconds.

@@ -57,7 +57,7 @@ class Follower:
             except (KafkaError, OSError, MissingTopicError, asyncio.TimeoutError) as error:
                 log.warning("follower_waits", error=repr(error))
             except Exception:
-                # What people are told must not end the work that it is about.
+                # A failure of the views must not end the processing.
                 log.exception("follower_failed")
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -86,7 +86,7 @@ class Follower:
         begins = await reader.beginning_offsets(tps)
         ends = await reader.end_offsets(tps)
         for tp in tps:
-            # A topic that was made anew starts before where we stood.
+            # A topic that was created again begins before our position.
             known = self._positions.get(tp, begins[tp])
             self._positions[tp] = known if begins[tp] <= known <= ends[tp] else begins[tp]
             reader.seek(tp, self._positions[tp])

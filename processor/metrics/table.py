@@ -256,7 +256,7 @@ class Metrics:
     )
 
     def __post_init__(self, stages: Iterable[str]) -> None:
-        # A `_created` series beside every counter doubles the page and nobody reads it.
+        # A `_created` series for every counter would double the page without use.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._latest: dict[Provider, float] = {}

@@ -47,7 +47,7 @@ UNREADABLE_MAX = 1_000
 
 
 def left_unread(bad: int) -> str:
-    """Say that UNREADABLE_MAX was reached."""
+    """Return the text for a batch of which the rest was not read, since UNREADABLE_MAX was reached."""
     return f"{bad} of its elements cannot be read; those behind them were not looked at"
 
 

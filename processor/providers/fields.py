@@ -80,7 +80,7 @@ def part_of(record: Mapping[str, Any], name: str) -> dict[str, Any]:
 def text_of(value: object) -> str | None:
     """Take a text for people: NULs replaced, cut to MAX_TEXT; a whole number is written out; else None."""
     if type(value) is int:
-        # Python refuses to write out integers of thousands of digits, and nobody wants to read one.
+        # Python refuses to format integers of thousands of digits.
         return str(value) if -(10**30) < value < 10**30 else None
     if not isinstance(value, str):
         return None

@@ -122,7 +122,7 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [NoStatus(row)]
     native_id = required(_message_id(record), "message id ('MessageID')")
-    # The record itself comes last, for who configures "CustomID" or "customcampaign" as a name.
+    # The record itself comes last, in case "CustomID" or "customcampaign" is configured as a name.
     places = (reference_of(record.get("Payload")), reference_of(record.get("CustomID")), record)
     ours = ours_in(context, *places)
     return [

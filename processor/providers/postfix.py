@@ -324,7 +324,7 @@ def _remember_name(host: str, words: str, addressed: str, before: str, memory: M
 
 
 def _ended(row: str, words: str, queue_id: str, line: Line, context: Context) -> list[Finding]:
-    """Tell the end of all recipients that were still deferred; nothing remembered is one event without a recipient."""
+    """Report the end for all recipients still deferred, or one event without a recipient if none is remembered."""
     means = TABLE[row]
     assert means is not None  # noqa: S101 - rows that end a message have a meaning
     recipients = _deferred(f"{line.host} {queue_id}", context.memory)

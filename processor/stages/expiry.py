@@ -41,7 +41,7 @@ class Expiry:
         """
         self._retention = int(retention * 1_000_000)
         self._clock, self._steady = clock, steady
-        # Who has just brought in old history may look at it for a while before it goes.
+        # Imported history can be examined for a while before it is removed.
         self._keeps_until = steady() + min(_GRACE_SECONDS, retention / 10)
         #: How far the clock has come, and when the newest record was written (None: none had a timestamp), in
         #: microseconds.

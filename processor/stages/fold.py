@@ -77,7 +77,7 @@ def stage(
     return Stage("fold", (EVENTS,), MESSAGES, COUNTS, outputs, start, Followed((DELIVERIES,), canceled.take))
 
 
-#: Rows that are told of a cancel, or removed, in one transaction besides what records change.
+#: Rows that are cancelled, or removed, in one transaction besides those that records change.
 _ROWS_AT_A_TIME = 2_000
 
 #: Seconds behind the present from which on what has not been read yet may be what is missed.

@@ -28,7 +28,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.topics import DEAD, EVENTS, MTA, SMS
 from processor.wire.trace import carried
 
-#: The headers that say of a record who sent it, for which account, when it was taken, and its address's query.
+#: Headers of a raw record: provider, account, time of receipt, and the query of the called URL.
 PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER = "provider", "account", "received", "query"
 
 #: Bad elements of one record that become a dead letter each. Every letter has the record's headers, too: where those

@@ -19,7 +19,7 @@ from processor.watch.silence import Verdict
 from processor.watch.tallies import DeadLetterTally, UnreadableRow, merge_dead
 from processor.wire.deadletters import DeadReason
 
-#: The state of a partition that nobody reports.
+#: The state of a partition without a report.
 UNKNOWN = "unknown"
 
 

@@ -65,7 +65,7 @@ HISTORY = _SPANS[-1]
 #: Delays that are enough, and those without which nothing is said.
 _ENOUGH = 50
 _FEW = 20
-#: Answers that are enough to look at; of more, every so many-th is.
+#: Number of answers to sample; of more, every nth one is taken.
 _ANSWERS_ENOUGH = 10_000
 
 #: The share of answers by which a provider's usual time is measured. Not more: one handset in twenty is off for hours.
@@ -240,7 +240,7 @@ def _is_chance(evidence: Evidence, patience: int, since: int) -> bool:
     share = due / max(1, due + answered)
     if due < _FEWEST_DUE or share <= usual:
         return True
-    # Chernoff's bound on the probability that as many of so many get lost.
+    # Chernoff's bound on the probability that this many of all messages get lost.
     surprise = due * log(share / usual)
     if answered:
         surprise += answered * log((1 - share) / (1 - usual))

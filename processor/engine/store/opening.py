@@ -36,7 +36,7 @@ def open_store(settings: Settings, name: StoreName) -> Store:
     """
     if settings.store == "memory":
         return MemoryStore()
-    # rocksdict is an extra: who keeps rows in memory need not have it.
+    # rocksdict is an extra, which the memory store does not need.
     from processor.engine.store.rocksdb import RocksStore  # noqa: PLC0415
 
     folder = _folder(settings) / name.changelog / str(name.partition)

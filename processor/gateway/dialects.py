@@ -85,6 +85,8 @@ DIALECTS: dict[str, Dialect] = {
             "Text messaging, Preferences: delivery status logging, success sample rate 100 %; CloudWatch Logs:"
             " subscription filters of both log groups to Firehose"
         ),
+        credential="an access key of one's own",
+        mind="Firehose: HTTP endpoint with the access key, and S3 for what fails",
     ),
     "bandwidth": Dialect(
         console="application, Messaging: callback address, with callback credentials",

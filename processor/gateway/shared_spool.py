@@ -76,7 +76,8 @@ class SharedSpool:
             together = [each for spooled, _ in group for each in spooled]
             try:
                 await self._in_thread(partial(self.spool.append, together))
-            except SpoolError as error:
+            except Exception as error:
+                # Whatever it is: nobody may wait for ever, nor be told that it is on disk.
                 failed: Exception | None = error
             else:
                 failed = None

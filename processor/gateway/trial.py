@@ -24,7 +24,7 @@ class Line(msgspec.Struct):
     method: str = "POST"
     #: As signed.
     url: str = ""
-    headers: dict[str, str | list[str]] = {}
+    headers: dict[str, str | int | list[str | int]] = {}
     body: str | None = None
     body_base64: str | None = None
     #: None: rules about time are off.
@@ -67,8 +67,8 @@ def _call_of(line: Line) -> Call:
     return Call(line.method, line.url, headers_of(pairs), body)
 
 
-def _listed(values: str | list[str]) -> list[str]:
-    return [values] if isinstance(values, str) else values
+def _listed(values: str | int | list[str | int]) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, list) else [str(values)]
 
 
 def _now_of(line: Line) -> float | None:

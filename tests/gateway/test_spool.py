@@ -275,6 +275,15 @@ class TestSharing:
         assert [spooled.value for _, spooled in await shared.oldest(10)] == [b"7"]
         await shared.close()
 
+    async def test_a_record_that_cannot_be_written_leaves_nobody_waiting(self, path):
+        shared = SharedSpool(Spool(path))
+        await shared.open()
+        with pytest.raises(SpoolError, match="object"):
+            await shared.append([record(0)._replace(headers=((object(), b""),))])
+        await shared.append([record(1)])
+        assert [spooled.value for _, spooled in await shared.oldest(10)] == [b"1"]
+        await shared.close()
+
     async def test_one_who_is_cancelled_does_not_hold_up_the_others(self, path):
         shared = SharedSpool(Spool(path))
         await shared.open()

@@ -69,6 +69,12 @@ def test_every_way_to_sign_goes_through_the_command(name):
         assert told(signed.provider, line | {"now": None})[0]
 
 
+def test_a_header_may_be_written_as_a_number():
+    line = line_of(SIGNED["telnyx"].make("key", NOW), SIGNED["telnyx"].known("key"))
+    line["headers"]["telnyx-timestamp"] = NOW
+    assert told("telnyx", line)[0]
+
+
 def test_each_line_is_answered_with_its_number():
     received = SIGNED["sinch"].make("s", NOW)
     right = line_of(received, "s")

@@ -49,6 +49,7 @@ WARNINGS = (
     "store_rebuilt",
     "task_does_not_end",
     "topics_changed",
+    "transaction_hangs",
     "transaction_lost",
     "worker_failed",
     "wrong_tokens",

@@ -4,8 +4,10 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
 
 * membership/  Faust: the group, which partitions are ours, and chunks of their records; chunks.py: what a chunk is;
 * batches.py, expand.py, records.py: what a fetch holds, read within bounds, so that nothing in it stops the reader;
-* partition.py one partition: recovery, a transaction per chunk, drained closing;
-* proof.py     what a committed offset proves of the changelog;
+* partition.py one partition's life: opened, a transaction per chunk, opened anew after a failure, closed when drained;
+* inbox.py     which chunks it takes; recovery.py: how its state is brought to what is committed; commit.py: how a chunk
+  and the offset after it become true together; proof.py: what a committed offset proves of the changelog;
+* host.py      what a partition asks of its worker;
 * stage.py     what a stage declares and what its work must offer;
 * worker.py    life-cycle, fail-fast, and what partitions and the server ask of a worker;
 * assignment.py which partitions are ours: opened, suspended, closed; status.py: what is told of one;

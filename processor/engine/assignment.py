@@ -16,8 +16,9 @@ from aiokafka import TopicPartition
 
 from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
-from processor.engine.partition import Host, Partition, State
-from processor.engine.stage import Stage, Work
+from processor.engine.host import Host
+from processor.engine.partition import Partition, PartitionState
+from processor.engine.stage import Stage, Work, close
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES
 from processor.metrics.labels import ByPartition, ByState
@@ -156,38 +157,39 @@ class Assignment:
                 self._host.metrics.lag.remove(ByPartition(tp.topic, tp.partition))
         if task.cancelled() or task.exception() is not None:
             return
-        work = task.result()
-        if work is not None:
-            work.released()
-            if work.is_durable:
-                work.close()
-            else:
-                self._suspended[tp] = work
+        if (work := task.result()) is not None:
+            self._suspended[tp] = work
 
     def _drop_suspended(self, tps: Iterable[TopicPartition]) -> None:
         for tp in tps:
-            self._suspended.pop(tp).close()
+            close(self._suspended.pop(tp))
 
     # What is asked of it
 
     def running(self) -> Iterator[tuple[TopicPartition, Partition]]:
         """Give the partitions that have recovered."""
-        return ((tp, each) for tp, each in self.partitions.items() if each.state is State.RUNNING)
+        return ((tp, each) for tp, each in self.partitions.items() if each.state is PartitionState.RUNNING)
 
     @property
     def runs(self) -> bool:
         """Whether partitions were assigned, and all of them have recovered."""
-        return self.is_assigned and all(each.state is State.RUNNING for each in self.partitions.values())
+        return self.is_assigned and all(each.state is PartitionState.RUNNING for each in self.partitions.values())
 
     @property
     def recovery_progress(self) -> float:
         """How much of the changelogs has been read, from 0 to 1."""
-        recovering = [each for each in self.partitions.values() if each.changelog and each.state is State.RECOVERING]
+        stateful = [each for each in self.partitions.values() if each.changelog]
+        recovering = [each for each in stateful if each.state is PartitionState.RECOVERING]
         total = sum(partition.to_recover for partition in recovering)
         done = sum(partition.recovered for partition in recovering)
         if not recovering:
             return 1.0
         return done / total if total else 0.0
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What partitions wait for that somebody has to do."""
+        return [partition.problem for partition in self.partitions.values() if partition.problem]
 
     def states(self) -> dict[str, int]:
         """Count the partitions by state."""

@@ -5,7 +5,7 @@ crashes between the two finishes this when it is back; but if it does not know y
 partition for deleted and never writes the marker (ADR 0013). Then the offset may be committed and the rows not, or
 the rows may be undecided until the next transaction of the same producer, whichever way that one ends. Transactions
 alone do not show it: so each offset is committed with a proof, which is compared with the changelog when a partition
-is opened (partition.py). Processing a chunk again without need does no harm: rows already know its events.
+is opened (recovery.py). Processing a chunk again without need does no harm: rows already know its events.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from processor.wire.deadletters import ROOM_BESIDE, DeadReason, Headers, UnusableError, size_of
 from processor.wire.received import keep_received, window
@@ -47,18 +46,40 @@ Written = tuple[int, "bytes | None", "bytes | None", Headers]
 _FORWARDED_MAX = INPUT_MAX_BYTES - ROOM_BESIDE
 
 
+class UndeclaredTopicError(Exception):
+    """A stage writes to a topic that is not among its outputs: a fault of ours."""
+
+
+class _Places(dict["tuple[str, int]", "list[Written]"]):
+    """Records by topic and partition; a topic is looked at when it is first written to, not for each record."""
+
+    def __init__(self, topics: Collection[str] | None) -> None:
+        super().__init__()
+        self._topics = topics
+
+    def __missing__(self, place: tuple[str, int]) -> list[Written]:
+        if self._topics is not None and place[0] not in self._topics:
+            raise UndeclaredTopicError(f"{place[0]} is not among the outputs that the stage declares")
+        records: list[Written] = []
+        self[place] = records
+        return records
+
+
 class Outbox:
     """The records that one chunk writes, by topic and partition: all of them are committed, or none.
 
     Args:
         now: the brokers' time in milliseconds, as far as known; None: this machine's.
         kept: the first and the last timestamp that records may keep; others become `now`. None: a window around it.
+        topics: the full names of the topics that may be written to; None: any.
     """
 
-    def __init__(self, now: int | None = None, kept: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, now: int | None = None, kept: tuple[int, int] | None = None, topics: Collection[str] | None = None
+    ) -> None:
         self.now = int(time.time() * 1000) if now is None else now
         self.kept = kept or window(self.now)
-        self.records: dict[tuple[str, int], list[Written]] = defaultdict(list)
+        self.records: dict[tuple[str, int], list[Written]] = _Places(topics)
 
     def to(self, topic: str, partition: int) -> list[Written]:
         """Return the records for one partition, to append to."""
@@ -97,45 +118,19 @@ class Outbox:
         self.add(topic, partition, timestamp, key, value, keep_received(headers, timestamp, self.kept[0]))
 
 
+class Positions(NamedTuple):
+    """The offsets after what one chunk wrote to the partition's changelog and ledger; 0 where it wrote nothing."""
+
+    changelog: int = 0
+    ledger: int = 0
+
+
 class Work(Protocol):
-    """The work of a stage on one partition: its state and its processing of chunks.
+    """The work of a stage on one partition: its processing of chunks.
 
-    The engine calls `restore` with the changelog after `position`, then `process` and `committed` in turn. It never
-    calls `process` again before `committed`: if a transaction fails, it closes the object and makes another.
+    The engine calls `process` and `committed` in turn. It never calls `process` again before `committed`: if a
+    transaction fails, it drops the object and makes another.
     """
-
-    #: Whether the state outlives the process: then it is closed with its partition, and else kept for its return.
-    is_durable: bool
-
-    #: The ledger position that the state reflects.
-    ledger_position: int
-
-    @property
-    def position(self) -> int:
-        """The changelog position that the state reflects."""
-
-    def restore(self, records: Sequence[Record], position: int) -> None:
-        """Take committed records of the changelog, up to a position; a null value is a tombstone."""
-
-    def forget(self) -> None:
-        """Forget the state: it reflects more than has been committed."""
-
-    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
-        """Take committed records of the ledger, up to a position; the last of each key counts."""
-
-    def restored(self) -> None:
-        """Take note that the changelog and the ledger have been read to their ends."""
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is something to write without new records."""
-
-    def look_around(self, *, is_behind: bool) -> None:
-        """Do deferred work between chunks, for a few milliseconds.
-
-        Args:
-            is_behind: whether there is lag.
-        """
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Process a chunk, which is empty if only due work is to be done, into records to write.
@@ -146,21 +141,71 @@ class Work(Protocol):
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
         """Write unreadable records as dead letters, in the transaction of their chunk; `process` may follow."""
 
-    def committed(self, position: int) -> None:
-        """Apply the last chunk, which has been committed: update the store, the findings and the metrics.
+    def committed(self, positions: Positions) -> None:
+        """Apply the last chunk, which has been committed: update the store, the findings and the metrics."""
 
-        Args:
-            position: the changelog position after the chunk's records there; 0 if it wrote none.
-        """
 
-    def released(self) -> None:
-        """Remove this partition's share from the gauges: it is no longer ours."""
+@runtime_checkable
+class StatefulWork(Work, Protocol):
+    """The work of a stage that has a changelog. The engine calls `restore` with the changelog after `position`."""
+
+    @property
+    def position(self) -> int:
+        """The changelog position that the state reflects."""
+
+    def restore(self, records: Sequence[Record], position: int) -> None:
+        """Take committed records of the changelog, up to a position; a null value is a tombstone."""
+
+    def restored(self) -> None:
+        """Take note that the changelog, and the ledger if there is one, have been read to their ends."""
+
+    def forget(self) -> None:
+        """Forget the state: it reflects more than has been committed."""
+
+    def suspended(self) -> None:
+        """Remove this partition's share from the gauges: it is no longer ours, but may be restored again."""
+
+
+@runtime_checkable
+class LedgerWork(StatefulWork, Protocol):
+    """The work of a stage that has a ledger: books that are derived from its state."""
+
+    @property
+    def ledger_position(self) -> int:
+        """The ledger position that the books reflect."""
+
+    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
+        """Take committed records of the ledger, up to a position; the last of each key counts."""
 
     def audit(self) -> int:
-        """Check the invariant, which holds at any time; return the error, 0 if there is none."""
+        """Check that the books fit the state, which holds at any time; return the error, 0 if there is none."""
+
+
+@runtime_checkable
+class StoredWork(StatefulWork, Protocol):
+    """Work whose state is in a store."""
+
+    #: Whether the state outlives the process: then it is closed with its partition, and else kept for its return.
+    is_durable: bool
 
     def close(self) -> None:
         """Release files and memory; the object is not used again."""
+
+
+@runtime_checkable
+class PunctuatedWork(Work, Protocol):
+    """Work that goes on when no record comes."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to write without new records."""
+
+    def punctuate(self, *, is_behind: bool) -> None:
+        """Do deferred work between chunks, for a few milliseconds.
+
+        Args:
+            is_behind: whether there is lag.
+        """
 
 
 class Partitioning(NamedTuple):
@@ -188,16 +233,48 @@ class Followed(NamedTuple):
     take: Take
 
 
-class Stage(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Stage:
     """A stage: its inputs, the topics of its state, its outputs, and the factory of one partition's work."""
 
     name: str
     inputs: tuple[Topic, ...]
-    #: The compacted topic whose partition n holds the state of input partition n; None: the stage keeps none.
-    changelog: Topic | None
-    #: The small compacted topic whose partition n holds what was derived of that state and is not worked out again.
-    ledger: Topic | None
+    #: All topics that its work writes to, changelog and ledger among them.
     outputs: tuple[Topic, ...]
     start: Callable[[Partitioning], Work]
+    #: The compacted topic whose partition n holds the state of input partition n: the work is a StatefulWork.
+    changelog: Topic | None = None
+    #: The small compacted topic whose partition n holds what was derived of that state and is not worked out again: the
+    #: work is a LedgerWork.
+    ledger: Topic | None = None
     #: What the work is to know beside its own partition.
     follows: Followed | None = None
+
+    def start_work(self, partitioning: Partitioning) -> Work:
+        """Make the work of a partition.
+
+        Raises:
+            TypeError: it lacks what the topics of the stage ask for: its state would not be restored.
+        """
+        work = self.start(partitioning)
+        if self.changelog is not None and not isinstance(work, StatefulWork):
+            raise TypeError(f"stage {self.name} has a changelog, and its work restores nothing from it")
+        if self.ledger is not None and not isinstance(work, LedgerWork):
+            raise TypeError(f"stage {self.name} has a ledger, and its work restores nothing from it")
+        return work
+
+
+def suspend(work: Work) -> Work | None:
+    """Take a work out of the gauges; give it, unless its state outlives it: then it is closed, to be opened anew."""
+    if isinstance(work, StatefulWork):
+        work.suspended()
+    if isinstance(work, StoredWork) and work.is_durable:
+        work.close()
+        return None
+    return work
+
+
+def close(work: Work) -> None:
+    """Let go of a work that is suspended."""
+    if isinstance(work, StoredWork):
+        work.close()

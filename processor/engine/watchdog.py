@@ -97,19 +97,15 @@ class Watchdog:
 
     def _reached(self) -> Iterator[tuple[TopicPartition, int]]:
         """Give how far the topics of the partitions that run had come, as these know it."""
-        for tp, partition in self._assignment.running():
-            if partition.work is not None:
-                yield tp, partition.committed
-                if partition.changelog is not None:
-                    yield partition.changelog, partition.work.position
+        for _, partition in self._assignment.running():
+            yield from partition.reached()
 
     def _audit(self) -> None:
         now = self._monotonic()
         if now < self._next_audit:
             return
         self._next_audit = now + _AUDIT_SECONDS
-        works = [partition.work for _, partition in self._assignment.running()]
-        error = sum(work.audit() for work in works if work is not None)
+        error = sum(partition.audit() for _, partition in self._assignment.running())
         self._metrics.conservation_error.set(error)
         if error:
             log.error("conservation_broken", messages=error, mend="restart this worker: it recovers from the changelog")

@@ -24,7 +24,7 @@ from processor.engine.follower import Follower
 from processor.engine.membership.agreement import Agreement, DisagreementError, terms
 from processor.engine.membership.app import Introduction
 from processor.engine.membership.membership import Membership
-from processor.engine.partition import State
+from processor.engine.partition import PartitionState
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
 from processor.engine.watchdog import Watchdog
@@ -211,7 +211,7 @@ class Worker:
     def running_work(self, topic: Topic, number: int) -> Work | None:
         """Give the work of an input partition, when it is ours and has recovered."""
         partition = self.assignment.partitions.get(TopicPartition(self.settings.topic(topic), number))
-        return partition.work if partition is not None and partition.state is State.RUNNING else None
+        return partition.work if partition is not None and partition.state is PartitionState.RUNNING else None
 
     def inputs(self) -> Iterator[tuple[str, str]]:
         """Give stage and full name of every topic that the stages read."""
@@ -222,7 +222,7 @@ class Worker:
         """Give the status of every partition of this worker."""
         for tp, partition in self.assignment.partitions.items():
             state, lag = partition.state, self._watchdog.lags.get(tp)
-            progress = partition.recovered / (partition.to_recover or 1) if state is State.RECOVERING else None
+            progress = partition.recovered / (partition.to_recover or 1) if state is PartitionState.RECOVERING else None
             yield PartitionStatus(partition.stage.name, tp.topic, tp.partition, state.value, lag, progress)
 
     async def lag(self) -> int:
@@ -239,7 +239,7 @@ class Worker:
     @property
     def problems(self) -> Sequence[str]:
         """Say what is wrong that no waiting mends, each with its mend."""
-        return (*self._agreement.problems, *self._watchdog.problems)
+        return (*self._agreement.problems, *self._watchdog.problems, *self.assignment.problems)
 
     @property
     def ailment(self) -> str:

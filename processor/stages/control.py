@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from processor.domain.delivery import Delivery, join
 from processor.domain.moment import stamp_of
-from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
+from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, StatefulWork, UnreadableRecord
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -31,20 +31,16 @@ log = get_logger(__name__)
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
     """Declare the stage; the clock returns seconds since the epoch."""
 
-    def start(partitioning: Partitioning) -> Work:
+    def start(partitioning: Partitioning) -> StatefulWork:
         return ControlWork(settings, metrics, partitioning, board, clock)
 
     # Control records that came to the wrong partition go back to CONTROL.
-    return Stage("control", (CONTROL,), DELIVERIES, None, (DELIVERIES, DEAD, CONTROL), start)
+    outputs = (DELIVERIES, DEAD, CONTROL)
+    return Stage(name="control", inputs=(CONTROL,), outputs=outputs, start=start, changelog=DELIVERIES)
 
 
-class ControlWork:
+class ControlWork(StatefulWork):
     """One partition of deliveries, all in memory: they are few compared with messages."""
-
-    is_durable = False
-    ledger_position = 0
-    #: Nothing is written but what records tell.
-    is_due = False
 
     def __init__(
         self,
@@ -55,7 +51,7 @@ class ControlWork:
         clock: Callable[[], float],
     ) -> None:
         self._clock = clock
-        self.position = 0
+        self._position = 0
         self._partition = partitioning.number
         self._control_topic, self._deliveries_topic = settings.topic(CONTROL), settings.topic(DELIVERIES)
         self._partitions = partitioning.counts[self._control_topic]
@@ -66,6 +62,11 @@ class ControlWork:
         #: What the chunk in hand changed, with the timestamp of the record that did so last.
         self._changed: dict[str, tuple[Delivery, int]] = {}
         self._canceled = 0
+
+    @property
+    def position(self) -> int:
+        """The changelog position that the deliveries reflect."""
+        return self._position
 
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed deliveries; a null value deletes one."""
@@ -82,19 +83,13 @@ class ControlWork:
                 self._aside.notes[record.key] = note_of(record.offset, error)
             else:
                 self._deliveries[delivery_id] = delivery
-        self.position = max(position, self.position)
+        self._position = max(position, self._position)
 
     def forget(self) -> None:
         """Forget all deliveries."""
         self._deliveries.clear()
         self._aside.notes.clear()
-        self.position = 0
-
-    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
-        """Keep nothing: there is no ledger."""
-
-    def look_around(self, *, is_behind: bool) -> None:
-        """Leave nothing for later: there is little to do."""
+        self._position = 0
 
     def restored(self) -> None:
         """Report the deliveries that cannot be read."""
@@ -147,23 +142,16 @@ class ControlWork:
         before = self._deliveries.get(delivery_id)
         return delivery.canceled_at is not None and (before is None or before.canceled_at != delivery.canceled_at)
 
-    def committed(self, position: int) -> None:
+    def committed(self, positions: Positions) -> None:
         """Apply the committed chunk."""
         self._deliveries.update({delivery_id: delivery for delivery_id, (delivery, _) in self._changed.items()})
         self._changed.clear()
-        self.position = max(position, self.position)
+        self._position = max(positions.changelog, self._position)
         if self._canceled:
             log.info("deliveries_canceled", deliveries=self._canceled, partition=self._partition)
             self._canceled = 0
         self._dead.committed()
 
-    def released(self) -> None:
+    def suspended(self) -> None:
         """Remove the deliveries that cannot be read from the gauge."""
         self._aside.hide()
-
-    def close(self) -> None:
-        """Let go of nothing but memory."""
-
-    def audit(self) -> int:
-        """Find nothing wrong: there are no books to keep."""
-        return 0

@@ -18,7 +18,18 @@ from processor.domain.fold import Verdict, fold
 from processor.domain.row import Row
 from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
-from processor.engine.stage import Followed, Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
+from processor.engine.stage import (
+    Followed,
+    LedgerWork,
+    Outbox,
+    Partitioning,
+    Positions,
+    PunctuatedWork,
+    Record,
+    Stage,
+    StoredWork,
+    UnreadableRecord,
+)
 from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.logs import get_logger
@@ -66,7 +77,7 @@ def stage(
     """
     pace, canceled = Pace(), Canceled()
 
-    def start(partitioning: Partitioning) -> Work:
+    def start(partitioning: Partitioning) -> Fold:
         name = StoreName(partitioning.cluster, settings.topic(MESSAGES), partitioning.number)
         store = open_store(settings, name)
         watch = Watch(settings, store, partitioning.number, pace, board)
@@ -74,7 +85,16 @@ def stage(
 
     # Events that came to the wrong partition go back to EVENTS.
     outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS)
-    return Stage("fold", (EVENTS,), MESSAGES, COUNTS, outputs, start, Followed((DELIVERIES,), canceled.take))
+    follows = Followed((DELIVERIES,), canceled.take)
+    return Stage(
+        name="fold",
+        inputs=(EVENTS,),
+        outputs=outputs,
+        start=start,
+        changelog=MESSAGES,
+        ledger=COUNTS,
+        follows=follows,
+    )
 
 
 #: Rows that are cancelled, or removed, in one transaction besides those that records change.
@@ -87,7 +107,7 @@ _LATE_SECONDS = 30
 _AHEAD = MAX_AHEAD // timedelta(microseconds=1)
 
 
-class Fold:
+class Fold(LedgerWork, StoredWork, PunctuatedWork):
     """One partition of messages."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
@@ -107,7 +127,7 @@ class Fold:
         self._store = store
         self.is_durable = store.is_durable
         self._counts = Counts()
-        self.ledger_position = 0
+        self._ledger_position = 0
         #: When the counts were last written, in milliseconds; 0: it is not known.
         self._written = 0
         self._max_bytes = settings.max_record_bytes
@@ -125,7 +145,7 @@ class Fold:
         #: Deliveries whose counts are to be published, whatever rows changed.
         self._touched: set[str] = set()
         self._facts = Facts()
-        self._rerouted: Counter[ByVerdict] = Counter()
+        self._repartitioned: Counter[ByVerdict] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
         self._cleared: Counter[ByStatus] = Counter()
         self._cancels = Cancels(store, canceled)
@@ -152,6 +172,11 @@ class Fold:
     def position(self) -> int:
         """The changelog position that the rows reflect."""
         return self._store.position
+
+    @property
+    def ledger_position(self) -> int:
+        """The position in the topic of counts that the counts reflect."""
+        return self._ledger_position
 
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed rows, the last one of each message; set unreadable ones aside."""
@@ -183,7 +208,7 @@ class Fold:
             else:
                 self._counts.restore(told.delivery_id, to_counts(told))
                 self._written = max(self._written, record.timestamp)
-        self.ledger_position = position
+        self._ledger_position = position
 
     def _own(self, told: CountsRecord) -> CountsRecord:
         if told.partition != self._partition:
@@ -247,9 +272,9 @@ class Fold:
         self._store.clear()
         self._lost.notes.clear()
         self._counts = Counts()
-        self.ledger_position = 0
+        self._ledger_position = 0
 
-    def released(self) -> None:
+    def suspended(self) -> None:
         """Remove this partition's messages from the gauges."""
         self._hide()
         self._aside.hide()
@@ -269,7 +294,7 @@ class Fold:
         """Whether there are messages to cancel or to remove, or counts to publish again."""
         return self._cancels.is_due or bool(self._expiry.found or self._touched)
 
-    def look_around(self, *, is_behind: bool) -> None:
+    def punctuate(self, *, is_behind: bool) -> None:
         """Learn new cancels, and continue the sweep through the rows."""
         self._cancels.listen(self._counts)
         now = self._now()
@@ -322,7 +347,7 @@ class Fold:
                 known = rows[key] if key in rows else hand.row(key)
                 if known is None:
                     if (home := partition_of(key, self._partitions)) != self._partition:
-                        self._reroute(record, key, event, home, outbox)
+                        self._repartition(record, key, event, home, outbox)
                         continue
                     if key in aside:
                         self._aside.refuse(key)
@@ -346,10 +371,10 @@ class Fold:
         self._timestamp = timestamp
         self._expiry.see_record(newest)
 
-    def _reroute(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
+    def _repartition(self, record: Record, key: bytes, event: Event, home: int, outbox: Outbox) -> None:
         """Write an event to the partition of its message."""
         outbox.forward(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
-        self._rerouted[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
+        self._repartitioned[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
 
     # Cancelling
 
@@ -424,16 +449,17 @@ class Fold:
             outbox.add(self._counts_topic, self._partition, outbox.now, key, value)
             self._lost.notes.pop(key, None)
 
-    def committed(self, position: int) -> None:
+    def committed(self, positions: Positions) -> None:
         """Apply the committed chunk to the store and the metrics."""
-        self._store.write(Change(self._hand.changed, self._growth, max(position, self._store.position)))
+        self._store.write(Change(self._hand.changed, self._growth, max(positions.changelog, self._store.position)))
+        self._ledger_position = max(positions.ledger, self._ledger_position)
         self._hand = Hand(self._store, ())
         self._growth = 0
         self._facts.publish(self._metrics, self._watch.flow)
         self._facts = Facts()
-        count(self._metrics.events, self._rerouted)
+        count(self._metrics.events, self._repartitioned)
         count(self._metrics.stuck_cleared, self._cleared)
-        self._rerouted.clear()
+        self._repartitioned.clear()
         self._cleared.clear()
         self._dead.committed()
         self._lost.show()

@@ -11,7 +11,7 @@ import orjson
 
 from processor.domain.event import Event
 from processor.domain.moment import stamp_of
-from processor.engine.stage import Outbox, Partitioning, Record, Stage, UnreadableRecord, Work
+from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.metrics.labels import ByOutcome, ByProvider
 from processor.providers import ADAPTERS, decode_payload, outcome, read
@@ -43,16 +43,11 @@ def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[]
     def start(partitioning: Partitioning) -> Work:
         return Normalize(settings, metrics, partitioning, board, clock)
 
-    return Stage("normalize", (MTA, SMS), None, None, (EVENTS, DEAD), start)
+    return Stage(name="normalize", inputs=(MTA, SMS), outputs=(EVENTS, DEAD), start=start)
 
 
-class Normalize:
+class Normalize(Work):
     """One partition of raw records."""
-
-    is_durable = False
-    is_due = False
-    position = 0
-    ledger_position = 0
 
     def __init__(
         self,
@@ -189,7 +184,7 @@ class Normalize:
         # With the raw record's timestamp: the rule about times ahead is about when the report came in.
         outbox.forward(self._events_topic, partition, timestamp, key, value, headers)
 
-    def committed(self, position: int) -> None:  # noqa: ARG002 - no changelog
+    def committed(self, positions: Positions) -> None:  # noqa: ARG002 - no changelog
         """Count the findings of the last chunk."""
         count(self._metrics.normalized, self._outcomes)
         count(self._metrics.unknown_native_status, self._unknown)
@@ -198,31 +193,6 @@ class Normalize:
         self._unknown.clear()
         self._unqualified.clear()
         self._dead.committed()
-
-    def restore(self, records: Sequence[Record], position: int) -> None:
-        """Keep nothing: there is no changelog."""
-
-    def restore_ledger(self, records: Sequence[Record], position: int) -> None:
-        """Keep nothing: there is no ledger."""
-
-    def look_around(self, *, is_behind: bool) -> None:
-        """See nothing: there is no state."""
-
-    def forget(self) -> None:
-        """Forget nothing: there is no state."""
-
-    def restored(self) -> None:
-        """Need nothing: there is no state."""
-
-    def released(self) -> None:
-        """Do nothing: there are no gauges."""
-
-    def close(self) -> None:
-        """Let go of nothing: there is no state."""
-
-    def audit(self) -> int:
-        """Find nothing wrong: there are no books to keep."""
-        return 0
 
 
 def _adapter(provider: str) -> Adapter:

@@ -1,6 +1,6 @@
 """Schedule the sweeps through the rows of a partition, in shares of a few milliseconds.
 
-The engine calls `look_around` of a stage's work between chunks; the fold stage calls `Watch.look`, which continues the
+The engine calls `punctuate` of a stage's work between chunks; the fold stage calls `Watch.look`, which continues the
 present `Sweep` (sweep.py) and, at its end, puts the findings on the board (board.py) for the gauges and the page.
 """
 

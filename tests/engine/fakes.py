@@ -7,7 +7,8 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from processor.engine.assignment import Assignment
-from processor.engine.partition import State
+from processor.engine.partition import PartitionState
+from processor.engine.stage import Outbox, StoredWork, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -16,8 +17,10 @@ EVENTS = TopicPartition("delivery.events.v1", 0)
 CHANGELOG = TopicPartition("delivery.messages.v1", 0)
 
 
-def partition(state: State = State.RUNNING, committed: int = 10, last_commit: float = 0.0, **more: Any) -> Any:
-    facts = {"recovered": 0, "to_recover": 0, "changelog": CHANGELOG, "work": None, **more}
+def partition(
+    state: PartitionState = PartitionState.RUNNING, committed: int = 10, last_commit: float = 0.0, **more: Any
+) -> Any:
+    facts = {"recovered": 0, "to_recover": 0, "changelog": CHANGELOG, "work": None, "problem": "", **more}
     return SimpleNamespace(
         state=state, committed=committed, last_commit=last_commit, stage=SimpleNamespace(name="fold"), **facts
     )
@@ -41,16 +44,39 @@ class Hosting:
         )
 
 
-class Works:
-    """A partition's work, that remembers what it was told."""
+class Stateless(Work):
+    """What every work has, and no more."""
 
-    is_durable = False
+    def process(self, records: Any, outbox: Outbox) -> None:
+        """Write nothing."""
 
-    def __init__(self) -> None:
+    def put_aside(self, unreadable: Any, outbox: Outbox) -> None:
+        """Keep nothing."""
+
+    def committed(self, positions: Any) -> None:
+        """Do nothing."""
+
+
+class Works(Stateless, StoredWork):
+    """A partition's work with state in a store, that remembers what it was told."""
+
+    position = 0
+
+    def __init__(self, *, is_durable: bool = False) -> None:
+        self.is_durable = is_durable
         self.told: list[str] = []
 
-    def released(self) -> None:
-        self.told.append("released")
+    def restore(self, records: Any, position: int) -> None:
+        """Read nothing."""
+
+    def restored(self) -> None:
+        """Show nothing."""
+
+    def forget(self) -> None:
+        """Know nothing."""
+
+    def suspended(self) -> None:
+        self.told.append("suspended")
 
     def close(self) -> None:
         self.told.append("closed")
@@ -60,7 +86,8 @@ class Open:
     """An open partition. It ends when it is closed and let; a stubborn one loses every cancellation."""
 
     def __init__(self, assignment: Assignment, *, is_stubborn: bool = False) -> None:
-        self.state, self.closes, self.work = State.RUNNING, 0, Works()
+        self.state, self.closes, self.work = PartitionState.RUNNING, 0, Works()
+        self.problem = ""
         self.stage = SimpleNamespace(name="fold")
         self.may_end = asyncio.Event()
         self._closed = asyncio.Event()

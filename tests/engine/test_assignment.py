@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 
 from processor.engine import bounds
 from processor.engine.assignment import HungError
-from processor.engine.partition import State
+from processor.engine.partition import PartitionState
+from processor.metrics.labels import ByPartition
 from tests.engine.fakes import CHANGELOG, EVENTS, Hosting, Open, lag_shown, partition
 
 
@@ -29,9 +30,9 @@ class TestRunning:
     def test_comes_with_the_last_partition_that_runs(self, host):
         host.assignment.is_assigned = True
         host.assignment.partitions[EVENTS] = partition()
-        host.assignment.partitions[CHANGELOG] = recovering = partition(State.RECOVERING)
+        host.assignment.partitions[CHANGELOG] = recovering = partition(PartitionState.RECOVERING)
         assert not host.assignment.runs
-        recovering.state = State.RUNNING
+        recovering.state = PartitionState.RUNNING
         assert host.assignment.runs
 
     async def test_of_a_worker_that_was_given_nothing_is_there_at_once(self, host):
@@ -53,7 +54,7 @@ class TestStates:
     async def test_a_partition_that_has_gone_takes_its_lag_along(self, host):
         leaves = Open(host.assignment)
         leaves.may_end.set()
-        host.metrics.lag.labels(EVENTS.topic, str(EVENTS.partition)).set(5)
+        host.metrics.lag.labels(ByPartition(EVENTS.topic, EVENTS.partition)).set(5)
         await host.assignment.revoked([EVENTS])
         assert lag_shown(host.metrics) == {}
 
@@ -64,16 +65,16 @@ class TestProgress:
         assert host.assignment.recovery_progress == 1
 
     def test_is_the_share_of_changelog_records_read(self, host):
-        host.assignment.partitions[EVENTS] = partition(State.RECOVERING, recovered=30, to_recover=100)
-        host.assignment.partitions[CHANGELOG] = partition(State.RECOVERING, recovered=20, to_recover=100)
+        host.assignment.partitions[EVENTS] = partition(PartitionState.RECOVERING, recovered=30, to_recover=100)
+        host.assignment.partitions[CHANGELOG] = partition(PartitionState.RECOVERING, recovered=20, to_recover=100)
         assert host.assignment.recovery_progress == 0.25
 
     def test_starts_at_nothing_before_the_changelog_is_known(self, host):
-        host.assignment.partitions[EVENTS] = partition(State.RECOVERING)
+        host.assignment.partitions[EVENTS] = partition(PartitionState.RECOVERING)
         assert host.assignment.recovery_progress == 0
 
     def test_shows_in_the_gauges(self, host):
-        host.assignment.partitions[EVENTS] = partition(State.RECOVERING, recovered=1, to_recover=4)
+        host.assignment.partitions[EVENTS] = partition(PartitionState.RECOVERING, recovered=1, to_recover=4)
         value = host.metrics.registry.get_sample_value
         assert value("delivery_recovery_progress_ratio") == 0.25
         assert value("delivery_partition_state", {"stage": "fold", "state": "recovering"}) == 1
@@ -85,16 +86,9 @@ class TestClosing:
         leaves = Open(host.assignment)
         leaves.may_end.set()
         await host.assignment.revoked([EVENTS])
-        assert leaves.work.told == ["released"]
+        assert leaves.work.told == []
         await host.assignment.assigned([])
-        assert leaves.work.told == ["released", "closed"]
-
-    async def test_of_work_that_outlives_the_process_lets_go_of_its_store_at_once(self, host):
-        leaves = Open(host.assignment)
-        leaves.work.is_durable = True
-        leaves.may_end.set()
-        await host.assignment.revoked([EVENTS])
-        assert leaves.work.told == ["released", "closed"]
+        assert leaves.work.told == ["closed"]
 
     async def test_that_takes_too_long_is_cancelled(self, host):
         leaves = Open(host.assignment)
@@ -120,7 +114,7 @@ class TestClosing:
         assert leaves.closes == 1
         leaves.may_end.set()
         await asyncio.gather(*ends)
-        assert leaves.work.told.count("released") == 1
+        assert leaves.work.told == ["closed"]
         assert host.assignment.partitions == {}
 
 

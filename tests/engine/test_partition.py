@@ -20,12 +20,12 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.engine import partition
+from processor.engine import commit, partition, recovery
 from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
-from processor.engine.partition import FencedError, Partition, State
-from processor.engine.stage import Outbox, Partitioning, Stage
+from processor.engine.partition import FencedError, Partition, PartitionState
+from processor.engine.stage import Outbox, Partitioning, Positions, PunctuatedWork, Stage, StoredWork
 from processor.engine.transactions import NewProducerNeededError
 from processor.metrics import Metrics
 from processor.metrics.labels import ByStage
@@ -250,16 +250,17 @@ class Host:
         self.wakes += 1
 
 
-class Work:
+class Work(StoredWork, PunctuatedWork):
     """Writes each record's value under its key, and shows the number of rows as a gauge would."""
+
+    is_durable = False
+    position = 0
 
     def __init__(self, partitioning: Partitioning) -> None:
         assert partitioning == (INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster)
-        self.is_durable = False
         #: Records to write although none has come.
         self.due: list[bytes] = []
         self.looks: list[bool] = []
-        self.position = self.ledger_position = 0
         self.closed = False
         self.rows: dict[bytes, bytes | None] = {}
         self._staged: dict[bytes, bytes | None] = {}
@@ -269,9 +270,6 @@ class Work:
     def restore(self, records: Sequence[Any], position: int) -> None:
         self.rows.update({record.key: record.value for record in records})
         self.position = position
-
-    def restore_ledger(self, records: Sequence[Any], position: int) -> None:
-        raise AssertionError("the stage has no ledger")
 
     def forget(self) -> None:
         self.rows.clear()
@@ -284,14 +282,17 @@ class Work:
         assert self.shown == 0
         self.closed = True
 
-    def released(self) -> None:
+    def suspended(self) -> None:
         self.shown = 0
+
+    def put_aside(self, unreadable: Sequence[Any], outbox: Outbox) -> None:
+        raise AssertionError("all can be read here")
 
     @property
     def is_due(self) -> bool:
         return bool(self.due)
 
-    def look_around(self, *, is_behind: bool) -> None:
+    def punctuate(self, *, is_behind: bool) -> None:
         self.looks.append(is_behind)
 
     def process(self, records: Sequence[Any], outbox: Outbox) -> None:
@@ -305,14 +306,11 @@ class Work:
             self._staged[record.key] = record.value
             outbox.add(*CHANGELOG, 0, record.key, record.value)
 
-    def committed(self, position: int) -> None:
-        self.position = max(self.position, position)
+    def committed(self, positions: Positions) -> None:
+        self.position = max(self.position, positions.changelog)
         self.rows.update(self._staged)
         self._staged.clear()
         self.shown = len(self.rows)
-
-    def audit(self) -> int:
-        return 0
 
 
 class Stand:
@@ -324,7 +322,7 @@ class Stand:
         self.works: list[Work] = []
 
     def partition(self) -> Partition:
-        stage = Stage("fold", (EVENTS,), MESSAGES, None, (MESSAGES,), self._start)
+        stage = Stage(name="fold", inputs=(EVENTS,), outputs=(MESSAGES,), start=self._start, changelog=MESSAGES)
         return Partition(stage, INPUT, self.host)
 
     def _start(self, partitioning: Partitioning) -> Work:
@@ -332,18 +330,18 @@ class Stand:
         return self.works[-1]
 
     @asynccontextmanager
-    async def running(self, parked: Work | None = None) -> AsyncIterator[Partition]:
+    async def running(self, suspended: Work | None = None) -> AsyncIterator[Partition]:
         """Run a partition, and close it in good order at the end of the block."""
         running = self.partition()
-        task = asyncio.ensure_future(running.run(parked))
+        task = asyncio.ensure_future(running.run(suspended))
         try:
-            await until(lambda: running.state is State.RUNNING or task.done())
+            await until(lambda: running.state is PartitionState.RUNNING or task.done())
             assert not task.done(), task
             yield running
         finally:
             running.close()
             await asyncio.wait({task})
-        self.parked = task.result()
+        self.suspended = task.result()
 
     async def outcome(self, running: Partition) -> Work | None:
         return await asyncio.wait_for(running.run(), 120)
@@ -379,7 +377,7 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     stand = Stand()
     monkeypatch.setattr(partition, "_RETRY_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(partition, "_IDLE_COMMIT_SECONDS", 0.01)
-    monkeypatch.setattr(partition, "_MARKER_SECONDS", 0.001)
+    monkeypatch.setattr(recovery, "_MARKER_SECONDS", 0.001)
     return stand
 
 
@@ -410,7 +408,6 @@ class TestChunks:
             wakes = stand.host.wakes
             await running.accept(chunk(4, 6))
             assert stand.host.seeks == [0, 2]
-            assert running.arrived == 2
             assert stand.host.wakes > wakes
             assert running.has_room()
             await running.accept(chunk(2, 6))
@@ -453,50 +450,6 @@ class TestChunks:
         assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4, 5]
         assert stand.host.seeks == [0, 2]
 
-    @pytest.mark.parametrize("fetched", [None, 1, 2])
-    async def test_where_all_that_was_fetched_has_come_nothing_is_read_again(self, stand, fetched):
-        async with stand.running() as running:
-            await running.accept(chunk(0, 2))
-            looks = 0
-
-            def position(_tp: TopicPartition) -> int | None:
-                nonlocal looks
-                looks += 1
-                return fetched
-
-            stand.host.position = position
-            await until(lambda: looks > 4)
-        assert stand.host.seeks == [0]
-
-    async def test_what_is_still_on_its_way_at_one_look_is_not_read_again(self, stand):
-        async with stand.running() as running:
-            looks = 0
-
-            def position(_tp: TopicPartition) -> int | None:
-                nonlocal looks
-                looks += 1
-                return running.arrived + looks % 2
-
-            stand.host.position = position
-            await until(lambda: looks > 6)
-        assert stand.host.seeks == [0]
-
-    async def test_an_overlap_is_skipped(self, stand):
-        async with stand.running() as running:
-            await running.accept(chunk(0, 3))
-            await running.accept(chunk(1, 3))
-            await running.accept(chunk(0, 5))
-            await until(lambda: running.committed == 5)
-        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3, 4]
-        assert stand.host.seeks == [0]
-
-    async def test_offsets_that_hold_no_record_are_no_hole(self, stand):
-        async with stand.running() as running:
-            await running.accept(chunk(0, 4, without=[0, 3]))
-            await running.accept(chunk(4, 6))
-            await until(lambda: running.committed == 6)
-        assert stand.offsets_of_the_last_work() == [1, 2, 4, 5]
-
     async def test_a_chunk_without_records_moves_the_offset_when_nothing_else_comes(self, stand):
         async with stand.running() as running:
             await running.accept(chunk(0, 1))
@@ -510,7 +463,9 @@ class TestChunks:
     async def test_nothing_is_taken_before_it_runs_and_while_it_seeks(self, stand):
         running = stand.partition()
         await running.accept(chunk(0, 1))
-        assert (running.arrived, running.has_room()) == (0, False)
+        assert not running.has_room()
+        async with stand.running():
+            assert stand.works[0].processed == []
 
 
 class TestWhatIsDue:
@@ -524,7 +479,7 @@ class TestWhatIsDue:
         assert stand.broker.committed == 2
         assert [each[0] for each in stand.broker.changelog if each and each[1] == b"due"] == [b"a", b"b"]
 
-    async def test_there_is_a_moment_to_look_around_after_each_chunk(self, stand):
+    async def test_there_is_a_moment_to_punctuate_after_each_chunk(self, stand):
         async with stand.running() as partition:
             looks = len(partition.work.looks)
             await partition.accept(chunk(0, 2))
@@ -536,7 +491,7 @@ class TestWhatIsDue:
 class TestAnIdlePartition:
     async def test_uses_its_transactional_id_now_and_then_and_commits_nothing(self, stand, monkeypatch):
         """A broker forgets an id that is not used, and would refuse the next chunk."""
-        monkeypatch.setattr(partition, "_KEEP_KNOWN_SECONDS", 0.01)
+        monkeypatch.setattr(commit, "_KEEP_KNOWN_SECONDS", 0.01)
         async with stand.running() as running:
             await running.accept(chunk(0, 2))
             await until(lambda: running.committed == 2)
@@ -571,31 +526,6 @@ class TestRoom:
             assert stand.host.wakes > wakes
             await until(lambda: running.committed == 9)
 
-    async def test_many_small_fetches_fill_it_too(self, stand):
-        stand.broker.gate.clear()
-        async with stand.running() as running:
-            await running.accept(chunk(0, 1))
-            await until(stand.broker.waiting.is_set)
-            for start in range(1, 101):
-                if not running.has_room():
-                    break
-                await running.accept(Chunk(start, start + 1, []))
-            assert not running.has_room()
-            assert start < 100
-            wakes = stand.host.wakes
-            stand.broker.gate.set()
-            await until(running.has_room)
-            assert stand.host.wakes > wakes
-
-    async def test_more_than_its_bound_is_never_refused_once_fetched(self, stand):
-        stand.broker.gate.clear()
-        async with stand.running() as running:
-            await running.accept(chunk(0, 50))
-            await running.accept(chunk(50, 100))
-            stand.broker.gate.set()
-            await until(lambda: running.committed == 100)
-        assert stand.offsets_of_the_last_work() == list(range(100))
-
 
 class TestClosing:
     async def test_the_transaction_in_hand_is_finished_and_the_rest_is_left_to_the_next_owner(self, stand):
@@ -610,9 +540,16 @@ class TestClosing:
             stand.broker.gate.set()
         assert stand.broker.committed == 2
         assert stand.works[0].rows == rows(0, 1)
-        assert stand.parked is stand.works[0]
-        assert stand.parked.position == 2
+        assert stand.suspended is stand.works[0]
+        assert stand.suspended.position == 2
         assert stand.broker.producers[-1].calls[-1] == "stop"
+
+    async def test_work_on_disk_is_closed_with_its_partition_for_who_opens_it_next(self, stand, monkeypatch):
+        monkeypatch.setattr(Work, "is_durable", True)
+        async with stand.running():
+            pass
+        assert stand.suspended is None
+        assert stand.works[0].closed
 
     async def test_closed_while_it_waits_to_try_again_it_ends_without_work(self, stand, monkeypatch):
         monkeypatch.setattr(partition, "_RETRY_SECONDS", (3_600,))
@@ -635,11 +572,10 @@ class TestClosing:
         task = asyncio.ensure_future(running.run())
         await until(lambda: running.recovered > 0)
         running.close()
-        parked = await task
-        assert parked.position == len(parked.rows) < 10
-        parked.released()
-        async with stand.running(parked):
-            assert parked.rows == rows(*range(10))
+        suspended = await task
+        assert suspended.position == len(suspended.rows) < 10
+        async with stand.running(suspended):
+            assert suspended.rows == rows(*range(10))
         assert len(stand.broker.recovered) == 10
 
 
@@ -649,9 +585,15 @@ class TestOpening:
         stand.broker.committed = 7
         async with stand.running() as running:
             assert stand.works[0].rows == {b"k0": None, b"k1": b"v1"}
-            assert (running.committed, running.arrived) == (7, 7)
+            assert running.committed == 7
             assert stand.host.seeks == [7]
             assert running.recovered == running.to_recover == 5
+
+    async def test_it_tells_how_far_its_topics_had_come_while_it_runs(self, stand):
+        stand.broker.changelog, stand.broker.committed = [*rows(0, 1).items(), None], 7
+        assert list(stand.partition().reached()) == []
+        async with stand.running() as running:
+            assert dict(running.reached()) == {INPUT: 7, CHANGELOG: 2}
 
     async def test_without_a_committed_offset_it_reads_from_the_oldest_record(self, stand):
         stand.broker.oldest = 40
@@ -666,7 +608,6 @@ class TestOpening:
     async def test_an_offset_beyond_the_end_is_that_of_a_topic_that_has_gone_and_the_new_one_is_read_whole(self, stand):
         stand.broker.committed = 1_001
         async with stand.running() as running:
-            assert running.arrived == 0
             assert stand.host.seeks == [0]
             await running.accept(chunk(0, 2))
             await until(lambda: running.committed == 2)
@@ -684,20 +625,19 @@ class TestOpening:
         async with stand.running():
             assert seen == ["start"]
 
-    async def test_parked_work_taken_up_again_only_reads_what_others_wrote(self, stand):
+    async def test_suspended_work_taken_up_again_only_reads_what_others_wrote(self, stand):
         async with stand.running() as running:
             await running.accept(chunk(0, 3))
             await until(lambda: running.committed == 3)
-        parked = stand.parked
-        parked.released()
+        suspended = stand.suspended
         assert stand.broker.recovered == []
         # Another owner folded three more.
         stand.broker.changelog += [*rows(3, 4, 5).items(), None]
         stand.broker.committed = 6
-        async with stand.running(parked) as running:
-            assert stand.works == [parked]
-            assert parked.rows == rows(0, 1, 2, 3, 4, 5)
-            assert parked.shown == 6
+        async with stand.running(suspended) as running:
+            assert stand.works == [suspended]
+            assert suspended.rows == rows(0, 1, 2, 3, 4, 5)
+            assert suspended.shown == 6
             assert running.committed == 6
         assert stand.broker.recovered == [*rows(3, 4, 5).items()]
 
@@ -765,17 +705,15 @@ class TestForgottenMarkers:
             await running.accept(chunk(2, 4))
             await until(lambda: running.committed == 4)
         # The second chunk was acknowledged, and is not true.
-        stand.parked.released()
         stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
         stand.broker.committed, stand.broker.metadata = 2, self.FIRST
-        async with stand.running(stand.parked) as running:
+        async with stand.running(stand.suspended) as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
     async def test_who_is_closed_while_it_looks_forgets_nothing(self, stand, monkeypatch):
         async with stand.running() as running:
             await running.accept(chunk(0, 2))
             await until(lambda: running.committed == 2)
-        stand.parked.released()
         # A hung transaction: so it looks whether the last record that was proven is there.
         stand.broker.changelog += [*rows(2).items()]
         stand.broker.stable = 3
@@ -787,16 +725,15 @@ class TestForgottenMarkers:
             await start(reader)
 
         monkeypatch.setattr(Reader, "start", close_meanwhile)
-        await asyncio.wait_for(closed.run(stand.parked), 120)
-        assert stand.parked.rows == rows(0, 1)
+        await asyncio.wait_for(closed.run(stand.suspended), 120)
+        assert stand.suspended.rows == rows(0, 1)
 
     async def test_the_very_first_chunk_may_be_the_one_that_is_forgotten(self, stand):
         async with stand.running() as running:
             await running.accept(chunk(0, 2))
             await until(lambda: running.committed == 2)
-        stand.parked.released()
         stand.broker.stable, stand.broker.committed = 0, None
-        async with stand.running(stand.parked) as running:
+        async with stand.running(stand.suspended) as running:
             assert (running.committed, stand.works[0].rows) == (0, {})
 
     async def test_an_offset_that_somebody_else_set_proves_nothing_and_is_taken(self, stand):
@@ -812,7 +749,7 @@ class TestFailures:
         running = stand.partition()
         task = asyncio.ensure_future(running.run())
         if call != "start":
-            await until(lambda: running.state is State.RUNNING)
+            await until(lambda: running.state is PartitionState.RUNNING)
             await running.accept(chunk(0, 2))
         with pytest.raises(FencedError, match=r"t\.events\.v1\[3\]"):
             await asyncio.wait_for(task, 120)
@@ -828,7 +765,7 @@ class TestFailures:
             await until(lambda: running.committed == 2)
             stand.broker.failures[call] = [error()]
             await running.accept(chunk(2, 4))
-            await until(lambda: len(stand.works) == 2 and running.state is State.RUNNING)
+            await until(lambda: len(stand.works) == 2 and running.state is PartitionState.RUNNING)
             assert stand.reopened() == 1
             assert stand.works[0].shown == 0, "what was dropped is out of the gauges"
             assert stand.works[0].closed
@@ -839,8 +776,8 @@ class TestFailures:
             await until(lambda: running.committed == 4)
         assert stand.works[1].rows == rows(0, 1, 2, 3)
         assert stand.broker.changelog == [*rows(0, 1).items(), None, *rows(2, 3).items(), None]
-        assert stand.parked is stand.works[1]
-        assert stand.parked.position == 5
+        assert stand.suspended is stand.works[1]
+        assert stand.suspended.position == 5
 
     @pytest.mark.parametrize("call", ["start", "read", "committed_offset"])
     async def test_a_broker_that_is_away_when_it_opens_is_waited_for(self, stand, call):
@@ -862,29 +799,29 @@ class TestFailures:
             await running.accept(chunk(1, 9))
             stand.broker.failures["commit"] = [KafkaConnectionError()]
             stand.broker.gate.set()
-            await until(lambda: len(stand.works) == 2 and running.state is State.RUNNING)
+            await until(lambda: len(stand.works) == 2 and running.state is PartitionState.RUNNING)
             assert stand.reopened() == 1
             assert running.has_room()
-            assert (running.arrived, stand.host.seeks) == (0, [0, 0])
+            assert stand.host.seeks == [0, 0]
             await running.accept(chunk(0, 9))
             await until(lambda: running.committed == 9)
         assert stand.works[-1].rows == rows(*range(9))
 
-    async def test_parked_work_is_not_taken_up_again_after_a_failure(self, stand):
+    async def test_suspended_work_is_not_taken_up_again_after_a_failure(self, stand):
         stand.broker.changelog = [*rows(0).items(), None]
-        parked = Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster))
+        suspended = Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster))
         stand.broker.failures["committed_offset"] = [KafkaConnectionError()]
-        async with stand.running(parked):
-            assert stand.works[-1] is not parked
+        async with stand.running(suspended):
+            assert stand.works[-1] is not suspended
             assert stand.works[-1].rows == rows(0)
-            assert parked.shown == 0
+            assert suspended.shown == 0
 
     @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])
     @pytest.mark.parametrize("error", GRAVE, ids=lambda error: error.__name__)
     async def test_any_other_error_ends_it_without_another_try(self, stand, call, error):
         running = stand.partition()
         task = asyncio.ensure_future(running.run())
-        await until(lambda: running.state is State.RUNNING)
+        await until(lambda: running.state is PartitionState.RUNNING)
         stand.broker.failures[call] = [error()]
         await running.accept(chunk(0, 2))
         with pytest.raises(error):
@@ -920,7 +857,7 @@ class TestFailures:
     async def test_cancelled_it_lets_go_of_its_work(self, stand):
         running = stand.partition()
         task = asyncio.ensure_future(running.run())
-        await until(lambda: running.state is State.RUNNING)
+        await until(lambda: running.state is PartitionState.RUNNING)
         assert await end([task]) == set()
         assert task.cancelled()
         assert stand.works[0].closed
@@ -933,7 +870,7 @@ class TestFailures:
             await running.accept(chunk(0, 2))
             await until(lambda: stand.reopened() == 1)
             stand.broker.gate.set()
-            await until(lambda: running.state is State.RUNNING)
+            await until(lambda: running.state is PartitionState.RUNNING)
             await running.accept(chunk(0, 2))
             await until(lambda: running.committed == 2)
         assert stand.broker.changelog == [*rows(0, 1).items(), None]

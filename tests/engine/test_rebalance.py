@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from processor.demo.simulate import canonical_events
-from processor.engine.partition import Partition, State
+from processor.engine.partition import Partition, PartitionState
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
 from processor.metrics.labels import ByStage
@@ -36,7 +36,7 @@ class WatchedWorker(Worker):
         self.opened.append(self.assignment.partitions[tp])
 
     def runs(self, partitions: int) -> bool:
-        running = [each for each in self.assignment.partitions.values() if each.state is State.RUNNING]
+        running = [each for each in self.assignment.partitions.values() if each.state is PartitionState.RUNNING]
         return self.is_ready and len(running) == partitions
 
     def shown(self) -> float:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from processor.engine.brokers import Brokers
-from processor.engine.partition import State
+from processor.engine.partition import PartitionState
 from processor.engine.watchdog import StalledError, Watchdog
 from tests.engine.fakes import CHANGELOG, EVENTS, Hosting, lag_shown, partition
 
@@ -77,7 +77,7 @@ class TestLag:
         await watched.dog._look_at_lag()
 
     async def test_of_a_partition_that_recovers_or_waits_for_its_broker_is_left_alone(self, watched):
-        watched.partitions[EVENTS] = partition(State.RECOVERING, committed=10, last_commit=watched.now - 3_600)
+        watched.partitions[EVENTS] = partition(PartitionState.RECOVERING, committed=10, last_commit=watched.now - 3_600)
         await watched.dog._look_at_lag()
         assert lag_shown(watched.metrics) == {}
 
@@ -94,7 +94,7 @@ class TestTopics:
 
     @pytest.fixture
     def watched(self, watched) -> Watched:
-        watched.partitions[EVENTS] = partition(committed=15, work=SimpleNamespace(position=15))
+        watched.partitions[EVENTS] = partition(reached=lambda: [(EVENTS, 15), (CHANGELOG, 15)])
         return watched
 
     @staticmethod
@@ -157,6 +157,6 @@ class TestStandstill:
 
 
 async def test_books_that_do_not_balance_show_in_a_gauge(watched):
-    watched.partitions[EVENTS] = partition(work=SimpleNamespace(audit=lambda: 3))
+    watched.partitions[EVENTS] = partition(audit=lambda: 3)
     watched.dog._audit()
     assert watched.value("delivery_conservation_error") == 3

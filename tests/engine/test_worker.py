@@ -66,6 +66,10 @@ class TestReadiness:
         assert worker.problems == ("it has gone",)
         assert not worker.is_ready
 
+    def test_says_what_a_partition_waits_for(self, worker):
+        worker.assignment.partitions[EVENTS] = partition(problem="a transaction hangs")
+        assert worker.problems == ("a transaction hangs",)
+
 
 class TestEnd:
     @pytest.fixture(autouse=True)
@@ -111,7 +115,7 @@ class TestEnd:
         assert worker._membership.stops == 0, "it waits for the transaction in hand"
         leaves.may_end.set()
         await asyncio.gather(*ends)
-        assert leaves.work.told.count("released") == 1
+        assert leaves.work.told == ["closed"]
         assert worker._membership.stops == 1
         assert worker.assignment.partitions == {}
         assert not worker._failure.done()

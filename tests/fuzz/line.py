@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from processor.domain.event import Event
-from processor.engine.stage import Outbox, Partitioning
+from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.providers.adapter import Finding, NoStatus, Unreadable
 from processor.settings import Settings
@@ -82,7 +82,7 @@ class Line:
         events: list[Read] = []
         for record in records:
             events += self._normalized(provider, record)
-        self._normalize.committed(0)
+        self._normalize.committed(Positions())
         self._fold_events(events)
 
     def _normalized(self, provider: str, record: Read) -> list[Read]:
@@ -137,7 +137,7 @@ class Line:
             raise AssertionError((timestamp, key, value, headers))
         for topic, kept in ((MESSAGES, self._rows), (LEDGER, self._ledger)):
             kept += [Read(0, *written) for written in outbox.records.get((topic, 0), [])]
-        self._fold.committed(len(self._rows))
+        self._fold.committed(Positions(len(self._rows)))
 
     def finish(self) -> None:
         """Restore all rows and counts from what was written of them, compare, and begin anew without any."""
@@ -152,7 +152,7 @@ class Line:
         assert not self._fold._lost.notes
         self._fold.restored()
         assert self._fold.audit() == 0
-        self._fold.released()
+        self._fold.suspended()
         self._fold.close()
         self._begin()
 

@@ -16,7 +16,7 @@ from processor.domain.delivery import Cause
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES
-from processor.engine.stage import Outbox, Partitioning
+from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.logs import KNOWN_WARNINGS
 from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
 from processor.metrics.labels import ENDINGS, ByPartition, texts_of
@@ -83,7 +83,7 @@ class Line:
             self.read += 1
             given.append(SimpleNamespace(offset=self.read, timestamp=timestamp, key=key, value=value, headers=headers))
         self.works[topic.name].process(given, outbox)
-        self.works[topic.name].committed(self.read)
+        self.works[topic.name].committed(Positions(self.read))
         told = [
             (value, key, headers, timestamp)
             for (name, _), written in outbox.records.items()

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from processor.engine.stage import Outbox, Partitioning
+from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import normalize
@@ -41,5 +41,5 @@ def test_it_is_counted_when_the_chunk_is_committed():
         Outbox(),
     )
     assert counted() == 0
-    work.committed(0)
+    work.committed(Positions())
     assert counted() == 1

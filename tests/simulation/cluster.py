@@ -1,7 +1,7 @@
 """A Kafka cluster of one broker, as far as transactions go: logs, a transaction coordinator, a group's offsets.
 
-Each rule is one of Kafka 4's own, reduced to one broker and one thread. test_cluster.py states the rules that matter
-and runs each of them against this model and against a real broker alike.
+Each rule is one of Kafka 4's own, reduced to one broker and one thread. tests/engine/test_transactions.py shows those
+that matter most on a real broker.
 
 What is kept apart, because faults live in between: a transaction is *decided* when its coordinator says so, and *told*
 to each partition by a marker, one after the other and later. Until then its records are open, and its offsets pending.

@@ -9,8 +9,10 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.chunks import Chunk
-from processor.engine.partition import Partition, State
-from processor.engine.stage import Outbox, Work
+from processor.engine.commit import Committer
+from processor.engine.partition import Partition, PartitionState
+from processor.engine.recovery import Recovery
+from processor.engine.stage import Outbox, Positions, StatefulWork, Work
 from processor.settings import Settings
 
 #: What makes a producer of a transactional id.
@@ -22,6 +24,8 @@ class Engine:
     """What is simulated: the engine as it is, or one with something taken out."""
 
     partition: type[Partition] = Partition
+    recovery: type[Recovery] = Recovery
+    committer: type[Committer] = Committer
     make_producer: MakeProducer = clients.transactional_producer
 
 
@@ -38,18 +42,18 @@ def _producer_of_aiokafka(settings: Settings, transactional_id: str) -> AIOKafka
     )
 
 
-class _OffsetsApart(Partition):
+class _OffsetsApart(Committer):
     """Commits the offset after the transaction, not in it."""
 
-    async def _transact(self, producer: Any, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
+    async def _transact(self, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
         offsets: list[OffsetAndMetadata] = []
 
         async def keep(given: Mapping[TopicPartition, OffsetAndMetadata], _group: str) -> None:
             offsets.extend(given.values())
 
-        producer.send_offsets_to_transaction = keep
-        written = await super()._transact(producer, outbox, end)
-        await self._host.commit_offset(self.tp, offsets[0])
+        self._producer.send_offsets_to_transaction = keep
+        written = await super()._transact(outbox, end)
+        await self._producer.host.commit_offset(self._tp, offsets[0])
         return written
 
 
@@ -60,25 +64,25 @@ class _KeepsState(Partition):
         self._kept = self.work
         super()._drop()
 
-    async def _open(self, producer: Any, parked: Work | None) -> None:
+    async def _open(self, producer: Any, suspended: Work | None) -> Any:
         kept, self._kept = getattr(self, "_kept", None), None
         if kept is not None:
             # What was in hand is taken for done.
-            kept.committed(0)
-        await super()._open(producer, parked or kept)
+            kept.committed(Positions())
+        return await super()._open(producer, suspended or kept)
 
 
-class _TrustsOffsets(Partition):
+class _TrustsOffsets(Recovery):
     """Takes what an offset proves for true."""
 
     async def _holds(self, _tp: TopicPartition, _offset: int) -> bool:
         return True
 
 
-class _LeavesWhatHangs(Partition):
+class _LeavesWhatHangs(Recovery):
     """Does not end a transaction whose end the changelog was not told."""
 
-    async def _end_what_hangs(self, _producer: Any) -> bool:
+    async def _end_what_hangs(self, _producer: Any, _changelog: TopicPartition) -> bool:
         return False
 
 
@@ -96,7 +100,7 @@ class _FencesNobody(Partition):
 class _AsksTooEarly(Partition):
     """Asks for the committed offset before it fences."""
 
-    async def _open(self, producer: Any, parked: Work | None) -> None:
+    async def _open(self, producer: Any, suspended: Work | None) -> Any:
         asked = await self._within(self._host.committed_offset(self.tp))
         host = self._host
 
@@ -107,19 +111,19 @@ class _AsksTooEarly(Partition):
             def __getattr__(self, name: str) -> Any:
                 return getattr(host, name)
 
-        self._host = Early()
+        self._recovery._host = Early()
         try:
-            await super()._open(producer, parked)
+            return await super()._open(producer, suspended)
         finally:
-            self._host = host
+            self._recovery._host = host
 
 
 class _TakesHoles(Partition):
     """Takes whatever chunk comes after the last."""
 
     async def accept(self, chunk: Chunk) -> None:
-        if self.state is State.RUNNING and chunk.start > self.arrived:
-            self.arrived = chunk.start
+        if self.state is PartitionState.RUNNING and chunk.start > self._inbox.arrived:
+            self._inbox.arrived = chunk.start
         await super().accept(chunk)
 
 
@@ -127,38 +131,47 @@ class _TakesOverlaps(Partition):
     """Takes whole chunks, also what it has had of them."""
 
     async def accept(self, chunk: Chunk) -> None:
-        arrived = self.arrived
-        if self.state is State.RUNNING and chunk.start < arrived < chunk.end:
-            self.arrived = chunk.start
+        arrived = self._inbox.arrived
+        if self.state is PartitionState.RUNNING and chunk.start < arrived < chunk.end:
+            self._inbox.arrived = chunk.start
         await super().accept(chunk)
 
 
-class _BelievesTheParked(Partition):
-    """Takes up a parked work without reading what others wrote since."""
+class _BelievesTheSuspended(Recovery):
+    """Resumes a work without reading what others wrote since."""
 
-    async def _recover(self, work: Work) -> None:
+    async def _restore(self, work: StatefulWork, changelog: TopicPartition) -> None:
         if not work.position:
-            await super()._recover(work)
+            await super()._restore(work, changelog)
 
 
 class _CountsBeforeCommit(Partition):
     """Makes a chunk true for its rows before it is committed."""
 
-    async def _transact(self, producer: Any, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
-        self._working.committed(0)
-        return await super()._transact(producer, outbox, end)
+    async def _process(self, committer: Committer, records: Any, end: int) -> None:
+        commit = committer.commit
+
+        async def count_and_commit(outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
+            self._running_work.committed(Positions())
+            return await commit(outbox, end)
+
+        committer.commit = count_and_commit
+        try:
+            await super()._process(committer, records, end)
+        finally:
+            committer.commit = commit
 
 
 MUTANTS: dict[str, Engine] = {
     "aiokafka's own end of transactions": Engine(make_producer=_producer_of_aiokafka),
-    "offsets apart from the transaction": Engine(_OffsetsApart),
+    "offsets apart from the transaction": Engine(committer=_OffsetsApart),
     "state kept after a failure": Engine(_KeepsState),
-    "the proof is not looked at": Engine(_TrustsOffsets),
-    "what hangs is left": Engine(_LeavesWhatHangs),
+    "the proof is not looked at": Engine(recovery=_TrustsOffsets),
+    "what hangs is left": Engine(recovery=_LeavesWhatHangs),
     "nobody is fenced": Engine(_FencesNobody),
     "the offset is asked for before the fencing": Engine(_AsksTooEarly),
     "holes are taken": Engine(_TakesHoles),
     "overlaps are taken": Engine(_TakesOverlaps),
-    "a parked work is believed": Engine(_BelievesTheParked),
+    "a suspended work is believed": Engine(recovery=_BelievesTheSuspended),
     "rows change before the commit": Engine(_CountsBeforeCommit),
 }

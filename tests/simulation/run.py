@@ -18,8 +18,9 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from processor.engine import partition
-from processor.engine.partition import FencedError, State
+from processor.engine import partition, recovery
+from processor.engine.partition import FencedError, PartitionState
+from processor.engine.stage import close
 from processor.settings import Settings
 from processor.stages import fold
 from processor.wire.topics import EVENTS, MESSAGES, REJECTED
@@ -200,7 +201,7 @@ class Simulation:
     # Running
 
     def run(self) -> Outcome:
-        with _quiet(self.trace):
+        with _quiet(self.trace), _replaced(self._engine):
             try:
                 self.loop.run_until_complete(self._run())
                 self._judge()
@@ -271,7 +272,7 @@ class Simulation:
         if tenure is None or offset is None:
             return False
         partition = tenure.partition
-        return partition.state is State.RUNNING and partition.committed == offset.offset == end
+        return partition.state is PartitionState.RUNNING and partition.committed == offset.offset == end
 
     # What goes on
 
@@ -377,8 +378,8 @@ class Simulation:
             able = [worker for worker in self._workers if worker.is_usable and tp not in worker.tenures]
             if able:
                 worker = self.random.choice(able)
-                if self.random.random() < 0.3 and tp in worker.parked:
-                    worker.parked.pop(tp).close()
+                if self.random.random() < 0.3 and tp in worker.suspended:
+                    close(worker.suspended.pop(tp))
                 return worker
             for worker in self._workers:
                 if tp in worker.tenures:
@@ -521,7 +522,7 @@ def _difference(found: Sequence[Any], expected: Sequence[Any]) -> str:
 @contextmanager
 def _quiet(trace: Callable[[str], None]) -> Iterator[None]:
     """Send what the engine logs to the trace, and silence aiokafka, which fails all the time."""
-    loggers = [(module, module.log) for module in (partition, fold)]
+    loggers = [(module, module.log) for module in (partition, recovery, fold)]
     for module, _ in loggers:
         module.log = _TraceLog(trace)
     disabled = logging.root.manager.disable
@@ -532,6 +533,17 @@ def _quiet(trace: Callable[[str], None]) -> Iterator[None]:
         logging.disable(disabled)
         for module, log in loggers:
             module.log = log
+
+
+@contextmanager
+def _replaced(engine: Engine) -> Iterator[None]:
+    """Let partitions be made of the engine's parts."""
+    kept = partition.Recovery, partition.Committer
+    partition.Recovery, partition.Committer = engine.recovery, engine.committer
+    try:
+        yield
+    finally:
+        partition.Recovery, partition.Committer = kept
 
 
 def simulate(seed: int, engine: Engine = ENGINE, focus: Focus = lambda _: None) -> Outcome:

@@ -79,7 +79,7 @@ _FOCUS = {
     "the proof is not looked at": _markers_that_are_forgotten,
     "what hangs is left": _markers_that_are_forgotten,
     "the offset is asked for before the fencing": _owners_that_change,
-    "a parked work is believed": _owners_that_change,
+    "a suspended work is believed": _owners_that_change,
 }
 
 

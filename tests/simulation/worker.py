@@ -205,7 +205,7 @@ class Worker:
         self.clock = BrokerClock(_METRICS, lambda: _START + network.loop.time(), network.loop.time)
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
-        self.parked: dict[TopicPartition, Work] = {}
+        self.suspended: dict[TopicPartition, Work] = {}
         self._stage, self._engine = stage, engine
         self._feeds: dict[TopicPartition, Feed] = {}
         self._admin = _Link(network, f"{self.name} admin")
@@ -221,6 +221,7 @@ class Worker:
         name = f"{self.name}.{len(self.producers)}"
         client = Client(self.network, self.broker, name, self.settings.commit_timeout, self.versions)
         producer.client = producer._sender.client = client
+        producer.host = self
         producer._metadata = producer._message_accumulator._cluster = client.cluster
         return producer
 
@@ -260,7 +261,7 @@ class Worker:
         if tp not in self._feeds:
             self._feeds[tp] = self.process.context.copy().run(Feed, self, tp)
         partition = self._engine.partition(self._stage, tp, self)
-        task = self.process.start(partition.run(self.parked.pop(tp, None)))
+        task = self.process.start(partition.run(self.suspended.pop(tp, None)))
         self.tenures[tp] = tenure = Tenure(self, partition, task)
         task.add_done_callback(lambda _: self._end(tp, tenure))
         return tenure
@@ -271,14 +272,8 @@ class Worker:
             del self.tenures[tp]
         if tenure.task.cancelled() or tenure.task.exception() is not None:
             return
-        work = tenure.task.result()
-        if work is None:
-            return
-        work.released()
-        if work.is_durable:
-            work.close()
-        else:
-            self.parked[tp] = work
+        if (work := tenure.task.result()) is not None:
+            self.suspended[tp] = work
 
     @property
     def is_usable(self) -> bool:

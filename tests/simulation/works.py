@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 from aiokafka import TopicPartition
 
-from processor.engine.stage import Outbox, Partitioning, Stage, Work
+from processor.engine.stage import Outbox, Partitioning, Positions, Stage, StoredWork, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import fold
@@ -100,7 +100,8 @@ class Tally:
             disk = disks[partitioning.number] if self.is_durable else Disk()
             return _TallyWork(disk, partitioning.number, knows_records=self._knows, is_durable=self.is_durable)
 
-        return Stage("fold", (EVENTS,), MESSAGES, None, (MESSAGES, REJECTED), start)
+        outputs = (MESSAGES, REJECTED)
+        return Stage(name="fold", inputs=(EVENTS,), outputs=outputs, start=start, changelog=MESSAGES)
 
     def expected(self, inputs: Sequence[Any]) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
         rows: dict[bytes, bytes | None] = {}
@@ -123,11 +124,8 @@ def _told(row: bytes | None, value: bytes) -> bytes | None:
     return value if row is None else row + b"," + value
 
 
-class _TallyWork:
+class _TallyWork(StoredWork):
     """One partition of it."""
-
-    ledger_position = 0
-    is_due = False
 
     def __init__(self, disk: Disk, number: int, *, knows_records: bool, is_durable: bool) -> None:
         self.disk, self.is_durable = disk, is_durable
@@ -141,18 +139,12 @@ class _TallyWork:
     def restore(self, records: Sequence[Any], position: int) -> None:
         self._apply({record.key: record.value for record in records}, position)
 
-    def restore_ledger(self, records: Sequence[Any], position: int) -> None:
-        raise AssertionError("there is no ledger")
-
     def forget(self) -> None:
         self.disk.rows.clear()
         self.disk.position = 0
 
     def restored(self) -> None:
         """There is nothing to show."""
-
-    def look_around(self, *, is_behind: bool) -> None:
-        """There is nothing to look for."""
 
     def process(self, records: Sequence[Any], outbox: Outbox) -> None:
         assert self._staged is None, "process was called again before committed"
@@ -166,9 +158,12 @@ class _TallyWork:
             outbox.add(*changelog, record.timestamp, record.key, row)
             outbox.add(*place(REJECTED, 0), record.timestamp, record.key, record.value)
 
-    def committed(self, position: int) -> None:
-        assert self._staged is not None or not position
-        self._apply(self._staged or {}, max(position, self.disk.position))
+    def put_aside(self, unreadable: Sequence[Any], outbox: Outbox) -> None:
+        raise AssertionError("nothing here is unreadable")
+
+    def committed(self, positions: Positions) -> None:
+        assert self._staged is not None or not positions.changelog
+        self._apply(self._staged or {}, max(positions.changelog, self.disk.position))
         self._staged = None
 
     def _apply(self, rows: Mapping[bytes, "bytes | None"], position: int) -> None:
@@ -179,11 +174,8 @@ class _TallyWork:
                 self.disk.rows[key] = row
         self.disk.position = position
 
-    def released(self) -> None:
+    def suspended(self) -> None:
         """There is nothing to take back."""
-
-    def audit(self) -> int:
-        return 0
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from processor.domain.delivery import Action, Control, join
-from processor.engine.stage import Outbox, Partitioning
+from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import expiry, fold
@@ -80,7 +80,8 @@ class Desk:
     def _start(self) -> None:
         self.board = CountingBoard(self.metrics)
         stage = fold.stage(self.settings, self.metrics, self.board, dict, self.clock)
-        self.work = stage.start(Partitioning("t.events.v1", 0, TOPICS, "cluster"))
+        self._outputs = [self.settings.topic(topic) for topic in stage.outputs]
+        self.work = stage.start_work(Partitioning("t.events.v1", 0, TOPICS, "cluster"))
         assert stage.follows is not None
         self.follow = stage.follows.take
 
@@ -92,15 +93,16 @@ class Desk:
         """Put records on the deliveries topic, which the stage follows."""
         self.deliveries += records
         self.follow(DELIVERIES, records)
-        self.work.look_around(is_behind=False)
+        self.work.punctuate(is_behind=False)
 
     def chunk(self, *records: Read) -> None:
         """Fold one chunk and commit it."""
-        outbox = Outbox()
+        outbox = Outbox(topics=self._outputs)
         self.work.process(records, outbox)
         for (topic, _), entries in outbox.records.items():
             self.written[topic] += [(key, value, headers) for _, key, value, headers in entries]
-        self.work.committed(len(self.written["t.messages.v1"]))
+        positions = Positions(len(self.written["t.messages.v1"]), len(self.written["t.counts.v1"]))
+        self.work.committed(positions)
         assert self.work.audit() == 0
 
     def settle(self) -> None:
@@ -112,7 +114,7 @@ class Desk:
         """Look through all rows, as is done now and then."""
         before = self.looks
         while self.looks == before:
-            self.work.look_around(is_behind=False)
+            self.work.punctuate(is_behind=False)
 
     @property
     def looks(self) -> int:
@@ -121,14 +123,14 @@ class Desk:
 
     def restart(self) -> None:
         """Forget the process; recover from the topics."""
-        self.work.released()
+        self.work.suspended()
         self.work.close()
         self._start()
         self.recover()
         if self.deliveries:
             # The follower reads the topic anew, at any time after the partition has opened.
             self.follow(DELIVERIES, self.deliveries)
-            self.work.look_around(is_behind=False)
+            self.work.punctuate(is_behind=False)
 
     def recover(self) -> None:
         """Have the work read what the topics hold, as a partition does that opens."""

@@ -108,7 +108,7 @@ def test_one_whose_transaction_was_lost_is_learned_again(desk):
     d.written = there
     d.work.forget()
     d.recover()
-    d.work.look_around(is_behind=False)
+    d.work.punctuate(is_behind=False)
     d.settle()
     assert d.statuses() == {"m": "canceled"}
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from processor.domain.delivery import Delivery, State
-from processor.engine.stage import Outbox, Partitioning
+from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.metrics.labels import NO_PROVIDER, ByDeadReason, ByTopic
 from processor.settings import Settings
@@ -65,7 +65,7 @@ class Corner:
         outbox = Outbox(NOW_MS)
         self.work.process(records, outbox)
         if commit:
-            self.work.committed(0)
+            self.work.committed(Positions())
         return {target: [Written(*each) for each in written] for target, written in outbox.records.items()}
 
     def delivery(self, *records: Record) -> Delivery:
@@ -136,7 +136,6 @@ class TestRecovery:
 
     def test_what_was_not_committed_is_not_known_to_the_next_one(self, corner):
         first = corner.take(told("start"), commit=False)
-        corner.work.close()
         corner.work = corner.anew()
         assert corner.take(told("start")) == first
 
@@ -212,7 +211,7 @@ class TestBadRecords:
         counted = corner.metrics.dead_letters.labels(ByDeadReason(DeadReason.INVALID_CONTROL, NO_PROVIDER))
         corner.take(bad, commit=False)
         assert counted._value.get() == 0
-        corner.work.committed(0)
+        corner.work.committed(Positions())
         assert counted._value.get() == 1
 
     def test_a_fault_of_ours_keeps_the_record(self, corner, monkeypatch):
@@ -266,7 +265,7 @@ class TestWhatCannotBeRead:
         [letter] = written[DEAD, corner.number]
         assert b"t.deliveries.v1[" in dict(letter.headers)["__streams.errors.message"]
         assert corner.metrics.rows_unreadable.labels(ByTopic("deliveries.v1"))._value.get() == 1
-        corner.work.released()
+        corner.work.suspended()
         assert corner.metrics.rows_unreadable.labels(ByTopic("deliveries.v1"))._value.get() == 0
 
     @pytest.mark.parametrize("mended", [delivery_record(), None], ids=["readable", "forgotten"])

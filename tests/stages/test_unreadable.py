@@ -126,7 +126,7 @@ class TestRows:
             d.chunk(event("m-1", "sent", 1))
         assert d.dead() == ["row_unreadable"] * 2
         assert unreadable(d, MESSAGES) == 1
-        d.work.released()
+        d.work.suspended()
         assert unreadable(d, MESSAGES) == 0
         assert d.board.unreadable() == ()
 

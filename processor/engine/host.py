@@ -1,0 +1,48 @@
+"""What a partition asks of its worker."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from processor.engine.clock import BrokerClock
+from processor.metrics import Metrics
+from processor.settings import Settings
+
+
+class Host(Protocol):
+    """The worker, as its partitions see it."""
+
+    settings: Settings
+    metrics: Metrics
+    clock: BrokerClock
+
+    #: Partitions of each topic, and the cluster's id.
+    partition_counts: dict[str, int]
+    cluster: str
+
+    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+        """Make a producer; starting it fences every older one with the same id."""
+
+    def reader(self) -> AIOKafkaConsumer:
+        """Make a consumer that belongs to no group and reads committed records."""
+
+    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        """Ask the broker for the group's committed offset."""
+
+    async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""
+
+    async def high_watermark(self, tp: TopicPartition) -> int:
+        """Ask the broker for the offset after a partition's last record, of open transactions too."""
+
+    async def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Make `offset` the next that is fetched."""
+
+    def position(self, tp: TopicPartition) -> int | None:
+        """Give the offset that the fetch hands out next, without waiting; None when the partition is not assigned."""
+
+    def wake(self) -> None:
+        """Make the fetch look again at which partitions have room."""

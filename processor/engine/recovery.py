@@ -1,0 +1,283 @@
+"""How a partition is opened: what its predecessor left open is ended, and its work brought to what is committed.
+
+Only what changelog and ledger hold counts, up to what the committed offset proves (proof.py, ADR 0013). All of it is
+asked for after the producer was started, which fences: nobody else writes behind what is read here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from processor.engine import clients
+from processor.engine.batches import readable
+from processor.engine.bounds import closed, within
+from processor.engine.host import Host
+from processor.engine.proof import Proof, read_proof
+from processor.engine.stage import LedgerWork, Record, Stage, StatefulWork, Work
+from processor.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Looks for markers that are to come, and seconds between them, before a transaction is ended once more.
+_MARKER_LOOKS = 40
+_MARKER_SECONDS = 0.05
+
+#: Seconds after which a transaction that does not end is told, and seconds between tellings.
+_HANGING_SECONDS = 30.0
+_TOLD_EVERY = 60.0
+
+_HANGING_MEND = "end it by hand, as docs/runbooks/DeliveryRecoveryTooLong.md says"
+
+Answer = TypeVar("Answer")
+
+
+class Start(NamedTuple):
+    """Where a partition goes on."""
+
+    #: The input offset; None: nothing has ever been committed.
+    offset: int | None
+    #: What the offset proves of the changelog.
+    proof: Proof | None
+
+
+class Recovery:
+    """Opens one partition, as often as it must be opened.
+
+    Args:
+        stage: what the partition belongs to.
+        tp: the input partition.
+        host: asks the broker.
+        closing: ends everything soon, when it is set.
+    """
+
+    def __init__(self, stage: Stage, tp: TopicPartition, host: Host, closing: asyncio.Event) -> None:
+        topic = host.settings.topic
+        #: Where the partition's state is kept, and what was derived of it.
+        self.changelog = TopicPartition(topic(stage.changelog), tp.partition) if stage.changelog else None
+        self.ledger = TopicPartition(topic(stage.ledger), tp.partition) if stage.ledger else None
+        #: Changelog records that were read, and that are to be read.
+        self.read = 0
+        self.to_read = 0
+        #: Why the partition waits for somebody's help, with the mend; empty while it does not.
+        self.problem = ""
+        self._outputs = [TopicPartition(topic(each), tp.partition) for each in stage.outputs]
+        self._tp, self._host, self._settings, self._closing = tp, host, host.settings, closing
+
+    async def run(self, producer: AIOKafkaProducer, work: Work, *, is_resumed: bool) -> tuple[int, Proof | None]:
+        """Bring the work to what is committed.
+
+        Args:
+            producer: started, so that whoever had the partition before is fenced.
+            work: forgets what it knows if that is more than is true.
+            is_resumed: whether it was suspended in good order, by this process.
+
+        Returns:
+            The input offset to go on at, and what it proves of the changelog.
+        """
+        has_ended = self.changelog is not None and await self._end_what_hangs(producer, self.changelog)
+        committed = await self._within(self._host.committed_offset(self._tp))
+        start = Start(None, None) if committed is None else Start(committed.offset, read_proof(committed.metadata))
+        if self.changelog is not None and isinstance(work, StatefulWork):
+            # Work that was suspended has seen no failure: its transactions have ended as it believes, unless one hung.
+            start = await self._reconcile(start, work, self.changelog, is_sure=is_resumed and not has_ended)
+            await self._restore(work, self.changelog)
+            if not self._is_closing:
+                work.restored()
+        return await self._first_offset(start.offset), start.proof
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing.is_set()
+
+    async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
+        return await within(awaitable, self._settings.commit_timeout)
+
+    # What a predecessor left open
+
+    async def _end_what_hangs(self, producer: AIOKafkaProducer, changelog: TopicPartition) -> bool:
+        """Abort what the changelog holds of a transaction whose end it was not told; say whether there was any.
+
+        Only this transactional id writes to the changelog, and by now all its transactions have been decided.
+        """
+        hanging = _Hanging(changelog)
+        try:
+            while not self._is_closing and (stable := await self._hangs_from(changelog)) is not None:
+                self.problem = hanging.see(stable)
+                await self._within(clients.abort_in(producer, self._outputs, self._tp, self._settings.app_id))
+                # The markers of this end come after the answer, and a broker may forget them as it forgot the others:
+                # what hangs then would become true with the first chunk.
+                await self._wait_for_markers(changelog)
+        finally:
+            self.problem = ""
+        return hanging.since is not None
+
+    async def _hangs_from(self, tp: TopicPartition) -> int | None:
+        """Give the offset from which on records are neither committed nor aborted; None: all are."""
+        _, stable = await self._within(self._host.bounds(tp))
+        end = await self._within(self._host.high_watermark(tp))
+        return stable if end > stable else None
+
+    async def _wait_for_markers(self, tp: TopicPartition) -> None:
+        """Wait until nothing hangs, for as long as markers may take."""
+        for _ in range(_MARKER_LOOKS):
+            if self._is_closing or await self._hangs_from(tp) is None:
+                return
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _MARKER_SECONDS)
+
+    # What is true
+
+    async def _reconcile(self, start: Start, work: StatefulWork, changelog: TopicPartition, *, is_sure: bool) -> Start:
+        """Compare committed offset, changelog and work; forget a work that is ahead of what is true."""
+        if start.offset is None:
+            if not is_sure and work.position:
+                work.forget()
+            return start
+        if start.proof is None:
+            return start
+        is_there = is_sure or await self._holds(changelog, start.proof.position - 1)
+        if self._is_closing:
+            # Then it was not read to the end, which says nothing against the work.
+            return start
+        if not is_there:
+            log.warning("transaction_lost", topic=self._tp.topic, partition=self._tp.partition, start=start.proof.start)
+            work.forget()
+            return Start(start.proof.start, None)
+        if work.position > start.proof.position:
+            work.forget()
+        return start
+
+    async def _holds(self, tp: TopicPartition, offset: int) -> bool:
+        """Say whether a partition has a committed record at an offset."""
+        found: list[int] = []
+        _, end = await self._within(self._host.bounds(tp))
+        if offset < end:
+            await self._read(tp, offset, offset + 1, lambda records, _: found.extend(each.offset for each in records))
+        return offset in found
+
+    async def _first_offset(self, committed: int | None) -> int:
+        """Give the offset to read from: the committed one, or the oldest there is."""
+        oldest, end = await self._within(self._host.bounds(self._tp))
+        if committed is None:
+            return oldest
+        if committed > end:
+            # What was read of the old topic says nothing about the new one; an event that comes twice does no harm.
+            log.error(
+                "offset_ahead",
+                topic=self._tp.topic,
+                partition=self._tp.partition,
+                committed=committed,
+                end=end,
+                mend="the topic was made anew, or its broker has lost records: it is read from its beginning",
+            )
+            return oldest
+        if committed < oldest:
+            tell_expired(self._tp, oldest - committed)
+        return max(committed, oldest)
+
+    # State
+
+    async def _restore(self, work: StatefulWork, changelog: TopicPartition) -> None:
+        """Read changelog and ledger from where the work stands to their ends.
+
+        The ends are asked for after the fencing, so nobody writes behind them.
+        """
+        oldest, end = await self._within(self._host.bounds(changelog))
+        ledger_oldest, ledger_end = 0, 0
+        if self.ledger is not None:
+            ledger_oldest, ledger_end = await self._within(self._host.bounds(self.ledger))
+        ledger_position = work.ledger_position if isinstance(work, LedgerWork) else 0
+        if work.position > end or ledger_position > ledger_end:
+            work.forget()
+        start = max(work.position, oldest)
+        self.read, self.to_read = 0, end - start
+        await self._read(changelog, start, end, work.restore, self._show_progress)
+        if self.ledger is not None and isinstance(work, LedgerWork):
+            start = max(work.ledger_position, ledger_oldest)
+            await self._read(self.ledger, start, ledger_end, work.restore_ledger)
+
+    def _show_progress(self, left: int) -> None:
+        self.read = max(0, self.to_read - max(0, left))
+
+    async def _read(
+        self,
+        tp: TopicPartition,
+        position: int,
+        end: int,
+        take: Callable[[Sequence[Record], int], None],
+        show: Callable[[int], None] | None = None,
+    ) -> None:
+        """Hand over what a partition holds between two offsets, each time with the position after it.
+
+        Args:
+            tp: the partition.
+            position: where to begin.
+            end: where to end; the position may step over it, as it steps over markers.
+            take: takes records.
+            show: is told how many offsets are left.
+        """
+        if position >= end:
+            return
+        reader = self._host.reader()
+        await self._within(reader.start())
+        try:
+            reader.assign([tp])
+            reader.seek(tp, position)
+            while not self._is_closing and position < end:
+                fetched = await self._within(reader.getmany(timeout_ms=200))
+                position = await self._within(reader.position(tp))
+                if records := fetched.get(tp):
+                    # Not `position`: markers come after it, and what was committed is compared with proofs.
+                    take(readable(tp.topic, tp.partition, records), records[-1].offset + 1)
+                if show is not None:
+                    show(end - position)
+                await asyncio.sleep(0)
+        finally:
+            await closed("reader", reader.stop())
+
+
+class _Hanging:
+    """A transaction that does not end, for as long as one has been looked at; what takes long is told."""
+
+    def __init__(self, changelog: TopicPartition) -> None:
+        self._changelog = changelog
+        self._now = asyncio.get_running_loop().time
+        #: When it was first seen; None: there was none.
+        self.since: float | None = None
+        self._next_telling = 0.0
+
+    def see(self, stable: int) -> str:
+        """Learn that records from an offset on are still neither committed nor aborted.
+
+        Returns:
+            What is wrong and how it is mended; empty while it may mend itself.
+        """
+        now = self._now()
+        place = {"topic": self._changelog.topic, "partition": self._changelog.partition}
+        if self.since is None:
+            self.since, self._next_telling = now, now + _HANGING_SECONDS
+            log.info("open_transaction_aborted", **place, stable_offset=stable)
+        seconds = round(now - self.since)
+        if now >= self._next_telling:
+            self._next_telling = now + _TOLD_EVERY
+            log.warning("transaction_hangs", **place, stable_offset=stable, seconds=seconds, mend=_HANGING_MEND)
+        if now < self.since + _HANGING_SECONDS:
+            return ""
+        where = f"{self._changelog.topic}[{self._changelog.partition}]"
+        return f"a transaction in {where} has not ended at offset {stable} for {seconds} s: {_HANGING_MEND}"
+
+
+def tell_expired(tp: TopicPartition, records: int) -> None:
+    """Log that retention removed records before they were read."""
+    log.error(
+        "records_expired_unread",
+        topic=tp.topic,
+        partition=tp.partition,
+        records=records,
+        mend="raise retention.ms and retention.bytes of the topic, or add workers, or keep them running",
+    )

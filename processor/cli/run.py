@@ -39,7 +39,7 @@ def worker() -> None:
     except TopicsError as error:
         raise Failure(str(error)) from None
     except FencedError as error:
-        raise Failure(f"another worker took a partition of ours; start this one again: {error}") from None
+        raise Failure(f"this worker may not write any more; start it again: {error}") from None
     except StalledError as error:
         raise Failure(f"stalled: {error}") from None
     except DisagreementError as error:

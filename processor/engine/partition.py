@@ -53,6 +53,7 @@ from processor.engine.stage import (
     close,
     suspend,
 )
+from processor.engine.transactions import ProducerReplacedError
 from processor.logs import get_logger
 from processor.metrics.labels import ByStage
 
@@ -349,13 +350,15 @@ class Partition:
 
 
 def _told_fencing(error: KafkaError) -> str:
-    """Say what a broker's refusal of a producer means."""
-    if isinstance(error, ProducerFenced):
-        return "another worker has opened it since"
-    return (
-        "the broker has another producer id for its transactional id: another worker has opened it since (an id lasts "
-        "for some 32,767 transactions), or the broker has forgotten it (transactional.id.expiration.ms)"
-    )
+    """Say what a broker's refusal of a producer means, and what follows."""
+    if isinstance(error, ProducerReplacedError | InvalidProducerIdMapping):
+        what = (
+            "its transactional id has another producer id by now (one lasts for some 32,767 transactions), so another "
+            "worker has opened it since; or the brokers have forgotten it (transactional.id.expiration.ms)"
+        )
+    else:
+        what = "another worker has opened it since, or its transaction took longer than brokers allow"
+    return f"{what}. This worker ends; what it had not committed is done again by the partition's owner"
 
 
 def _is_passing(error: BaseException) -> bool:

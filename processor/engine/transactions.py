@@ -20,7 +20,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidProducerIdMapping,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+)
 from aiokafka.producer.sender import (
     AddOffsetsToTxnHandler,
     AddPartitionsToTxnHandler,
@@ -35,7 +41,7 @@ from aiokafka.protocol.transaction import EndTxnRequest_v0
 from aiokafka.protocol.types import Boolean, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
 
-__all__ = ["LAST_SEQUENCE", "NewProducerNeededError", "TransactionalProducer", "equip"]
+__all__ = ["LAST_SEQUENCE", "NewProducerNeededError", "ProducerReplacedError", "TransactionalProducer", "equip"]
 
 #: A producer that has given a partition's record this number is replaced: half of what aiokafka counts to.
 LAST_SEQUENCE = 2**30
@@ -51,6 +57,10 @@ class NewProducerNeededError(KafkaError):
     """This producer must not begin another transaction; a new one with the same id can."""
 
     retriable = True
+
+
+class ProducerReplacedError(ProducerFenced):
+    """The broker has another producer id for our transactional id, or has forgotten it: none of ours is valid."""
 
 
 class _EndTxnResponseV5(Response):
@@ -130,7 +140,7 @@ class _TransactionManager(TransactionManager):
 
 
 class _NotingHandler(BaseHandler):
-    """Reports a request without an answer; aiokafka sends it again silently."""
+    """Reports a request without an answer, which aiokafka sends again silently, and an id that was replaced."""
 
     async def do(self, node_id: int) -> bool:
         self._is_answered = False
@@ -141,7 +151,11 @@ class _NotingHandler(BaseHandler):
 
     def handle_response(self, response: Response) -> float | None:
         self._is_answered = True
-        backoff: float | None = super().handle_response(response)
+        try:
+            backoff: float | None = super().handle_response(response)
+        except InvalidProducerIdMapping as error:
+            # aiokafka would end its sender with "unexpected error during batch delivery".
+            raise ProducerReplacedError from error
         return backoff
 
 

@@ -11,6 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    InvalidProducerIdMapping,
     KafkaConnectionError,
     KafkaTimeoutError,
     NotLeaderForPartitionError,
@@ -19,6 +20,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from aiokafka.structs import OffsetAndMetadata
+from structlog.testing import capture_logs
 
 from processor.engine import commit, partition, recovery
 from processor.engine.bounds import end
@@ -26,7 +28,7 @@ from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import FencedError, Partition, PartitionState
 from processor.engine.stage import Outbox, Partitioning, Positions, PunctuatedWork, Stage, StoredWork
-from processor.engine.transactions import NewProducerNeededError
+from processor.engine.transactions import NewProducerNeededError, ProducerReplacedError
 from processor.metrics import Metrics
 from processor.metrics.labels import ByStage
 from processor.settings import Settings
@@ -742,6 +744,60 @@ class TestForgottenMarkers:
             assert (running.committed, stand.works[0].rows) == (3, rows(0, 1, 2, 3))
 
 
+class TestATransactionThatDoesNotEnd:
+    """Its producer id is no longer that of the transactional id, so no abort of ours ends it (ADR 0013)."""
+
+    @pytest.fixture
+    def stand(self, stand) -> Stand:
+        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*rows(0, 1, 2).items()], 2, 10**9
+        return stand
+
+    async def _opening(self, stand: Stand) -> tuple[Partition, "asyncio.Task[Any]"]:
+        opening = stand.partition()
+        return opening, asyncio.ensure_future(opening.run())
+
+    async def test_is_told_with_its_place_and_its_mend_and_shows_while_it_lasts(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
+        opening, task = await self._opening(stand)
+        with capture_logs() as lines:
+            await until(lambda: opening.problem)
+            assert opening.state is PartitionState.RECOVERING
+            place = f"{CHANGELOG.topic}[{CHANGELOG.partition}] has not ended at offset 2"
+            assert place in opening.problem
+            assert "docs/runbooks/DeliveryRecoveryTooLong.md" in opening.problem
+            # An operator ends it.
+            stand.broker.forgets = 0
+            await until(lambda: opening.state is PartitionState.RUNNING)
+        assert opening.problem == ""
+        [warning] = [line for line in lines if line["log_level"] == "warning"]
+        assert warning["event"] == "transaction_hangs"
+        told = warning["topic"], warning["partition"], warning["stable_offset"], warning["seconds"]
+        assert told == (*CHANGELOG, 2, 0)
+        opening.close()
+        await asyncio.wait_for(task, 120)
+
+    async def test_is_told_again_as_long_as_it_lasts(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
+        monkeypatch.setattr(recovery, "_TOLD_EVERY", 0.0)
+        opening, task = await self._opening(stand)
+        with capture_logs() as lines:
+            await until(lambda: sum(line["log_level"] == "warning" for line in lines) > 2)
+        opening.close()
+        await asyncio.wait_for(task, 120)
+        assert opening.problem == ""
+
+    async def test_is_no_news_while_an_abort_may_still_end_it(self, stand):
+        opening, task = await self._opening(stand)
+        with capture_logs() as lines:
+            await until(lambda: stand.broker.producers and stand.broker.producers[0].calls.count("abort") > 2)
+            assert opening.problem == ""
+        opening.close()
+        await asyncio.wait_for(task, 120)
+        assert [line["event"] for line in lines if line["event"].startswith(("open_", "transaction_"))] == [
+            "open_transaction_aborted"
+        ]
+
+
 class TestFailures:
     @pytest.mark.parametrize("call", ["start", "begin", "commit", "offsets"])
     async def test_one_that_is_fenced_ends_with_an_error(self, stand, call):
@@ -751,10 +807,21 @@ class TestFailures:
         if call != "start":
             await until(lambda: running.state is PartitionState.RUNNING)
             await running.accept(chunk(0, 2))
-        with pytest.raises(FencedError, match=r"t\.events\.v1\[3\]"):
+        with pytest.raises(FencedError, match=r"t\.events\.v1\[3\]: another worker has opened it since"):
             await asyncio.wait_for(task, 120)
         assert stand.broker.committed is None
         assert stand.broker.changelog == []
+        assert len(stand.broker.producers) == 1, "it must not fence the true owner"
+
+    @pytest.mark.parametrize("error", [ProducerReplacedError, InvalidProducerIdMapping])
+    async def test_one_whose_transactional_id_has_another_producer_ends_with_an_error_that_says_so(self, stand, error):
+        stand.broker.failures["commit"] = [error()]
+        running = stand.partition()
+        task = asyncio.ensure_future(running.run())
+        await until(lambda: running.state is PartitionState.RUNNING)
+        await running.accept(chunk(0, 2))
+        with pytest.raises(FencedError, match=r"has another producer id by now.* This worker ends"):
+            await asyncio.wait_for(task, 120)
         assert len(stand.broker.producers) == 1, "it must not fence the true owner"
 
     @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, InvalidProducerIdMapping, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.demo.broker import EmbeddedKafka
 from processor.engine import clients
 from processor.engine.streams import read_to_end
-from processor.engine.transactions import LAST_SEQUENCE, NewProducerNeededError
+from processor.engine.transactions import LAST_SEQUENCE, NewProducerNeededError, ProducerReplacedError
 from processor.settings import Settings
 from tests.engine.harness import eventually
 from tests.engine.proxy import PASSES, Answered, Api, CutAfter, CutBefore, Fate, Late, Proxy, Repeated, Request
@@ -272,6 +272,27 @@ class TestARefusalThatTheProducerSurvives:
         assert await stand.visible() == [b"true"]
 
 
+class TestAnotherProducerId:
+    """A transactional id has another one after 32,767 transactions, or was forgotten: the former is no owner's."""
+
+    @pytest.mark.parametrize(
+        ("api", "answer"),
+        [
+            (Api.TXN_OFFSET_COMMIT, "offset"),
+            (Api.ADD_OFFSETS_TO_TXN, "group"),
+            (Api.ADD_PARTITIONS_TO_TXN, "partition"),
+        ],
+    )
+    async def test_fences_whoever_has_the_former(self, stand, api, answer):
+        async with stand.producer() as producer:
+            await producer.begin_transaction()
+            stand.proxy.fate_of = first(api, Answered(stand.refusal(answer, InvalidProducerIdMapping.errno)))
+            is_record = api == Api.ADD_PARTITIONS_TO_TXN
+            step = stand.write(producer, b"a", topic=stand.other_topic) if is_record else stand.move(producer, 1)
+            with pytest.raises(ProducerReplacedError):
+                await step
+
+
 @pytest.mark.slow
 async def test_an_id_that_is_used_now_and_then_is_not_forgotten():
     """As a partition uses it that has nothing to write; the broker's week lasts six seconds here."""
@@ -291,7 +312,7 @@ async def test_an_id_that_is_used_now_and_then_is_not_forgotten():
                     await asyncio.sleep(0.5)
                     await clients.abort_in(producer, [], used.offset_of, used.settings.app_id)
                 await used.transaction(producer, b"b")
-                with pytest.raises(KafkaError):
+                with pytest.raises(ProducerReplacedError):
                     await unused.transaction(forgotten, b"b")
             assert await used.visible() == [b"a", b"b"]
 

@@ -16,7 +16,6 @@ from random import Random
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from processor.engine import partition, recovery
 from processor.engine.partition import FencedError, PartitionState
@@ -422,14 +421,17 @@ class Simulation:
         error = tenure.task.exception()
         if error is None:
             return
-        if not isinstance(error, FencedError | KafkaError):
-            self.outcome.problems.append(f"a worker ended: {error!r}")
-        kind = type(error).__name__ if isinstance(error, FencedError) else repr(error)
-        self.outcome.ends[kind] += 1
+        self._judge_end(error)
         self.trace(f"{tenure.worker.name}  ends: {error!r}")
         self._kill(tenure.worker.process)
 
     # Judging
+
+    def _judge_end(self, error: BaseException) -> None:
+        """See that a worker only ends by itself because another one has its partition."""
+        self.outcome.ends[str(error) if isinstance(error, FencedError) else repr(error)] += 1
+        if not isinstance(error, FencedError):
+            self.outcome.problems.append(f"a worker ended: {error!r}")
 
     def _look_at_books(self, transactional_id: str) -> None:
         """See whether what is committed fits the offset: it must after each transaction, not only in the end."""
@@ -447,6 +449,10 @@ class Simulation:
                     self.outcome.problems.append(line)
 
     def _judge(self) -> None:
+        for tenure in self._old:
+            task = tenure.task
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self._judge_end(error)
         problems = self.outcome.problems
         outputs: list[tuple[Any, Any]] = []
         for number in range(PARTITIONS):

@@ -26,6 +26,7 @@ forgets markers (ADR 0013), outputs other than the changelog may be there twice.
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,26 @@ def test_with_all_its_rules_it_stands_what_finds_them(focus):
     for seed in range(examples(_MUTANT_RUNS // 2)):
         outcome = simulate(seed, focus=focus)
         assert not outcome.problems, str(outcome)
+
+
+def _ids_that_end(plan: Plan) -> None:
+    """Owners are frozen while another one uses up the producer id of their transactional id."""
+    plan.work, plan.first_epoch, plan.forgets, plan.is_old, plan.is_full = "tally", 32_764, 0, False, True
+    plan.inputs, plan.seconds, plan.chunk_records, plan.delivery.records = 60, 8, 1, 1
+    plan.kill_after, plan.freeze_after, plan.frozen_seconds = 0, 300, 5.0
+    plan.hand_over, plan.leave, plan.restart_every = 0, 0.9, 0
+    plan.faults.late = plan.faults.lost = plan.faults.unanswered = 0
+
+
+@pytest.mark.slow
+def test_a_zombie_whose_producer_id_is_another_by_now_is_fenced_and_says_so():
+    told = Counter[str]()
+    for seed in range(12):
+        outcome = simulate(seed, focus=_ids_that_end)
+        assert not outcome.problems, str(outcome)
+        told += outcome.ends
+    assert any("another producer id" in end for end in told)
+    assert any("another worker has opened it since, or" in end for end in told)
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ class TestWhatItMaySay:
     @pytest.mark.parametrize(
         ("provider", "key"),
         [("sendgrid", public_der(ELLIPTIC)), ("telnyx", b64(EDWARDS.public_key().public_bytes_raw()))],
+        ids=["sendgrid", "telnyx"],
     )
     def test_a_public_key(self, parse, provider, key):
         assert parse(f'{PUBLIC}[[routes]]\nprovider = "{provider}"\nsecrets = ["value:{key}"]\n')

@@ -241,7 +241,9 @@ class TestExpanding:
                 expand(body, "gzip", 100)
 
     @pytest.mark.parametrize(
-        ("body", "encoding"), [(b"x", "gzip"), (gzip.compress(b"x")[:-3], "gzip"), (b"x", "br"), (b"x", "gzip, gzip")]
+        ("body", "encoding"),
+        [(b"x", "gzip"), (gzip.compress(b"x")[:-3], "gzip"), (b"x", "br"), (b"x", "gzip, gzip")],
+        ids=["plain", "cut", "another encoding", "two encodings"],
     )
     def test_what_is_not_compressed_as_it_says_is_told(self, body, encoding):
         with pytest.raises(UnrecordableError):

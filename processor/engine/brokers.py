@@ -1,4 +1,4 @@
-"""What a worker asks the brokers, beside what it fetches: where partitions begin and end, offsets, the group."""
+"""The questions of a worker to the brokers: begins and ends of partitions, offsets, the group."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Client = TypeVar("Client", AIOKafkaAdminClient, AIOKafkaConsumer)
 
 
 class Brokers:
-    """Asks the brokers, from `connect` to `close`. Unless it says so, a question has no bound of its own."""
+    """Asks the brokers, from `connect` to `close`. Questions have no time limit unless stated."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -35,7 +35,7 @@ class Brokers:
         self._uncommitted_reader: Any = None
 
     async def connect(self) -> None:
-        """Connect; brokers that are away are waited for."""
+        """Connect; wait while the brokers cannot be reached."""
         self._admin = await self._connected(clients.admin)
         self._reader = await self._connected(clients.reader)
         self._uncommitted_reader = await self._connected(clients.uncommitted_reader)
@@ -53,36 +53,36 @@ class Brokers:
                 return client
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         clients_of_ours = [each for each in (self._reader, self._uncommitted_reader, self._admin) if each is not None]
         await asyncio.gather(*(_close(client) for client in clients_of_ours))
 
     async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
-        """Ask for the group's committed offset of a partition; None when there is none."""
+        """Ask for the group's committed offset of a partition; None if there is none."""
         offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id, partitions=[tp])
         found = offsets.get(tp)
         return None if found is None or found.offset < 0 else found
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        """Ask for the oldest offset of a partition and the one after its last that is committed."""
+        """Ask for the oldest offset of a partition and the offset after its last committed record."""
         begin = await self._reader.beginning_offsets([tp])
         end = await self._reader.end_offsets([tp])
         return int(begin[tp]), int(end[tp])
 
     async def stable_ends(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Ask for the offsets after the last records that are committed."""
+        """Ask for the offsets after the last committed records."""
         return await self._reader.end_offsets(list(tps)) if tps else {}
 
     async def ends(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Ask for the offsets after the last records, of open transactions too."""
+        """Ask for the offsets after the last records, including those of open transactions."""
         return await self._uncommitted_reader.end_offsets(list(tps)) if tps else {}
 
     async def changed_topics(self, known: Mapping[str, int]) -> dict[str, str]:
-        """Ask which topics have gone or have another number of partitions than is known; give why, by topic."""
+        """Ask which topics were deleted or repartitioned; return the problems by topic."""
         return await changed_topics(self._admin, known)
 
     async def describe_group(self) -> Any:
-        """Ask for the group, within the commit timeout; give the answer to DescribeGroups, or None without one."""
+        """Ask for the group within the commit timeout; return the answer to DescribeGroups, or None without one."""
         describing = self._admin.describe_consumer_groups([self._settings.app_id])
         try:
             [response] = await within(describing, self._settings.commit_timeout)

@@ -21,9 +21,9 @@ _LOOK_SECONDS = 5.0
 class TopicWatch:
     """Checks periodically whether topics were deleted, repartitioned or created again, and logs it once.
 
-    A partition must end too early at two looks in turn. The leader of a partition may not know its end at once after
-    an election; and what it tells of committed records is behind for as long as the marker of a transaction is on its
-    way, which of a new topic's first transaction is the whole of it. So open transactions are counted in, too.
+    A partition must end too early at two checks in a row, because its leader may not know the end immediately after an
+    election. Open transactions are included, because the end of committed records lags until the marker of a
+    transaction is written, in a new topic by all of its first transaction.
     """
 
     def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class TopicWatch:
         """Compare the topics with their known state, if a check is due.
 
         Args:
-            brokers: are asked for partitions and ends.
+            brokers: answer for partitions and ends.
             known: the former number of partitions of each topic, by its full name.
             reached: offsets that partitions had reached before their ends are asked for.
         """

@@ -16,11 +16,11 @@ from processor.settings import Settings
 
 
 class Introduction(NamedTuple):
-    """What a worker tells the group of itself."""
+    """The data with which a worker joins the group."""
 
-    #: Where the others reach it; empty: nowhere.
+    #: The URL at which the others reach it; empty: none.
     url: str
-    #: What all must agree on.
+    #: The settings that all must agree on.
     terms: Terms
 
 

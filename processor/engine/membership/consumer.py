@@ -1,9 +1,9 @@
 """Faust's consumer, made to hand over chunks of records instead of single messages.
 
 Every per-message cost of Faust becomes a per-chunk cost. Faust drops fetched records in several places around a
-rebalance (flow stopped, generation changed, queue cleared) and does not put them back. So each chunk says at which
-position of its partition it starts and ends, and a partition takes only the chunk that starts where the last one
-ended (see engine/partition.py): a dropped chunk shows as a hole, whoever dropped it, and is read again.
+rebalance (flow stopped, generation changed, queue cleared) and does not put them back. So each chunk has the positions
+at which it starts and ends, and a partition accepts only the chunk that starts where the last one ended (see
+engine/partition.py): a dropped chunk shows as a hole and is read again.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ FAUST_LOGGER = logging.getLogger("faust")
 
 
 class ChunkSchema(Schema):
-    """Hands a chunk through Faust undecoded."""
+    """Passes a chunk through Faust without decoding."""
 
     def compile(self, app: Any, **_: Any) -> Any:
-        """Give the function that makes an event of a message."""
+        """Return the function that makes an event of a message."""
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001 - Faust's signature
             return app.create_event(message.key, message.value, message.headers, message)
@@ -64,9 +64,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         return clients.group_consumer(transport.settings, self._assignor)
 
     async def stop(self) -> None:
-        """Stop the thread and wait for its end, without holding up the loop that waits.
+        """Stop the thread and wait for its end, without blocking the caller's loop.
 
-        Faust leaves a thread alone that has only just been started, and blocks its own loop until the thread has ended.
+        Faust does not stop a thread that has just been started, and blocks its own loop until the thread has ended.
         """
         if self._thread is None:
             return
@@ -75,7 +75,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(_THREAD_SECONDS)
 
     async def fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
-        """Fetch what there is of the wanted partitions, waiting up to `timeout` seconds for the first records."""
+        """Fetch records of the wanted partitions, waiting up to `timeout` seconds for the first ones."""
         found: Mapping[TP, Chunk] = await self.call_thread(self._fetch_chunks, wanted, timeout)
         return found
 
@@ -99,10 +99,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         return dict(self._chunks(before, fetched))
 
     def _go_on_at_the_oldest(self, expired: Iterable[TopicPartition]) -> None:
-        """Have the oldest offset of partitions asked for, since the record that is due is not there.
+        """Reset partitions to their oldest offset, since the record at the position does not exist any more.
 
-        aiokafka could do so by itself, but in the middle of a fetch, whose chunk would then claim to hold all records
-        from the old position to the new one. Without a position at its end and the next one's begin, a hole shows.
+        aiokafka could do so by itself, but in the middle of a fetch, whose chunk would then seem to hold all records
+        from the old position to the new one. This way the hole between two chunks is visible.
         """
         for tp in expired:
             state = self._state(tp)
@@ -131,7 +131,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         }
 
     def position(self, tp: TP) -> int | None:
-        """Tell which offset is handed out next; None when the partition is not assigned. Any thread may ask."""
+        """Return the offset that is returned next; None if the partition is not assigned. Safe from any thread."""
         state = self._state(TopicPartition(tp.topic, tp.partition))
         position: int | None = None if state is None or not state.has_valid_position else state._position
         return position
@@ -147,13 +147,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     @property
     def member_id(self) -> str:
-        """Who we are in the group, as the broker named us; empty while we are in none. Any thread may ask."""
+        """The member id from the broker; empty while this worker is not in the group. Safe from any thread."""
         coordinator = None if self._consumer is None else self._consumer._coordinator
         member_id: str = "" if coordinator is None else coordinator.member_id
         return member_id
 
     def wake(self) -> None:
-        """Make a fetch that waits look again at which partitions are wanted. May be called from any thread."""
+        """Wake a waiting fetch, so that it asks again which partitions are wanted. Safe from any thread."""
         consumer = self._consumer
         if consumer is not None and not consumer._closed:
             self.thread_loop.call_soon_threadsafe(self._wake_waiters)
@@ -164,7 +164,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             fetcher._notify(waiter)
 
     async def seek_to(self, tp: TP, offset: int) -> None:
-        """Make `offset` the next that is fetched, if the partition is still assigned."""
+        """Seek to an offset, if the partition is still assigned."""
         await self.call_thread(self._seek_to, TopicPartition(tp.topic, tp.partition), offset)
 
     async def _seek_to(self, tp: TopicPartition, offset: int) -> None:
@@ -175,7 +175,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class ChunkConsumer(driver.Consumer):
-    """Faust's consumer, with one message a partition and fetch: its value is the chunk."""
+    """Faust's consumer, with one message for each partition and fetch, whose value is the chunk."""
 
     logger = FAUST_LOGGER
 
@@ -214,39 +214,39 @@ class ChunkConsumer(driver.Consumer):
 
     @property
     def stands_still_for(self) -> float:
-        """Tell for how many seconds a fetch has not returned; one waits for a second when there is nothing."""
+        """Return the seconds for which a fetch has not returned; it waits for a second if there are no records."""
         return 0.0 if self._fetching_since is None else self.monotonic() - self._fetching_since
 
     async def seek_to(self, tp: TP, offset: int) -> None:
-        """Make `offset` the next that is fetched from a partition."""
+        """Seek to an offset of a partition."""
         await self._thread.seek_to(tp, offset)
 
     def position(self, tp: TP) -> int | None:
-        """Tell which offset of a partition is handed out next, without waiting."""
+        """Return the offset of a partition that is returned next, without waiting."""
         return self._thread.position(tp)
 
     @property
     def member_id(self) -> str:
-        """Who we are in the group; empty while we are in none."""
+        """The member id; empty while this worker is not in the group."""
         return self._thread.member_id
 
     def wake(self) -> None:
-        """Make a fetch that waits look again at which partitions are wanted."""
+        """Wake a waiting fetch, so that it asks again which partitions are wanted."""
         self._thread.wake()
 
     async def perform_seek(self) -> None:
-        """Leave the positions alone: a partition seeks by itself when it has been opened."""
+        """Do nothing: a partition seeks by itself when it opens."""
 
     async def verify_all_partitions_active(self) -> None:
-        """Leave it to the worker to judge what stands still: it knows what has been committed (worker.py).
+        """Do nothing: the watchdog, which knows the commits, detects stalled partitions (watchdog.py).
 
-        Faust looks every few seconds, and crashes where a partition has no position, as while the fetch asks for the
-        oldest record because the one that was due has expired.
+        Faust checks every few seconds, and crashes if a partition has no position, as while the fetch asks for the
+        oldest record because the next one has expired.
         """
 
 
 class ChunkFetcher(Fetcher):
-    """Faust's task that fetches, which may be cancelled at any moment of a rebalance.
+    """Faust's fetch task, which may be cancelled at any time during a rebalance.
 
     Faust's own asks a supervisor to start it anew, and it has none.
     """
@@ -266,7 +266,7 @@ class ChunkFetcher(Fetcher):
 
 
 class ChunkProducer(driver.Producer):
-    """Faust's own producer, which we never write with; it must still be able to connect."""
+    """Faust's own producer, which is not used but must be able to connect."""
 
     logger = FAUST_LOGGER
 

@@ -1,11 +1,11 @@
-"""Who owns which partition, as the broker's group coordinator tells it.
+"""The owners of partitions, according to the broker's group coordinator.
 
-Every worker joins the group with its URL (Faust's `canonical_url`), so the group's description says it all: members,
-their URLs, and what each was assigned. No topic of our own can lag behind it or outlive it. While the group is being
-rebalanced nobody owns anything.
+Every worker joins the group with its URL (Faust's `canonical_url`), so the group's description has the members, their
+URLs and assignments. It cannot lag behind or outlive the group, as a topic would. During a rebalance no partition has
+an owner.
 
-Whoever may join the group can write any URL there. So a worker also joins with a proof that its URL was told by one who
-has the workers' token; a URL without a proof is not asked (web/forwarding.py).
+Any member can write any URL there. So a worker also joins with a proof that its URL comes from a holder of the workers'
+token; a URL without a proof is not used (web/forwarding.py).
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ _PATIENCE_SECONDS = 3.0
 
 
 class UnsettledError(Exception):
-    """The group shares its partitions out: nobody owns any."""
+    """The group rebalances: no partition has an owner."""
 
 
 class UnreachableError(Exception):
-    """The broker does not tell."""
+    """The broker does not answer."""
 
 
 class Member(NamedTuple):
     """One member of the group."""
 
-    #: The broker gives it; nobody else has it.
+    #: Assigned by the broker, and unique.
     id: str
     #: Where it says that it is reached; None: it says nothing that is the URL of a worker.
     url: str | None
     #: Where the broker sees it connect from.
     address: str
-    #: Whether one who has the workers' token told the URL.
+    #: Whether the URL comes from a holder of the workers' token.
     is_proven: bool
 
 
 class Group(NamedTuple):
-    """All members, and what each was assigned."""
+    """All members with their assignments."""
 
     #: By topic (its full name) and partition.
     owners: Mapping[tuple[str, int], Member]
@@ -61,7 +61,7 @@ class Group(NamedTuple):
 
 
 class _UserData(msgspec.Struct):
-    """The part of a member's metadata that we need: Faust's, and what assignor.py adds."""
+    """The part of a member's metadata that is needed: Faust's, and the fields that assignor.py adds."""
 
     url: str
     proof: str = ""
@@ -99,13 +99,13 @@ class Members:
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask())
             self._asking.add_done_callback(self._asked)
-        # One who leaves must not end the question for the others.
+        # A caller that leaves must not end the question for the others.
         return await asyncio.shield(self._asking)
 
     def _asked(self, asking: asyncio.Task[Group]) -> None:
         self._asking = None
         if not asking.cancelled():
-            # Whoever asked has left: then nobody else looks at the error.
+            # The caller has left, so nobody else retrieves the error.
             asking.exception()
 
     async def _ask(self) -> Group:

@@ -1,7 +1,7 @@
-"""A worker's place in its group, with Faust behind a small face.
+"""The membership of a worker in its group: a small interface to Faust.
 
-Faust joins the group, assigns partitions, fetches, and runs an agent for each stage, which hands chunks over. Nothing
-outside of this package knows that: a worker is told what it has and what it has no longer, and takes chunks.
+Faust joins the group, assigns partitions, fetches, and runs an agent for each stage, which hands over chunks. Nothing
+outside of this package knows Faust: an `Owner` is called with assigned and revoked partitions and with chunks.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from processor.settings import Settings
 
 
 class Owner(Protocol):
-    """Whoever has the partitions that the group gives to this worker."""
+    """The owner of the partitions that the group assigns to this worker."""
 
     async def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        """Take these partitions: all that the worker has from now on."""
+        """Take the assigned partitions: all that the worker has from now on."""
 
     async def revoked(self, tps: Sequence[TopicPartition]) -> None:
-        """Let go of partitions; the rebalance waits for it."""
+        """Release revoked partitions; the rebalance waits for it."""
 
     async def take(self, tp: TopicPartition, chunk: Chunk) -> None:
-        """Take what was fetched of a partition; the fetch waits for it."""
+        """Take a fetched chunk of a partition; the fetch waits for it."""
 
     def wants(self, tp: TopicPartition) -> bool:
-        """Say whether more of a partition may be fetched. Asked for by the thread that fetches."""
+        """Return whether more of a partition may be fetched. Called by the consumer's thread."""
 
 
 class _Wanted:
-    """The partitions that may be fetched: a container that the fetch asks while it waits, and of which it asks no more.
+    """The partitions that may be fetched: a container that the fetch queries while it waits.
 
-    It must have no length: the fetch takes an empty container for all partitions.
+    It must not have a length: the fetch takes an empty container for all partitions.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -51,11 +51,11 @@ class Membership:
     """A member of the group, from `start` to `stop`.
 
     Args:
-        introduction: what the group is told of this worker.
+        introduction: the worker's URL and terms.
         inputs: full names of the topics of each stage, by its name.
-        owner: gets partitions and chunks.
-        on_disagreement: is told on what members disagree, each with both values, and whether the group's leader refuses
-            this worker for it.
+        owner: called with partitions and chunks.
+        on_disagreement: called with the disagreements of members, each with both values, and whether the group's leader
+            refuses this worker.
     """
 
     def __init__(
@@ -90,37 +90,37 @@ class Membership:
         await self._owner.revoked([TopicPartition(*tp) for tp in sorted(revoked)])
 
     async def start(self) -> None:
-        """Join the group. May wait for as long as the brokers are away."""
+        """Join the group. It may wait as long as the brokers cannot be reached."""
         await self._app.start()
 
     async def stop(self) -> None:
-        """Leave the group. May wait for a broker that is away."""
+        """Leave the group. It may wait for a broker that cannot be reached."""
         await self._app.stop()
 
     async def raise_crash(self) -> NoReturn:
-        """Wait until Faust crashes, and raise its reason: whatever is waited for, it will not come any more."""
+        """Wait until Faust crashes, and raise the reason."""
         await self._app.raise_its_crash()
 
     @property
     def member_id(self) -> str:
-        """Who this worker is in the group; empty while it is in none."""
+        """The member id of this worker; empty while it is not in the group."""
         return self._consumer.member_id
 
     @property
     def stands_still_for(self) -> float:
-        """Seconds for which the fetch has not returned; it waits for a second when there is nothing."""
+        """Seconds since the fetch was called without returning; it waits for a second if there are no records."""
         return self._consumer.stands_still_for
 
     def position(self, tp: TopicPartition) -> int | None:
-        """Give the offset that the fetch hands out next, without waiting; None when the partition is not assigned."""
+        """Return the offset that the fetch returns next, without waiting; None if the partition is not assigned."""
         return self._consumer.position(TP(*tp))
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Make `offset` the next that is fetched, if the partition is still assigned."""
+        """Seek to an offset, if the partition is still assigned."""
         await self._consumer.seek_to(TP(*tp), offset)
 
     def wake(self) -> None:
-        """Make a fetch that waits ask again which partitions it may fetch."""
+        """Wake a waiting fetch, so that it asks again which partitions it may fetch."""
         self._consumer.wake()
 
     @property

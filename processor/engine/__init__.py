@@ -2,19 +2,19 @@
 
 Two threads run in a worker: Faust's consumer thread fetches chunks, and the main loop processes and commits them.
 
-* membership/  Faust: the group, which partitions are ours, and chunks of their records; chunks.py: what a chunk is;
-* batches.py, expand.py, records.py: what a fetch holds, read within bounds, so that nothing in it stops the reader;
-* partition.py one partition's life: opened, a transaction per chunk, opened anew after a failure, closed when drained;
-* inbox.py     which chunks it takes; recovery.py: how its state is brought to what is committed; commit.py: how a chunk
-  and the offset after it become true together; proof.py: what a committed offset proves of the changelog;
-* host.py      what a partition asks of its worker;
-* stage.py     what a stage declares and what its work must offer;
-* worker.py    life-cycle, fail-fast, and what partitions and the server ask of a worker;
-* assignment.py which partitions are ours: opened, suspended, closed; status.py: what is told of one;
-* watchdog.py  lag, stalls, books; topic_watch.py: whether the topics are still the same; brokers.py: asks all of that;
-* store/       where rows are kept between chunks;
+* membership/  Faust: group membership, assignment, fetching of chunks; chunks.py: a chunk;
+* batches.py, expand.py, records.py: the records of a fetch, read within limits, so that no content stops the reader;
+* partition.py the life-cycle of a partition: open, process chunks, reopen after an error, close;
+* inbox.py     which chunks a partition accepts; recovery.py: its state restored to what is committed; commit.py: one
+  transaction for a chunk's records and its offset; proof.py: the proof of the changelog in a committed offset;
+* host.py      what a partition needs from its worker;
+* stage.py     the declaration of a stage, and the interface of its work;
+* worker.py    the life-cycle of a worker, fail-fast, and its interface to partitions and server;
+* assignment.py the partitions of this worker: opened, suspended, closed; status.py: the status of one;
+* watchdog.py  lag, stalls, conservation of counts; topic_watch.py: changes of topics; brokers.py: questions for both;
+* store/       rows between chunks;
 * follower.py  topics that every worker reads whole;
-* transactions.py, publishing.py: our producers, whose requests may be lost or late, and whose batches may fail;
-* clients.py   every Kafka client that we make; admin.py and streams.py: topics, and plain reading and writing;
-* bounds.py, clock.py: waiting that always ends, and the brokers' time.
+* transactions.py, publishing.py: the producers, safe against lost and late requests and failed batches;
+* clients.py   every Kafka client; admin.py and streams.py: topics, and plain reading and writing;
+* bounds.py, clock.py: waiting with a limit, and the brokers' time.
 """

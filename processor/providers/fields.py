@@ -138,9 +138,10 @@ def time_of_epoch(value: object) -> datetime | None:
     if type(value) is not int and type(value) is not float:
         return None
     try:
-        for _ in range(3):
-            if abs(value) >= _TOO_MANY_SECONDS:
-                value /= 1000
+        if not -_TOO_MANY_SECONDS < value < _TOO_MANY_SECONDS:
+            for _ in range(3):
+                if abs(value) >= _TOO_MANY_SECONDS:
+                    value /= 1000
         time = datetime.fromtimestamp(value, timezone.utc)
     except (ValueError, OverflowError, OSError):  # not a number, infinite, or beyond the year 9999
         return None

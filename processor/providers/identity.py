@@ -36,21 +36,19 @@ def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
     if context.query:
         places = (*places, context.query)
     wanted = _wanted(context.message_id_names, context.delivery_id_names, context.attempt_names)
-    # Most of what a payload has is not ours: one look at each name, then only at the few that may be.
-    told = [
-        {key: place[key] for key in keys}
-        for place in places
-        if (keys := [key for key in place if key.lower() in wanted])
-    ]
-    if not told:
+    # Most of what a payload has is not ours: one look at its names, then only at the few that are.
+    present = wanted.names.intersection(map(str.lower, chain.from_iterable(places)))
+    if not present:
         return NOTHING_OF_OURS
-    in_any_case = [{key.lower(): value for key, value in place.items()} for place in told]
+    message_id, delivery_id, attempt, part, parts = [
+        None if each.lower.isdisjoint(present) else _found(each.names, places) for each in wanted.of_each
+    ]
     return Ours(
-        _found(context.message_id_names, told, in_any_case),
-        _found(context.delivery_id_names, told, in_any_case),
-        number_of(_found(context.attempt_names, told, in_any_case), MAX_ATTEMPT) or 1,
-        number_of(_found(_PART_NAMES, told, in_any_case), MAX_PARTS),
-        number_of(_found(_PARTS_NAMES, told, in_any_case), MAX_PARTS),
+        message_id,
+        delivery_id,
+        1 if attempt is None else number_of(attempt, MAX_ATTEMPT) or 1,
+        None if part is None else number_of(part, MAX_PARTS),
+        None if parts is None else number_of(parts, MAX_PARTS),
     )
 
 
@@ -59,9 +57,26 @@ NOTHING_OF_OURS = Ours()
 _PART_NAMES, _PARTS_NAMES = ("part",), ("parts",)
 
 
+class _Names(NamedTuple):
+    """The names of one of what is ours: as they are configured, and in lower case."""
+
+    names: tuple[str, ...]
+    lower: frozenset[str]
+
+
+class _Wanted(NamedTuple):
+    #: All names, in lower case.
+    names: frozenset[str]
+    #: Of the message id, the delivery id, the attempt, the part, the number of parts.
+    of_each: tuple[_Names, ...]
+
+
 @lru_cache(maxsize=64)
-def _wanted(*names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name.lower() for name in (*_PART_NAMES, *_PARTS_NAMES, *chain.from_iterable(names)))
+def _wanted(*configured: tuple[str, ...]) -> _Wanted:
+    of_each = tuple(
+        _Names(names, frozenset(name.lower() for name in names)) for names in (*configured, _PART_NAMES, _PARTS_NAMES)
+    )
+    return _Wanted(frozenset[str]().union(*(each.lower for each in of_each)), of_each)
 
 
 def number_of(text: str | None, largest: int) -> int | None:
@@ -73,23 +88,18 @@ def number_of(text: str | None, largest: int) -> int | None:
 
 def own_id(names: Iterable[str], *places: Mapping[str, Any]) -> str | None:
     """Find one of our own ids by its configured names, in order; a name matches exactly, else in any case."""
-    told = [place for place in places if place]
-    return _found(names, told, [{key.lower(): value for key, value in place.items()} for place in told])
+    return _found(tuple(names), places)
 
 
-def _found(
-    names: Iterable[str], places: Iterable[Mapping[str, Any]], in_any_case: Iterable[Mapping[str, Any]]
-) -> str | None:
+def _found(names: Sequence[str], places: Sequence[Mapping[str, Any]]) -> str | None:
     for place in places:
         for name in names:
-            if name in place:
-                found = _first(place[name])
-                if found is not None:
-                    return found
-    for place in in_any_case:
+            if name in place and (found := _first(place[name])) is not None:
+                return found
+    for place in places:
+        in_any_case = {key.lower(): value for key, value in place.items()}
         for name in names:
-            found = _first(place.get(name.lower()))
-            if found is not None:
+            if (lower := name.lower()) in in_any_case and (found := _first(in_any_case[lower])) is not None:
                 return found
     return None
 
@@ -216,7 +226,7 @@ def each_recipient(
     Those behind the thousandth bad one are one `Unreadable`.
 
     Args:
-        recipients: as the provider names them; a bad one is quoted.
+        recipients: as the provider names them.
         ours: what of ours travelled along.
         context: what the adapter knows beside the payload.
         event: makes the finding, of a recipient and of what `beside` has of it.
@@ -225,13 +235,12 @@ def each_recipient(
     Raises:
         PayloadError: they have one id of ours among them (`refuse_shared`).
     """
-    each = zip(recipients, *beside, strict=True)
     if len(recipients) == 1:
-        return [event(*next(each))]
+        return [event(recipients[0], *[of_each[0] for of_each in beside])]
     refuse_shared(ours, context)
     findings: list[Finding] = []
     bad = 0
-    for told in each:
+    for told in zip(recipients, *beside, strict=True):
         if bad >= UNREADABLE_MAX:
             findings.append(Unreadable(left_unread(bad)))
             break
@@ -239,5 +248,5 @@ def each_recipient(
             findings.append(event(*told))
         except PayloadError as error:
             bad += 1
-            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}", told[0]))
+            findings.append(Unreadable(f"one of {len(recipients)} recipients: {error}"))
     return findings

@@ -1091,6 +1091,12 @@ _MISLEADING_BY_CODE = {
     for code in {row.code for row in MISLEADING}
 }
 _PHRASES = tuple((phrase.translate(_JOINED), words) for words in PHRASES for phrase in words.any_of)
+#: So many characters tell most phrases apart; none is shorter.
+_BEGINNING = min(4, *(len(phrase) for phrase, _ in _PHRASES))
+_PHRASES_BY_BEGINNING: dict[str, list[tuple[int, str]]] = {}
+for _rank, (_phrase, _) in enumerate(_PHRASES):
+    _PHRASES_BY_BEGINNING.setdefault(_phrase[:_BEGINNING], []).append((_rank, _phrase))
+_BEGINNINGS = frozenset(_PHRASES_BY_BEGINNING)
 
 #: How much of a text is looked at: what comes further on is quoted.
 _FRONT = 500
@@ -1110,11 +1116,11 @@ def plain_category_of(text: str | None) -> Category | None:
 
 @lru_cache(maxsize=4096)
 def _words_in(plain: str) -> Words | None:
-    # Servers say the same of many messages; a text that is new is looked at for each of some five hundred phrases.
-    for phrase, words in _PHRASES:
-        if phrase in plain:
-            return words
-    return None
+    # Servers say the same of many messages. In a text that is new, of some five hundred phrases only those are looked
+    # for whose beginning is there.
+    there = _BEGINNINGS.intersection([plain[at : at + _BEGINNING] for at in range(len(plain))])
+    found = [rank for begin in there for rank, phrase in _PHRASES_BY_BEGINNING[begin] if phrase in plain]
+    return _PHRASES[min(found)][1] if found else None
 
 
 def correction_of(enhanced_code: str, text: str) -> Category | None:
@@ -1128,7 +1134,10 @@ def correction_of(enhanced_code: str, text: str) -> Category | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def _plain(text: str) -> str:
     """Leave the words: no codes, numbers, or addresses ("spam@example.org" is no spam), and one space between them."""
     text = text[:_FRONT].lower().replace("\\n", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return " ".join([word for word in text.split() if word.islower() and "@" not in word]).translate(_JOINED)
+    words = filter(str.islower, text.split())
+    plain = " ".join([word for word in words if "@" not in word] if "@" in text else words)
+    return plain.replace("-", " ").replace("_", " ")

@@ -252,6 +252,7 @@ _VERSION = re.compile(
     r"[ (:v]{1,2}$",
     re.IGNORECASE,
 )
+_JOINS = " (:vV"
 _LONGEST_NAME = 14
 # The second digit is 0 to 5 (RFC 5321), or 7 in use ("571 blocked"): 465 and 587 are ports.
 _REPLY_IN_TEXT = re.compile(r"(?:^|[\s;:(\[#])([245][0-57]\d)(?=[\s\-.;:,)\]]|$)")
@@ -264,7 +265,9 @@ def enhanced_code_in(text: str | None) -> str | None:
     if text:
         for match in _ENHANCED_IN_TEXT.finditer(text, 0, _FRONT):
             start = match.start()
-            if not _VERSION.search(text, max(0, start - _LONGEST_NAME), start):
+            before = text[max(0, start - _LONGEST_NAME) : start]
+            # Most often no name of anything stands before it: then there is nothing to search.
+            if not before.rstrip(_JOINS)[-1:].strip("0123456789<;-#") or not _VERSION.search(before):
                 return match[0]
     return None
 

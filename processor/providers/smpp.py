@@ -45,6 +45,7 @@ _TAGS = {
 }
 #: Where gateways put the TLVs, when they do not stand beside the PDU's fields.
 _TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optionalParameters", "optional_params", "optional")
+_NAMED_TLVS, _PLACES_OF_TLVS = frozenset(_TAGS.values()), frozenset(_TLV_NAMES)
 #: Where gateways put the PDU's name.
 _KIND_NAMES = ("pdu", "command", "command_name")
 #: Where smppex puts the fields that are no TLVs.
@@ -109,10 +110,8 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(native)]
     # By definition the TLV has the id as submit_sm_resp gave it; the text's may be the same number in another notation
     # (0059113978 is 38601fa in hex). The TLV wins, and the text's id stays findable in the reason's text.
-    told = (pdu.receipted_message_id, pdu.receipt.id)
-    native_id = required(
-        next((one for one in told if 0 < len(one) <= MAX_ID), ""), "message id (neither TLV nor 'id:')"
-    )
+    told = pdu.receipted_message_id if 0 < len(pdu.receipted_message_id) <= MAX_ID else pdu.receipt.id
+    native_id = required(told if len(told) <= MAX_ID else "", "message id (neither TLV nor 'id:')")
     # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
     ours = ours_in(context, pdu.fields)
     if pdu.part is not None:
@@ -154,10 +153,14 @@ def _state(pdu: _Pdu) -> str:
     Raises:
         PayloadError: neither says anything.
     """
-    told = [state_of(word) for word in (pdu.state, pdu.receipt.stat) if word]
-    if not told:
+    word = pdu.state or pdu.receipt.stat
+    if not word:
         raise PayloadError("a receipt without a state (neither message_state nor 'stat:')")
-    return next((state for state in told if state in STATES), told[0])
+    state = state_of(word)
+    if state not in STATES and pdu.receipt.stat:
+        by_text = state_of(pdu.receipt.stat)
+        return by_text if by_text in STATES else state
+    return state
 
 
 def _as_attempt(means: Means, pdu: _Pdu) -> Means:
@@ -204,7 +207,10 @@ def _reason(native: str, means: Means, pdu: _Pdu) -> Reason:
 def _pdu_of(element: object) -> _Pdu:
     is_text = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
     fields: dict[str, Any] = {"short_message": element} if is_text else _spelt_out(object_of(element))
-    kind = next((found for name in _KIND_NAMES if (found := text_of(fields.get(name))) is not None), None)
+    kind = None
+    for name in _KIND_NAMES:
+        if name in fields and (kind := text_of(fields[name])) is not None:
+            break
     tlv = _tlvs_in(fields)
     receipt = read_receipt(_text(fields.get("short_message")))
     if not (receipt.id and receipt.stat) and "message_payload" in tlv:
@@ -217,9 +223,11 @@ def _pdu_of(element: object) -> _Pdu:
         esm_class=_esm_class(fields.get("esm_class")),
         receipt=receipt,
         state=_message_state(tlv["message_state"]) if "message_state" in tlv else "",
-        receipted_message_id=_text(tlv.get("receipted_message_id")).partition("\0")[0].strip(),
+        receipted_message_id=_text(tlv["receipted_message_id"]).partition("\0")[0].strip()
+        if "receipted_message_id" in tlv
+        else "",
         network_error=_network_error(tlv["network_error_code"]) if "network_error_code" in tlv else None,
-        part=_part(_number(tlv.get("sar_segment_seqnum")), _number(tlv.get("sar_total_segments"))) or receipt.part,
+        part=(_part(tlv) if "sar_segment_seqnum" in tlv else None) or receipt.part,
         fields=fields,
     )
 
@@ -243,7 +251,9 @@ _TLV_SPELLINGS = {name.replace("_", ""): name for name in _TAGS.values()}
 
 def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
     """Take the TLVs by name: out of an object or a list of their own, else from beside the PDU's fields."""
-    named: dict[str, object] = {name: fields[name] for name in _TAGS.values() if name in fields}
+    named: dict[str, object] = {name: fields[name] for name in _NAMED_TLVS & fields.keys()}
+    if _PLACES_OF_TLVS.isdisjoint(fields):
+        return named
     for place in _TLV_NAMES:
         if place not in fields:
             continue
@@ -252,10 +262,10 @@ def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
             tlvs = dict(map(_tlv_of, filter(_is_object, tlvs)))
         if isinstance(tlvs, dict):
             for key, value in tlvs.items():
-                tag = _tag(key)
-                name = _TLV_SPELLINGS.get(key.lower().replace("_", "")) or str(key)
-                if tag is not None and tag in _TAGS:
-                    name = _TAGS[tag]
+                name = key if key in _NAMED_TLVS else _TLV_SPELLINGS.get(key.lower().replace("_", ""))
+                if name is None:
+                    tag = _tag(key)
+                    name = key if tag is None else _TAGS.get(tag, key)
                 named[name] = _tlv_of(value)[1] if isinstance(value, dict) and "type" not in value else value
     return named
 
@@ -359,8 +369,9 @@ def _message_state(value: object) -> str:
     return text_of(value) or ""
 
 
-def _part(number: int | None, parts: int | None) -> tuple[int, int] | None:
+def _part(tlv: dict[str, object]) -> tuple[int, int] | None:
     """Take the part that the TLVs of a concatenated message tell of (5.3.2.23, 5.3.2.24)."""
+    number, parts = _number(tlv.get("sar_segment_seqnum")), _number(tlv.get("sar_total_segments"))
     return (number, parts) if number is not None and parts is not None and 1 <= number <= parts <= MAX_PARTS else None
 
 

@@ -157,6 +157,9 @@ _JOINS = str.maketrans("", "", "-_ ")
 
 def state_of(word: str) -> str:
     """Return the state that a word is written for: a key of STATES; a word that nobody knows stays, in upper case."""
+    known = _STATE_OF.get(word)
+    if known is not None:
+        return known
     word = word.strip(" .\t\r\n").upper()
     # Libraries write the name of an enumeration before it: "MessageState.DELIVERED".
     word = word[word.rfind(".") + 1 :]
@@ -206,12 +209,17 @@ _AROUND = " \t\r\n,;|\"'{}"
 _MAX_CHARACTERS = 1000
 
 
+_NOTHING = Receipt("", "", "", "")
+
+
 def read_receipt(text: str) -> Receipt:
     """Take the text of a receipt apart; what is not there is empty. It never raises.
 
     The first field of each name counts. Only what stands before `text:` is searched, so that a message cannot forge a
     field. Some centres write an empty `text:` before the other fields: then it ends nothing.
     """
+    if not text:
+        return _NOTHING
     usual = _USUAL.match(text)
     if usual is not None:
         return Receipt(text[: usual.end() - 5], usual[1], usual[2], usual[3])

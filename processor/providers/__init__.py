@@ -5,15 +5,15 @@ To add a provider, add a file beside this one, a line to the list below, and a f
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Literal, get_args
 
-import orjson
-
 from processor.domain.event import Event
 from processor.providers.adapter import (
+    UNKNOWN_MAX,
     UNREADABLE_MAX,
     Adapter,
     Context,
@@ -62,10 +62,14 @@ ADAPTERS: dict[str, Adapter] = {name: import_module(f"{__name__}.{name}").ADAPTE
 #: What a raw record came to: see `outcome`.
 Outcome = Literal["events", "dead", "unknown", "no_status"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-_BY_GRAVITY = OUTCOMES[1:]
 
 #: A detail is read by people; what a payload can blow up is cut.
 _MAX_DETAIL = 300
+
+
+# What a decoder need not be asked of is most of what is sent as a form or a line of a log: an error costs more than to
+# read it. A text, an array, an object; or all of it a number or a word.
+_MAY_BE_JSON = re.compile(rb'[ \t\r\n]*(?:[{\["]|(?:true|false|null|-?[0-9][0-9.eE+-]*)[ \t\r\n]*\Z)')
 
 
 def decode_payload(value: bytes) -> object:
@@ -74,10 +78,11 @@ def decode_payload(value: bytes) -> object:
     Raises:
         ValueError: it is neither JSON nor valid UTF-8.
     """
-    try:
-        return json_of(value)
-    except ValueError:
-        pass
+    if _MAY_BE_JSON.match(value):
+        try:
+            return json_of(value)
+        except ValueError:
+            pass
     try:
         return value.decode()
     except UnicodeDecodeError as error:
@@ -87,9 +92,9 @@ def decode_payload(value: bytes) -> object:
 def read(provider: str | Adapter, payload: object, context: Context) -> list[Finding]:
     """Read a payload into findings, at least one. It never raises.
 
-    A bad element of a batch becomes one `Unreadable`, and the others are read; after the thousandth bad one, the rest
-    is one `Unreadable` of the whole payload. Any exception of an adapter is taken as a fault of the element: no payload
-    may stop the stream.
+    A bad element of a batch becomes one `Unreadable`, and the others are read; after the thousandth bad one, or the ten
+    thousandth unknown one, the rest is one `Unreadable` of the whole payload. Any exception of an adapter is taken as a
+    fault of the element: no payload may stop the stream.
     """
     adapter = ADAPTERS.get(provider) if isinstance(provider, str) else provider
     if adapter is None:
@@ -97,22 +102,26 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
     if adapter.remembers and context.memory is None:
         context = context._replace(memory=Memory())
     findings: list[Finding] = []
-    bad = 0
+    bad = unknown = 0
     try:
         for element in adapter.split(payload):
-            if bad >= UNREADABLE_MAX:
-                findings.append(Unreadable(f"not what {adapter.name} sends: {left_unread(bad)}"))
+            if bad >= UNREADABLE_MAX or unknown >= UNKNOWN_MAX:
+                findings.append(Unreadable(f"not what {adapter.name} sends: {left_unread(bad + unknown)}"))
                 break
+            place = None if element is payload else element
             try:
                 for finding in adapter.read(element, context):
-                    if isinstance(finding, Unreadable):
+                    if type(finding) is Unknown:
+                        unknown += 1
+                        findings.append(Unknown(finding.native, place))
+                    elif type(finding) is Unreadable:
                         bad += 1
-                        findings.append(finding._replace(element=_quotable(finding.element, payload)))
+                        findings.append(finding if finding.element is not None else Unreadable(finding.detail, place))
                     else:
                         findings.append(finding)
             except Exception as error:
                 bad += 1
-                findings.append(Unreadable(_explain(adapter, error), _quotable(element, payload)))
+                findings.append(Unreadable(_explain(adapter, error), place))
     except Exception as error:
         findings.append(Unreadable(_explain(adapter, error)))
     return findings or [Unreadable(f"not what {adapter.name} sends: an empty array")]
@@ -124,36 +133,32 @@ def _explain(adapter: Adapter, error: Exception) -> str:
     return f"not what {adapter.name} sends: {words}"[:_MAX_DETAIL]
 
 
-def _quotable(element: object, payload: object) -> object:
-    # A dead letter quotes the element as JSON; what nests too deep for that is quoted with its whole payload.
-    if element is payload:
-        return None
-    try:
-        orjson.dumps(element)
-    except TypeError:
-        return None
-    return element
+#: The word for a payload with such findings, the first that fits.
+_WORDS: tuple[tuple[type, Outcome], ...] = (
+    (Event, "events"),
+    (Unreadable, "dead"),
+    (Unknown, "unknown"),
+    (NoStatus, "no_status"),
+)
 
 
-def outcome(findings: Iterable[Finding]) -> tuple[Outcome, str]:
-    """Sum up the findings of one payload in a word and a detail.
+def outcome_word(findings: Iterable[Finding]) -> Outcome:
+    """Give "events" when there is any event among the findings, else the gravest of "dead", "unknown", "no_status"."""
+    kinds = set(map(type, findings))
+    return next((word for kind, word in _WORDS if kind in kinds), "no_status")
 
-    The word is "events" when there is any event, else the gravest of "dead", "unknown" and "no_status"; the detail
-    mentions all that is not an event.
-    """
-    events = False
-    told: dict[Outcome, Counter[str]] = {}
+
+def outcome(findings: Sequence[Finding]) -> tuple[Outcome, str]:
+    """Sum up the findings of one payload in a word and a detail, which mentions all that is not an event."""
+    told: dict[str, Counter[str]] = {"dead": Counter(), "unknown": Counter(), "no_status": Counter()}
     for finding in findings:
-        if isinstance(finding, Event):
-            events = True
-        elif isinstance(finding, Unreadable):
-            told.setdefault("dead", Counter())[finding.detail] += 1
+        if isinstance(finding, Unreadable):
+            told["dead"][finding.detail] += 1
         elif isinstance(finding, Unknown):
-            told.setdefault("unknown", Counter())[f"unknown native status: {finding.native}"] += 1
-        else:
-            told.setdefault("no_status", Counter())[f"no bearing on status: {finding.native}"] += 1
-    words = [word for word in _BY_GRAVITY if word in told]
-    return "events" if events else next(iter(words), "no_status"), "; ".join(_tell(told[word]) for word in words)
+            told["unknown"][f"unknown native status: {finding.native}"] += 1
+        elif isinstance(finding, NoStatus):
+            told["no_status"][f"no bearing on status: {finding.native}"] += 1
+    return outcome_word(findings), "; ".join(_tell(counted) for counted in told.values() if counted)
 
 
 def _tell(counted: Counter[str]) -> str:
@@ -174,5 +179,6 @@ __all__ = [
     "Unreadable",
     "decode_payload",
     "outcome",
+    "outcome_word",
     "read",
 ]

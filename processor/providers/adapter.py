@@ -31,23 +31,28 @@ class Unknown(NamedTuple):
     """A well-formed element whose native status is not in the adapter's table."""
 
     native: str
+    #: As of `Unreadable`.
+    element: object = None
 
 
 class Unreadable(NamedTuple):
     """An element that does not have the provider's format."""
 
     detail: str
-    #: The element itself where it is one of a batch, and can be written as JSON; None stands for the whole payload.
+    #: The element that it is in, where it is one of a batch; None stands for the whole payload. `providers.read` fills
+    #: it in where an adapter does not say it better. It may nest too deep to be written as JSON.
     element: object = None
 
 
 #: Elements of one payload (or recipients, or lines of a log) that may be unreadable before the rest is left unread. It
 #: is no batch of the provider's, and a megabyte of such elements, half a million, would keep a worker busy for seconds.
 UNREADABLE_MAX = 1_000
+#: As many may have a status that is not in the table: a provider may have a new one, and no batch has more elements.
+UNKNOWN_MAX = 10_000
 
 
 def left_unread(bad: int) -> str:
-    """Return the text for a batch of which the rest was not read, since UNREADABLE_MAX was reached."""
+    """Return the text for a batch of which the rest was not read, since it has too many bad or unknown elements."""
     return f"{bad} of its elements cannot be read; those behind them were not looked at"
 
 

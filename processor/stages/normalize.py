@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 import orjson
 
@@ -14,7 +15,7 @@ from processor.domain.moment import stamp_of
 from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.metrics.labels import ByOutcome, ByProvider
-from processor.providers import ADAPTERS, decode_payload, outcome, read
+from processor.providers import ADAPTERS, decode_payload, outcome_word, read
 from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
 from processor.providers.carried import query_of
 from processor.providers.fields import time_of
@@ -44,6 +45,27 @@ def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[]
         return Normalize(settings, metrics, partitioning, board, clock)
 
     return Stage(name="normalize", inputs=(MTA, SMS), outputs=(EVENTS, DEAD), start=start)
+
+
+class _Refused(NamedTuple):
+    """What of a record cannot be used, and why."""
+
+    reason: DeadReason
+    detail: str
+    #: The element that is put aside; None: the whole record.
+    element: object = None
+    #: How much of it cannot be used.
+    times: int = 1
+
+    def and_others(self, times: int) -> _Refused:
+        """Add others of which the same is said."""
+        return self._replace(times=self.times + times)
+
+    @property
+    def error(self) -> UnusableError:
+        """What the dead letter says."""
+        first = self.detail if self.times == 1 else f"{self.times} of its elements, the first: {self.detail}"
+        return UnusableError(self.reason, first)
 
 
 class Normalize(Work):
@@ -111,27 +133,37 @@ class Normalize(Work):
 
     def _normalize(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
         findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
-        self._outcomes[ByOutcome(provider_label(adapter.name), outcome(findings)[0])] += 1
-        refused = []
+        self._outcomes[ByOutcome(provider_label(adapter.name), outcome_word(findings))] += 1
+        refused: dict[tuple[int, DeadReason], _Refused] = {}
         for finding in findings:
-            try:
-                self._use(finding, record, timestamp, adapter, outbox)
-            except UnusableError as refusal:
-                refused.append((finding.element if isinstance(finding, Unreadable) else None, refusal))
-        self._put_elements_aside(refused, record, adapter, outbox)
+            refusal = self._refusal(finding, record, timestamp, adapter, outbox)
+            if refusal is not None:
+                # An element is put aside once, whatever of it cannot be used.
+                place = id(refusal.element), refusal.reason
+                known = refused.get(place)
+                refused[place] = refusal if known is None else known.and_others(1)
+        if refused:
+            self._put_elements_aside(list(refused.values()), record, adapter, outbox)
 
     def _put_elements_aside(
-        self, refused: Sequence[tuple[object, UnusableError]], record: Record, adapter: Adapter, outbox: Outbox
+        self, refused: Sequence[_Refused], record: Record, adapter: Adapter, outbox: Outbox
     ) -> None:
         """Write each bad element as a dead letter, or the whole record if that would multiply its size."""
         if len(refused) * max(1, size_of(None, None, tuple(record.headers)) // _LEAST_LETTER) > _ELEMENTS_MAX:
-            first = refused[0][1]
-            error = UnusableError(first.reason, f"{len(refused)} of its elements, the first: {first.detail}")
-            self._dead.add(record, outbox, error, provider=adapter.name)
+            others = sum(each.times for each in refused[1:])
+            self._dead.add(record, outbox, refused[0].and_others(others).error, provider=adapter.name)
             return
-        for element, refusal in refused:
-            value = None if element is None else orjson.dumps(element)
-            self._dead.add(record, outbox, refusal, provider=adapter.name, value=value)
+        whole: dict[DeadReason, _Refused] = {}
+        for each in refused:
+            value = _written(each.element)
+            if value is not None:
+                self._dead.add(record, outbox, each.error, provider=adapter.name, value=value)
+            else:
+                known = whole.get(each.reason)
+                whole[each.reason] = each if known is None else known.and_others(each.times)
+        # What cannot stand alone is put aside with its whole record: once, or many would be many times the record.
+        for each in whole.values():
+            self._dead.add(record, outbox, each.error, provider=adapter.name)
 
     def _context_of(self, record: Record, timestamp: int) -> Context:
         """Return the context of a payload: settings, and values from the record's headers."""
@@ -147,17 +179,24 @@ class Normalize(Work):
                 context = context._replace(received=time_of(told) or received)
         return context
 
-    def _use(self, finding: Finding, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
+    def _refusal(
+        self, finding: Finding, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox
+    ) -> _Refused | None:
+        """Use a finding; say why it cannot be used, if so."""
         if isinstance(finding, Event):
-            self._write(finding, record, timestamp, outbox)
+            try:
+                self._write(finding, record, timestamp, outbox)
+            except UnusableError as refusal:
+                return _Refused(refusal.reason, refusal.detail)
             if is_unqualified(finding):
                 self._unqualified[ByProvider(provider_label(adapter.name))] += 1
         elif isinstance(finding, Unknown):
             self._unknown[ByProvider(provider_label(adapter.name))] += 1
             detail = f"{adapter.name} sends {finding.native!r}, not in our table"
-            raise UnusableError(DeadReason.UNKNOWN_STATUS, detail)
+            return _Refused(DeadReason.UNKNOWN_STATUS, detail, finding.element)
         elif isinstance(finding, Unreadable):
-            raise UnusableError(DeadReason.UNREADABLE_PAYLOAD, finding.detail)
+            return _Refused(DeadReason.UNREADABLE_PAYLOAD, finding.detail, finding.element)
+        return None
 
     def _payload(self, record: Record) -> object:
         value = record.value
@@ -193,6 +232,14 @@ class Normalize(Work):
         self._unknown.clear()
         self._unqualified.clear()
         self._dead.committed()
+
+
+def _written(element: object) -> bytes | None:
+    """Write an element as JSON; None, for the whole record, where there is none, or it nests too deep."""
+    try:
+        return None if element is None else orjson.dumps(element)
+    except TypeError:
+        return None
 
 
 def _adapter(provider: str) -> Adapter:

@@ -122,11 +122,10 @@ class Line:
         without = len(self._findings) - told[NoStatus.__name__]
         if not self._findings:
             assert (events, len(reasons)) == (0, 1), record
-        elif len(reasons) == 1:
-            # Very many bad elements are one dead letter.
-            assert events < without or not without, record
         else:
-            assert events + len(reasons) == without, record
+            # An element is put aside once, whatever of it cannot be used, and very many are put aside as one.
+            assert bool(reasons) == (events < without), record
+            assert events + len(reasons) <= without, record
         assert events <= told[Event.__name__], record
 
     def _fold_events(self, events: list[Read]) -> None:

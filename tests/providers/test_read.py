@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processor import providers
 from processor.domain.event import Event, node_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import UNREADABLE_MAX, Adapter, NoStatus, Unknown, Unreadable
@@ -99,7 +99,6 @@ def check(provider, payload, context):
             assert "\0" not in ((finding.reason and finding.reason.text) or "")
         elif isinstance(finding, Unreadable):
             assert finding.detail
-            orjson.dumps(finding.element)
         else:
             assert isinstance(finding, NoStatus | Unknown)
             assert isinstance(finding.native, str)
@@ -243,12 +242,25 @@ MAIL = {"messageId": "m", "timestamp": "2026-01-01T00:00:00Z", "destination": ["
         ("aws_eum_sms", {"logEvents": ["@", "@"]}),
     ],
 )
-def test_a_part_of_an_element_that_nests_too_deep_is_quoted_with_the_whole(provider, payload, context):
+def test_a_part_of_an_element_that_nests_too_deep_is_unreadable(provider, payload, context):
     deep = '{"a":' * 900 + "1" + "}" * 900
     findings = read(provider, decode_payload(json.dumps(payload).replace('"@"', deep).encode()), context)
-    unreadable = [finding for finding in findings if isinstance(finding, Unreadable)]
-    assert unreadable
-    assert all(finding.element is None for finding in unreadable)
+    assert any(isinstance(finding, Unreadable) for finding in findings)
+
+
+@pytest.mark.parametrize("provider", ADAPTERS)
+def test_of_very_many_unknown_elements_the_rest_is_left_unread(provider, context, monkeypatch):
+    monkeypatch.setattr(providers, "UNKNOWN_MAX", 3)
+    adapter = ADAPTERS[provider]._replace(read=lambda *_: [Unknown("teleported")])
+    findings = read(adapter, [{}] * 5, context)
+    assert findings[:3] == [Unknown("teleported", {})] * 3
+    assert [type(finding) for finding in findings[3:]] == [Unreadable]
+
+
+def test_a_bad_recipient_is_told_with_its_whole_record(context):
+    record = {"type": "Reception", "id": "a1", "recipient": ["anna@example.org", None], "timestamp": 1762502400}
+    findings = read("kumomta", [record, {"type": "Teleport"}], context)
+    assert [finding.element for finding in findings[1:]] == [record, {"type": "Teleport"}]
 
 
 def test_of_very_many_bad_recipients_the_rest_is_left_unread(context):

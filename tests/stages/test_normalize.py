@@ -86,3 +86,53 @@ def test_receipts_may_be_told_by_their_text(normalized):
     settings = Settings(topic_prefix="t.", smpp_receipts_by_text=True)
     ([event], _) = normalized(pdu.encode(), "smpp", settings)
     assert event["message_id"] == "smpp:77"
+
+
+DEEP = b'{"a":' * 900 + b"1" + b"}" * 900
+UNKNOWN = b'{"event":"teleported","sg_message_id":"x.filter1"}'
+GOOD = b'{"event":"delivered","sg_message_id":"x.filter1","email":"anna@example.org","timestamp":1762502400}'
+
+
+class TestDeadLetters:
+    """What of a record cannot be used is put aside once: many bad elements are not many times the record."""
+
+    @pytest.fixture
+    def letters(self):
+        def run(value, provider="sendgrid"):
+            metrics = Metrics(["normalize"])
+            stage = normalize.stage(Settings(topic_prefix="t."), metrics, Board(metrics), NOW.timestamp)
+            work = stage.start(Partitioning("t.sms.v1", 0, TOPICS, "cluster"))
+            outbox = Outbox(int(NOW.timestamp() * 1000))
+            work.process(
+                [Read(0, int(NOW.timestamp() * 1000), None, value, (("provider", provider.encode()),))], outbox
+            )
+            written = [each for (topic, _), records in outbox.records.items() if "dead" in topic for each in records]
+            return [(letter, dict(headers)["__streams.errors.message"].decode()) for _, _, letter, headers in written]
+
+        return run
+
+    def test_an_unknown_element_of_a_batch_is_put_aside_alone(self, letters):
+        assert [letter for letter, _ in letters(b"[%s,%s]" % (GOOD, UNKNOWN))] == [UNKNOWN]
+
+    def test_an_unknown_record_is_put_aside_as_it_came(self, letters):
+        spaced = UNKNOWN.replace(b":", b" : ")
+        assert [letter for letter, _ in letters(spaced)] == [spaced]
+
+    def test_elements_that_nest_too_deep_to_stand_alone_are_one_letter(self, letters):
+        value = b"[%s]" % b",".join([b'{"event":"teleported","sg_message_id":"x","a":%s}' % DEEP] * 20)
+        ((letter, detail),) = letters(value)
+        assert letter == value
+        assert detail.startswith("20 of its elements, the first: sendgrid sends 'teleported'")
+
+    def test_one_element_of_many_recipients_is_one_letter(self, letters):
+        to = [{"phone_number": f"+4670000{number:04}", "status": "teleported"} for number in range(500)]
+        value = json.dumps({"data": {"event_type": "message.sent", "payload": {"id": "t1", "to": to}}}).encode()
+        ((letter, detail),) = letters(value, "telnyx")
+        assert letter == value
+        assert detail.startswith("500 of its elements")
+
+    def test_very_many_elements_are_one_letter(self, letters):
+        value = b"[%s]" % b",".join([UNKNOWN] * 1_001)
+        ((letter, detail),) = letters(value)
+        assert letter == value
+        assert detail.startswith("1001 of its elements, the first: sendgrid sends 'teleported'")

@@ -21,11 +21,12 @@ from processor.providers.adapter import (
     Memory,
     NoStatus,
     PayloadError,
+    Room,
     Unknown,
     Unreadable,
     left_unread,
 )
-from processor.providers.fields import json_of
+from processor.providers.fields import TooManyError, json_of
 
 #: The files beside this one; a file's name is the provider's name on the wire.
 PROVIDERS = (
@@ -76,11 +77,14 @@ def decode_payload(value: bytes) -> object:
     """Decode a record's value as JSON if it parses, else as text.
 
     Raises:
+        TooManyError: it is JSON with more arrays and objects than any batch has.
         ValueError: it is neither JSON nor valid UTF-8.
     """
-    if _MAY_BE_JSON.match(value):
+    if value[:1] == b"{" or _MAY_BE_JSON.match(value):
         try:
             return json_of(value)
+        except TooManyError:
+            raise
         except ValueError:
             pass
     try:
@@ -92,7 +96,7 @@ def decode_payload(value: bytes) -> object:
 def read(provider: str | Adapter, payload: object, context: Context) -> list[Finding]:
     """Read a payload into findings, at least one. It never raises.
 
-    A bad element of a batch becomes one `Unreadable`, and the others are read; after the thousandth bad one, or the ten
+    A bad element of a batch becomes one `Unreadable`, and the others are read; after the thousandth bad one, or the two
     thousandth unknown one, the rest is one `Unreadable` of the whole payload. Any exception of an adapter is taken as a
     fault of the element: no payload may stop the stream.
     """
@@ -101,6 +105,8 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
         return [Unreadable(f"no adapter for provider {provider!r:.50}; there are: {', '.join(ADAPTERS)}")]
     if adapter.remembers and context.memory is None:
         context = context._replace(memory=Memory())
+    if adapter.unpacks:
+        context = context._replace(room=Room())
     findings: list[Finding] = []
     bad = unknown = 0
     try:

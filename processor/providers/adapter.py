@@ -47,8 +47,8 @@ class Unreadable(NamedTuple):
 #: Elements of one payload (or recipients, or lines of a log) that may be unreadable before the rest is left unread. It
 #: is no batch of the provider's, and a megabyte of such elements, half a million, would keep a worker busy for seconds.
 UNREADABLE_MAX = 1_000
-#: As many may have a status that is not in the table: a provider may have a new one, and no batch has more elements.
-UNKNOWN_MAX = 10_000
+#: As many may have a status that is not in the table: a provider may have a new one.
+UNKNOWN_MAX = 2_000
 
 
 def left_unread(bad: int) -> str:
@@ -106,6 +106,13 @@ class Memory:
         return self._OVERHEAD + len(name) + sum(len(text) + 60 for text in texts)
 
 
+class Room:
+    """How much the packed data of one payload may unpack to, all of it together, in bytes: what is left of it."""
+
+    def __init__(self, size: int = 8 * 2**20) -> None:
+        self.left = size
+
+
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -129,6 +136,8 @@ class Context(NamedTuple):
     memory: Memory | None = None
     #: Whether a deliver_sm whose esm_class says that it is a subscriber's message may be a receipt, by its text.
     receipts_by_text: bool = False
+    #: What packed data may unpack to; None: each piece of it has room of its own.
+    room: Room | None = None
 
 
 def elements_of(payload: object) -> Iterable[object]:
@@ -152,5 +161,7 @@ class Adapter(NamedTuple):
     id_covers_several: bool = False
     #: Whether it reads one payload better when it recalls others; it is then always given a `Context.memory`.
     remembers: bool = False
+    #: Whether its payloads may hold packed data; each payload is then given a `Context.room`.
+    unpacks: bool = False
     #: Of files whose lines are read by a header line (CSV): whether a line is one. A payload must begin with it.
     is_header: Callable[[str], bool] | None = None

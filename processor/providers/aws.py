@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 from processor.providers.adapter import (
     UNREADABLE_MAX,
+    Context,
     Finding,
     NoStatus,
     PayloadError,
+    Room,
     Unknown,
     Unreadable,
     elements_of,
@@ -33,6 +35,8 @@ _ENVELOPES = ("Message", "Sns", "detail", "body", "kinesis", "data", "awslogs", 
 _MAX_ENVELOPES = 8
 #: What packed data may unpack to: an attack on memory ends here. CloudWatch Logs sends 1 MiB at most.
 _MAX_UNPACKED = 4 * 2**20
+#: What an array or an object counts for beside its characters: it takes as much memory, and more time than these.
+_CONTAINER = 64
 _GZIP = b"\x1f\x8b"
 _LONGEST = 20
 
@@ -53,9 +57,11 @@ def split(payload: object) -> Iterable[object]:
     return elements_of(payload)
 
 
-def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried], list[Finding]]) -> list[Finding]:
+def each_event(
+    element: object, context: Context, marks: tuple[str, ...], read: Callable[[Carried], list[Finding]]
+) -> list[Finding]:
     """Read the events inside an element: a bad line of a packed log becomes one `Unreadable`, the others are read."""
-    carried = unwrap(element, marks)
+    carried = unwrap(element, marks, context.room or Room())
     if len(carried) == 1 and isinstance(carried[0], Carried):
         return read(carried[0])
     findings: list[Finding] = []
@@ -72,7 +78,7 @@ def each_event(element: object, marks: tuple[str, ...], read: Callable[[Carried]
     return findings
 
 
-def unwrap(element: object, marks: tuple[str, ...]) -> list[Carried | Finding]:
+def unwrap(element: object, marks: tuple[str, ...], room: Room) -> list[Carried | Finding]:
     """Take an event, known by the names that only it has, out of its envelopes; a packed log holds several.
 
     Raises:
@@ -82,8 +88,9 @@ def unwrap(element: object, marks: tuple[str, ...]) -> list[Carried | Finding]:
     written: datetime | None = None
     for _ in range(_MAX_ENVELOPES):
         record = _parsed(element)
-        if any(mark in record for mark in marks):
-            return [Carried(record, written)]
+        for mark in marks:
+            if mark in record:
+                return [Carried(record, written)]
         if record.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):
             return [NoStatus(f"SNS {record['Type']}")]
         if record.get("messageType") == "CONTROL_MESSAGE":
@@ -101,7 +108,7 @@ def unwrap(element: object, marks: tuple[str, ...]) -> list[Carried | Finding]:
         announced = record.get("detail-type", announced)
         if name == "message":
             written = time_of_number(record.get("timestamp"))
-        element = _unpacked(record[name]) if name == "data" else record[name]
+        element = _unpacked(record[name], room) if name == "data" else record[name]
     raise PayloadError(f"more than {_MAX_ENVELOPES} envelopes around an event")
 
 
@@ -152,7 +159,7 @@ def _parsed(element: object) -> dict[str, Any]:
     return object_of(element)
 
 
-def _unpacked(value: object) -> bytes:
+def _unpacked(value: object, room: Room) -> bytes:
     """Take data out of base64, and out of gzip where it is packed."""
     if not isinstance(value, str):
         raise PayloadError("'data' is not a base64 text")
@@ -161,9 +168,14 @@ def _unpacked(value: object) -> bytes:
         if not data.startswith(_GZIP):
             return data
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        unpacked = unpacker.decompress(data, _MAX_UNPACKED)
+        # One byte more than there is room for shows that it does not fit; zlib takes 0 for "all".
+        unpacked = unpacker.decompress(data, min(_MAX_UNPACKED, max(room.left, 0)) + 1)
     except (binascii.Error, zlib.error) as error:
         raise PayloadError(f"'data' is neither base64 nor gzip: {error}") from None
-    if unpacker.unconsumed_tail:
+    if len(unpacked) > _MAX_UNPACKED:
+        room.left = 0
         raise PayloadError(f"'data' unpacks to more than {_MAX_UNPACKED} bytes")
+    room.left -= len(unpacked) + _CONTAINER * (unpacked.count(b"[") + unpacked.count(b"{"))
+    if room.left < 0:
+        raise PayloadError("'data' unpacks to more than there is room for in one payload")
     return unpacked

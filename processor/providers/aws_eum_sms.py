@@ -120,7 +120,7 @@ _PINPOINT = ("_SMS.BUFFERED", "_SMS.SUCCESS", "_SMS.FAILURE")
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one event, in whatever envelope it came."""
-    return each_event(element, _MARKS, lambda carried: [_read(carried, context)])
+    return each_event(element, context, _MARKS, lambda carried: [_read(carried, context)])
 
 
 def _read(carried: Carried, context: Context) -> Finding:
@@ -198,4 +198,4 @@ def _reason(native: str, means: Means, text: str | None, status: str | None) -> 
     return Reason(permanence=permanence, category=category, code=native, provider_code=status, text=text)
 
 
-ADAPTER = Adapter("aws_eum_sms", Channel.SMS, TABLE, read, split)
+ADAPTER = Adapter("aws_eum_sms", Channel.SMS, TABLE, read, split, unpacks=True)

@@ -66,7 +66,7 @@ RESPONSES: dict[str, tuple[Permanence, Category]] = {
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one log, in whatever envelope it came; a packed log holds several."""
-    return each_event(element, ("notification", "delivery"), lambda carried: [_read(carried, context)])
+    return each_event(element, context, ("notification", "delivery"), lambda carried: [_read(carried, context)])
 
 
 def _read(carried: Carried, context: Context) -> Finding:
@@ -101,4 +101,4 @@ def _reason(text: str | None, means: Means) -> Reason | None:
     return Reason(permanence=permanence, category=category, code="FAILURE", text=text)
 
 
-ADAPTER = Adapter("aws_sns_sms", Channel.SMS, TABLE, read, split)
+ADAPTER = Adapter("aws_sns_sms", Channel.SMS, TABLE, read, split, unpacks=True)

@@ -50,8 +50,11 @@ def json_of(text: str | bytes) -> object:
     8259, section 8.2), which strict decoders refuse. So are octets of another encoding than UTF-8.
 
     Raises:
+        TooManyError: it holds more arrays and objects than any batch has.
         ValueError: it is no JSON.
     """
+    if len(text) > CONTAINERS_MAX and (containers := _containers_in(text)) > CONTAINERS_MAX:
+        raise TooManyError(f"{containers} arrays and objects, and {CONTAINERS_MAX} are read")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -59,6 +62,22 @@ def json_of(text: str | bytes) -> object:
         if octets.lstrip()[:1] not in (b"{", b"[", b'"'):
             raise
         return orjson.loads(_LONE_SURROGATE.sub(_marked, octets.decode(errors="replace")))
+
+
+#: Arrays and objects that one payload may hold: one in twenty bytes of a record of the usual limit, and no report is so
+#: short. To make them, and to look through them for garbage, costs more than all that is done with a report.
+CONTAINERS_MAX = 50_000
+
+
+class TooManyError(ValueError):
+    """JSON holds more arrays and objects than any batch of reports has."""
+
+
+def _containers_in(text: str | bytes) -> int:
+    """Count what may begin an array or an object, in texts as well."""
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
 
 
 # Half of a pair of surrogates, as an escape; whole pairs, and backslashes that escape one another, are stepped over.

@@ -262,13 +262,14 @@ _FRONT = 300
 
 def enhanced_code_in(text: str | None) -> str | None:
     """Find the enhanced status code in a diagnostic text ("smtp; 550 5.1.1 user unknown" -> "5.1.1")."""
-    if text:
-        for match in _ENHANCED_IN_TEXT.finditer(text, 0, _FRONT):
-            start = match.start()
-            before = text[max(0, start - _LONGEST_NAME) : start]
-            # Most often no name of anything stands before it: then there is nothing to search.
-            if not before.rstrip(_JOINS)[-1:].strip("0123456789<;-#") or not _VERSION.search(before):
-                return match[0]
+    match = _ENHANCED_IN_TEXT.search(text, 0, _FRONT) if text else None
+    while match is not None and text is not None:
+        start = match.start()
+        before = text[max(0, start - _LONGEST_NAME) : start]
+        # Most often no name of anything stands before it: then there is nothing to search.
+        if not before.rstrip(_JOINS)[-1:].strip("0123456789<;-#") or not _VERSION.search(before):
+            return match[0]
+        match = _ENHANCED_IN_TEXT.search(text, match.end(), _FRONT)
     return None
 
 

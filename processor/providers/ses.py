@@ -141,7 +141,9 @@ _SECOND_WORDS = {"DeliveryDelay": "delayType", "Complaint": "complaintSubType"}
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one event, in whatever envelope it came."""
-    return each_event(element, ("eventType", "notificationType"), lambda carried: _read(carried.event, context))
+    return each_event(
+        element, context, ("eventType", "notificationType"), lambda carried: _read(carried.event, context)
+    )
 
 
 def _read(record: dict[str, Any], context: Context) -> list[Finding]:
@@ -251,4 +253,4 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-ADAPTER = Adapter("ses", Channel.EMAIL, TABLE, read, split, id_covers_several=True)
+ADAPTER = Adapter("ses", Channel.EMAIL, TABLE, read, split, id_covers_several=True, unpacks=True)

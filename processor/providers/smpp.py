@@ -262,12 +262,16 @@ def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
             tlvs = dict(map(_tlv_of, filter(_is_object, tlvs)))
         if isinstance(tlvs, dict):
             for key, value in tlvs.items():
-                name = key if key in _NAMED_TLVS else _TLV_SPELLINGS.get(key.lower().replace("_", ""))
-                if name is None:
-                    tag = _tag(key)
-                    name = key if tag is None else _TAGS.get(tag, key)
-                named[name] = _tlv_of(value)[1] if isinstance(value, dict) and "type" not in value else value
+                told = _tlv_of(value)[1] if isinstance(value, dict) and "type" not in value else value
+                named[key if key in _NAMED_TLVS else _tlv_name(key)] = told
     return named
+
+
+def _tlv_name(key: str) -> str:
+    """Give a TLV's name, however it is spelt, or told by its tag; what is of no use here keeps its own."""
+    name = _TLV_SPELLINGS.get(key.lower().replace("_", ""))
+    tag = _tag(key) if name is None else None
+    return name or (key if tag is None else _TAGS.get(tag, key))
 
 
 def _is_object(value: object) -> bool:

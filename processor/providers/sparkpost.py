@@ -158,15 +158,11 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
         raise PayloadError("no event type ('type')")
     kind = kind.lower()
     text = text_of(event.get("raw_reason")) or text_of(event.get("reason"))
-    class_row = f"bounce class {text_of(event.get('bounce_class'))}"
+    bounce_class = event.get("bounce_class")
+    class_row = f"bounce class {text_of(bounce_class)}" if bounce_class is not None else ""
     row = kind
-    is_suppressed = text is not None and "suppress" in text.lower()
-    if kind in _BOUNCES and is_suppressed and (class_row == _ADMIN_FAILURE or event.get("bounce_class") is None):
-        row = "bounce suppressed"
-    elif kind in _BOUNCES and class_row in TABLE:
-        row = class_row
-    elif kind in _REJECTIONS and is_suppressed:
-        row = f"{kind} suppressed"
+    if kind in _BOUNCES or kind in _REJECTIONS:
+        row = _row(kind, class_row, is_suppressed=text is not None and "suppress" in text.lower())
     if row not in TABLE:
         return Unknown(row)
     means = TABLE[row]
@@ -190,6 +186,14 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
         recipient=address,
         reason=_reason(event, row, TABLE.get(class_row), means, text),
     )
+
+
+def _row(kind: str, class_row: str, *, is_suppressed: bool) -> str:
+    if is_suppressed and kind in _REJECTIONS:
+        return f"{kind} suppressed"
+    if is_suppressed and class_row in ("", _ADMIN_FAILURE):
+        return "bounce suppressed"
+    return class_row if kind in _BOUNCES and class_row in TABLE else kind
 
 
 def _time(value: object) -> datetime | None:

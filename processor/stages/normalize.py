@@ -18,7 +18,7 @@ from processor.metrics.labels import ByOutcome, ByProvider
 from processor.providers import ADAPTERS, decode_payload, outcome_word, read
 from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
 from processor.providers.carried import query_of
-from processor.providers.fields import time_of
+from processor.providers.fields import TooManyError, time_of
 from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
@@ -210,6 +210,8 @@ class Normalize(Work):
             raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
         try:
             return decode_payload(value)
+        except TooManyError as error:
+            raise UnusableError(DeadReason.RECORD_TOO_LARGE, str(error)) from None
         except ValueError as error:
             raise UnusableError(DeadReason.INVALID_ENCODING, str(error)) from None
 

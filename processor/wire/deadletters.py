@@ -23,7 +23,7 @@ class DeadReason(str, Enum):
     NULL_VALUE = "null_value"
     #: The value is empty.
     EMPTY_VALUE = "empty_value"
-    #: The value is larger than DELIVERY_MAX_RECORD_BYTES.
+    #: The value is larger than DELIVERY_MAX_RECORD_BYTES, or it holds more arrays and objects than any batch has.
     RECORD_TOO_LARGE = "record_too_large"
     #: No client can read the record: header names that are not text, or a wrong length.
     UNREADABLE_RECORD = "unreadable_record"
@@ -124,8 +124,10 @@ _HEADER_BESIDE = 10
 
 def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     """Return an upper bound of a record's size in bytes, without Kafka's overhead."""
-    sizes = [len(name.encode()) + len(header or b"") + _HEADER_BESIDE for name, header in headers]
-    return len(key or b"") + len(value or b"") + sum(sizes)
+    size = len(key or b"") + len(value or b"") + _HEADER_BESIDE * len(headers)
+    for name, header in headers:
+        size += (len(name) if name.isascii() else len(name.encode())) + len(header or b"")
+    return size
 
 
 def fitted(letter: Letter, ours: Headers, limit: int) -> Letter:

@@ -24,6 +24,24 @@ def test_data_that_unpacks_to_too_much_is_refused(context):
     assert "unpacks to more than" in found.detail
 
 
+@pytest.mark.parametrize("filling", [b" " * 2_000_000, b"[]," * 40_000], ids=["bytes", "arrays"])
+def test_all_packed_data_of_a_payload_has_room_together(filling, context):
+    control = b'{"messageType": "CONTROL_MESSAGE", "x": [%s0]}' % filling
+    pieces = [{"data": base64.b64encode(gzip.compress(control, mtime=0)).decode()}] * 100
+    findings = read("aws_eum_sms", pieces, context)
+    assert [type(found) for found in findings[:2]] == [NoStatus] * 2
+    assert [type(found) for found in findings[5:]] == [Unreadable] * 95
+    assert "room for in one payload" in findings[-1].detail
+    assert [type(found) for found in read("aws_eum_sms", pieces[:1], context)] == [NoStatus]
+
+
+def test_data_that_holds_very_many_arrays_is_not_read(context):
+    data = base64.b64encode(b"[%s0]" % (b"[]," * 60_000)).decode()
+    (found,) = read("aws_eum_sms", {"data": data}, context)
+    assert isinstance(found, Unreadable)
+    assert "60001 arrays and objects" in found.detail
+
+
 def test_envelopes_without_end_are_refused(context):
     nested: object = EVENT
     for _ in range(20):

@@ -131,6 +131,15 @@ class TestDeadLetters:
         assert letter == value
         assert detail.startswith("500 of its elements")
 
+    def test_a_payload_of_very_many_empty_arrays_is_not_read(self, letters):
+        value = b"[%s[]]" % (b"[]," * 50_000)
+        ((letter, detail),) = letters(value)
+        assert letter == value
+        assert detail == "50002 arrays and objects, and 50000 are read"
+
+    def test_brackets_in_the_lines_of_a_log_are_no_arrays(self, letters):
+        assert letters(b"mx1 postfix/smtpd[1]: connect from a[]\n" * 25_200, "postfix") == []
+
     def test_very_many_elements_are_one_letter(self, letters):
         value = b"[%s]" % b",".join([UNKNOWN] * 1_001)
         ((letter, detail),) = letters(value)

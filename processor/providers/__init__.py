@@ -105,12 +105,13 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
         return [Unreadable(f"no adapter for provider {provider!r:.50}; there are: {', '.join(ADAPTERS)}")]
     if adapter.remembers and context.memory is None:
         context = context._replace(memory=Memory())
-    if adapter.unpacks:
-        context = context._replace(room=Room())
     findings: list[Finding] = []
     bad = unknown = 0
     try:
-        for element in adapter.split(payload):
+        elements = adapter.split(payload)
+        if adapter.unpacks and isinstance(elements, list):
+            context = context._replace(room=Room())
+        for element in elements:
             if bad >= UNREADABLE_MAX or unknown >= UNKNOWN_MAX:
                 findings.append(Unreadable(f"not what {adapter.name} sends: {left_unread(bad + unknown)}"))
                 break

@@ -136,7 +136,7 @@ class Context(NamedTuple):
     memory: Memory | None = None
     #: Whether a deliver_sm whose esm_class says that it is a subscriber's message may be a receipt, by its text.
     receipts_by_text: bool = False
-    #: What packed data may unpack to; None: each piece of it has room of its own.
+    #: What packed data may unpack to; None: the element is all of the payload, and has room of its own.
     room: Room | None = None
 
 
@@ -161,7 +161,7 @@ class Adapter(NamedTuple):
     id_covers_several: bool = False
     #: Whether it reads one payload better when it recalls others; it is then always given a `Context.memory`.
     remembers: bool = False
-    #: Whether its payloads may hold packed data; each payload is then given a `Context.room`.
+    #: Whether its payloads may hold packed data; each batch is then given a `Context.room`.
     unpacks: bool = False
     #: Of files whose lines are read by a header line (CSV): whether a line is one. A payload must begin with it.
     is_header: Callable[[str], bool] | None = None

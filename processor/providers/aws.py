@@ -61,7 +61,7 @@ def each_event(
     element: object, context: Context, marks: tuple[str, ...], read: Callable[[Carried], list[Finding]]
 ) -> list[Finding]:
     """Read the events inside an element: a bad line of a packed log becomes one `Unreadable`, the others are read."""
-    carried = unwrap(element, marks, context.room or Room())
+    carried = unwrap(element, marks, context.room)
     if len(carried) == 1 and isinstance(carried[0], Carried):
         return read(carried[0])
     findings: list[Finding] = []
@@ -78,7 +78,7 @@ def each_event(
     return findings
 
 
-def unwrap(element: object, marks: tuple[str, ...], room: Room) -> list[Carried | Finding]:
+def unwrap(element: object, marks: tuple[str, ...], room: Room | None) -> list[Carried | Finding]:
     """Take an event, known by the names that only it has, out of its envelopes; a packed log holds several.
 
     Raises:
@@ -99,8 +99,10 @@ def unwrap(element: object, marks: tuple[str, ...], room: Room) -> list[Carried 
         lines = record.get("logEvents")
         if isinstance(lines, list):
             return _of_lines(lines, marks)
-        name = next((name for name in _ENVELOPES if name in record), None)
-        if name is None:
+        for name in _ENVELOPES:
+            if name in record:
+                break
+        else:
             if isinstance(announced, str):
                 # EventBridge tells of other things than messages.
                 return [Unknown(announced[:MAX_TEXT])]
@@ -108,7 +110,10 @@ def unwrap(element: object, marks: tuple[str, ...], room: Room) -> list[Carried 
         announced = record.get("detail-type", announced)
         if name == "message":
             written = time_of_number(record.get("timestamp"))
-        element = _unpacked(record[name], room) if name == "data" else record[name]
+        element = record[name]
+        if name == "data":
+            room = room or Room()
+            element = _unpacked(element, room)
     raise PayloadError(f"more than {_MAX_ENVELOPES} envelopes around an event")
 
 
@@ -148,7 +153,7 @@ def _of_line(line: object, marks: tuple[str, ...]) -> Carried | Finding:
 
 
 def _parsed(element: object) -> dict[str, Any]:
-    if isinstance(element, str | bytes):
+    if isinstance(element, (str, bytes)):
         try:
             element = json_of(element)
         except ValueError as error:

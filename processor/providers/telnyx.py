@@ -202,7 +202,9 @@ def _errors(message: dict[str, Any], recipients: int) -> list[dict[str, Any]]:
     """Return the error of each recipient: the first that points at it, else the first that points at none."""
     told: dict[str, dict[str, Any]] = {}
     errors = message.get("errors")
-    for error in errors if isinstance(errors, list) else ():
+    if not isinstance(errors, list) or not errors:
+        return [told] * recipients
+    for error in errors:
         if isinstance(error, dict):
             told.setdefault(text_of(part_of(error, "source").get("pointer")) or "", error)
     of_all = told.get("", {})

@@ -224,12 +224,19 @@ def read_receipt(text: str) -> Receipt:
     if usual is not None:
         return Receipt(text[: usual.end() - 5], usual[1], usual[2], usual[3])
     text = text[:_MAX_CHARACTERS]
-    found = next((found for found in map(_taken_apart, _readings(text)) if found.id and found.stat), None)
+    readings = (reading for reading in _readings(text) if _has_fields(reading))
+    found = next((found for found in map(_taken_apart, readings) if found.id and found.stat), None)
     return found or _taken_apart(_without_header(text.replace("\0", " ")))
 
 
 #: A text, and the part that its header tells of.
 _Reading = tuple[str, tuple[int, int] | None]
+
+
+def _has_fields(reading: _Reading) -> bool:
+    """Say whether a reading may have an id and a state: most texts have neither, and need not be taken apart."""
+    text = reading[0].lower()
+    return "id" in text and "stat" in text
 
 
 def _taken_apart(reading: _Reading) -> Receipt:
@@ -283,8 +290,8 @@ def _readings(text: str) -> Iterator[_Reading]:
     for encoding in ("utf-16-be", "utf-16-le"):
         yield _without_nul(*_without_header(text.encode(encoding, errors="surrogatepass").decode("latin-1")))
     octets = _written_out(text)
-    if octets is None and all(character < "\u0100" for character in text):
-        octets = text.encode("latin-1")
+    if octets is None:
+        octets = _octets_of(text)
     if octets is not None:
         yield _without_nul(*_without_header(octets.decode("latin-1")))
         yield _unpacked(octets), None
@@ -293,6 +300,13 @@ def _readings(text: str) -> Iterator[_Reading]:
 def _without_nul(text: str, part: tuple[int, int] | None) -> _Reading:
     # UCS-2 that was read octet by octet: every other one is NUL.
     return text.replace("\0", "" if text.count("\0") * 3 > len(text) else " "), part
+
+
+def _octets_of(text: str) -> bytes | None:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return None
 
 
 _HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}[ :]?){20,})")
@@ -326,10 +340,21 @@ def written_out_bytes(text: str) -> str | None:
     return found.decode("latin-1") if isinstance(found, bytes) else None
 
 
+#: What a `short_message` may have.
+_MAX_OCTETS = 255
+
+
 def _unpacked(octets: bytes) -> str:
     """Unpack seven-bit characters (3GPP TS 23.038, 6.1.2.1.1); all of a receipt but "_" and "@" is as in ASCII."""
-    number = int.from_bytes(octets, "little")
-    characters = [chr(number >> shift & 0x7F) for shift in range(0, len(octets) * 8 - 6, 7)]
+    characters = []
+    waiting = bits = 0
+    for octet in octets[:_MAX_OCTETS]:
+        waiting |= octet << bits
+        bits += 8
+        while bits >= 7:
+            characters.append(chr(waiting & 0x7F))
+            waiting >>= 7
+            bits -= 7
     return "".join(characters).replace("\x11", "_").replace("\0", "@")
 
 

@@ -14,6 +14,7 @@ from processor import providers
 from processor.domain.event import Event, node_of
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import UNREADABLE_MAX, Adapter, NoStatus, Unknown, Unreadable
+from processor.providers.fields import CONTAINERS_MAX, TooManyError
 from tests.examples import examples
 
 PAYLOADS = {
@@ -175,7 +176,7 @@ def test_deep_nesting_never_raises(provider, context):
         nested = [nested]
     check(provider, nested, context)
     check(provider, {"Records": nested, "data": nested}, context)
-    check(provider, decode_payload(b"[" * 200_000), context)
+    check(provider, decode_payload(b"[" * CONTAINERS_MAX), context)
     deep = decode_payload(b'{"a":' * 900 + b"1" + b"}" * 900)
     for payload in PAYLOADS[provider][: examples(len(PAYLOADS[provider]))]:
         if isinstance(payload, dict):
@@ -351,6 +352,11 @@ def test_payloads_are_json_else_text_else_refused():
     assert decode_payload(b"") == ""
     with pytest.raises(ValueError, match=r"neither JSON nor UTF-8 text: .* at byte 1"):
         decode_payload(b"a\xff\xfe")
+
+
+def test_more_arrays_and_objects_than_any_batch_has_are_not_decoded():
+    with pytest.raises(TooManyError, match="50001 arrays and objects, and 50000 are read"):
+        decode_payload(b"[%s0]" % (b"{}," * CONTAINERS_MAX))
 
 
 def test_outcome_names_the_gravest_and_counts_the_rest():

@@ -30,7 +30,15 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.fields import MAX_ID, identifier, object_of, required, text_of
 from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import GSM_MAP, qualify_by_code
-from processor.providers.smpp_receipt import MESSAGE_STATES, STATES, Receipt, read_receipt, state_of, written_out_bytes
+from processor.providers.smpp_receipt import (
+    MESSAGE_STATES,
+    NO_RECEIPT,
+    STATES,
+    Receipt,
+    read_receipt,
+    state_of,
+    written_out_bytes,
+)
 
 TABLE = STATES
 
@@ -45,6 +53,8 @@ _TAGS = {
 }
 #: Where gateways put the TLVs, when they do not stand beside the PDU's fields.
 _TLV_NAMES = ("tlv", "tlvs", "optional_parameters", "optionalParameters", "optional_params", "optional")
+#: TLVs that only receipts have.
+_OF_RECEIPTS = frozenset({"receipted_message_id", "message_state"})
 _NAMED_TLVS, _PLACES_OF_TLVS = frozenset(_TAGS.values()), frozenset(_TLV_NAMES)
 #: Where gateways put the PDU's name.
 _KIND_NAMES = ("pdu", "command", "command_name")
@@ -97,7 +107,7 @@ class _Pdu(NamedTuple):
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one deliver_sm, or one receipt text."""
-    pdu = _pdu_of(element)
+    pdu = _pdu_of(element, context)
     if pdu.kind is not None and pdu.kind.lower() not in ("deliver_sm", "data_sm"):
         return [Unknown(pdu.kind)]
     if not _is_receipt(pdu, context):
@@ -204,7 +214,7 @@ def _reason(native: str, means: Means, pdu: _Pdu) -> Reason:
 # Shapes: PDUs as gateways and libraries write them as JSON
 
 
-def _pdu_of(element: object) -> _Pdu:
+def _pdu_of(element: object, context: Context) -> _Pdu:
     is_text = isinstance(element, str) and not element.lstrip().startswith(("{", "["))
     fields: dict[str, Any] = {"short_message": element} if is_text else _spelt_out(object_of(element))
     kind = None
@@ -212,6 +222,11 @@ def _pdu_of(element: object) -> _Pdu:
         if name in fields and (kind := text_of(fields[name])) is not None:
             break
     tlv = _tlvs_in(fields)
+    esm_class = _esm_class(fields.get("esm_class"))
+    # Of a subscriber's message the text says nothing here, and to look for a receipt in it takes long.
+    is_message = esm_class is not None and esm_class & _KIND_BITS not in (_RECEIPT, _INTERMEDIATE)
+    if is_message and not context.receipts_by_text and _OF_RECEIPTS.isdisjoint(tlv):
+        return _Pdu(kind, esm_class, NO_RECEIPT, "", "", None, None, fields)
     receipt = read_receipt(_text(fields.get("short_message")))
     if not (receipt.id and receipt.stat) and "message_payload" in tlv:
         receipt = max(
@@ -220,7 +235,7 @@ def _pdu_of(element: object) -> _Pdu:
         )
     return _Pdu(
         kind=kind,
-        esm_class=_esm_class(fields.get("esm_class")),
+        esm_class=esm_class,
         receipt=receipt,
         state=_message_state(tlv["message_state"]) if "message_state" in tlv else "",
         receipted_message_id=_text(tlv["receipted_message_id"]).partition("\0")[0].strip()

@@ -14,6 +14,7 @@ import ast
 import binascii
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from processor.domain.reason import Category
@@ -207,9 +208,11 @@ _SEPARATOR = re.compile(r"[\s,;|]")
 _AROUND = " \t\r\n,;|\"'{}"
 #: A receipt is 160 characters at most; ids of other providers are longer, but no receipt is longer than this.
 _MAX_CHARACTERS = 1000
+#: It has eight fields; what comes behind these is the text of a message.
+_MAX_FIELDS = 24
 
 
-_NOTHING = Receipt("", "", "", "")
+NO_RECEIPT = Receipt("", "", "", "")
 
 
 def read_receipt(text: str) -> Receipt:
@@ -219,7 +222,7 @@ def read_receipt(text: str) -> Receipt:
     field. Some centres write an empty `text:` before the other fields: then it ends nothing.
     """
     if not text:
-        return _NOTHING
+        return NO_RECEIPT
     usual = _USUAL.match(text)
     if usual is not None:
         return Receipt(text[: usual.end() - 5], usual[1], usual[2], usual[3])
@@ -243,7 +246,7 @@ def _taken_apart(reading: _Reading) -> Receipt:
     text, part = reading
     fields: dict[str, str] = {}
     head = text
-    matches = list(_FIELD.finditer(text))
+    matches = list(islice(_FIELD.finditer(text), _MAX_FIELDS))
     for number, match in enumerate(matches, 1):
         end = matches[number].start() if number < len(matches) else len(text)
         name = (match[1] or match[2] or match[3]).lower().replace("_", " ")

@@ -9,7 +9,7 @@ import base64
 import pytest
 
 from processor.domain.event import Event
-from processor.providers import Unknown, read
+from processor.providers import NoStatus, Unknown, read
 
 TEXT = "id:1f sub:001 dlvrd:001 submit date:2001010000 done date:2001010000 stat:DELIVRD err:000 text:hi"
 OCTETS = TEXT.encode()
@@ -153,3 +153,9 @@ def test_an_id_may_hold_equals_signs(context):
 def test_what_the_subscriber_wrote_is_no_field(context):
     event = one(pdu("id:1 stat:UNDELIV err:000 text:id:2 stat:DELIVRD"), context)
     assert (event.message_id, event.status) == ("smpp:1", "failed")
+
+
+def test_of_a_subscribers_message_the_text_is_not_taken_apart(context, monkeypatch):
+    monkeypatch.setattr("processor.providers.smpp.read_receipt", None)
+    pdu = {"pdu": "deliver_sm", "esm_class": 0, "short_message": "identify the status"}
+    assert read("smpp", pdu, context) == [NoStatus("mobile originated")]

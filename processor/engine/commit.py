@@ -54,7 +54,7 @@ class Committer:
         self._last_transaction = time.monotonic()
 
     async def commit(self, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
-        """Write the outbox and the offset in one transaction; give the position after what was written, by place.
+        """Write the outbox and the offset in one transaction; return the position after what was written, by place.
 
         Raises:
             KafkaError: whether it is true, the broker knows: nothing may follow with this producer.
@@ -83,7 +83,7 @@ class Committer:
         return written
 
     async def _send(self, place: tuple[str, int], records: Sequence[Written], outbox: Outbox) -> int:
-        """Send records in as few batches as they fit into; give the offset after the last."""
+        """Send records in as few batches as they fit into; return the offset after the last."""
         topic, partition = place
         clock, producer = self._clock, self._producer
         sent, done = [], 0
@@ -112,7 +112,7 @@ class Committer:
 
 
 def position_in(written: Mapping[tuple[str, int], int], tp: TopicPartition | None) -> int:
-    """Give the position after what was written to a partition; 0 when nothing was."""
+    """Return the position after what was written to a partition; 0 when nothing was."""
     return 0 if tp is None else written.get((tp.topic, tp.partition), 0)
 
 

@@ -42,7 +42,7 @@ class Host(Protocol):
         """Make `offset` the next that is fetched."""
 
     def position(self, tp: TopicPartition) -> int | None:
-        """Give the offset that the fetch hands out next, without waiting; None when the partition is not assigned."""
+        """Return the offset that the fetch hands out next, without waiting; None when the partition is not assigned."""
 
     def wake(self) -> None:
         """Make the fetch look again at which partitions have room."""

@@ -107,7 +107,7 @@ class Inbox:
         return Decision.NOTHING
 
     def pass_over(self, oldest: int) -> int:
-        """Step over records that retention has removed; give how many offsets before the oldest record were missing."""
+        """Step over records that retention has removed; return how many offsets that were."""
         missing = max(0, oldest - self.arrived)
         self.arrived += missing
         return missing
@@ -117,7 +117,7 @@ class Inbox:
         self._rereads = False
 
     def take(self) -> tuple[list[Record], int]:
-        """Take out what is in, up to one transaction's worth; give the records, and the offset after them."""
+        """Take out what is in, up to one transaction's worth; return the records, and the offset after them."""
         records: list[Record] = []
         while self._chunks and len(records) < self._transaction_records:
             chunk = self._chunks.popleft()

@@ -108,7 +108,7 @@ class Partition:
     # What the worker asks
 
     def has_room(self) -> bool:
-        """Say whether more may be fetched. Safe to ask from another thread."""
+        """Return whether more may be fetched. Safe to ask from another thread."""
         return self.state is PartitionState.RUNNING and self._inbox.has_room
 
     @property
@@ -127,14 +127,14 @@ class Partition:
         return self._recovery.read
 
     def reached(self) -> Iterator[tuple[TopicPartition, int]]:
-        """Give how far its topics had come, as it knows it, while it runs."""
+        """Yield how far its topics had come, as it knows it, while it runs."""
         if self.state is PartitionState.RUNNING:
             yield self.tp, self.committed
             if self.changelog is not None and isinstance(self.work, StatefulWork):
                 yield self.changelog, self.work.position
 
     def audit(self) -> int:
-        """Give by how much its books do not fit its state; 0 when all is well, and while it does not run."""
+        """Return by how much its books do not fit its state; 0 when all is well, and while it does not run."""
         if self.state is PartitionState.RUNNING and isinstance(self.work, LedgerWork):
             return self.work.audit()
         return 0
@@ -333,7 +333,7 @@ class Partition:
             await self._reread(position or 0)
 
     async def _stays_idle(self) -> bool:
-        """Wait for records that an offset could be committed with; say whether none came."""
+        """Wait for records that an offset could be committed with; return whether none came."""
         await self._pause(_IDLE_COMMIT_SECONDS)
         return self._inbox.is_empty and self.state is PartitionState.RUNNING
 
@@ -350,7 +350,7 @@ class Partition:
 
 
 def _told_fencing(error: KafkaError) -> str:
-    """Say what a broker's refusal of a producer means, and what follows."""
+    """Describe what a broker's refusal of a producer means, and what follows."""
     if isinstance(error, ProducerReplacedError | InvalidProducerIdMapping):
         what = (
             "its transactional id has another producer id by now (one lasts for some 32,767 transactions), so another "
@@ -362,7 +362,7 @@ def _told_fencing(error: KafkaError) -> str:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Say whether an error means that the brokers are away or busy: they are waited for. Any other is a reason to end.
+    """Return whether an error means that the brokers are away or busy, so they are waited for; others end the worker.
 
     It matters for zombies: one that opened its partitions anew on an unknown refusal would fence the true owner. A
     broker that refuses a sequence number or a timestamp has looked at the epoch before: it knows of no other owner.

@@ -100,7 +100,7 @@ class Recovery:
     # What a predecessor left open
 
     async def _end_what_hangs(self, producer: AIOKafkaProducer, changelog: TopicPartition) -> bool:
-        """Abort what the changelog holds of a transaction whose end it was not told; say whether there was any.
+        """Abort what the changelog holds of a transaction whose end it was not told; return whether there was any.
 
         Only this transactional id writes to the changelog, and by now all its transactions have been decided.
         """
@@ -117,7 +117,7 @@ class Recovery:
         return hanging.since is not None
 
     async def _hangs_from(self, tp: TopicPartition) -> int | None:
-        """Give the offset from which on records are neither committed nor aborted; None: all are."""
+        """Return the offset from which on records are neither committed nor aborted; None: all are."""
         _, stable = await self._within(self._host.bounds(tp))
         end = await self._within(self._host.high_watermark(tp))
         return stable if end > stable else None
@@ -153,7 +153,7 @@ class Recovery:
         return start
 
     async def _holds(self, tp: TopicPartition, offset: int) -> bool:
-        """Say whether a partition has a committed record at an offset."""
+        """Return whether a partition has a committed record at an offset."""
         found: list[int] = []
         _, end = await self._within(self._host.bounds(tp))
         if offset < end:
@@ -161,7 +161,7 @@ class Recovery:
         return offset in found
 
     async def _first_offset(self, committed: int | None) -> int:
-        """Give the offset to read from: the committed one, or the oldest there is."""
+        """Return the offset to read from: the committed one, or the oldest there is."""
         oldest, end = await self._within(self._host.bounds(self._tp))
         if committed is None:
             return oldest

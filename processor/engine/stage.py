@@ -265,7 +265,7 @@ class Stage:
 
 
 def suspend(work: Work) -> Work | None:
-    """Take a work out of the gauges; give it, unless its state outlives it: then it is closed, to be opened anew."""
+    """Take a work out of the gauges; return it, unless its state outlives it: then it is closed, to be opened anew."""
     if isinstance(work, StatefulWork):
         work.suspended()
     if isinstance(work, StoredWork) and work.is_durable:

@@ -1,4 +1,4 @@
-"""Which partitions this worker has: they are opened, suspended and closed as the group gives and takes them.
+"""The partitions of this worker: opened, suspended and closed as the group assigns and revokes them.
 
 Faust's rebalance is eager: every rebalance revokes everything. So the work of a closed partition is suspended, and
 resumed when the partition comes back; then only what others wrote meanwhile is read.
@@ -30,11 +30,11 @@ _REVOKED_SECONDS = 15.0
 
 
 class HungError(Exception):
-    """Something does not end although it was cancelled, so what it holds cannot be handed over in good order."""
+    """A task does not end although it was cancelled, so its partition cannot be handed over in order."""
 
 
 class Assignment:
-    """The partitions that the group has given to this worker, each with the task that runs it.
+    """The partitions that the group has assigned to this worker, each with the task that runs it.
 
     Args:
         stage_of: the stage of each input topic, by its full name.
@@ -58,7 +58,7 @@ class Assignment:
     # What the group decides
 
     async def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        """Open partitions. Whatever was suspended and has not come back is another worker's now."""
+        """Open partitions, and drop suspended work of partitions that are not among them: other workers own those."""
         if not self._takes_more:
             return
         self._host.metrics.rebalances.inc()
@@ -69,13 +69,13 @@ class Assignment:
         self.is_assigned = True
 
     async def revoked(self, tps: Sequence[TopicPartition]) -> None:
-        """Close partitions; what they hold is suspended."""
+        """Close partitions, and suspend their work."""
         self.is_assigned = False
         # A transaction ends within the commit timeout by itself, and its producer closes soon after.
         await self._close(tps, self._host.settings.commit_timeout + _REVOKED_SECONDS)
 
     async def take(self, tp: TopicPartition, chunk: Chunk) -> None:
-        """Give a chunk to its partition; of one that is not ours any more, it is dropped."""
+        """Pass a chunk to its partition; drop it if the partition is no longer assigned."""
         partition = self.partitions.get(tp)
         if partition is None:
             return
@@ -85,21 +85,21 @@ class Assignment:
             self._fail(error)
 
     def wants(self, tp: TopicPartition) -> bool:
-        """Say whether more of a partition may be fetched. Safe to ask from another thread."""
+        """Return whether more of a partition may be fetched. Safe to call from another thread."""
         partition = self.partitions.get(tp)
         return partition is not None and partition.has_room()
 
     def refuse(self) -> None:
-        """Open no more partitions: the worker is about to end."""
+        """Open no more partitions, since the worker is about to end."""
         self._takes_more = False
 
     async def end(self, seconds: float) -> None:
-        """Close all partitions for good, within some seconds and a few more."""
+        """Close all partitions and drop their work. Takes at most `seconds`, and a few more for cancellation."""
         await self._close(list(self.partitions), seconds)
         self._drop_suspended(set(self._suspended))
 
     def expect_end(self) -> None:
-        """Take failures for what a stop brings with it, from now on: the worker ends anyway."""
+        """Log failures from now on instead of failing the worker, since it is being stopped."""
         self.refuse()
         self._is_ending = True
 
@@ -111,7 +111,7 @@ class Assignment:
         task.add_done_callback(self.judge)
 
     def judge(self, task: asyncio.Future[Any]) -> None:
-        """End the worker when a task of it has failed, or was cancelled by nobody of ours."""
+        """Fail the worker if its task has failed, or was cancelled by a library."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             return
@@ -124,9 +124,9 @@ class Assignment:
             log.warning("not_closed_in_order", what="task", error=repr(error))
 
     async def _close(self, tps: Iterable[TopicPartition], seconds: float) -> None:
-        """Close partitions in good order: the transaction in hand is finished, the rest is left to the next owner.
+        """Close partitions in order: finish the current transaction, and leave the rest to the next owner.
 
-        What takes longer than `seconds` is cancelled; a transaction in hand is then aborted by the next owner.
+        A partition that takes longer than `seconds` is cancelled; the next owner aborts its transaction.
         """
         closings = {tp: self._closing(tp) for tp in tps if tp in self.partitions}
         if not closings:
@@ -145,7 +145,7 @@ class Assignment:
         return self._closings[tp]
 
     async def _suspend(self, tp: TopicPartition) -> None:
-        """Close a partition, and keep its work in case that it comes back."""
+        """Close a partition, and keep its work in case it is assigned again."""
         task = self._tasks[tp]
         try:
             self.partitions[tp].close()
@@ -197,7 +197,7 @@ class Assignment:
         return {state: found.count(state) for state in PARTITION_STATES}
 
     def _show_states(self) -> None:
-        """Let the gauges count partitions when they are asked: a rebalance is over sooner than any clock would tell."""
+        """Make the gauges count partitions at each scrape: a rebalance is shorter than any interval of updates."""
         metrics = self._host.metrics
         for stage in dict.fromkeys(stage.name for stage in self._stage_of.values()):
             for state in PARTITION_STATES:

@@ -1,6 +1,6 @@
-"""Whether this worker's partitions go on: lag, stalls, topics that change, and books that must balance.
+"""Checks of this worker's partitions: lag, stalls, changed topics, and counts that do not fit the rows.
 
-A worker that has something to read and commits nothing ends, so that its supervisor starts it again.
+A worker that has records to read and commits nothing ends, so that its supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _AUDIT_SECONDS = 15.0
 
 
 class StalledError(Exception):
-    """There is something to read and nothing was committed for too long."""
+    """There are records to read, and none was committed for too long."""
 
 
 class Watchdog:
-    """Looks every few seconds at the partitions that this worker has.
+    """Checks the partitions of this worker every few seconds.
 
     Args:
         monotonic: seconds, by the clock that partitions tell their last commits by.
@@ -64,13 +64,13 @@ class Watchdog:
         self._next_audit = 0.0
 
     async def watch(self, partition_counts: Mapping[str, int]) -> NoReturn:
-        """Look for as long as all goes on.
+        """Check until a partition stalls.
 
         Args:
             partition_counts: how many partitions each topic had when the worker started, by its full name.
 
         Raises:
-            StalledError: something does not go on.
+            StalledError: a partition has records to read and commits nothing.
         """
         while True:
             self._looked = self._monotonic()
@@ -83,13 +83,13 @@ class Watchdog:
 
     @property
     def stands_still(self) -> bool:
-        """Whether the watch itself hangs."""
+        """Whether the watchdog itself hangs."""
         patience = _LOOK_SECONDS + self._settings.commit_timeout + _HUNG_SECONDS
         return self._looked is not None and self._monotonic() - self._looked > patience
 
     @property
     def problems(self) -> Sequence[str]:
-        """What has changed about the topics, each with its mend."""
+        """Changes of the topics, each with its remedy."""
         return list(self._topics.problems.values())
 
     async def _look_at_topics(self, partition_counts: Mapping[str, int]) -> None:
@@ -111,7 +111,7 @@ class Watchdog:
             log.error("conservation_broken", messages=error, mend="restart this worker: it recovers from the changelog")
 
     async def lag(self) -> int:
-        """Ask the broker how many records the partitions have still to commit."""
+        """Return the number of records that the partitions have still to commit, from the broker."""
         return sum((await within(self._ask_lags(), self._settings.commit_timeout)).values())
 
     async def _ask_lags(self) -> dict[TopicPartition, int]:
@@ -120,7 +120,7 @@ class Watchdog:
         return {tp: max(0, ends[tp] - partition.committed) for tp, partition in partitions.items()}
 
     async def _look_at_lag(self) -> None:
-        """Show the lag; end the worker when there is some and nothing has been committed for too long."""
+        """Export the lag, and raise StalledError if a partition has lag and has committed nothing for too long."""
         lags = self.lags = await self._ask_lags()
         now = self._monotonic()
         self._metrics.lag.clear()

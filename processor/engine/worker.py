@@ -1,7 +1,7 @@
-"""A worker: its life-cycle, and what its partitions and its server ask of it.
+"""The worker: its life-cycle, and the interface for its partitions and its server.
 
-Faust is for membership (membership/), the partitions that the group gives are in assignment.py, and watchdog.py sees
-whether they go on.
+membership/ joins the group through Faust, assignment.py holds the assigned partitions, and watchdog.py checks that they
+make progress.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HUNG_SECONDS = 60.0
 
 
 class Worker:
-    """Runs stages on the partitions that the group gives it, until it is stopped or fails.
+    """Runs the stages on the partitions that the group assigns to it, until it is stopped or fails.
 
     Args:
         monotonic: seconds.
@@ -101,7 +101,7 @@ class Worker:
             self._failure.result()
 
     async def _work(self) -> None:
-        """Start, then watch until something fails: whatever Faust is waited for, its crash ends the wait."""
+        """Start, then watch until something fails. A crash of Faust ends every wait for it."""
         membership = await self._prepare()
         followers = [follower.run() for follower in self._followers()]
         works: list[Coroutine[Any, Any, None]] = [
@@ -118,7 +118,7 @@ class Worker:
             await end(tasks)
 
     async def _prepare(self) -> Membership:
-        """Learn of the cluster, and wait until the group agrees with us."""
+        """Read the cluster's metadata, and wait until the group agrees with our settings."""
         self.cluster, self.partition_counts = await look_at_cluster(self.settings, self._stages)
         await self._brokers.connect()
         ours = terms(self.settings, self.partition_counts)
@@ -129,7 +129,7 @@ class Worker:
         return self._membership
 
     def _followers(self) -> Iterator[Follower]:
-        """Make a follower of all that the stages are to know beside their partitions."""
+        """Make a follower for each topic that a stage reads whole."""
         for stage in self._stages:
             if stage.follows is not None:
                 yield Follower(self.settings, *stage.follows)
@@ -144,7 +144,7 @@ class Worker:
             self.fail(DisagreementError(problems))
 
     async def _stop(self, tasks: Iterable[asyncio.Future[Any]] = ()) -> None:
-        """Let go of everything, in bounded time: of partitions first, since only they hold what others wait for."""
+        """Close everything in bounded time; partitions first, since other workers wait for them."""
         await end(tasks)
         await self.assignment.end(self._share(_CLOSING_SHARE))
         if self._membership is not None:
@@ -172,27 +172,27 @@ class Worker:
         return clients.reader(self.settings)
 
     async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
-        """Ask the broker for the group's committed offset of a partition; None when there is none."""
+        """Return the group's committed offset of a partition, from the broker; None if there is none."""
         return await self._brokers.committed_offset(tp)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""
+        """Return a partition's first offset and its last stable offset, from the broker."""
         return await self._brokers.bounds(tp)
 
     async def high_watermark(self, tp: TopicPartition) -> int:
-        """Ask the broker for the offset after a partition's last record, of open transactions too."""
+        """Return a partition's high watermark, which includes open transactions, from the broker."""
         return (await self._brokers.ends([tp]))[tp]
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Make `offset` the next that is fetched from a partition."""
+        """Fetch from `offset` next, if the partition is still assigned."""
         await self._joined.seek(tp, offset)
 
     def position(self, tp: TopicPartition) -> int | None:
-        """Tell which offset the fetch hands out next, without waiting; None when the partition is not assigned."""
+        """Return the offset that the fetch returns next; None if the partition is not assigned. Does not wait."""
         return self._joined.position(tp)
 
     def wake(self) -> None:
-        """Make the fetch look again at which partitions have room."""
+        """Make a waiting fetch check again which partitions have room."""
         self._joined.wake()
 
     @property
@@ -205,7 +205,7 @@ class Worker:
 
     @property
     def member_id(self) -> str:
-        """Who this worker is in the group; empty while it is in none."""
+        """The member id of this worker; empty while it is in no group."""
         return "" if self._membership is None else self._membership.member_id
 
     def running_work(self, topic: Topic, number: int) -> Work | None:
@@ -214,7 +214,7 @@ class Worker:
         return partition.work if partition is not None and partition.state is PartitionState.RUNNING else None
 
     def inputs(self) -> Iterator[tuple[str, str]]:
-        """Give stage and full name of every topic that the stages read."""
+        """Yield the stage and the full name of every input topic."""
         for topic, stage in self._stage_of.items():
             yield stage.name, topic
 
@@ -226,14 +226,14 @@ class Worker:
             yield PartitionStatus(partition.stage.name, tp.topic, tp.partition, state.value, lag, progress)
 
     async def lag(self) -> int:
-        """Ask the broker how many records this worker's partitions have still to commit."""
+        """Return the number of records that its partitions have still to commit, from the broker."""
         return await self._watchdog.lag()
 
     # Health
 
     @property
     def is_ready(self) -> bool:
-        """Whether partitions were assigned, all of them have recovered, and nothing is wrong."""
+        """Whether partitions are assigned, all of them run, and there are no problems."""
         return self.assignment.runs and not self.problems
 
     @property
@@ -243,7 +243,7 @@ class Worker:
 
     @property
     def ailment(self) -> str:
-        """Say why only a restart helps, as far as it shows without asking the broker; empty when nothing does."""
+        """The reason why only a restart helps, judged without the broker; empty if there is none."""
         if self._has_ended:
             return "the worker has ended, and its process has not"
         if self._end_by is not None:
@@ -256,7 +256,7 @@ class Worker:
 
     @property
     def recovery_progress(self) -> float:
-        """How much of the changelogs has been read, from 0 to 1."""
+        """The share of the changelogs that has been read, from 0 to 1."""
         return self.assignment.recovery_progress
 
     def states(self) -> dict[str, int]:

@@ -7,8 +7,7 @@ moment, and that costs a retry (ADR 0008).
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError
@@ -46,12 +45,14 @@ class Committer:
         tp: TopicPartition,
         changelog: TopicPartition | None,
         clock: BrokerClock,
+        monotonic: Callable[[], float],
         committed: int,
         proof: Proof | None,
     ) -> None:
         self._producer, self._group, self._tp, self._changelog, self._clock = producer, group, tp, changelog, clock
         self._committed, self._proof = committed, proof
-        self._last_transaction = time.monotonic()
+        self._monotonic = monotonic
+        self._last_transaction = self._monotonic()
 
     async def commit(self, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
         """Write the outbox and the offset in one transaction; return the position after what was written, by place.
@@ -65,7 +66,7 @@ class Committer:
             self._clock.set_back(outbox.now)
             raise
         self._committed = end
-        self._last_transaction = time.monotonic()
+        self._last_transaction = self._monotonic()
         return written
 
     async def _transact(self, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
@@ -103,12 +104,12 @@ class Committer:
     @property
     def is_long_unused(self) -> bool:
         """Whether there has been nothing to write for so long that the broker may soon forget the transactional id."""
-        return time.monotonic() - self._last_transaction > _KEEP_KNOWN_SECONDS
+        return self._monotonic() - self._last_transaction > _KEEP_KNOWN_SECONDS
 
     async def keep_known(self) -> None:
         """Use the transactional id, and change nothing."""
         await clients.abort_in(self._producer, [], self._tp, self._group)
-        self._last_transaction = time.monotonic()
+        self._last_transaction = self._monotonic()
 
 
 def position_in(written: Mapping[tuple[str, int], int], tp: TopicPartition | None) -> int:

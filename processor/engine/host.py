@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -17,7 +18,9 @@ class Host(Protocol):
 
     settings: Settings
     metrics: Metrics
+    #: The brokers' time, and seconds that nobody sets.
     clock: BrokerClock
+    monotonic: Callable[[], float]
 
     #: Partitions of each topic, and the cluster's id.
     partition_counts: dict[str, int]

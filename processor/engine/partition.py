@@ -17,7 +17,6 @@ Exactly once rests on four rules:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -93,7 +92,7 @@ class Partition:
         self.work: Work | None = None
         #: The offset up to which all is committed, and when it last moved.
         self.committed = 0
-        self.last_commit = time.monotonic()
+        self.last_commit = host.monotonic()
         self._host = host
         self._settings = host.settings
         self._outputs = frozenset(host.settings.topic(topic) for topic in stage.outputs)
@@ -236,7 +235,7 @@ class Partition:
         self.committed = offset
         self._inbox.start_at(offset)
         await self._within(host.seek(self.tp, offset))
-        self.last_commit = time.monotonic()
+        self.last_commit = self._host.monotonic()
         if self.state is PartitionState.RECOVERING:
             self.state = PartitionState.RUNNING
         host.wake()
@@ -253,6 +252,7 @@ class Partition:
             tp=self.tp,
             changelog=self.changelog,
             clock=host.clock,
+            monotonic=host.monotonic,
             committed=offset,
             proof=proof,
         )
@@ -296,7 +296,7 @@ class Partition:
     async def _process(self, committer: Committer, records: Sequence[Record], end: int) -> None:
         """Turn records into one transaction, and make it true."""
         work, clock, metrics = self._running_work, self._host.clock, self._host.metrics
-        started = time.perf_counter()
+        started = self._host.monotonic()
         outbox = Outbox(clock.now(), clock.window(), self._outputs)
         records, unreadable = sort_out(records)
         if unreadable:
@@ -305,11 +305,11 @@ class Partition:
             work.process(records, outbox)
         written = await self._within(committer.commit(outbox, end))
         self.committed = end
-        self.last_commit = time.monotonic()
+        self.last_commit = self._host.monotonic()
         work.committed(Positions(position_in(written, self.changelog), position_in(written, self._recovery.ledger)))
         if records:
             labels = ByStage(self.stage.name)
-            metrics.commit_seconds.labels(labels).observe(time.perf_counter() - started)
+            metrics.commit_seconds.labels(labels).observe(self._host.monotonic() - started)
             metrics.chunk_records.labels(labels).observe(len(records))
 
     @property

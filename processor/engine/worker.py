@@ -57,14 +57,14 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.clock = BrokerClock(metrics)
+        self.clock = BrokerClock(metrics, monotonic=monotonic)
         self.partition_counts: dict[str, int] = {}
         self.cluster = ""
         #: Where the other workers reach this one; set before `run`, which tells the group.
         self.url = ""
         self._stages = tuple(stages)
         self._stage_of = {settings.topic(topic): stage for stage in self._stages for topic in stage.inputs}
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._brokers = Brokers(settings)
         self._agreement = Agreement(settings, metrics, self._brokers.describe_group, monotonic)
         self._membership: Membership | None = None
@@ -94,7 +94,7 @@ class Worker:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.assignment.expect_end()
-            self._end_by = self._monotonic() + self.settings.commit_timeout
+            self._end_by = self.monotonic() + self.settings.commit_timeout
             await self._stop([working, stopping])
             self._has_ended = True
         if self._failure.done():
@@ -247,7 +247,7 @@ class Worker:
         if self._has_ended:
             return "the worker has ended, and its process has not"
         if self._end_by is not None:
-            return "the worker does not end" if self._monotonic() > self._end_by else ""
+            return "the worker does not end" if self.monotonic() > self._end_by else ""
         if self._watchdog.stands_still:
             return "the worker's watch stands still"
         if self._membership is not None and self._membership.stands_still_for > _HUNG_SECONDS:

@@ -203,6 +203,7 @@ class Worker:
         self.name = process.name
         self.partition_counts = dict(counts)
         self.clock = BrokerClock(_METRICS, lambda: _START + network.loop.time(), network.loop.time)
+        self.monotonic = network.loop.time
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
         self.suspended: dict[TopicPartition, Work] = {}

@@ -50,7 +50,7 @@ def _least(bounds: tuple[float, float]) -> float:
     return max(bounds[0], 0.0) + min(bounds[1], 0.0)
 
 
-async def measure_skew(settings: Settings) -> float | None:
+async def measure_skew(settings: Settings, clock: Callable[[], float] = time.time) -> float | None:
     """Ask the brokers for their time, by records in a transaction that is aborted, so that nobody reads them.
 
     Returns:
@@ -64,19 +64,19 @@ async def measure_skew(settings: Settings) -> float | None:
     try:
         await producer.begin_transaction()
         # The first is on its way for as long as it takes to find its topic.
-        await _ask(producer, settings)
-        skew = await _ask(producer, settings)
+        await _ask(producer, settings, clock)
+        skew = await _ask(producer, settings, clock)
         await producer.abort_transaction()
     finally:
         await producer.stop()
     return skew
 
 
-async def _ask(producer: AIOKafkaProducer, settings: Settings) -> float | None:
+async def _ask(producer: AIOKafkaProducer, settings: Settings, clock: Callable[[], float]) -> float | None:
     batch, _ = fill_batch(producer, [(0, None, b"", ())], 0, 0, (0, 0))
-    sent = time.time()
+    sent = clock()
     answer = await (await producer.send_batch(batch, settings.topic(DEAD), partition=0))
-    return _least(_bounds_of(sent, answer.timestamp, time.time())) if answer.timestamp_type == APPEND_TIME else None
+    return _least(_bounds_of(sent, answer.timestamp, clock())) if answer.timestamp_type == APPEND_TIME else None
 
 
 class BrokerClock:

@@ -1,5 +1,6 @@
 """Fixtures that more than one folder of tests needs, and the order of the files."""
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let files that wait for brokers come first: many short ones at the end keep all processes busy to it."""
     waiting = {item.path for item in items if item.get_closest_marker("kafka") or item.get_closest_marker("browser")}
     items.sort(key=lambda item: item.path not in waiting)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over ten thousand tests, which stay to the end whatever it finds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ def copy(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_check_shows_what_is_out_of_date_and_changes_nothing(copy, capsys):
     assert generate.main([]) == 0
     page = copy / "docs" / "statuses.md"
@@ -66,6 +67,7 @@ def test_the_check_shows_what_is_out_of_date_and_changes_nothing(copy, capsys):
     assert "Väntar " in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_was_written_is_up_to_date(copy, capsys):
     assert generate.main(["--check"]) == 1
     assert generate.main([]) == 0

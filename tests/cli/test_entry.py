@@ -34,6 +34,7 @@ def signalled(command: str, number: int, module: str) -> int:
 
 @pytest.mark.parametrize("module", ["processor.cli", "processor.cli.run", "faust", "processor.web.site"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_while_it_is_imported_ends_with_0(number, module):
     assert signalled("worker", number, module) == 0
 

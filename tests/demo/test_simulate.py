@@ -192,6 +192,7 @@ class TestLives:
         assert verdicts[Verdict.REJECTED] == 0
 
     @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+    @pytest.mark.slow
     def test_a_contradiction_never_moves_the_status(self, provider):
         only = only_disorder(contradictory=1.0)
         rows, verdicts = {}, Counter()
@@ -207,6 +208,7 @@ class TestLives:
         assert moved <= {Verdict.LATE, Verdict.REJECTED}
 
     @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+    @pytest.mark.slow
     def test_our_own_ids_travel_or_not(self, provider):
         run = traffic(7, START, messages=400, planned=(20, 40), disorder=NONE, providers=(provider,))
         ours = {event.message_id.startswith("DM") for record in run for event in events(record)}

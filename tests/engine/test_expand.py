@@ -31,6 +31,7 @@ def test_gives_what_fits_exactly_and_not_a_byte_more(codec):
         expand(codec, compressed, len(TEXT) - 1)
 
 
+@pytest.mark.slow
 def test_a_bomb_takes_no_more_memory_than_the_limit(codec):
     bomb = COMPRESS[codec](bytes(200_000_000))
     limit = 4_000_000

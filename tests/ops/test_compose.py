@@ -78,6 +78,7 @@ def test_a_compose_implementation_accepts_the_file():
 
 
 @pytest.mark.parametrize("missing", SECRETS)
+@pytest.mark.slow
 def test_a_secret_that_is_not_set_is_named_with_its_mend(missing):
     outcome = config({name: value for name, value in SECRETS.items() if name != missing})
     assert outcome.returncode != 0
@@ -291,6 +292,7 @@ def test_kafka_answers_outside_where_it_says_it_does():
         assert bound[name] == f":{address.split(':')[1]}"
 
 
+@pytest.mark.slow
 def test_kafka_accepts_its_settings(tmp_path):
     # As the image does it: KAFKA_ off, lower case, dots for underscores.
     properties = {

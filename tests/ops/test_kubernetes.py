@@ -66,11 +66,13 @@ def kubernetes() -> ModuleType:
 
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize(("kind", "name"), BASE)
+@pytest.mark.slow
 def test_the_schemas_of_kubernetes_hold(kubernetes, kind, name, release):
     kubernetes.validate(BASE[kind, name], release, strict=True)
 
 
 @pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.slow
 def test_the_schemas_would_find_a_word_that_does_not_exist(kubernetes, release):
     wrong = copy.deepcopy(WORKERS)
     wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 45

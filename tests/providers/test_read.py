@@ -170,6 +170,7 @@ def test_a_huge_text_anywhere_is_quick_and_bounded(provider, size, context):
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)
+@pytest.mark.slow
 def test_deep_nesting_never_raises(provider, context):
     nested = None
     for _ in range(100_000):

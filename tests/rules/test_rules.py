@@ -77,6 +77,7 @@ def cases():
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_every_alert_is_tested_to_fire_and_not_to_fire(name):
     assert {fires for alert, fires in cases() if alert == name} == {True, False}
 

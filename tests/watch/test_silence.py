@@ -131,12 +131,14 @@ class TestNoFalseAlarm:
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize(("every", "hours"), [(2 * SECOND, 1), (30 * SECOND, 8), (10 * MINUTE, 120)])
     @pytest.mark.parametrize("lost", [0.02, 0.3])
+    @pytest.mark.slow
     def test_while_answers_come(self, seed, every, hours, lost):
         rng = Random(seed)
         world = World(steady(rng, 0, hours * HOUR, every, lost=lost))
         assert Verdict.SILENT not in world.verdicts(MINUTE, hours * HOUR, hours * MINUTE * 1.01)
 
     @pytest.mark.parametrize("lost", [0.0, 0.05, 0.4])
+    @pytest.mark.slow
     def test_at_night_when_nothing_is_sent(self, lost):
         rng = Random(1)
         world = World([*steady(rng, 0, HOUR, 3, lost=lost), *steady(rng, 9 * HOUR, 9.2 * HOUR, 3, lost=lost)])
@@ -223,6 +225,7 @@ class TestNoFalseAlarm:
 class TestAlarm:
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("lost", [0.0, 0.1, 0.4])
+    @pytest.mark.slow
     def test_within_minutes_of_a_quick_provider(self, seed, lost):
         rng = Random(seed)
         world = World(stops(steady(rng, 0, 2 * HOUR, 2, lost=lost), HOUR))

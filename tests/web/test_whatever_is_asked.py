@@ -114,6 +114,7 @@ async def test_parameters_of_lists(ask):
         assert await ask("GET", f"/api/v1/overview?{value}") in {200, 400}
 
 
+@pytest.mark.slow
 async def test_parameters_of_the_page(ask):
     for name in ("q", "sort", "since", "cursor", "lang", "next", "again", "canceled", "state", "status", "limit"):
         for value in VALUES:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from processor.domain.status import Channel, Status
-from processor.domain.waiting import STUCK_AFTER
+from processor.domain.traits import STUCK_AFTER
 from processor.wire.topics import Topic
 
 PREFIX = "DELIVERY_"

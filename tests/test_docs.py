@@ -10,11 +10,10 @@ import pytest
 
 from processor.domain.delivery import Action, Cause, Control, State
 from processor.domain.event import Event
-from processor.domain.reason import Reason
+from processor.domain.reason import HARD, SOFT, Reason
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
 from processor.providers import ADAPTERS, PROVIDERS, mmg
-from processor.views.deliveries import HARD, SOFT
 from processor.wire.control import decode_control
 from processor.wire.events import decode_event
 
@@ -166,7 +165,7 @@ def test_the_example_of_a_control_record_is_valid_and_shows_every_field():
 def test_every_action_state_and_cause_is_described():
     page = DELIVERIES.read_text(encoding="utf-8")
     assert all(f"`{member.value}`" in page for member in (*Action, *State, *Cause))
-    assert all(f"`{category}`" in page for category in (*HARD, *SOFT))
+    assert all(f"`{category.value}`" in page for category in (*HARD, *SOFT))
 
 
 def test_links_between_pages_lead_somewhere():

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from processor.domain.status import Channel, Status
-from processor.domain.waiting import STUCK_AFTER
+from processor.domain.traits import STUCK_AFTER
 from processor.settings import FIELDS, FOREIGN_NAMES, PREFIX, Settings, SettingsError, load, markdown_table
 
 SASL = {"DELIVERY_SECURITY_PROTOCOL": "SASL_SSL", "DELIVERY_SASL_USERNAME": "worker"}

@@ -16,7 +16,8 @@ from processor.cli.connection import run_async, settings_from_environment
 from processor.domain.delivery import Action, Cause, Control, State
 from processor.domain.moment import to_microseconds
 from processor.domain.status import DEFINITIONS, Channel, Status
-from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
+from processor.domain.traits import CANCELABLE
+from processor.domain.transitions import NODE_STATUS
 from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import Outgoing, Writer, read_to_end
@@ -29,9 +30,7 @@ from processor.wire.deadletters import UnusableError
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES
 
 #: Where a message may still be cancelled, on one channel or the other.
-_CANCELABLE = {
-    NODE_STATUS[node] for table in TRANSITIONS.values() for node, afters in table.items() if Node.CANCELED in afters
-}
+_CANCELABLE = {NODE_STATUS[node] for nodes in CANCELABLE.values() for node in nodes}
 
 
 async def _known(settings: Settings) -> Deliveries:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
+from processor.domain.traits import IS_COUNTED_BY_REASON
 from processor.domain.transitions import NODE_STATUS, Node
 
 #: The place of each status in a list of counts.
@@ -18,9 +19,6 @@ STATUS_INDEX: dict[Status, int] = {status: index for index, status in enumerate(
 
 #: The same, by the rank of a node.
 _NODE_INDEX: tuple[int, ...] = tuple(STATUS_INDEX[status] for status in NODE_STATUS)
-
-#: Nodes at which messages are counted by reason.
-ENDINGS = frozenset({Node.FAILED, Node.FAILED_GAVE_UP, Node.IGNORED})
 
 #: The delivery, the channel, the node, the provider (None: not named), and why it failed or was ignored (else None).
 #: A plain tuple: two are made for every row that changes.
@@ -30,7 +28,13 @@ Place = tuple[str, Channel, Node, "str | None", "Category | None"]
 def place_of(row: Row, provider: str | None) -> Place:
     """Return the place at which a row is counted, with the provider's label from the caller."""
     node = row.node
-    return row.names.delivery_id or "", row.channel, node, provider, category_of(row) if node in ENDINGS else None
+    return (
+        row.names.delivery_id or "",
+        row.channel,
+        node,
+        provider,
+        category_of(row) if IS_COUNTED_BY_REASON[node] else None,
+    )
 
 
 def category_of(row: Row) -> Category:

@@ -7,7 +7,7 @@ Categories and their codes: Adobe Campaign, "Delivery failures" (campaign.en, he
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -40,29 +40,51 @@ class Category(str, Enum):
     PERSONALIZATION = "personalization"
 
 
-#: Adobe's technical value of each category; `personalization` has none.
-ADOBE_CODES: dict[Category, int] = {
-    Category.UNDEFINED: 0,
-    Category.USER_UNKNOWN: 1,
-    Category.INVALID_DOMAIN: 2,
-    Category.UNREACHABLE: 3,
-    Category.ACCOUNT_DISABLED: 4,
-    Category.MAILBOX_FULL: 5,
-    Category.NOT_CONNECTED: 6,
-    Category.ADDRESS_NOT_SPECIFIED: 7,
-    Category.DENYLISTED: 8,
-    Category.QUARANTINED: 9,
-    Category.DUPLICATE: 10,
-    Category.EXCLUDED_BY_RULE: 11,
-    Category.EXCLUDED_BY_ARBITRATION: 12,
-    Category.BAD_QUALITY_ADDRESS: 14,
-    Category.UNQUALIFIED_ADDRESS: 15,
-    Category.NOT_ELIGIBLE: 16,
-    Category.TARGET_LIMITED: 17,
-    Category.REFUSED: 20,
-    Category.ERROR_IGNORED: 25,
-    Category.CONTROL_ADDRESS: 127,
+class Bounce(Enum):
+    """How Adobe counts a failure: hard, soft, or neither."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Classification(NamedTuple):
+    """What Adobe makes of a category: its technical value, where it has one, and the bounce that it counts as."""
+
+    code: int | None
+    bounce: Bounce | None = None
+
+
+#: Every category a row.
+CLASSIFICATIONS: dict[Category, Classification] = {
+    Category.UNDEFINED: Classification(0),
+    Category.USER_UNKNOWN: Classification(1, Bounce.HARD),
+    Category.INVALID_DOMAIN: Classification(2, Bounce.SOFT),
+    Category.UNREACHABLE: Classification(3, Bounce.SOFT),
+    Category.ACCOUNT_DISABLED: Classification(4, Bounce.SOFT),
+    Category.MAILBOX_FULL: Classification(5, Bounce.SOFT),
+    Category.NOT_CONNECTED: Classification(6, Bounce.SOFT),
+    Category.ADDRESS_NOT_SPECIFIED: Classification(7),
+    Category.DENYLISTED: Classification(8),
+    Category.QUARANTINED: Classification(9),
+    Category.DUPLICATE: Classification(10),
+    Category.EXCLUDED_BY_RULE: Classification(11),
+    Category.EXCLUDED_BY_ARBITRATION: Classification(12),
+    Category.BAD_QUALITY_ADDRESS: Classification(14),
+    Category.UNQUALIFIED_ADDRESS: Classification(15),
+    Category.NOT_ELIGIBLE: Classification(16),
+    Category.TARGET_LIMITED: Classification(17),
+    Category.REFUSED: Classification(20, Bounce.SOFT),
+    Category.ERROR_IGNORED: Classification(25),
+    Category.CONTROL_ADDRESS: Classification(127),
+    Category.PERSONALIZATION: Classification(None),
 }
+
+#: The same, by column: Adobe's technical values, and the categories of failures that are hard and soft bounces.
+ADOBE_CODES: dict[Category, int] = {
+    category: code for category, (code, _) in CLASSIFICATIONS.items() if code is not None
+}
+HARD = frozenset(category for category, (_, bounce) in CLASSIFICATIONS.items() if bounce is Bounce.HARD)
+SOFT = frozenset(category for category, (_, bounce) in CLASSIFICATIONS.items() if bounce is Bounce.SOFT)
 
 
 #: Characters of a reason's text that a row keeps: rows must fit into one Kafka record and into memory.

@@ -13,7 +13,8 @@ import msgspec
 from processor.domain.moment import Moment
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.transitions import IS_UNDER_WAY, NODE_PERMANENCE, NODE_STATUS, Node
+from processor.domain.traits import IS_UNDER_WAY
+from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 
 #: The layout version at the start of a packed row. Another order, number or meaning of the packed fields is another
 #: version. A store on disk has one layout, so its version (engine/store/rocksdb.py) is raised with this one.

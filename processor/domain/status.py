@@ -19,27 +19,17 @@ class Channel(str, Enum):
 
 
 class Status(str, Enum):
-    """The status of one message to one recipient; the value is the name on the wire."""
+    """The status of one message to one recipient; the value is the name on the wire. See DEFINITIONS."""
 
-    #: Ready; waits for the MTA or for its date.
     PENDING = "pending"
-    #: Intermediate, external connectors only; the connector decides what comes next.
     PREPARED = "prepared"
-    #: Handed to the SMS provider, which has not confirmed it yet.
     SENT_TO_PROVIDER = "sent_to_provider"
-    #: SMS: the provider has it. E-mail: relayed to the MTA.
     TAKEN_INTO_ACCOUNT = "taken_into_account"
-    #: E-mail: the recipient's server accepted it. SMS: pushed to the mobile network. A success that is not final.
     SENT = "sent"
-    #: The handset acknowledged it.
     RECEIVED_ON_MOBILE = "received_on_mobile"
-    #: Could not reach the recipient; carries a reason.
     FAILED = "failed"
-    #: Never sent: denylisted, quarantined, no address, duplicate.
     IGNORED = "ignored"
-    #: An operator cancelled it.
     CANCELED = "canceled"
-    #: The MTA counted it and did not process it.
     NOT_APPLICABLE = "not_applicable"
 
 

@@ -25,8 +25,9 @@ from processor.domain.status import Channel, Permanence, Status
 class Node(IntEnum):
     """A node of the state diagram; the value is the rank that breaks ties of time, lowest first.
 
-    The values are stored in every row: never change or reuse one. A node that is inserted between two others, or
-    removed, needs a new layout of rows (`ROW_LAYOUT` in row.py).
+    The values are stored, in `memory` of every record of the messages topic and in stores on disk: never change or reuse
+    one. A new node with the highest rank takes the next value. Any other new or removed node changes ranks, and so needs
+    a new layout of rows (`ROW_LAYOUT` in row.py).
     """
 
     PENDING = 0
@@ -107,12 +108,6 @@ _FAILURES = {Node.FAILED: Permanence.PERMANENT, Node.FAILED_GAVE_UP: Permanence.
 
 #: The permanence of each node, by rank; None if the node is no failure.
 NODE_PERMANENCE: tuple[Permanence | None, ...] = tuple(_FAILURES.get(node) for node in Node)
-
-
-#: Whether a message waits for a final status at a node, by rank; then a transient reason explains failed attempts.
-IS_UNDER_WAY: tuple[bool, ...] = tuple(
-    node in {Node.PENDING, Node.PREPARED, Node.SENT_TO_PROVIDER, Node.TAKEN_INTO_ACCOUNT, Node.SENT} for node in Node
-)
 
 #: The node of a message of several parts is the first of these at which any part is,
 ANY_PART: tuple[Node, ...] = (

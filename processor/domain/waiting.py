@@ -1,30 +1,44 @@
-"""The statuses in which a message waits, when it is stuck, and when retention may remove it.
-
-In every other status nothing is expected: either nothing may follow, or only an exception (a bounce after `sent` by
-mail, late truth after a failure that was given up, a cancel that came too late).
-"""
+"""When a message is stuck, and when retention may remove it: the rules about rows and time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
+from processor.domain.traits import STUCK_AFTER
+from processor.domain.transitions import Node
 
-_HOUR = 3_600.0
-#: How long an MTA retries.
-_TRIED = 84 * _HOUR
-#: How long an SMS centre keeps a message for a handset that is off.
-_KEPT = 72 * _HOUR
+_SECOND = 1_000_000
 
-#: Seconds in a status after which a message is stuck; DELIVERY_STUCK_AFTER overrides them. A label, not a status.
-STUCK_AFTER: dict[tuple[Channel, Status], float] = {
-    (Channel.EMAIL, Status.PENDING): _HOUR,
-    (Channel.EMAIL, Status.TAKEN_INTO_ACCOUNT): _TRIED,
-    (Channel.SMS, Status.PENDING): _HOUR,
-    (Channel.SMS, Status.PREPARED): _HOUR,
-    (Channel.SMS, Status.SENT_TO_PROVIDER): _KEPT,
-    (Channel.SMS, Status.TAKEN_INTO_ACCOUNT): _TRIED,
-    (Channel.SMS, Status.SENT): _KEPT,
-}
+#: Earlier than any moment.
+_EVER = -(1 << 62)
+
+#: Seconds by channel and status, for some of the keys of STUCK_AFTER.
+StuckAfter = Mapping[tuple[Channel, Status], float]
+
+#: The start times of the deliveries that have one, in microseconds.
+Starts = Mapping[str, int]
+
+NO_STARTS: Starts = {}
+
+
+def stuck_before(stuck_after: StuckAfter, now: int) -> dict[tuple[Channel, Status], int]:
+    """Return, by channel and status, the moment since which a message must wait there to be stuck: in microseconds."""
+    return {place: now - int(seconds * _SECOND) for place, seconds in stuck_after.items()}
+
+
+def is_stuck(row: Row, before: int | None, starts: Starts = NO_STARTS) -> bool:
+    """Return whether a message is stuck: it has been in its status for longer than the threshold.
+
+    Args:
+        row: of the message.
+        before: what `stuck_before` returns for the row's channel and status; None: nothing.
+        starts: before the start of its delivery, a pending message is not stuck.
+    """
+    if before is None or row.since > before:
+        return False
+    return row.node is not Node.PENDING or starts.get(row.delivery, _EVER) <= before
 
 
 def may_expire(row: Row, before: int) -> bool:

@@ -1,7 +1,6 @@
 """The metrics of a worker: `table.py` has a row for each, `labels.py` their labels and the closed sets of values."""
 
 from processor.metrics.labels import (
-    ENDING_OF_NODE,
     NEW,
     PARTITION_STATES,
     PROVIDERS,
@@ -13,7 +12,6 @@ from processor.metrics.labels import (
 from processor.metrics.table import Metrics, count
 
 __all__ = [
-    "ENDING_OF_NODE",
     "NEW",
     "PARTITION_STATES",
     "PROVIDERS",

@@ -14,8 +14,8 @@ from processor.domain.delivery import Cause
 from processor.domain.fold import Verdict
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.domain.traits import STUCK_AFTER, Ending
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
-from processor.domain.waiting import STUCK_AFTER
 from processor.logs import KNOWN_WARNINGS
 from processor.providers import ADAPTERS, OUTCOMES, Outcome
 from processor.wire.deadletters import DeadReason
@@ -39,16 +39,6 @@ VERDICTS: tuple[Verdict | Rerouted, ...] = (*Verdict, REROUTED)
 #: Where a message comes from that was not known before.
 New = Literal["new"]
 NEW: New = "new"
-
-#: How a message ends with its provider: it was sent or arrived, it failed for good, or it was given up.
-Ending = Literal["success", "failed", "gave_up"]
-ENDINGS: tuple[Ending, ...] = get_args(Ending)
-ENDING_OF_NODE: dict[Node, Ending] = {
-    Node.SENT: "success",
-    Node.RECEIVED_ON_MOBILE: "success",
-    Node.FAILED: "failed",
-    Node.FAILED_GAVE_UP: "gave_up",
-}
 
 PartitionState = Literal["recovering", "running", "closing"]
 PARTITION_STATES: tuple[PartitionState, ...] = get_args(PartitionState)
@@ -272,7 +262,7 @@ def by_contradiction() -> Iterator[ByContradiction]:
 
 def by_ending() -> Iterator[ByEnding]:
     """Yield every ending, by channel and provider."""
-    return (ByEnding(channel, provider, ending) for channel, provider in _reporting() for ending in ENDINGS)
+    return (ByEnding(channel, provider, ending) for channel, provider in _reporting() for ending in Ending)
 
 
 def by_category() -> Iterator[ByCategory]:

@@ -38,7 +38,7 @@ from processor.metrics.skew import ClockSkew
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400, 604_800)
 _COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-#: The thresholds of domain/waiting.py among them: an hour, 72 hours, 3.5 days.
+#: The thresholds of domain/traits.py among them: an hour, 72 hours, 3.5 days.
 _STAY_BUCKETS = (1, 5, 15, 60, 300, 900, 3_600, 21_600, 86_400, 259_200, 302_400, 604_800)
 _RECORDS_BUCKETS = (1, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 

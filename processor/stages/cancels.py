@@ -16,18 +16,13 @@ from processor.domain.fold import Verdict, fold
 from processor.domain.moment import to_datetime
 from processor.domain.row import Row
 from processor.domain.status import Status
-from processor.domain.transitions import TRANSITIONS, Node
+from processor.domain.traits import CANCELABLE
+from processor.domain.transitions import Node
 from processor.engine.stage import Record
 from processor.engine.store import Store
 from processor.wire.deliveries import decode_delivery_of
 from processor.wire.readback import UnreadableError
 from processor.wire.topics import Topic
-
-#: Where a message may still be cancelled.
-_CANCELABLE = {
-    channel: frozenset(node for node, may_follow in table.items() if Node.CANCELED in may_follow)
-    for channel, table in TRANSITIONS.items()
-}
 
 #: Cancelled deliveries that one transaction takes note of: each is a counts record.
 _DELIVERIES_AT_A_TIME = 1_000
@@ -145,7 +140,7 @@ def cancel(message_id: str, row: Row, at: int) -> tuple[Event, Row, Verdict] | N
     Returns:
         The event, the row after it and the verdict; None if it cannot change anything any more.
     """
-    if row.node not in _CANCELABLE[row.channel]:
+    if row.node not in CANCELABLE[row.channel]:
         return None
     event = Event(to_datetime(at), message_id, row.channel, Status.CANCELED, attempt=row.attempt)
     told, verdict = fold(row, event, Node.CANCELED, at)

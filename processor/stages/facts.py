@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 
-from processor.domain.counts import ENDINGS, category_of
+from processor.domain.counts import category_of
 from processor.domain.event import Event
 from processor.domain.fold import Verdict
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel
+from processor.domain.traits import ENDING, IS_COUNTED_BY_REASON
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
-from processor.metrics import ENDING_OF_NODE, NEW, Metrics, provider_label
+from processor.metrics import NEW, Metrics, provider_label
 from processor.metrics.labels import (
     ByCategory,
     ByChannel,
@@ -46,7 +47,7 @@ class Facts:
         """Record one event, with its record's timestamp in milliseconds."""
         channel, provider, after = event.channel, event.provider, row.node
         old = None if before is None else before.node
-        category = category_of(row) if after is not old and after in ENDINGS else None
+        category = category_of(row) if after is not old and IS_COUNTED_BY_REASON[after] else None
         self._facts.append((channel, provider, verdict, old, after, node, category))
         self._times[channel, provider, node].append((moment, timestamp))
         # A corrected status was never true; and a later attempt may have an earlier time.
@@ -77,8 +78,8 @@ def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
     metrics.events.labels(ByVerdict(channel, provider, verdict)).inc(number)
     if old is not new:
         metrics.status_changes.labels(ByMove(channel, NEW if old is None else old, new)).inc(number)
-        ending = ENDING_OF_NODE.get(new)
-        if ending is not None and (old is None or ending != ENDING_OF_NODE.get(old)):
+        ending = ENDING[new]
+        if ending is not None and (old is None or ending is not ENDING[old]):
             metrics.outcomes.labels(ByEnding(channel, provider, ending)).inc(number)
     if category is not None:
         permanence = NODE_PERMANENCE[new]

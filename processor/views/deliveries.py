@@ -15,7 +15,7 @@ import msgspec
 from processor.domain.counts import STATUS_INDEX
 from processor.domain.delivery import Cause, Delivery, Pending, State, pending_cause
 from processor.domain.moment import to_rfc3339
-from processor.domain.reason import Category
+from processor.domain.reason import HARD, SOFT
 from processor.domain.status import Channel, Status
 from processor.views.entries import NOTHING, Entry, Share, move, share_of
 from processor.views.series import Series
@@ -24,20 +24,6 @@ from processor.wire.deliveries import decode_delivery
 from processor.wire.topics import COUNTS, Topic
 
 _NAMES = tuple(status.value for status in Status)
-
-#: Adobe's *hard* and *soft* bounces: messages that failed, by category.
-HARD = (Category.USER_UNKNOWN.value,)
-SOFT = tuple(
-    category.value
-    for category in (
-        Category.UNREACHABLE,
-        Category.MAILBOX_FULL,
-        Category.INVALID_DOMAIN,
-        Category.ACCOUNT_DISABLED,
-        Category.NOT_CONNECTED,
-        Category.REFUSED,
-    )
-)
 
 _SECOND = 1_000_000
 #: A running delivery's rate is what was done in the last ten minutes, once it has been watched for half of one.

@@ -8,19 +8,17 @@ import msgspec
 
 from processor.domain.counts import STATUS_INDEX
 from processor.domain.delivery import Delivery, State
+from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
+from processor.domain.traits import STATUSES_OF, TAKEN, Indicator
 from processor.views.series import Series
 from processor.wire.counts import CountsRecord, from_rfc3339
 
-_PENDING, _FAILED = STATUS_INDEX[Status.PENDING], STATUS_INDEX[Status.FAILED]
-_PREPARED = STATUS_INDEX[Status.PREPARED]
-
-#: Adobe's *success*.
-_SUCCESS = tuple(STATUS_INDEX[status] for status in (Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_MOBILE))
-#: What stands here was not taken by the MTA, or never will be.
-_NOT_TAKEN = tuple(
-    STATUS_INDEX[status] for status in (Status.PENDING, Status.IGNORED, Status.CANCELED, Status.NOT_APPLICABLE)
-)
+_PENDING = STATUS_INDEX[Status.PENDING]
+_TAKEN = tuple(STATUS_INDEX[status] for status in TAKEN)
+_COUNTED = {
+    indicator: tuple(STATUS_INDEX[status] for status in statuses) for indicator, statuses in STATUSES_OF.items()
+}
 
 
 class Share(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -189,21 +187,24 @@ class Entry:
     @property
     def failures(self) -> int:
         """The number of failed messages."""
-        return self.statuses[_FAILED]
+        return self._counted(Indicator.ERROR)
 
     @property
     def success(self) -> int:
         """The number of messages that Adobe counts as success."""
-        return sum([self.statuses[index] for index in _SUCCESS])
+        return self._counted(Indicator.SUCCESS)
 
     @property
     def processed(self) -> int:
         """The number of messages that Adobe counts as processed: prepared, errors and success."""
-        return self.statuses[_PREPARED] + self.failures + self.success
+        return sum(map(self._counted, Indicator))
 
-    def failed_for(self, categories: Iterable[str]) -> int:
+    def _counted(self, indicator: Indicator) -> int:
+        return sum([self.statuses[index] for index in _COUNTED[indicator]])
+
+    def failed_for(self, categories: Iterable[Category]) -> int:
         """Give how many messages failed for one of these reasons."""
-        return sum([self.failed.get(category, 0) for category in categories])
+        return sum([self.failed.get(category.value, 0) for category in categories])
 
     @property
     def left(self) -> int:
@@ -216,7 +217,7 @@ class Entry:
     @property
     def is_under_way(self) -> bool:
         """Whether the MTA or the provider has accepted any of the messages."""
-        return self.messages > sum([self.statuses[index] for index in _NOT_TAKEN])
+        return any(self.statuses[index] for index in _TAKEN)
 
     @property
     def has_pending(self) -> bool:

@@ -13,6 +13,7 @@ from processor.domain.moment import to_rfc3339
 from processor.domain.reason import ADOBE_CODES, Category, Reason
 from processor.domain.row import WHOLE, Row
 from processor.domain.status import Channel, Permanence, Status
+from processor.domain.traits import TRAITS
 from processor.domain.transitions import NODE_NAMES, TRANSITIONS, Node
 
 
@@ -52,7 +53,7 @@ _WAIT_TEXTS = {
 }
 
 #: What a message waits for at each place where it waits. A pending one waits for what its delivery waits for.
-_WAITS: dict[tuple[Channel, Node], Wait] = {
+WAITS: dict[tuple[Channel, Node], Wait] = {
     (Channel.EMAIL, Node.TAKEN_INTO_ACCOUNT): Wait.MAIL_SERVER,
     (Channel.SMS, Node.PREPARED): Wait.CONNECTOR,
     (Channel.SMS, Node.SENT_TO_PROVIDER): Wait.PROVIDER,
@@ -209,15 +210,11 @@ def _standing_at(row: Row, node: Node) -> str:
 
 def _wait(row: Row, pending: Pending | None) -> Wait | None:
     reason = row.reason
-    if reason is not None and reason.permanence is Permanence.TRANSIENT and row.node in _RETRIED:
+    if reason is not None and reason.permanence is Permanence.TRANSIENT and TRAITS[row.node].is_retried:
         return Wait.RETRY
     if row.node is Node.PENDING:
         return Wait.MTA_RESOURCES if pending is None else Wait(pending.cause.value)
-    return _WAITS.get((row.channel, row.node))
-
-
-#: Where a provider goes on trying: a transient reason rides on events of these.
-_RETRIED = frozenset({Node.PENDING, Node.SENT_TO_PROVIDER, Node.TAKEN_INTO_ACCOUNT})
+    return WAITS.get((row.channel, row.node))
 
 
 def _wait_text(wait: Wait, pending: Pending | None) -> str:

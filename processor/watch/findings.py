@@ -10,25 +10,18 @@ Nothing here changes a row: *stuck* is a label, and a later report removes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
 
 import msgspec
 
-from processor.domain.row import Row
 from processor.domain.status import Channel, Status
-from processor.domain.transitions import Node
-from processor.domain.waiting import STUCK_AFTER
+from processor.domain.traits import STUCK_AFTER
 from processor.watch import silence
 from processor.watch.silence import Evidence
 
-_SECOND = 1_000_000
-
 #: Messages that are named as evidence of one finding.
 SAMPLE = 5
-
-#: Seconds by channel and status, for some of domain/waiting.py's.
-StuckAfter = Mapping[tuple[Channel, Status], float]
 
 
 class Found(msgspec.Struct, frozen=True, order=True):
@@ -88,23 +81,6 @@ class Partial(msgspec.Struct, frozen=True):
     providers: tuple[Evidence, ...]
     #: Stuck messages by delivery: of each partition the deliveries that have most.
     stuck_deliveries: dict[str, int] = {}
-
-
-def is_stuck(row: Row, stuck_after: StuckAfter, now: int, starts_at: int | None = None) -> bool:
-    """Return whether a message is stuck: it has been in its status for longer than the threshold.
-
-    Args:
-        row: of the message.
-        stuck_after: the thresholds.
-        now: microseconds.
-        starts_at: the start time of its delivery, in microseconds, if known: before that, a pending message is not
-            stuck.
-    """
-    seconds = stuck_after.get((row.channel, row.status))
-    if seconds is None:
-        return False
-    since = row.since if row.node is not Node.PENDING or starts_at is None else max(row.since, starts_at)
-    return now - since >= int(seconds * _SECOND)
 
 
 # Merging

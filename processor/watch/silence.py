@@ -10,8 +10,8 @@ So a quiet night is no evidence, since nothing is handed over then; nor is a bur
 of it is answered; and a slow provider gets as much time as it usually takes. With little traffic, evidence takes more
 time. Without enough knowledge of a provider's delay the verdict is `unknown`, not an alarm.
 
-An answer is any report after the hand-over, and a failed attempt with a transient reason. Messages at
-`sent_to_provider` and `taken_into_account` are outstanding. An SMS that is `sent` has been answered; if the handset's
+An answer is any report of a node with an `ending` (domain/traits.py), and a failed attempt with a transient reason.
+Messages that are handed over are outstanding. An SMS that is `sent` has been answered; if the handset's
 receipt is overdue, it is stuck. A provider without reported hand-overs is never silent, only idle.
 
 There are two sources:
@@ -38,6 +38,7 @@ import msgspec
 
 from processor.domain.row import Row
 from processor.domain.status import Permanence
+from processor.domain.traits import ENDING, IS_HANDED_OVER
 from processor.domain.transitions import Node
 from processor.watch.durations import Durations, between, bucket_of, quantile, total
 
@@ -45,15 +46,6 @@ _SECOND = 1_000_000
 _MINUTE = 60 * _SECOND
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
-
-#: Where a message waits for its provider's answer.
-HANDED_OVER = frozenset({Node.SENT_TO_PROVIDER, Node.TAKEN_INTO_ACCOUNT})
-#: What answers a hand-over.
-ANSWERS = frozenset({Node.SENT, Node.RECEIVED_ON_MOBILE, Node.FAILED, Node.FAILED_GAVE_UP})
-
-#: The same, by rank: looked up for every row.
-_IS_HANDED_OVER = tuple(node in HANDED_OVER for node in Node)
-_IS_ANSWER = tuple(node in ANSWERS for node in Node)
 
 #: Later than any time.
 _NEVER = 1 << 62
@@ -337,7 +329,7 @@ class _Rows:
 def _tried(row: Row) -> int | None:
     """Return the time of the last failed attempt with a transient reason; None: there was none."""
     for reason in row.reasons:
-        if _IS_HANDED_OVER[reason.node] and reason.reason.permanence is Permanence.TRANSIENT:
+        if IS_HANDED_OVER[reason.node] and reason.reason.permanence is Permanence.TRANSIENT:
             return reason.time
     return None
 
@@ -347,10 +339,10 @@ def _times(row: Row) -> tuple[int | None, int | None]:
     handed = answered = None
     for at in row.observations:
         node, first = at.node, at.first
-        if _IS_HANDED_OVER[node]:
+        if IS_HANDED_OVER[node]:
             if handed is None or first > handed:
                 handed = first
-        elif _IS_ANSWER[node] and (answered is None or first < answered):
+        elif ENDING[node] is not None and (answered is None or first < answered):
             answered = first
     return handed, answered
 
@@ -375,7 +367,7 @@ class Flow:
             timestamps: those of their records, in milliseconds, in the same order; negative: none.
             now: microseconds; when they were folded. This is the time of arrival, also of records that waited for us.
         """
-        if node not in ANSWERS:
+        if ENDING[node] is None:
             return
         step = -(-len(times) // _LAGS_PER_CHUNK)
         pairs = zip(times[::step], timestamps[::step], strict=True)

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
+from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
-from processor.domain.waiting import STUCK_AFTER
-from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Standing, Stuck, StuckAfter, merge
-from processor.watch.silence import ANSWERS, HANDED_OVER, HISTORY, Flow, Listener
-
-_SECOND = 1_000_000
+from processor.domain.waiting import NO_STARTS, Starts, StuckAfter, is_stuck, may_expire, stuck_before
+from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Standing, Stuck, merge
+from processor.watch.silence import HISTORY, Flow, Listener
 
 #: Findings that one partition tells of: the largest groups of stuck messages, kinds of contradictions, deliveries.
 _GROUPS_TOLD = 50
@@ -31,20 +30,18 @@ _GROUPS_MAX = 5_000
 _LABELLED_MAX = 50_000
 _EXPIRED_MAX = 10_000
 
-_AT_ONCE: dict[str, int] = {}
-
 
 class Labels:
     """The messages that a sweep labelled stuck: some by id, the others by place and time."""
 
-    def __init__(self, before: Mapping[tuple[Channel, Node], int], labelled: set[int]) -> None:
+    def __init__(self, before: Mapping[tuple[Channel, Node], int | None], labelled: set[int]) -> None:
         self._before, self._labelled = before, labelled
         self._is_complete = len(labelled) < _LABELLED_MAX
 
     def has(self, key: bytes, row: Row) -> bool:
         """Return whether a message had been labelled stuck, given its row before it moved."""
         before = self._before.get((row.channel, row.node))
-        return before is not None and row.since <= before and (hash(key) in self._labelled or not self._is_complete)
+        return is_stuck(row, before) and (hash(key) in self._labelled or not self._is_complete)
 
 
 #: What has been called stuck before the first sweep.
@@ -59,8 +56,8 @@ class _Place:
 
     __slots__ = ("channel", "oldest", "oldest_key", "status", "stuck", "stuck_before")
 
-    def __init__(self, channel: Channel, status: Status, stuck_before: int) -> None:
-        self.channel, self.status, self.stuck_before = channel, status, stuck_before
+    def __init__(self, channel: Channel, status: Status, before: int | None) -> None:
+        self.channel, self.status, self.stuck_before = channel, status, before
         self.oldest, self.oldest_key = _NEVER, b""
         self.stuck = 0
 
@@ -126,7 +123,7 @@ class Sweep:
         stuck_after: StuckAfter,
         now: int,
         *,
-        starts: Mapping[str, int] = _AT_ONCE,
+        starts: Starts = NO_STARTS,
         flow: Flow | None = None,
         is_behind: bool = False,
         expired_before: int | None = None,
@@ -141,17 +138,15 @@ class Sweep:
         self._stuck: dict[tuple[_Place, str, str | None], _Group] = {}
         self._contradicted = 0
         self._contradictions: dict[tuple[Channel, Node, Node, str | None], _Group] = {}
-        self._places = {
-            key: _Place(*key, now - int(stuck_after[key] * _SECOND) if key in stuck_after else -_NEVER)
-            for key in STUCK_AFTER
-        }
+        before = stuck_before(stuck_after, now)
+        self._places = {key: _Place(*key, before.get(key)) for key in STUCK_AFTER}
         self._looks = {channel: tuple(self._look(channel, node) for node in Node) for channel in Channel}
 
     def _look(self, channel: Channel, node: Node) -> _Look:
         place = self._places.get((channel, NODE_STATUS[node])) if node in TRANSITIONS[channel] else None
-        is_answer = node in ANSWERS
+        is_answer = ENDING[node] is not None
         if place is not None:
-            return _Look(_NEVER, _NEVER, place, node in HANDED_OVER, is_answer)
+            return _Look(_NEVER, _NEVER, place, TRAITS[node].is_handed_over, is_answer)
         return _Look(self._expired_before, self._history if is_answer else _NEVER, None, False, is_answer)
 
     def see(self, key: bytes, row: Row) -> None:
@@ -172,7 +167,7 @@ class Sweep:
         since = row.since
         if since <= place.oldest:
             place.oldest, place.oldest_key = min((since, key), (place.oldest, place.oldest_key))
-        if since <= place.stuck_before:
+        if is_stuck(row, place.stuck_before, self._starts):
             self._label(key, row, place)
         if is_handed_over:
             self._listener.see_waiting(row, since)
@@ -187,12 +182,10 @@ class Sweep:
             self._see_settled(key, row)
 
     def _see_settled(self, key: bytes, row: Row) -> None:
-        if len(self.expired) < _EXPIRED_MAX and max(at.last for at in row.observations) <= self._expired_before:
+        if len(self.expired) < _EXPIRED_MAX and may_expire(row, self._expired_before):
             self.expired.append(key)
 
     def _label(self, key: bytes, row: Row, place: _Place) -> None:
-        if row.node is Node.PENDING and self._starts.get(row.delivery, -_NEVER) > place.stuck_before:
-            return
         place.stuck += 1
         if len(self._labelled) < _LABELLED_MAX:
             self._labelled.add(hash(key))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from processor.domain.delivery import Action, Control
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
+from processor.domain.waiting import is_stuck, stuck_before
 from processor.engine.clients import KafkaError
 from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing
@@ -18,7 +19,6 @@ from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
-from processor.watch.findings import is_stuck
 from processor.web.control_facts import ControlFacts, control_record
 from processor.web.forwarding import Forwarding, Question
 from processor.web.gathering import Gathering
@@ -154,12 +154,13 @@ class Answers:
 
     def _message_view(self, message_id: str, row: Row) -> MessageView:
         now = _now()
+        before = stuck_before(self._stuck_after, now)
         return message_view(
             message_id,
             row,
             pending=self._deliveries.pending(row.delivery, now),
             is_delivery_canceled=bool(row.delivery) and self._deliveries.is_canceled(row.delivery),
-            is_stuck=is_stuck(row, self._stuck_after, now, self._deliveries.starts_at(row.delivery)),
+            is_stuck=is_stuck(row, before.get((row.channel, row.status)), self._deliveries.starts()),
         )
 
     # Deliveries

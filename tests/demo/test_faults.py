@@ -25,8 +25,8 @@ from processor.domain.fold import fold
 from processor.domain.moment import to_microseconds
 from processor.domain.reason import Category
 from processor.domain.status import Permanence, Status
+from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import NODE_STATUS
-from processor.domain.waiting import STUCK_AFTER
 from processor.providers import Context, Unreadable, decode_payload, read
 from processor.providers.adapter import Memory
 from processor.watch.silence import Flow, Verdict, judge

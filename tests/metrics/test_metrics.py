@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from processor.domain.fold import Verdict
 from processor.domain.status import Channel, Status
+from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
-from processor.domain.waiting import STUCK_AFTER
 from processor.metrics import (
     NEW,
     Metrics,

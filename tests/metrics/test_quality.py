@@ -15,11 +15,12 @@ from processor.demo.simulate import canonical_events, traffic
 from processor.domain.delivery import Cause
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
+from processor.domain.traits import Ending
 from processor.domain.transitions import NODE_NAMES
 from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.logs import KNOWN_WARNINGS
 from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
-from processor.metrics.labels import ENDINGS, ByPartition, texts_of
+from processor.metrics.labels import ByPartition, texts_of
 from processor.providers import OUTCOMES
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -38,7 +39,7 @@ VOCABULARY = {
     "channel": {channel.value for channel in Channel},
     "event": set(KNOWN_WARNINGS),
     "from": {*NODE_NAMES, NEW},
-    "outcome": {*ENDINGS, *OUTCOMES},
+    "outcome": {*[ending.value for ending in Ending], *OUTCOMES},
     "permanence": {permanence.value for permanence in Permanence},
     "provider": set(PROVIDERS),
     "reason": {reason.value for reason in DeadReason},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.metrics.labels import ENDINGS
+from processor.domain.traits import Ending
 from tests.stages.conftest import event
 
 GAVE_UP = {"reason": {"permanence": "gave_up"}}
@@ -13,7 +13,7 @@ def outcomes(desk, provider="ses", channel="email"):
     value = desk.metrics.registry.get_sample_value
     found = {
         outcome: value("delivery_outcomes_total", {"channel": channel, "provider": provider, "outcome": outcome})
-        for outcome in ENDINGS
+        for outcome in [ending.value for ending in Ending]
     }
     return {outcome: number for outcome, number in found.items() if number}
 

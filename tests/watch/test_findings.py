@@ -17,9 +17,9 @@ from processor.domain.moment import EPOCH
 from processor.domain.reason import Reason
 from processor.domain.row import Row
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import TRANSITIONS, Node
-from processor.domain.waiting import STUCK_AFTER
-from processor.watch.findings import Found, Partial, Stuck, is_stuck, merge
+from processor.watch.findings import Found, Partial, Stuck, merge
 from processor.watch.sweep import NOTHING_LABELLED, Sweep
 
 HOUR, DAY = 3_600, 86_400
@@ -73,7 +73,6 @@ class TestStuck:
         partial = swept(named(inside, beyond)).result()
         assert stuck_in(partial) == {place: 1}
         assert [at.sample for at in partial.stuck] == [(Found(ago(seconds + 1), "m-1"),)]
-        assert [is_stuck(each, STUCK_AFTER, NOW) for each in (inside, beyond)] == [False, True]
 
     def test_is_nothing_that_nobody_waits_for(self):
         settled = [
@@ -84,7 +83,6 @@ class TestStuck:
             if channel in definition.channels and (channel, status) not in STUCK_AFTER
         ]
         assert not stuck_in(swept(named(*settled)).result())
-        assert not any(is_stuck(each, STUCK_AFTER, NOW) for each in settled)
 
     def test_thresholds_are_settings_and_one_may_be_off(self):
         rows = named(row((100, PENDING)), row((9 * DAY, TAKEN)))
@@ -130,7 +128,6 @@ class TestStuck:
         for starts, expected in ((ago(-DAY), 1), (ago(0.5 * HOUR), 1), (ago(1.5 * HOUR), 2), (ago(3 * HOUR), 2)):
             partial = swept(rows, starts={"DM1": starts}).result()
             assert stuck_in(partial) == {(EMAIL, PENDING): expected, (EMAIL, TAKEN): 1}
-            assert is_stuck(rows[0][1], STUCK_AFTER, NOW, starts) is (expected == 2)
 
     def test_is_judged_by_how_far_the_partition_has_read(self):
         rows = named(row((2 * HOUR, PENDING)))

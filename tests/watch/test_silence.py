@@ -14,8 +14,8 @@ from processor.domain.moment import EPOCH
 from processor.domain.reason import Reason
 from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
+from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import Node
-from processor.domain.waiting import STUCK_AFTER
 from processor.watch.durations import bucket_of
 from processor.watch.findings import Partial, merge
 from processor.watch.silence import Evidence, Flow, Silence, Verdict, describe, judge

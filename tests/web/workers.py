@@ -14,7 +14,7 @@ from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.row import Row
-from processor.domain.waiting import STUCK_AFTER
+from processor.domain.traits import STUCK_AFTER
 from processor.engine.membership.members import Group, Member, UnreachableError, UnsettledError
 from processor.engine.status import PartitionStatus
 from processor.engine.streams import Outgoing

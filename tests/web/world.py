@@ -12,7 +12,7 @@ import msgspec
 from processor.domain.delivery import Action
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.status import Status
-from processor.domain.waiting import STUCK_AFTER
+from processor.domain.traits import STUCK_AFTER
 from processor.engine.status import PartitionStatus
 from processor.engine.streams import Outgoing
 from processor.metrics import Metrics

@@ -8,18 +8,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from processor.domain.reason import ADOBE_CODES, Category
-from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
-from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
+from processor.domain.status import DEFINITIONS, Channel, Permanence
+from processor.domain.traits import CANCELABLE, STATUSES_OF, Indicator
+from processor.domain.transitions import NODE_NAMES, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView, PendingView
 from processor.views.messages import MessageView
 from processor.views.overview import Overview, PartitionView, ProviderView
 from processor.web.page import charts
 from processor.web.page.language import Language
 from processor.web.page.moments import parse
-
-#: What Adobe counts as success.
-SUCCESS = frozenset({Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_MOBILE})
-
 
 # The overview
 
@@ -126,8 +123,8 @@ def totals(messages: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
             summed[status] += count
     return {
         "all": sum(summed.values()),
-        "success": sum(summed[status.value] for status in SUCCESS),
-        "failed": summed[Status.FAILED.value],
+        "success": sum(summed[status.value] for status in STATUSES_OF[Indicator.SUCCESS]),
+        "failed": sum(summed[status.value] for status in STATUSES_OF[Indicator.ERROR]),
     }
 
 
@@ -202,12 +199,7 @@ def legend(statuses: Mapping[str, int], channel: Channel | None) -> list[tuple[s
 def stoppable(statuses: Mapping[str, int], channel: Channel | None) -> int:
     """Count the messages that a cancel still reaches."""
     channels = list(Channel) if channel is None else [channel]
-    reached = {
-        NODE_STATUS[node].value
-        for each in channels
-        for node, afters in TRANSITIONS[each].items()
-        if Node.CANCELED in afters
-    }
+    reached = {NODE_STATUS[node].value for each in channels for node in CANCELABLE[each]}
     return sum(count for status, count in statuses.items() if status in reached)
 
 

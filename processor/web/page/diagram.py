@@ -20,7 +20,7 @@ _ROW_TOPS = (132, 132 + _BOX_HEIGHT + _ROOM)
 _HEIGHT = _ROW_TOPS[1] + _BOX_HEIGHT + 64
 
 #: Where each node stands: (row, column). A node that a table has and this has not is an error.
-_PLACES: dict[Channel, dict[Node, tuple[int, float]]] = {
+PLACES: dict[Channel, dict[Node, tuple[int, float]]] = {
     Channel.EMAIL: {
         Node.PENDING: (0, 0),
         Node.TAKEN_INTO_ACCOUNT: (0, 1.75),
@@ -102,7 +102,7 @@ class _Port(NamedTuple):
 
 def draw(channel: Channel) -> Drawing:
     """Lay out a channel's transitions."""
-    places = _PLACES[channel]
+    places = PLACES[channel]
     edges = _edges(channel)
     spots = _spots(edges, places)
     boxes = []
@@ -123,7 +123,7 @@ def draw(channel: Channel) -> Drawing:
 
 
 def _edges(channel: Channel) -> list[_Edge]:
-    table, places = TRANSITIONS[channel], _PLACES[channel]
+    table, places = TRANSITIONS[channel], PLACES[channel]
     course = [node for node, (row, _) in sorted(places.items(), key=lambda item: item[1]) if row == 0]
     steps = set(itertools.pairwise(course))
     edges = [

@@ -63,7 +63,7 @@ class Language:
 
     def meaning(self, status: Status) -> str:
         """Give the meaning of a status."""
-        return DEFINITIONS[status].meaning if self.index == ENGLISH else self.text(f"meaning.{status.value}")
+        return self.text(f"meaning.{status.value}")
 
     def number(self, value: float, digits: int = 0) -> str:
         """Write a number with its digits in groups of three."""

@@ -1,9 +1,11 @@
 """Every text of the page, in English and Swedish: one row each, so that none can be missing in one language.
 
-The labels of statuses are not here: they are domain/status.py's, to the letter of the product's list.
+The labels of statuses, and what each means in English, are not here: they are domain/status.py's.
 """
 
 from __future__ import annotations
+
+from processor.domain.status import DEFINITIONS, Status
 
 #: The places of the languages in each row.
 ENGLISH, SWEDISH = 0, 1
@@ -59,52 +61,31 @@ _FRAME: dict[str, tuple[str, str]] = {
     "column.time": ("Time", "Tid"),
 }
 
+#: What each status means, in Swedish; what it means in English, domain/status.py says.
+_MEANINGS: dict[Status, str] = {
+    Status.PENDING: "Klart att skickas; väntar på leveransservern (MTA), eller på sitt datum.",
+    Status.PREPARED: (
+        "Mellanliggande, endast för externa anslutningar. Följer på Väntande; den externa kopplingen avgör "
+        "vad som följer."
+    ),
+    Status.SENT_TO_PROVIDER: "Överlämnat till SMS-tjänstleverantören, som inte har bekräftat det än.",
+    Status.TAKEN_INTO_ACCOUNT: "SMS: tjänsteleverantören har tagit emot det. E-post: vidarebefordrat till MTA.",
+    Status.SENT: (
+        "E-post: mottagarens server tog emot det. SMS: lämnat till mobilnätet. Inte slutgiltigt: mottagaren "
+        "har inte nödvändigtvis fått det."
+    ),
+    Status.RECEIVED_ON_MOBILE: "Mottagarens mobil har kvitterat det.",
+    Status.FAILED: "Kunde inte nå mottagaren; har en orsak.",
+    Status.IGNORED: "Skickades aldrig: adressen var på blockeringslista, i karantän, saknades eller var en dubblett.",
+    Status.CANCELED: "En operator avbröt det.",
+    Status.NOT_APPLICABLE: "Togs med i beräkningen av servern (MTA) men bearbetades inte.",
+}
+
 _VOCABULARY: dict[str, tuple[str, str]] = {
     "channel.email": ("E-mail", "E-post"),
     "channel.sms": ("SMS", "SMS"),
-    "status.failed": ("Failed", "Misslyckades"),
     "status.not_on_channel": ("not on this channel", "finns inte i denna kanal"),
     "node.failed_gave_up": ("{failed} (gave\N{NO-BREAK SPACE}up)", "{failed} (gav\N{NO-BREAK SPACE}upp)"),
-    "meaning.pending": (
-        "Ready, waits for the MTA (or for its date).",
-        "Klart att skickas; väntar på leveransservern (MTA), eller på sitt datum.",
-    ),
-    "meaning.prepared": (
-        "Intermediate, external connectors only; follows Pending; the connector decides what comes next.",
-        (
-            "Mellanliggande, endast för externa anslutningar. Följer på Väntande; "
-            "den externa kopplingen avgör vad som följer."
-        ),
-    ),
-    "meaning.sent_to_provider": (
-        "Handed to the SMS provider, not confirmed yet.",
-        "Överlämnat till SMS-tjänstleverantören, som inte har bekräftat det än.",
-    ),
-    "meaning.taken_into_account": (
-        "SMS: the provider has it. E-mail: relayed to the MTA.",
-        "SMS: tjänsteleverantören har tagit emot det. E-post: vidarebefordrat till MTA.",
-    ),
-    "meaning.sent": (
-        "E-mail: the recipient's server accepted it. SMS: pushed to the mobile network. Not final.",
-        (
-            "E-post: mottagarens server tog emot det. SMS: lämnat till mobilnätet. Inte slutgiltigt: "
-            "mottagaren har inte nödvändigtvis fått det."
-        ),
-    ),
-    "meaning.received_on_mobile": ("The handset acknowledged it.", "Mottagarens mobil har kvitterat det."),
-    "meaning.failed": (
-        "Could not reach the recipient; carries a reason.",
-        "Kunde inte nå mottagaren; har en orsak.",
-    ),
-    "meaning.ignored": (
-        "Never sent: denylisted, quarantined, no address, duplicate.",
-        "Skickades aldrig: adressen var på blockeringslista, i karantän, saknades eller var en dubblett.",
-    ),
-    "meaning.canceled": ("An operator cancelled it.", "En operator avbröt det."),
-    "meaning.not_applicable": (
-        "The MTA counted it and did not process it.",
-        "Togs med i beräkningen av servern (MTA) men bearbetades inte.",
-    ),
     "state.planned": ("Planned", "Planerad"),
     "state.scheduled": ("Scheduled", "Schemalagd"),
     "state.running": ("Running", "Pågår"),
@@ -589,6 +570,7 @@ _DOOR: dict[str, tuple[str, str]] = {
 TEXTS: dict[str, tuple[str, str]] = {
     **_FRAME,
     **_VOCABULARY,
+    **{f"meaning.{status.value}": (DEFINITIONS[status].meaning, swedish) for status, swedish in _MEANINGS.items()},
     **_OVERVIEW,
     **_DELIVERIES,
     **_MESSAGE,

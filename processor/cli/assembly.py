@@ -44,6 +44,6 @@ def assemble(settings: Settings) -> Assembly:
     check_store(settings)
     metrics = Metrics(STAGE_NAMES)
     board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
-    worker = Worker(settings, stages(settings, metrics, board, deliveries.starts), metrics)
+    worker = Worker(settings, stages(settings, metrics, board), metrics)
     server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])
     return Assembly(settings, metrics, worker, server)

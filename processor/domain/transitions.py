@@ -25,9 +25,9 @@ from processor.domain.status import Channel, Permanence, Status
 class Node(IntEnum):
     """A node of the state diagram; the value is the rank that breaks ties of time, lowest first.
 
-    The values are stored, in `memory` of every record of the messages topic and in stores on disk: never change or reuse
-    one. A new node with the highest rank takes the next value. Any other new or removed node changes ranks, and so needs
-    a new layout of rows (`ROW_LAYOUT` in row.py).
+    The values are stored, in `memory` of every record of the messages topic and in stores on disk: never change or
+    reuse one. A new node with the highest rank takes the next value. Any other new or removed node changes ranks, and
+    so needs a new layout of rows (`ROW_LAYOUT` in row.py).
     """
 
     PENDING = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from processor.engine.stage import Stage
 from processor.metrics import Metrics
@@ -21,7 +21,6 @@ def stages(
     settings: Settings,
     metrics: Metrics,
     board: Board | None = None,
-    starts: Callable[[], Mapping[str, int]] = dict,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Stage, ...]:
     """Return the stages of a worker, in the direction of the data flow.
@@ -30,7 +29,6 @@ def stages(
         settings: those of the worker.
         metrics: those of the worker.
         board: shows present problems; None: one that nobody reads.
-        starts: returns the start times, in microseconds, of deliveries that have one.
         clock: returns the present time, in seconds since the epoch.
 
     Raises:
@@ -43,7 +41,7 @@ def stages(
     return (
         normalize.stage(settings, metrics, board, clock),
         control.stage(settings, metrics, board, clock),
-        fold.stage(settings, metrics, board, starts, clock),
+        fold.stage(settings, metrics, board, clock),
     )
 
 

@@ -7,7 +7,7 @@ rows, a share in each transaction; after a restart it begins again, until the de
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 
 from processor.domain.counts import Counts
@@ -18,47 +18,18 @@ from processor.domain.row import Row
 from processor.domain.status import Status
 from processor.domain.traits import CANCELABLE
 from processor.domain.transitions import Node
-from processor.engine.stage import Record
 from processor.engine.store import Store
-from processor.wire.deliveries import decode_delivery_of
-from processor.wire.readback import UnreadableError
-from processor.wire.topics import Topic
+from processor.stages.dates import Dates
 
 #: Cancelled deliveries that one transaction takes note of: each is a counts record.
 _DELIVERIES_AT_A_TIME = 1_000
 
 
-class Canceled:
-    """The cancelled deliveries of the deliveries topic: one object for all partitions of a worker."""
-
-    def __init__(self) -> None:
-        self._moments: dict[str, int] = {}
-        #: Each cancelled delivery and the moment in microseconds, in the order in which they were heard of; once more
-        #: when an earlier moment is heard. It only grows, so that a partition can tell what is news.
-        self.told: list[tuple[str, int]] = []
-
-    def take(self, _topic: Topic, records: Sequence[Record]) -> None:
-        """Take records of the deliveries topic; repeated and deleted ones change nothing."""
-        for record in records:
-            if record.value is None:
-                continue
-            try:
-                delivery_id, delivery = decode_delivery_of(record.value, record.key)
-            except UnreadableError:
-                # The control stage names it: it is its own changelog.
-                continue
-            at = delivery.canceled_at
-            if at is None or at >= self._moments.get(delivery_id, at + 1):
-                continue
-            self._moments[delivery_id] = at
-            self.told.append((delivery_id, at))
-
-
 class Cancels:
     """The cancels that one partition knows, and the walk through its rows while there is one."""
 
-    def __init__(self, store: Store, canceled: Canceled) -> None:
-        self._store, self._canceled = store, canceled
+    def __init__(self, store: Store, dates: Dates) -> None:
+        self._store, self._dates = store, dates
         #: How much of what was told has been listened to, and what of it this partition did not know.
         self._heard = 0
         self._news: dict[str, int] = {}
@@ -84,7 +55,7 @@ class Cancels:
 
     def listen(self, counts: Counts) -> None:
         """Return the cancels since the last call that this partition does not know yet."""
-        told = self._canceled.told
+        told = self._dates.canceled
         if self._heard == len(told):
             return
         for delivery, at in islice(told, self._heard, None):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -37,13 +37,14 @@ from processor.metrics import REROUTED, Metrics, count, provider_label
 from processor.metrics.labels import ByStatus, ByVerdict, by_status
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of, pack_note
-from processor.stages.cancels import Canceled, Cancels, cancel
+from processor.stages.cancels import Cancels, cancel
+from processor.stages.dates import Dates
 from processor.stages.dead import DeadLetters
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
 from processor.watch.board import Board
-from processor.watch.look import Pace, Watch
+from processor.watch.sweeper import Pace, Sweeper
 from processor.wire.control import is_marker
 from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
 from processor.wire.deadletters import DeadReason, UnusableError
@@ -63,7 +64,6 @@ def stage(
     settings: Settings,
     metrics: Metrics,
     board: Board,
-    starts: Callable[[], Mapping[str, int]],
     clock: Callable[[], float] = time.time,
 ) -> Stage:
     """Declare the stage.
@@ -72,20 +72,19 @@ def stage(
         settings: those of the worker.
         metrics: those of the worker.
         board: shows present problems.
-        starts: returns the start times, in microseconds, of deliveries that have one.
         clock: returns the present time, in seconds since the epoch.
     """
-    pace, canceled = Pace(), Canceled()
+    pace, dates = Pace(), Dates()
 
     def start(partitioning: Partitioning) -> Fold:
         name = StoreName(partitioning.cluster, settings.topic(MESSAGES), partitioning.number)
         store = open_store(settings, name)
-        watch = Watch(settings, store, partitioning.number, pace, board)
-        return Fold(settings, metrics, partitioning, store, watch, starts, board, canceled, clock)
+        sweeper = Sweeper(settings, store, partitioning.number, pace, board)
+        return Fold(settings, metrics, partitioning, store, sweeper, board, dates, clock)
 
     # Events that came to the wrong partition go back to EVENTS.
     outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS)
-    follows = Followed((DELIVERIES,), canceled.take)
+    follows = Followed((DELIVERIES,), dates.take)
     return Stage(
         name="fold",
         inputs=(EVENTS,),
@@ -116,13 +115,12 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         metrics: Metrics,
         partitioning: Partitioning,
         store: Store,
-        watch: Watch,
-        starts: Callable[[], Mapping[str, int]],
+        sweeper: Sweeper,
         board: Board,
-        canceled: Canceled,
+        dates: Dates,
         clock: Callable[[], float],
     ) -> None:
-        self._metrics, self._watch, self._starts, self._clock = metrics, watch, starts, clock
+        self._metrics, self._sweeper, self._dates, self._clock = metrics, sweeper, dates, clock
         self._partition = partitioning.number
         self._store = store
         self.is_durable = store.is_durable
@@ -148,7 +146,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         self._repartitioned: Counter[ByVerdict] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
         self._cleared: Counter[ByStatus] = Counter()
-        self._cancels = Cancels(store, canceled)
+        self._cancels = Cancels(store, dates)
         self._expiry = Expiry(settings.retention, clock)
         #: The timestamp of the last record, in milliseconds.
         self._timestamp = 0
@@ -279,12 +277,12 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         self._hide()
         self._aside.hide()
         self._lost.hide()
-        self._watch.leave()
+        self._sweeper.leave()
 
     def close(self) -> None:
         """Close the store."""
         self._cancels.stop()
-        self._watch.stop()
+        self._sweeper.stop()
         self._store.close()
 
     # Work
@@ -300,7 +298,9 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         now = self._now()
         is_late = is_behind and now - self._timestamp * 1_000 > _LATE_SECONDS * 1_000_000
         now = self._timestamp * 1_000 if is_late else now
-        found = self._watch.look(now, self._starts, is_behind=is_late, expired_before=self._expiry.seeks_before)
+        found = self._sweeper.advance(
+            now, self._dates.starts, is_behind=is_late, expired_before=self._expiry.seeks_before
+        )
         if found:
             self._expiry.found = found
 
@@ -425,7 +425,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         """Update the counts with the changed rows, and write the counts that changed."""
         moves: Counter[tuple[Place | None, Place | None]] = Counter()
         times: dict[str, list[int]] = defaultdict(list)
-        labels = self._watch.labels
+        labels = self._sweeper.labels
         for key in hand.changed:
             old, row = hand.before[key], hand.now[key]
             if row is None:
@@ -455,7 +455,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         self._ledger_position = max(positions.ledger, self._ledger_position)
         self._hand = Hand(self._store, ())
         self._growth = 0
-        self._facts.publish(self._metrics, self._watch.flow)
+        self._facts.publish(self._metrics, self._sweeper.flow)
         self._facts = Facts()
         count(self._metrics.events, self._repartitioned)
         count(self._metrics.stuck_cleared, self._cleared)

@@ -142,7 +142,8 @@ class Deliveries:
         #: Kept up to date, since a page asks for the cause of many: who runs, and who may be pending.
         self._running: set[str] = set()
         self._candidates: set[str] = set()
-        self._starts: dict[str, int] = {}
+        #: When each delivery is to start, in microseconds: those that have a date. Read it, do not change it.
+        self.starts: dict[str, int] = {}
 
     # Feeding
 
@@ -212,9 +213,9 @@ class Deliveries:
         delivery_id = entry.delivery_id
         date = None if entry.delivery is None else entry.delivery.scheduled_at
         if date is not None:
-            self._starts[delivery_id] = date.value
+            self.starts[delivery_id] = date.value
         else:
-            self._starts.pop(delivery_id, None)
+            self.starts.pop(delivery_id, None)
         if entry.is_empty:
             del self.entries[delivery_id]
         for members, is_member in ((self._running, entry.is_running), (self._candidates, entry.may_be_pending)):
@@ -251,14 +252,6 @@ class Deliveries:
         """Return whether a delivery was cancelled."""
         entry = self.entries.get(delivery_id)
         return entry is not None and entry.canceled_at is not None
-
-    def starts_at(self, delivery_id: str) -> int | None:
-        """Return the start date of a delivery, in microseconds; None: it has none, or is not known."""
-        return self._starts.get(delivery_id)
-
-    def starts(self) -> Mapping[str, int]:
-        """Return the start dates of deliveries, in microseconds, as a live mapping that must not be changed."""
-        return self._starts
 
     def pending_deliveries(self, now: int) -> dict[str, int]:
         """Count the pending deliveries by cause, with every cause as a key."""

@@ -239,7 +239,7 @@ def _is_chance(evidence: Evidence, patience: int, since: int) -> bool:
     return surprise < -log(_CHANCE)
 
 
-class Listener:
+class Gatherer:
     """Collects the evidence of one partition: from its rows, in one sweep, and from the flow of reports.
 
     Args:
@@ -251,8 +251,8 @@ class Listener:
         self._now, self._flow = now, flow
         self._rows: dict[str | None, _Rows] = {}
 
-    def see_waiting(self, row: Row, since: int) -> None:
-        """Record a message that has waited for an answer since a time in microseconds."""
+    def add_waiting(self, row: Row, since: int) -> None:
+        """Add a message that has waited for an answer since a time in microseconds."""
         rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
         if row.reasons and (tried := _tried(row)) is not None:
             # It was tried: that is an answer, and what it waits for now is not the provider.
@@ -263,8 +263,8 @@ class Listener:
         if since < rows.waiting_since:  # noqa: PLR1730 - called for every row that waits; so is what follows
             rows.waiting_since = since
 
-    def see_answered(self, row: Row, since: int) -> None:
-        """Record a message that was answered less than `HISTORY` ago, and when its status began."""
+    def add_answered(self, row: Row, since: int) -> None:
+        """Add a message that was answered less than `HISTORY` ago, and when its status began."""
         rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
         rows.newest = max(rows.newest, since)
         rows.turn -= 1
@@ -316,7 +316,7 @@ class _Rows:
     __slots__ = ("answered", "delays", "newest", "stride", "tried", "turn", "waiting", "waiting_since")
 
     def __init__(self, stride: int) -> None:
-        #: How many answered messages each one that is looked at stands for.
+        #: How many answered messages each one that is examined stands for.
         self.stride = self.turn = stride
         #: Event times of the newest answer, and of the newest failure of a try; 0: none.
         self.newest = self.tried = 0
@@ -351,7 +351,7 @@ class Flow:
     """The flow of reports into one partition: when each provider reported, and with which lag."""
 
     def __init__(self) -> None:
-        #: How many answers the rows had of each provider when they were last looked through.
+        #: How many answers the rows had of each provider when they were last swept.
         self.answers: dict[str | None, int] = {}
         self._heard: dict[str | None, int] = {}
         #: The generation of lags that is gathered, and the one before: since when, and counts.

@@ -17,7 +17,7 @@ from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
 from processor.domain.waiting import NO_STARTS, Starts, StuckAfter, is_stuck, may_expire, stuck_before
 from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Standing, Stuck, merge
-from processor.watch.silence import HISTORY, Flow, Listener
+from processor.watch.silence import HISTORY, Flow, Gatherer
 
 #: Findings that one partition tells of: the largest groups of stuck messages, kinds of contradictions, deliveries.
 _GROUPS_TOLD = 50
@@ -86,7 +86,7 @@ class _Group:
             sample.pop()
 
 
-class _Look(NamedTuple):
+class _Rule(NamedTuple):
     """The rows at one node that need inspection: there since `until` or earlier, or since `since` or later.
 
     It holds data, not bound methods: a sweep that refers to itself would stay in memory until the next garbage
@@ -104,7 +104,7 @@ class _Look(NamedTuple):
 class Sweep:
     """One sweep through all rows of a partition.
 
-    `see` is called for each row. Rows may change meanwhile: each is judged when it is visited.
+    `visit` is called for each row. Rows may change meanwhile: each is judged when it is visited.
 
     Args:
         stuck_after: the thresholds.
@@ -118,7 +118,7 @@ class Sweep:
             retention. None: none are.
     """
 
-    def __init__(  # noqa: PLR0913 - what a look at the rows depends on
+    def __init__(  # noqa: PLR0913 - all that a sweep depends on
         self,
         stuck_after: StuckAfter,
         now: int,
@@ -131,7 +131,7 @@ class Sweep:
         self._now, self._history, self._is_behind = now, now - HISTORY, is_behind
         self._starts = starts
         self._expired_before = -_NEVER if expired_before is None else expired_before
-        self._listener = Listener(now, Flow() if flow is None else flow)
+        self._gatherer = Gatherer(now, Flow() if flow is None else flow)
         #: The keys of messages that retention may remove.
         self.expired: list[bytes] = []
         self._labelled: set[int] = set()
@@ -140,48 +140,48 @@ class Sweep:
         self._contradictions: dict[tuple[Channel, Node, Node, str | None], _Group] = {}
         before = stuck_before(stuck_after, now)
         self._places = {key: _Place(*key, before.get(key)) for key in STUCK_AFTER}
-        self._looks = {channel: tuple(self._look(channel, node) for node in Node) for channel in Channel}
+        self._rules = {channel: tuple(self._rule(channel, node) for node in Node) for channel in Channel}
 
-    def _look(self, channel: Channel, node: Node) -> _Look:
+    def _rule(self, channel: Channel, node: Node) -> _Rule:
         place = self._places.get((channel, NODE_STATUS[node])) if node in TRANSITIONS[channel] else None
         is_answer = ENDING[node] is not None
         if place is not None:
-            return _Look(_NEVER, _NEVER, place, TRAITS[node].is_handed_over, is_answer)
-        return _Look(self._expired_before, self._history if is_answer else _NEVER, None, False, is_answer)
+            return _Rule(_NEVER, _NEVER, place, TRAITS[node].is_handed_over, is_answer)
+        return _Rule(self._expired_before, self._history if is_answer else _NEVER, None, False, is_answer)
 
-    def see(self, key: bytes, row: Row) -> None:
+    def visit(self, key: bytes, row: Row) -> None:
         """Visit one row; `key` is its message's id in UTF-8."""
-        until, since, place, is_handed_over, is_answer = self._looks[row.channel][row.node]
+        until, since, place, is_handed_over, is_answer = self._rules[row.channel][row.node]
         if until < row.since < since and not row.rejected:
             return
         if place is not None:
-            self._see_waiting(place, is_handed_over, is_answer, key, row)
+            self._visit_waiting(place, is_handed_over, is_answer, key, row)
         elif is_answer:
-            self._see_answered(key, row)
+            self._visit_answered(key, row)
         else:
-            self._see_settled(key, row)
+            self._visit_settled(key, row)
         if row.rejected:
             self._contradict(key, row)
 
-    def _see_waiting(self, place: _Place, is_handed_over: bool, is_answer: bool, key: bytes, row: Row) -> None:
+    def _visit_waiting(self, place: _Place, is_handed_over: bool, is_answer: bool, key: bytes, row: Row) -> None:
         since = row.since
         if since <= place.oldest:
             place.oldest, place.oldest_key = min((since, key), (place.oldest, place.oldest_key))
         if is_stuck(row, place.stuck_before, self._starts):
             self._label(key, row, place)
         if is_handed_over:
-            self._listener.see_waiting(row, since)
+            self._gatherer.add_waiting(row, since)
         elif is_answer and since > self._history:
-            self._listener.see_answered(row, since)
+            self._gatherer.add_answered(row, since)
 
-    def _see_answered(self, key: bytes, row: Row) -> None:
+    def _visit_answered(self, key: bytes, row: Row) -> None:
         since = row.since
         if since > self._history:
-            self._listener.see_answered(row, since)
+            self._gatherer.add_answered(row, since)
         if since <= self._expired_before:
-            self._see_settled(key, row)
+            self._visit_settled(key, row)
 
-    def _see_settled(self, key: bytes, row: Row) -> None:
+    def _visit_settled(self, key: bytes, row: Row) -> None:
         if len(self.expired) < _EXPIRED_MAX and may_expire(row, self._expired_before):
             self.expired.append(key)
 
@@ -232,7 +232,7 @@ class Sweep:
             tuple(stuck),
             self._contradicted,
             tuple(contradictions),
-            () if self._is_behind else self._listener.evidence(),
+            () if self._is_behind else self._gatherer.evidence(),
             self._stuck_deliveries(),
         )
         # Merging puts it in order.

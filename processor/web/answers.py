@@ -160,7 +160,7 @@ class Answers:
             row,
             pending=self._deliveries.pending(row.delivery, now),
             is_delivery_canceled=bool(row.delivery) and self._deliveries.is_canceled(row.delivery),
-            is_stuck=is_stuck(row, before.get((row.channel, row.status)), self._deliveries.starts()),
+            is_stuck=is_stuck(row, before.get((row.channel, row.status)), self._deliveries.starts),
         )
 
     # Deliveries

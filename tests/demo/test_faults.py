@@ -96,7 +96,7 @@ class World:
     def look(self, seconds, stuck_after=STUCK_AFTER):
         sweep = Sweep(stuck_after, to_microseconds(at(seconds)), flow=self.flow)
         for key, row in self.rows.items():
-            sweep.see(key.encode(), row)
+            sweep.visit(key.encode(), row)
         return sweep.result()
 
     def verdicts(self, seconds):

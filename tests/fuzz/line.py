@@ -72,7 +72,7 @@ class Line:
         self._begin()
 
     def _begin(self) -> None:
-        stage = fold.stage(SETTINGS, self._metrics, self._board, dict, lambda: NOW)
+        stage = fold.stage(SETTINGS, self._metrics, self._board, lambda: NOW)
         self._fold = stage.start(Partitioning(EVENTS, 0, COUNTS, "cluster"))
         self._rows: list[Read] = []
         self._ledger: list[Read] = []

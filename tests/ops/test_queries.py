@@ -124,9 +124,7 @@ async def test_every_query_has_an_answer_that_should_have_one(trial, tmp_path):
             await publish(trial)
             await trial.settled()
             # What was committed last is shown by the next scrape, and what the sweep found by one soon after.
-            await trial.eventually(
-                lambda: knows("sum(delivery_oldest_in_status_seconds) > 0"), "rows were looked through"
-            )
+            await trial.eventually(lambda: knows("sum(delivery_oldest_in_status_seconds) > 0"), "rows were swept")
 
             empty = await empty_queries(prometheus, started)
             assert {place: why for place, why in EMPTY.items() if place not in empty} == {}, "these have an answer now"

@@ -212,7 +212,7 @@ class Folding:
         return told[-1]
 
     def stage(self, disks: Mapping[int, Disk]) -> Stage:
-        return fold.stage(self._settings, self._metrics, Board(self._metrics), dict)
+        return fold.stage(self._settings, self._metrics, Board(self._metrics))
 
     def expected(self, inputs: Sequence[Any]) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
         books = Trial._books([_Placed(record) for record in inputs])

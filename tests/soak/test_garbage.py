@@ -21,10 +21,10 @@ COUNTING = (sys.executable, "-m", "tests.soak.counting", "worker")
 #: What is asked of a worker all day.
 ASKED = ("/metrics", "/readyz", "/livez", "/", "/api/v1/overview", "/api/v1/deliveries", "/api/v1/messages/m-000000001")
 
-#: Seconds of work, at least; rows are looked through every five (stages/watch.py).
+#: Seconds of work, at least; rows are swept every five (watch/sweeper.py).
 ROUNDS = 7
 
-#: Objects that may be left all the same, by a connection that a library closes for instance. One look through the rows
+#: Objects that may be left all the same, by a connection that a library closes for instance. One sweep through the rows
 #: of one partition left 119.
 FEW = 50
 

@@ -13,7 +13,7 @@ from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import expiry, fold
-from processor.watch import look
+from processor.watch import sweeper
 from processor.watch.board import Board
 from processor.watch.findings import Partial
 from processor.wire.deliveries import encode_delivery
@@ -79,7 +79,7 @@ class Desk:
 
     def _start(self) -> None:
         self.board = CountingBoard(self.metrics)
-        stage = fold.stage(self.settings, self.metrics, self.board, dict, self.clock)
+        stage = fold.stage(self.settings, self.metrics, self.board, self.clock)
         self._outputs = [self.settings.topic(topic) for topic in stage.outputs]
         self.work = stage.start_work(Partitioning("t.events.v1", 0, TOPICS, "cluster"))
         assert stage.follows is not None
@@ -110,15 +110,15 @@ class Desk:
         while self.work.is_due:
             self.chunk()
 
-    def look_through(self) -> None:
-        """Look through all rows, as is done now and then."""
-        before = self.looks
-        while self.looks == before:
+    def sweep(self) -> None:
+        """Sweep all rows, as is done now and then."""
+        before = self.sweeps
+        while self.sweeps == before:
             self.work.punctuate(is_behind=False)
 
     @property
-    def looks(self) -> int:
-        """Count the looks that came to their end."""
+    def sweeps(self) -> int:
+        """Count the sweeps that came to their end."""
         return self.board.puts
 
     def restart(self) -> None:
@@ -166,9 +166,9 @@ class Desk:
 
 @pytest.fixture(params=["memory", "rocksdb"])
 def desk(request: pytest.FixtureRequest, tmp_path, monkeypatch) -> Callable[..., Desk]:
-    # Nobody waits for the next look here.
-    monkeypatch.setattr(look, "_REST_SECONDS", 0.0)
-    monkeypatch.setattr(look, "_PART_OF_TIME", 1e9)
+    # Nobody waits for the next sweep here.
+    monkeypatch.setattr(sweeper, "_REST_SECONDS", 0.0)
+    monkeypatch.setattr(sweeper, "_PART_OF_TIME", 1e9)
     monkeypatch.setattr(expiry, "_GRACE_SECONDS", 0.0)
 
     def make(**settings: object) -> Desk:

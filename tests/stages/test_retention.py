@@ -12,7 +12,7 @@ DAY = 24 * 60
 
 def look(d):
     """Look through all rows, as is done now and then, and remove what may be."""
-    d.look_through()
+    d.sweep()
     d.settle()
 
 
@@ -70,7 +70,7 @@ def test_with_no_retention_nothing_leaves(desk):
 def test_what_changed_since_it_was_found_stays(desk):
     d = desk(retention=60.0)
     d.chunk(event("m", "failed"), event("new", "failed", 10))
-    d.look_through()
+    d.sweep()
     d.chunk(event("m", "sent", 10))
     d.settle()
     assert set(d.statuses()) == {"m", "new"}

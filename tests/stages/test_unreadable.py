@@ -156,7 +156,7 @@ class TestRows:
         d.restart()
         d.cancel("DM1", 5)
         d.settle()
-        d.look_through()
+        d.sweep()
         d.settle()
         assert rows(d, b"m")[-1] == rows(d, b"old")[-1] == b"not json"
         assert d.work.row(b"waits").status.value == "canceled"
@@ -167,7 +167,7 @@ class TestRows:
         put(d, MESSAGES, key + b"2", last(d, MESSAGES, b"m-1"))
         d.cancel("DM1", 5)
         d.settle()
-        d.look_through()
+        d.sweep()
         d.restart()
         assert unreadable(d, MESSAGES) >= 1
         put(d, MESSAGES, b"\xff", None)
@@ -178,7 +178,7 @@ class TestRows:
         about = {"delivery_id": "DM1", "provider": "kumomta", "reason": reason}
         d.chunk(*(event(name, "failed", **about) for name in ids(5)))
         d.chunk(event("late-1", "failed", 10, **about), event("late-2", "failed", 10, **about))
-        d.look_through()
+        d.sweep()
         d.settle()
         before = d.counts("DM1")
         assert before["expired"] == 5
@@ -263,7 +263,7 @@ class TestCounts:
         monkeypatch.setattr(fold, "_ROWS_AT_A_TIME", 10)
         d = desk(retention=60.0)
         d.chunk(event("old", "failed", delivery_id="DM1"), event("b", "failed", 10, delivery_id="DM2"))
-        d.look_through()
+        d.sweep()
         d.settle()
         put(d, COUNTS, b"DM2|0", b"not json")
         assert d.counts("DM1")["expired"] == 1

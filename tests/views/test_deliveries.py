@@ -121,7 +121,7 @@ class TestTotals:
     def test_what_is_not_known(self):
         made = deliveries()
         assert made.one("DM1", NOW) is None
-        assert made.starts_at("DM1") is None
+        assert made.starts.get("DM1") is None
         assert made.pending("DM1", NOW) is None
         assert not made.is_canceled("DM1")
 
@@ -166,9 +166,9 @@ class TestFacts:
 
     def test_a_delivery_starts_at_its_date(self):
         date = {"scheduled_at": to_rfc3339(NOW + HOUR)}
-        assert deliveries(counts({"sent": 1})).starts_at("DM1") is None
-        assert deliveries(told("start")).starts_at("DM1") is None
-        assert deliveries(told("schedule", **date)).starts_at("DM1") == NOW + HOUR
+        assert deliveries(counts({"sent": 1})).starts.get("DM1") is None
+        assert deliveries(told("start")).starts.get("DM1") is None
+        assert deliveries(told("schedule", **date)).starts.get("DM1") == NOW + HOUR
 
     def test_stuck_is_what_the_caller_knows(self):
         assert one(counts({"sent": 1})).stuck is None

@@ -53,7 +53,7 @@ def row(
 def swept(rows: Iterable[tuple[bytes, Row]], **how) -> Sweep:
     sweep = Sweep(how.pop("stuck_after", STUCK_AFTER), how.pop("now", NOW), **how)
     for key, each in rows:
-        sweep.see(key, each)
+        sweep.visit(key, each)
     return sweep
 
 
@@ -314,7 +314,7 @@ def test_a_partial_is_small_whatever_the_rows():
         channel = rng.choice(list(Channel))
         steps = [(seconds + 1, rng.choice([PENDING, TAKEN])), (seconds, rng.choice([SENT, TAKEN, Status.IGNORED]))]
         each = row(*steps, channel=channel, delivery=f"DM{rng.randrange(3_000)}", provider=f"p{rng.randrange(30)}")
-        sweep.see(b"DM1042-%06d" % number, each)
+        sweep.visit(b"DM1042-%06d" % number, each)
     assert len(msgspec.json.encode(sweep.result())) < 200_000
 
 

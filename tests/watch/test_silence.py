@@ -112,7 +112,7 @@ class World:
         for index, each in enumerate(share):
             if each.handed <= now:
                 is_known = each.heard is not None and each.heard <= now
-                sweep.see(b"%d" % index, each.answered_row if is_known else each.waiting_row)
+                sweep.visit(b"%d" % index, each.answered_row if is_known else each.waiting_row)
         return sweep.result()
 
     def verdicts(self, begin: float, end: float, step: float, **how) -> set[Verdict]:
@@ -213,11 +213,11 @@ class TestNoFalseAlarm:
         later = Reason(Permanence.TRANSIENT)
         sweep = Sweep(STUCK_AFTER, micros(HOUR))
         for index, each in enumerate(steady(Random(11), 0, 0.5 * HOUR, 5)):
-            sweep.see(b"a%d" % index, each.answered_row or each.waiting_row)
+            sweep.visit(b"a%d" % index, each.answered_row or each.waiting_row)
         for index in range(500):
             handed = 0.5 * HOUR + index * 3
             tried = row((handed, Status.TAKEN_INTO_ACCOUNT), (handed + 2, Status.TAKEN_INTO_ACCOUNT), reason=later)
-            sweep.see(b"b%d" % index, tried)
+            sweep.visit(b"b%d" % index, tried)
         [evidence] = sweep.result().providers
         assert judge(evidence, micros(HOUR)).verdict is Verdict.FLOWING
 
@@ -321,15 +321,15 @@ class TestEvidence:
         sweep = Sweep(STUCK_AFTER, micros(HOUR))
         for number in range(1_000):
             waiting = row((0, Status.TAKEN_INTO_ACCOUNT), provider=f"provider-{number}")
-            sweep.see(b"%d" % number, waiting)
+            sweep.visit(b"%d" % number, waiting)
         providers = sweep.result().providers
         assert len(providers) == 65
         assert sum(sum(each.waiting.values()) for each in providers) == 1_000
 
     def test_of_a_provider_without_a_name_is_kept(self):
         sweep = Sweep(STUCK_AFTER, micros(HOUR))
-        sweep.see(b"1", row((0, Status.SENT_TO_PROVIDER), provider=None))
-        sweep.see(b"2", row((0, Status.SENT_TO_PROVIDER), provider="smpp"))
+        sweep.visit(b"1", row((0, Status.SENT_TO_PROVIDER), provider=None))
+        sweep.visit(b"2", row((0, Status.SENT_TO_PROVIDER), provider="smpp"))
         assert [each.provider for each in sweep.result().providers] == [None, "smpp"]
 
     def test_of_plenty_of_answers_is_learned_from_some(self):
@@ -340,7 +340,7 @@ class TestEvidence:
             flow.answers = {"smpp": answers}
             sweep = Sweep(STUCK_AFTER, micros(HOUR), flow=flow)
             for index, each in enumerate(messages):
-                sweep.see(b"%d" % index, each.answered_row)
+                sweep.visit(b"%d" % index, each.answered_row)
             [evidence] = sweep.result().providers
             seen.append((sum(evidence.answered.values()), sum(sum(delays.values()) for delays in evidence.delays)))
             assert flow.answers == {"smpp": 3_000}

@@ -106,7 +106,7 @@ class Work:
         """Give what a sweep finds."""
         sweep = Sweep(STUCK_AFTER, to_microseconds(NOW))
         for key, row in self.rows.items():
-            sweep.see(key, row)
+            sweep.visit(key, row)
         return sweep.result()
 
 

@@ -1,15 +1,16 @@
 """Schedule the sweeps through the rows of a partition, in shares of a few milliseconds.
 
-The engine calls `punctuate` of a stage's work between chunks; the fold stage calls `Watch.look`, which continues the
-present `Sweep` (sweep.py) and, at its end, puts the findings on the board (board.py) for the gauges and the page.
+Between chunks the fold stage calls `Sweeper.advance`, which continues the present `Sweep` (sweep.py) and, at its end,
+puts the findings on the board (board.py) for the gauges and the page.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import islice
 
+from processor.domain.waiting import Starts
 from processor.engine.store import Store
 from processor.settings import Settings
 from processor.watch.board import Board
@@ -17,14 +18,14 @@ from processor.watch.silence import Flow
 from processor.watch.sweep import NOTHING_LABELLED, Sweep
 from processor.wire.rows import unpack_row
 
-#: Seconds from the end of one look through all rows to the start of the next.
+#: Seconds from the end of one sweep to the start of the next.
 _REST_SECONDS = 5.0
 
-#: Rows that are looked at before the clock is, and how long one share of a look may take: events wait meanwhile.
+#: Rows that are visited before the clock is looked at, and how many seconds one share of a sweep may take.
 _ROWS_AT_A_TIME = 250
 _SHARE_SECONDS = 0.004
 
-#: The part of a worker's time that looking may take, over all its partitions.
+#: The part of a worker's time that sweeps may take, over all its partitions.
 _PART_OF_TIME = 0.05
 
 
@@ -46,7 +47,7 @@ class Pace:
         self._rests_until = now + (now - begun) / _PART_OF_TIME
 
 
-class Watch:
+class Sweeper:
     """The sweeps of one partition, one after the other, and their findings."""
 
     def __init__(self, settings: Settings, store: Store, partition: int, pace: Pace, board: Board) -> None:
@@ -59,10 +60,8 @@ class Watch:
         self.flow = Flow()
         self.labels = NOTHING_LABELLED
 
-    def look(
-        self, now: int, starts: Callable[[], Mapping[str, int]], *, is_behind: bool, expired_before: int | None
-    ) -> list[bytes]:
-        """Continue the sweep for a few milliseconds.
+    def advance(self, now: int, starts: Starts, *, is_behind: bool, expired_before: int | None) -> list[bytes]:
+        """Continue the sweep for a few milliseconds, or begin one when it is time.
 
         Args:
             now: the time up to which this partition's records have been read, in microseconds.
@@ -79,7 +78,7 @@ class Watch:
             self._sweep = Sweep(
                 self._stuck_after,
                 now,
-                starts=starts(),
+                starts=starts,
                 flow=self.flow,
                 is_behind=is_behind,
                 expired_before=expired_before,
@@ -89,7 +88,7 @@ class Watch:
             is_over = True
             for key, packed in islice(self._rows, _ROWS_AT_A_TIME):
                 is_over = False
-                self._sweep.see(key, unpack_row(packed))
+                self._sweep.visit(key, unpack_row(packed))
             if is_over:
                 return self._finish(self._sweep)
         return []

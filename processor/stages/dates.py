@@ -1,0 +1,50 @@
+"""What the fold stage learns of deliveries from the deliveries topic: when each is to start, and which were cancelled.
+
+The topic is compacted, and every worker follows it whole (ADR 0017), whether or not it serves a page: so all of them
+call the same messages stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from processor.engine.stage import Record
+from processor.wire.deliveries import decode_delivery_of
+from processor.wire.readback import UnreadableError
+from processor.wire.topics import Topic
+
+
+class Dates:
+    """The dates of all deliveries, in microseconds: one object for all partitions of a worker."""
+
+    def __init__(self) -> None:
+        #: When each delivery is to start: those that have a date. Partitions read it, `take` alone changes it.
+        self.starts: dict[str, int] = {}
+        self._cancels: dict[str, int] = {}
+        #: Each cancelled delivery and when it was, in the order in which it was heard of; once more when an earlier
+        #: moment is heard. It only grows, so that a partition can tell what is news.
+        self.canceled: list[tuple[str, int]] = []
+
+    def take(self, _topic: Topic, records: Sequence[Record]) -> None:
+        """Take records of the deliveries topic. No cancel is undone: not by a later record, nor by a tombstone."""
+        for record in records:
+            if record.value is None:
+                if record.key is not None:
+                    self.starts.pop(record.key.decode(errors="replace"), None)
+                continue
+            try:
+                delivery_id, delivery = decode_delivery_of(record.value, record.key)
+            except UnreadableError:
+                # The control stage names it: it is its own changelog.
+                continue
+            if delivery.scheduled_at is None:
+                self.starts.pop(delivery_id, None)
+            else:
+                self.starts[delivery_id] = delivery.scheduled_at.value
+            if delivery.canceled_at is not None:
+                self._take_cancel(delivery_id, delivery.canceled_at)
+
+    def _take_cancel(self, delivery_id: str, at: int) -> None:
+        if at < self._cancels.get(delivery_id, at + 1):
+            self._cancels[delivery_id] = at
+            self.canceled.append((delivery_id, at))

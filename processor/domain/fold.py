@@ -85,8 +85,8 @@ def _verdicts(channel: Channel) -> tuple[tuple[Verdict, ...], ...]:
         table = TRANSITIONS[channel]
         if candidate in table.get(current, ()):
             return Verdict.APPLIED
-        is_refused = candidate is not current and contradicts(channel, current, candidate)
-        return Verdict.REJECTED if is_refused else Verdict.LATE
+        is_rejected = candidate is not current and contradicts(channel, current, candidate)
+        return Verdict.REJECTED if is_rejected else Verdict.LATE
 
     return tuple(tuple(verdict(current, candidate) for candidate in Node) for current in Node)
 
@@ -231,7 +231,7 @@ def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, V
     if walk.node is not row.node:
         newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
         return joined, Verdict.APPLIED if newest else Verdict.CORRECTED
-    return joined, Verdict.REJECTED if _is_refused(channel, observations, point, part) else Verdict.LATE
+    return joined, Verdict.REJECTED if _is_rejected(channel, observations, point, part) else Verdict.LATE
 
 
 _NAMELESS = Names()
@@ -299,13 +299,13 @@ def _insert(observations: tuple[Observation, ...], seen: Observation) -> tuple[O
     return tuple(sorted((*observations, seen), key=lambda at: (at.part, at.attempt, at.node)))
 
 
-def _is_refused(channel: Channel, observations: Sequence[Observation], point: Point, part: int) -> bool:
+def _is_rejected(channel: Channel, observations: Sequence[Observation], point: Point, part: int) -> bool:
     """Return whether the walk rejects this point; for one of the whole message, whether any part's walk does."""
     parts = {part} if part != WHOLE else {at.part for at in observations} | {WHOLE}
-    return any(_refuses(channel, [at for at in observations if at.part in {WHOLE, number}], point) for number in parts)
+    return any(_rejects(channel, [at for at in observations if at.part in {WHOLE, number}], point) for number in parts)
 
 
-def _refuses(channel: Channel, observations: Sequence[Observation], point: Point) -> bool:
+def _rejects(channel: Channel, observations: Sequence[Observation], point: Point) -> bool:
     node = point[2]
     before = walk_through(channel, observations, until=point)
     if before is None or before.node is node:

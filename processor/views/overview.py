@@ -14,8 +14,8 @@ import msgspec
 from processor.domain.moment import to_rfc3339
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.watch import silence
-from processor.watch.findings import Contradiction, Found, Partial, Standing, Stuck, merge
-from processor.watch.silence import Verdict
+from processor.watch.findings import Contradiction, Found, Partial, Stuck, WaitingStatus, merge
+from processor.watch.silence import Answering
 from processor.watch.tallies import DeadLetterTally, UnreadableRow, merge_dead
 from processor.wire.deadletters import DeadReason
 
@@ -108,10 +108,10 @@ class ContradictoryMessages(msgspec.Struct, frozen=True):
 
 
 class ProviderView(msgspec.Struct, frozen=True):
-    """The verdict on whether a provider reports on the messages handed over to it."""
+    """Whether a provider reports on the messages handed over to it."""
 
     provider: str | None
-    verdict: Verdict
+    answering: Answering
     #: When it was last heard, and how many seconds ago; null: never.
     heard: str | None
     quiet: float | None
@@ -245,7 +245,7 @@ class Reports:
             pending_deliveries: by cause.
             owners: of partitions, by topic and number, as far as known.
         """
-        silent = tuple(each for each in self.providers().items if each.verdict is Verdict.SILENT)
+        silent = tuple(each for each in self.providers().items if each.answering is Answering.SILENT)
         dead = {each.reason.value: each.records for each in self.dead_letters().items}
         return Overview(
             {channel.value: _existing(channel, messages[channel.value]) for channel in Channel},
@@ -266,7 +266,7 @@ class Reports:
     def stuck(self) -> StuckList:
         """Return the stuck messages, the largest groups first."""
         return StuckList(
-            tuple(map(_stuck, self.partial.stuck)), tuple(map(_waiting, self.partial.standings)), self.incomplete
+            tuple(map(_stuck, self.partial.stuck)), tuple(map(_waiting, self.partial.waiting)), self.incomplete
         )
 
     def contradictions(self) -> ContradictionList:
@@ -274,7 +274,7 @@ class Reports:
         return ContradictionList(tuple(map(_contradiction, self.partial.contradictions)), self.incomplete)
 
     def providers(self) -> ProviderList:
-        """Return the verdict on every provider."""
+        """List every provider, and whether it answers."""
         now = self.partial.now
         return ProviderList(
             tuple(_provider(silence.judge(each, now)) for each in self.partial.providers), self.incomplete
@@ -316,7 +316,7 @@ def _stuck(at: Stuck) -> StuckMessages:
     return StuckMessages(at.channel, at.status, delivery_id, at.provider, at.messages, since, _sample(at.sample))
 
 
-def _waiting(at: Standing) -> WaitingMessages:
+def _waiting(at: WaitingStatus) -> WaitingMessages:
     return WaitingMessages(at.channel, at.status, at.stuck, None if at.oldest is None else _found(at.oldest))
 
 
@@ -332,7 +332,7 @@ def _dead(at: DeadLetterTally) -> DeadLetterView:
 def _provider(at: silence.Silence) -> ProviderView:
     return ProviderView(
         at.provider,
-        at.verdict,
+        at.answering,
         None if at.heard is None else to_rfc3339(at.heard),
         at.quiet,
         at.usual,

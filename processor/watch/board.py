@@ -8,7 +8,7 @@ from processor.domain.delivery import Cause
 from processor.metrics import PROVIDERS, Metrics, provider_label
 from processor.metrics.labels import ByCause, ByProvider, ByStatus
 from processor.watch.findings import Partial, merge
-from processor.watch.silence import Verdict, judge
+from processor.watch.silence import Answering, judge
 from processor.watch.tallies import DeadLetterTally, UnreadableRow, cut
 from processor.wire.deadletters import DeadReason, Origin
 
@@ -58,7 +58,7 @@ class Board:
     def _show(self) -> None:
         self._unshown = 0
         merged, metrics = self.partial(), self._metrics
-        for at in merged.standings:
+        for at in merged.waiting:
             labels = ByStatus(at.channel, at.status)
             age = 0.0 if at.oldest is None else max(0.0, (merged.now - at.oldest.since) / _SECOND)
             metrics.stuck_messages.labels(labels).set(at.stuck)
@@ -66,7 +66,7 @@ class Board:
         silent = dict.fromkeys(PROVIDERS, 0.0)
         for evidence in merged.providers:
             found = judge(evidence, merged.now)
-            if found.verdict is Verdict.SILENT and found.quiet is not None:
+            if found.answering is Answering.SILENT and found.quiet is not None:
                 label = provider_label(found.provider)
                 silent[label] = max(silent[label], found.quiet)
         for provider, seconds in silent.items():

@@ -31,7 +31,7 @@ class Found(msgspec.Struct, frozen=True, order=True):
     message_id: str
 
 
-class Standing(msgspec.Struct, frozen=True):
+class WaitingStatus(msgspec.Struct, frozen=True):
     """One status in which messages wait: the number of stuck ones, and the one that has waited longest."""
 
     channel: Channel
@@ -72,8 +72,8 @@ class Partial(msgspec.Struct, frozen=True):
     #: Partitions that are behind with reading: they say nothing of providers.
     behind: int
     #: Every status in which messages wait, by channel.
-    standings: tuple[Standing, ...]
-    #: The largest groups of each partition; the standings count the others too.
+    waiting: tuple[WaitingStatus, ...]
+    #: The largest groups of each partition; `waiting` counts the others too.
     stuck: tuple[Stuck, ...]
     #: Messages of which a report was rejected.
     contradicted: int
@@ -96,7 +96,7 @@ def merge(partials: Iterable[Partial]) -> Partial:
         max((each.now for each in several), default=0),
         sum(each.partitions for each in several),
         sum(each.behind for each in several),
-        tuple(_merge_standings([at for each in several for at in each.standings])),
+        tuple(_merge_waiting([at for each in several for at in each.waiting])),
         tuple(sorted(_merge_stuck([at for each in several for at in each.stuck]), key=_by_size)),
         sum(each.contradicted for each in several),
         tuple(sorted(_merge_contradictions([at for each in several for at in each.contradictions]), key=_by_time)),
@@ -105,11 +105,11 @@ def merge(partials: Iterable[Partial]) -> Partial:
     )
 
 
-def _merge_standings(standings: list[Standing]) -> Iterable[Standing]:
+def _merge_waiting(waiting: list[WaitingStatus]) -> Iterable[WaitingStatus]:
     for channel, status in STUCK_AFTER:
-        same = [at for at in standings if at.channel is channel and at.status is status]
+        same = [at for at in waiting if at.channel is channel and at.status is status]
         oldest = min((at.oldest for at in same if at.oldest is not None), default=None)
-        yield Standing(channel, status, sum(at.stuck for at in same), oldest)
+        yield WaitingStatus(channel, status, sum(at.stuck for at in same), oldest)
 
 
 def _merge_stuck(stuck: list[Stuck]) -> Iterable[Stuck]:

@@ -8,7 +8,7 @@ Judged against the provider's own recent delay, never against a fixed time. A pr
 
 So a quiet night is no evidence, since nothing is handed over then; nor is a burst with a long queue, as long as some
 of it is answered; and a slow provider gets as much time as it usually takes. With little traffic, evidence takes more
-time. Without enough knowledge of a provider's delay the verdict is `unknown`, not an alarm.
+time. Without enough knowledge of a provider's delay it is `unknown`, not an alarm.
 
 An answer is any report of a node with an `ending` (domain/traits.py), and a failed attempt with a transient reason.
 Messages that are handed over are outstanding. An SMS that is `sent` has been answered; if the handset's
@@ -100,8 +100,8 @@ class Evidence(msgspec.Struct, frozen=True):
     lags: Durations
 
 
-class Verdict(str, Enum):
-    """The verdict on a provider."""
+class Answering(str, Enum):
+    """Whether a provider answers."""
 
     #: Too little is remembered of its answers to say anything.
     UNKNOWN = "unknown"
@@ -114,10 +114,10 @@ class Verdict(str, Enum):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """The verdict on one provider, with its numbers. Times are microseconds, durations seconds."""
+    """How one provider answers, with its numbers. Times are microseconds, durations seconds."""
 
     provider: str | None
-    verdict: Verdict
+    answering: Answering
     #: When it was last heard, and how long ago; None: never.
     heard: int | None
     quiet: float | None
@@ -128,23 +128,6 @@ class Silence(msgspec.Struct, frozen=True):
     #: All that wait for its answer, also those that will hardly get one any more, and since when.
     waiting: int
     waiting_since: int | None
-
-
-def describe(silence: Silence) -> str:
-    """Describe the verdict: `no receipt for 14 min; usual 90 % within 40 s; 1,203 messages wait`."""
-    if silence.quiet is None:
-        return f"no receipt is remembered; {silence.waiting:,} messages wait"
-    parts = [f"no receipt for {_in_words(silence.quiet)}"]
-    if silence.usual is not None:
-        parts.append(f"usual {USUAL_SHARE:.0%} within {_in_words(silence.usual)}".replace("%", " %"))
-    return "; ".join((*parts, f"{silence.unanswered:,} messages wait"))
-
-
-def _in_words(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(1, round(seconds))} s"
 
 
 def merge(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
@@ -176,8 +159,8 @@ def judge(evidence: Evidence, now: int) -> Silence:
     heard, delays = evidence.heard, _recent(evidence.delays)
     if heard is None or not delays:
         quiet = None if heard is None else max(0, now - heard)
-        verdict = Verdict.FLOWING if quiet is not None and quiet <= _SHORTEST_PATIENCE else Verdict.UNKNOWN
-        return _silence(evidence, verdict, quiet, None, sum(evidence.waiting.values()))
+        answering = Answering.FLOWING if quiet is not None and quiet <= _SHORTEST_PATIENCE else Answering.UNKNOWN
+        return _silence(evidence, answering, quiet, None, sum(evidence.waiting.values()))
     quiet = max(0, now - heard)
     is_lag_known = sum(evidence.lags.values()) >= _LAGS_FEW
     usual = quantile(delays, USUAL_SHARE) + (quantile(evidence.lags, USUAL_SHARE) if is_lag_known else 0)
@@ -185,18 +168,20 @@ def judge(evidence: Evidence, now: int) -> Silence:
     patience = own_patience if is_lag_known else max(_BLIND_PATIENCE, own_patience)
     since = quiet + own_patience
     if quiet <= patience:
-        verdict = Verdict.FLOWING
+        answering = Answering.FLOWING
     elif _is_chance(evidence, patience, since):
-        verdict = Verdict.IDLE
+        answering = Answering.IDLE
     else:
-        verdict = Verdict.SILENT
-    return _silence(evidence, verdict, quiet, usual, between(evidence.waiting, 0, since))
+        answering = Answering.SILENT
+    return _silence(evidence, answering, quiet, usual, between(evidence.waiting, 0, since))
 
 
-def _silence(evidence: Evidence, verdict: Verdict, quiet: int | None, usual: int | None, unanswered: int) -> Silence:
+def _silence(
+    evidence: Evidence, answering: Answering, quiet: int | None, usual: int | None, unanswered: int
+) -> Silence:
     return Silence(
         evidence.provider,
-        verdict,
+        answering,
         evidence.heard,
         None if quiet is None else quiet / _SECOND,
         None if usual is None else usual / _SECOND,

@@ -16,7 +16,7 @@ from processor.domain.status import Channel, Status
 from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
 from processor.domain.waiting import NO_STARTS, Starts, StuckAfter, is_stuck, may_expire, stuck_before
-from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Standing, Stuck, merge
+from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Stuck, WaitingStatus, merge
 from processor.watch.silence import HISTORY, Flow, Gatherer
 
 #: Findings that one partition tells of: the largest groups of stuck messages, kinds of contradictions, deliveries.
@@ -61,9 +61,9 @@ class _Place:
         self.oldest, self.oldest_key = _NEVER, b""
         self.stuck = 0
 
-    def standing(self) -> Standing:
+    def waiting(self) -> WaitingStatus:
         oldest = None if self.oldest == _NEVER else Found(self.oldest, _id(self.oldest_key))
-        return Standing(self.channel, self.status, self.stuck, oldest)
+        return WaitingStatus(self.channel, self.status, self.stuck, oldest)
 
 
 class _Group:
@@ -228,7 +228,7 @@ class Sweep:
             self._now,
             1,
             int(self._is_behind),
-            tuple(place.standing() for place in self._places.values()),
+            tuple(place.waiting() for place in self._places.values()),
             tuple(stuck),
             self._contradicted,
             tuple(contradictions),

@@ -7,7 +7,7 @@ import pytest
 from processor.domain.status import Channel, Status
 from processor.views.overview import UNKNOWN, Input, PartitionReport, Reports, WorkerReport
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
-from processor.watch.silence import Evidence, Verdict
+from processor.watch.silence import Answering, Evidence
 from processor.watch.tallies import DeadLetterTally
 from processor.wire.deadletters import DeadReason
 from tests.views.told import MINUTE, NOW
@@ -131,9 +131,9 @@ class TestLists:
         flowing = Evidence(**{**{name: {} for name in Evidence.__struct_fields__}, **known})
         found = report("a", 0, 1, 2, partials={0: partial(providers=(flowing,))})
         [told] = reports(found).providers().items
-        assert (told.provider, told.verdict, told.heard, told.quiet) == (
+        assert (told.provider, told.answering, told.heard, told.quiet) == (
             "ses",
-            Verdict.FLOWING,
+            Answering.FLOWING,
             "2026-11-23T08:00:00Z",
             0.0,
         )

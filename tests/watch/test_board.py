@@ -9,7 +9,7 @@ from processor.domain.status import Channel, Status
 from processor.metrics import Metrics
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of
-from processor.watch.findings import Found, Partial, Standing, merge
+from processor.watch.findings import Found, Partial, WaitingStatus, merge
 from processor.watch.silence import Evidence
 from processor.watch.tallies import DeadLetterTally, merge_dead
 from processor.wire.deadletters import DeadReason, Origin
@@ -21,8 +21,8 @@ PENDING = {"channel": "email", "status": "pending"}
 
 def partial(stuck: int, age: int | None, *providers: Evidence, now: int = NOW) -> Partial:
     oldest = None if age is None else Found(now - age, "m")
-    standing = Standing(Channel.EMAIL, Status.PENDING, stuck, oldest)
-    return merge([msgspec.structs.replace(merge([]), now=now, standings=(standing,), providers=providers)])
+    waiting = WaitingStatus(Channel.EMAIL, Status.PENDING, stuck, oldest)
+    return merge([msgspec.structs.replace(merge([]), now=now, waiting=(waiting,), providers=providers)])
 
 
 def evidence(provider: str, quiet: int) -> Evidence:

@@ -62,7 +62,7 @@ def named(*rows: Row) -> list[tuple[bytes, Row]]:
 
 
 def stuck_in(partial: Partial) -> dict[tuple[Channel, Status], int]:
-    return {(at.channel, at.status): at.stuck for at in partial.standings if at.stuck}
+    return {(at.channel, at.status): at.stuck for at in partial.waiting if at.stuck}
 
 
 class TestStuck:
@@ -88,7 +88,7 @@ class TestStuck:
         rows = named(row((100, PENDING)), row((9 * DAY, TAKEN)))
         partial = swept(rows, stuck_after={(EMAIL, PENDING): 60.0}).result()
         assert stuck_in(partial) == {(EMAIL, PENDING): 1}
-        assert {at.oldest for at in partial.standings} == {None, Found(ago(100), "m-0"), Found(ago(9 * DAY), "m-1")}
+        assert {at.oldest for at in partial.waiting} == {None, Found(ago(100), "m-0"), Found(ago(9 * DAY), "m-1")}
 
     def test_is_told_by_delivery_and_provider_the_largest_group_first(self):
         rows = [
@@ -166,13 +166,13 @@ class TestOldest:
     def test_is_told_of_every_status_in_which_messages_wait(self):
         rows = [row((number, status), channel=channel) for channel, status in STUCK_AFTER for number in (20, 30, 10)]
         partial = swept(named(*rows)).result()
-        assert [(at.channel, at.status) for at in partial.standings] == list(STUCK_AFTER)
-        assert [at.oldest for at in partial.standings] == [
+        assert [(at.channel, at.status) for at in partial.waiting] == list(STUCK_AFTER)
+        assert [at.oldest for at in partial.waiting] == [
             Found(ago(30), f"m-{3 * place + 1}") for place in range(len(STUCK_AFTER))
         ]
 
     def test_of_nothing_is_none(self):
-        assert {at.oldest for at in swept([]).result().standings} == {None}
+        assert {at.oldest for at in swept([]).result().waiting} == {None}
 
 
 class TestExpired:
@@ -297,7 +297,7 @@ class TestMerge:
 
     def test_of_nothing_is_empty(self):
         assert merge([]).now == 0
-        assert {at.stuck for at in merge([]).standings} == {0}
+        assert {at.stuck for at in merge([]).waiting} == {0}
 
     def test_keeps_groups_that_only_one_partition_told(self):
         one, other = (Stuck(EMAIL, PENDING, f"DM{number}", None, 1, (Found(0, "m"),)) for number in range(2))

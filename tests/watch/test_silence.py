@@ -18,7 +18,7 @@ from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import Node
 from processor.watch.durations import bucket_of
 from processor.watch.findings import Partial, merge
-from processor.watch.silence import Evidence, Flow, Silence, Verdict, describe, judge
+from processor.watch.silence import Answering, Evidence, Flow, Silence, judge
 from processor.watch.sweep import Sweep
 
 SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3_600.0, 86_400.0
@@ -86,7 +86,7 @@ class World:
         self.flows = [Flow() for _ in self.flows]
 
     def at(self, now: float, *, only: int | None = None, behind: Sequence[int] = ()) -> Silence:
-        """Let time go on, and give the verdict then."""
+        """Let time go on, and say how it answers then."""
         partials = [
             self._partial(number, now, number in behind)
             for number in range(len(self.flows))
@@ -115,10 +115,10 @@ class World:
                 sweep.visit(b"%d" % index, each.answered_row if is_known else each.waiting_row)
         return sweep.result()
 
-    def verdicts(self, begin: float, end: float, step: float, **how) -> set[Verdict]:
+    def answers(self, begin: float, end: float, step: float, **how) -> set[Answering]:
         found, now = set(), begin
         while now <= end:
-            found.add(self.at(now, **how).verdict)
+            found.add(self.at(now, **how).answering)
             now += step
         return found
 
@@ -135,15 +135,15 @@ class TestNoFalseAlarm:
     def test_while_answers_come(self, seed, every, hours, lost):
         rng = Random(seed)
         world = World(steady(rng, 0, hours * HOUR, every, lost=lost))
-        assert Verdict.SILENT not in world.verdicts(MINUTE, hours * HOUR, hours * MINUTE * 1.01)
+        assert Answering.SILENT not in world.answers(MINUTE, hours * HOUR, hours * MINUTE * 1.01)
 
     @pytest.mark.parametrize("lost", [0.0, 0.05, 0.4])
     @pytest.mark.slow
     def test_at_night_when_nothing_is_sent(self, lost):
         rng = Random(1)
         world = World([*steady(rng, 0, HOUR, 3, lost=lost), *steady(rng, 9 * HOUR, 9.2 * HOUR, 3, lost=lost)])
-        assert world.verdicts(HOUR, 9 * HOUR, 10 * MINUTE) <= {Verdict.FLOWING, Verdict.IDLE}
-        assert world.verdicts(9 * HOUR, 9.2 * HOUR, 20) <= {Verdict.FLOWING, Verdict.IDLE}
+        assert world.answers(HOUR, 9 * HOUR, 10 * MINUTE) <= {Answering.FLOWING, Answering.IDLE}
+        assert world.answers(9 * HOUR, 9.2 * HOUR, 20) <= {Answering.FLOWING, Answering.IDLE}
 
     def test_in_a_burst_that_queues_with_the_provider(self):
         rng = Random(2)
@@ -151,19 +151,19 @@ class TestNoFalseAlarm:
         # 2,000 in ten seconds after an idle hour, answered one after the other at two a second.
         burst = [message(3 * HOUR + index / 200, 2 + index * 0.5 - index / 200) for index in range(2_000)]
         world = World([*before, *burst])
-        assert Verdict.SILENT not in world.verdicts(3 * HOUR - 5, 3 * HOUR + 20 * MINUTE, 30)
+        assert Answering.SILENT not in world.answers(3 * HOUR - 5, 3 * HOUR + 20 * MINUTE, 30)
 
     def test_of_a_slow_provider(self):
         rng = Random(3)
         slow = steady(rng, 0, 20 * HOUR, 60, delay=lambda rng: rng.lognormvariate(7.5, 0.9))
-        assert Verdict.SILENT not in World(slow).verdicts(HOUR, 20 * HOUR, 20 * MINUTE)
+        assert Answering.SILENT not in World(slow).answers(HOUR, 20 * HOUR, 20 * MINUTE)
 
     def test_of_a_provider_that_becomes_slower(self):
         rng = Random(4)
         messages = [
             message(at, (5 + 30 * (at / HOUR) ** 2) * rng.uniform(0.7, 1.4)) for at in range(0, int(6 * HOUR), 20)
         ]
-        assert Verdict.SILENT not in World(messages).verdicts(HOUR, 6 * HOUR, 5 * MINUTE)
+        assert Answering.SILENT not in World(messages).answers(HOUR, 6 * HOUR, 5 * MINUTE)
 
     def test_of_a_provider_that_tells_its_truths_once_an_hour(self):
         rng = Random(5)
@@ -172,42 +172,42 @@ class TestNoFalseAlarm:
             told = None if each.answered is None else (each.answered // HOUR + 1) * HOUR
             messages.append(each._replace(heard=told))
         world = World(messages)
-        assert Verdict.SILENT not in world.verdicts(3 * HOUR, 6.9 * HOUR, 7 * MINUTE)
+        assert Answering.SILENT not in world.answers(3 * HOUR, 6.9 * HOUR, 7 * MINUTE)
         world.restart()
-        assert Verdict.SILENT not in world.verdicts(6.9 * HOUR, 12 * HOUR, 7 * MINUTE)
+        assert Answering.SILENT not in world.answers(6.9 * HOUR, 12 * HOUR, 7 * MINUTE)
 
     @pytest.mark.parametrize("partition", range(4))
     def test_seen_from_one_partition(self, partition):
         rng = Random(6)
         world = World(steady(rng, 0, 10 * HOUR, 60, lost=0.1))
-        assert Verdict.SILENT not in world.verdicts(HOUR, 10 * HOUR, 10 * MINUTE, only=partition)
+        assert Answering.SILENT not in world.answers(HOUR, 10 * HOUR, 10 * MINUTE, only=partition)
 
     def test_after_a_restart(self):
         rng = Random(7)
         world = World(steady(rng, 0, 3 * HOUR, 5))
         world.at(2 * HOUR)
         world.restart()
-        assert Verdict.SILENT not in world.verdicts(2 * HOUR + 1, 3 * HOUR, 2 * MINUTE)
+        assert Answering.SILENT not in world.answers(2 * HOUR + 1, 3 * HOUR, 2 * MINUTE)
 
     def test_at_the_very_start(self):
         rng = Random(8)
-        assert World(steady(rng, 0, HOUR, 1)).at(0).verdict is Verdict.UNKNOWN
-        assert Verdict.SILENT not in World(steady(rng, 0, HOUR, 2)).verdicts(1, 300, 10)
+        assert World(steady(rng, 0, HOUR, 1)).at(0).answering is Answering.UNKNOWN
+        assert Answering.SILENT not in World(steady(rng, 0, HOUR, 2)).answers(1, 300, 10)
 
     def test_while_hand_overs_are_read_before_their_answers(self):
         handed = [message(at, None) for at in range(3_000)]
-        assert World(handed).verdicts(HOUR, 30 * HOUR, 5 * HOUR) == {Verdict.UNKNOWN}
+        assert World(handed).answers(HOUR, 30 * HOUR, 5 * HOUR) == {Answering.UNKNOWN}
 
     def test_of_old_history(self):
         rng = Random(9)
         world = World(steady(rng, -400 * DAY, -400 * DAY + 2 * HOUR, 5, lost=0.2))
-        assert world.verdicts(0, HOUR, MINUTE * 20) == {Verdict.UNKNOWN}
+        assert world.answers(0, HOUR, MINUTE * 20) == {Answering.UNKNOWN}
 
     def test_of_old_history_that_comes_in_while_answers_come(self):
         rng = Random(10)
         old = [each._replace(heard=None) for each in steady(rng, -3 * DAY, -3 * DAY + HOUR, 4, lost=1.0)]
         world = World([*steady(rng, 0, 2 * HOUR, 5), *old])
-        assert world.verdicts(HOUR, 2 * HOUR, 3 * MINUTE) == {Verdict.FLOWING}
+        assert world.answers(HOUR, 2 * HOUR, 3 * MINUTE) == {Answering.FLOWING}
 
     def test_when_every_try_fails_for_a_reason_that_may_pass(self):
         later = Reason(Permanence.TRANSIENT)
@@ -219,7 +219,7 @@ class TestNoFalseAlarm:
             tried = row((handed, Status.TAKEN_INTO_ACCOUNT), (handed + 2, Status.TAKEN_INTO_ACCOUNT), reason=later)
             sweep.visit(b"b%d" % index, tried)
         [evidence] = sweep.result().providers
-        assert judge(evidence, micros(HOUR)).verdict is Verdict.FLOWING
+        assert judge(evidence, micros(HOUR)).answering is Answering.FLOWING
 
 
 class TestAlarm:
@@ -229,9 +229,9 @@ class TestAlarm:
     def test_within_minutes_of_a_quick_provider(self, seed, lost):
         rng = Random(seed)
         world = World(stops(steady(rng, 0, 2 * HOUR, 2, lost=lost), HOUR))
-        assert world.verdicts(HOUR - MINUTE, HOUR, 10) == {Verdict.FLOWING}
+        assert world.answers(HOUR - MINUTE, HOUR, 10) == {Answering.FLOWING}
         found = world.at(HOUR + 4 * MINUTE)
-        assert found.verdict is Verdict.SILENT
+        assert found.answering is Answering.SILENT
         assert found.quiet == pytest.approx(4 * MINUTE, abs=10)
         assert 10 < found.usual < 60
         assert 0.8 * 120 < found.unanswered < 1.6 * 120
@@ -241,36 +241,36 @@ class TestAlarm:
         rng = Random(3)
         slow = steady(rng, 0, 20 * HOUR, 60, delay=lambda rng: rng.uniform(10 * MINUTE, 40 * MINUTE))
         world = World(stops(slow, 10 * HOUR))
-        assert Verdict.SILENT not in world.verdicts(9.8 * HOUR, 11.5 * HOUR, 5 * MINUTE)
-        assert world.at(13 * HOUR).verdict is Verdict.SILENT
+        assert Answering.SILENT not in world.answers(9.8 * HOUR, 11.5 * HOUR, 5 * MINUTE)
+        assert world.at(13 * HOUR).answering is Answering.SILENT
 
     def test_after_a_burst_whose_queue_is_never_worked_off(self):
         before = steady(Random(2), 0, 2 * HOUR, 20)
         burst = [message(3 * HOUR + index / 200, 2 + index * 0.1) for index in range(2_000)]
         world = World(stops([*before, *burst], 3 * HOUR + 5))
-        assert world.verdicts(3 * HOUR, 3 * HOUR + MINUTE, 5) <= {Verdict.FLOWING, Verdict.IDLE}
-        assert world.at(3 * HOUR + 10 * MINUTE).verdict is Verdict.SILENT
+        assert world.answers(3 * HOUR, 3 * HOUR + MINUTE, 5) <= {Answering.FLOWING, Answering.IDLE}
+        assert world.at(3 * HOUR + 10 * MINUTE).answering is Answering.SILENT
 
     def test_lasts_through_the_night_and_ends_with_the_first_answer(self):
         rng = Random(4)
         silent = stops(steady(rng, 0, 2 * HOUR, 2), HOUR)
         world = World([*silent, message(10 * HOUR, 3.0)])
         world.at(HOUR)
-        assert world.verdicts(HOUR + 5 * MINUTE, 10 * HOUR, HOUR) == {Verdict.SILENT}
-        assert world.at(10 * HOUR + 5).verdict is Verdict.FLOWING
+        assert world.answers(HOUR + 5 * MINUTE, 10 * HOUR, HOUR) == {Answering.SILENT}
+        assert world.at(10 * HOUR + 5).answering is Answering.FLOWING
 
     def test_of_little_traffic_takes_longer(self):
         rng = Random(5)
         world = World(stops(steady(rng, 0, 60 * HOUR, 10 * MINUTE), 50 * HOUR))
-        assert Verdict.SILENT not in world.verdicts(40 * HOUR, 50.2 * HOUR, 5 * MINUTE)
-        assert world.at(53 * HOUR).verdict is Verdict.SILENT
+        assert Answering.SILENT not in world.answers(40 * HOUR, 50.2 * HOUR, 5 * MINUTE)
+        assert world.at(53 * HOUR).answering is Answering.SILENT
 
     def test_is_raised_by_each_partition_alone_where_traffic_allows(self):
         rng = Random(6)
         for partition in range(4):
             world = World(stops(steady(rng, 0, 1.5 * HOUR, 2), HOUR))
             world.at(HOUR, only=partition)
-            assert world.at(HOUR + 6 * MINUTE, only=partition).verdict is Verdict.SILENT
+            assert world.at(HOUR + 6 * MINUTE, only=partition).answering is Answering.SILENT
 
     def test_survives_a_restart(self):
         rng = Random(7)
@@ -278,8 +278,8 @@ class TestAlarm:
         world.at(HOUR + 10 * MINUTE)
         world.restart()
         # Whether its reports are usually late is not known any more.
-        assert Verdict.SILENT not in world.verdicts(HOUR + 11 * MINUTE, HOUR + 59 * MINUTE, 6 * MINUTE)
-        assert world.at(2.3 * HOUR).verdict is Verdict.SILENT
+        assert Answering.SILENT not in world.answers(HOUR + 11 * MINUTE, HOUR + 59 * MINUTE, 6 * MINUTE)
+        assert world.at(2.3 * HOUR).answering is Answering.SILENT
 
     def test_of_a_provider_whose_clock_is_hours_ahead(self):
         rng = Random(8)
@@ -292,7 +292,7 @@ class TestAlarm:
         world = World(stops(ahead, HOUR))
         world.at(HOUR)
         found = world.at(HOUR + 50 * MINUTE)
-        assert (found.verdict, round(found.quiet / MINUTE)) == (Verdict.FLOWING, 50)
+        assert (found.answering, round(found.quiet / MINUTE)) == (Answering.FLOWING, 50)
 
     def test_history_that_comes_in_is_no_sign_of_life(self):
         rng = Random(9)
@@ -301,13 +301,13 @@ class TestAlarm:
         for flow in world.flows:
             times = [micros(-100 * DAY + index) for index in range(100)]
             flow.hear("smpp", Node.RECEIVED_ON_MOBILE, times, [micros(HOUR) // 1000] * 100, micros(HOUR + 4 * MINUTE))
-        assert world.at(HOUR + 5 * MINUTE).verdict is Verdict.SILENT
+        assert world.at(HOUR + 5 * MINUTE).answering is Answering.SILENT
 
     def test_a_partition_that_is_behind_says_nothing(self):
         world = World(stops(steady(Random(10), 0, 2 * HOUR, 2), HOUR))
         world.at(HOUR)
-        assert world.at(HOUR + 5 * MINUTE, behind=range(4)).verdict is Verdict.UNKNOWN
-        assert world.at(HOUR + 5 * MINUTE, behind=[0, 1]).verdict is Verdict.SILENT
+        assert world.at(HOUR + 5 * MINUTE, behind=range(4)).answering is Answering.UNKNOWN
+        assert world.at(HOUR + 5 * MINUTE, behind=[0, 1]).answering is Answering.SILENT
 
 
 class TestEvidence:
@@ -364,17 +364,3 @@ class TestEvidence:
             flow.hear("smpp", Node.SENT, times, [micros(minute * MINUTE) // 1000] * 20, micros(minute * MINUTE))
         assert max(flow.lags("smpp")) < bucket_of(10_000_000)
         assert sum(flow.lags("smpp").values()) >= 50
-
-    @pytest.mark.parametrize(
-        ("silence", "sentence"),
-        [
-            (
-                Silence("smpp", Verdict.SILENT, 0, 840.0, 40.0, 1_203, 1_300, 0),
-                "no receipt for 14 min; usual 90 % within 40 s; 1,203 messages wait",
-            ),
-            (Silence("smpp", Verdict.UNKNOWN, None, None, None, 7, 7, 0), "no receipt is remembered; 7 messages wait"),
-            (Silence("smpp", Verdict.UNKNOWN, 0, 2.5 * DAY, None, 0, 0, None), "no receipt for 2 d; 0 messages wait"),
-        ],
-    )
-    def test_in_words(self, silence, sentence):
-        assert describe(silence) == sentence

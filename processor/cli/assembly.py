@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from processor.domain.moment import Micros
 from processor.engine.store.opening import check_store
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
@@ -43,7 +44,7 @@ def assemble(settings: Settings) -> Assembly:
     """
     check_store(settings)
     metrics = Metrics(STAGE_NAMES)
-    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, time.time_ns() // 1000)
+    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, Micros(time.time_ns() // 1000))
     worker = Worker(settings, stages(settings, metrics, board), metrics)
     server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])
     return Assembly(settings, metrics, worker, server)

@@ -14,7 +14,7 @@ import msgspec
 from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
 from processor.domain.delivery import Action, Cause, Control, State
-from processor.domain.moment import to_microseconds
+from processor.domain.moment import Micros, to_microseconds, to_millis
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.traits import CANCELABLE
 from processor.domain.transitions import NODE_STATUS
@@ -44,8 +44,8 @@ async def _known(settings: Settings) -> Deliveries:
     return deliveries
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
+def _now() -> Micros:
+    return Micros(time.time_ns() // 1000)
 
 
 def _moment(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
@@ -210,7 +210,7 @@ def control(delivery_id: str, action: str, channel: str | None, as_json: bool, *
 def _check(record: Control) -> None:
     """Validate a record as the processor will."""
     try:
-        decode_control(encode_control(record), to_microseconds(record.time) // 1000)
+        decode_control(encode_control(record), to_millis(to_microseconds(record.time)))
     except (UnusableError, UnicodeEncodeError) as error:
         raise click.UsageError(str(getattr(error, "detail", error))) from None
 

@@ -38,6 +38,7 @@ from processor.demo.simulate import (
     usual_past,
     waiting_deliveries,
 )
+from processor.domain.moment import Millis
 from processor.domain.status import Channel, Status
 from processor.engine.admin import create_topics
 from processor.engine.streams import Writer
@@ -180,7 +181,7 @@ async def _publish(settings: Settings, script: Iterator[Record]) -> None:
     async with Writer(settings) as writer:
         async for record in paced(script):
             # The past was heard of when it happened, not now.
-            written = round(record.due.timestamp() * 1000)
+            written = Millis(round(record.due.timestamp() * 1000))
             await writer.write(outgoing(settings, record)._replace(timestamp=written))
 
 

@@ -10,6 +10,7 @@ import click
 
 from processor.cli.common import echo, echo_json, echo_table, json_option
 from processor.domain.event import Event
+from processor.domain.moment import Millis
 from processor.domain.status import Permanence, Status
 from processor.providers.reason_text import is_unqualified, normalize_text
 from processor.wire.deadletters import UnusableError
@@ -41,7 +42,7 @@ class Reasons:
         self.refused = 0
         self.left_out = 0
 
-    def take(self, value: bytes | None, timestamp: int | None = None) -> None:
+    def take(self, value: bytes | None, timestamp: Millis | None = None) -> None:
         """Count one canonical event of a failure; count anything that is no event as refused."""
         try:
             event, _, _ = decode_event(value, timestamp)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from processor.domain.moment import Micros
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
@@ -70,10 +71,10 @@ class DeliveryCounts:
         self.ignored: dict[str, int] = {}
         self.providers: dict[str, int] = {}
         #: Event times, in microseconds, of the earliest and of the latest change of a status; None: there was none.
-        self.first: int | None = None
-        self.last: int | None = None
+        self.first: Micros | None = None
+        self.last: Micros | None = None
         #: When the delivery was cancelled, and whether the cancel has reached every message that existed then.
-        self.canceled_at: int | None = None
+        self.canceled_at: Micros | None = None
         self.is_cancel_done = True
 
     @property
@@ -119,7 +120,7 @@ class DeliveryCounts:
     def _live_statuses(self) -> list[int]:
         return [sum(numbers) for numbers in zip(*self.live.values(), strict=True)]
 
-    def see(self, first: int, last: int) -> bool:
+    def see(self, first: Micros, last: Micros) -> bool:
         """Record the event times of changes; return whether that changed anything."""
         before = self.first, self.last
         self.first = first if self.first is None else min(self.first, first)

@@ -13,7 +13,7 @@ from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from processor.domain.moment import Moment, to_microseconds
+from processor.domain.moment import Micros, Moment, to_microseconds
 from processor.domain.status import Channel
 
 
@@ -97,7 +97,7 @@ def breach_of(control: Control) -> str | None:
     return None
 
 
-Value = TypeVar("Value", str, int, Channel)
+Value = TypeVar("Value", str, int, Micros, Channel)
 
 
 class Told(msgspec.Struct, Generic[Value], array_like=True, frozen=True, gc=False):
@@ -157,25 +157,25 @@ class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True
         return State.PLANNED if self.scheduled_at is None else State.SCHEDULED
 
     @property
-    def started_at(self) -> int | None:
+    def started_at(self) -> Micros | None:
         """When it started; None: not yet, or not known."""
         start = self._done(Action.START) or self._done(Action.RESUME)
         return None if start is None else start.first
 
     @property
-    def paused_at(self) -> int | None:
+    def paused_at(self) -> Micros | None:
         """When it was paused; None if it is not paused."""
         pause = self._done(Action.PAUSE)
         return pause.last if pause is not None and self.state is State.PAUSED else None
 
     @property
-    def finished_at(self) -> int | None:
+    def finished_at(self) -> Micros | None:
         """When it was finished; None: not yet."""
         finish = self._done(Action.FINISH)
         return None if finish is None else finish.first
 
     @property
-    def canceled_at(self) -> int | None:
+    def canceled_at(self) -> Micros | None:
         """When it was cancelled, by the first cancel; None: it was not."""
         cancel = self._done(Action.CANCEL)
         return None if cancel is None else cancel.first
@@ -204,20 +204,20 @@ def join(delivery: Delivery | None, control: Control) -> Delivery:
     return delivery if delivery is not None and joined == delivery else joined
 
 
-def _tell(told: Told[Value] | None, value: Value | None, time: int) -> Told[Value] | None:
+def _tell(told: Told[Value] | None, value: Value | None, time: Micros) -> Told[Value] | None:
     if value is None or (told is not None and (told.time, told.value) >= (time, value)):
         return told
     return Told(time, value)
 
 
-def _do(actions: tuple[Done, ...], action: Action, time: int) -> tuple[Done, ...]:
+def _do(actions: tuple[Done, ...], action: Action, time: Micros) -> tuple[Done, ...]:
     done = {each.action: each for each in actions}
     before = done.get(action)
     done[action] = Done(action, time, time) if before is None else _stretch(before, time)
     return tuple([done[each] for each in Action if each in done])
 
 
-def _stretch(done: Done, time: int) -> Done:
+def _stretch(done: Done, time: Micros) -> Done:
     return Done(done.action, min(done.first, time), max(done.last, time))
 
 
@@ -226,14 +226,14 @@ class Pending(NamedTuple):
 
     cause: Cause
     #: Microseconds since the epoch.
-    scheduled_at: int | None = None
+    scheduled_at: Micros | None = None
     #: How many deliveries run, and how many may.
     running: int | None = None
     limit: int | None = None
 
 
 def pending_cause(  # noqa: PLR0913 - the facts that the cause follows from
-    delivery: Delivery | None, now: int, running: int, limit: int, *, has_pending: bool, is_under_way: bool = False
+    delivery: Delivery | None, now: Micros, running: int, limit: int, *, has_pending: bool, is_under_way: bool = False
 ) -> Pending | None:
     """Return why a delivery is pending.
 

@@ -15,14 +15,14 @@ from enum import Enum
 import msgspec
 
 from processor.domain.event import Event
-from processor.domain.moment import to_microseconds
+from processor.domain.moment import Micros, to_microseconds
 from processor.domain.reason import TEXT_MAX, Reason
 from processor.domain.row import WHOLE, Names, NodeReason, Observation, Row
 from processor.domain.status import Channel
 from processor.domain.transitions import ANY_PART, LEAST_ADVANCED, REOPENING, TRANSITIONS, Node
 
 #: A place in the walk: attempt, event time in microseconds, node. Its order is the order of the walk.
-Point = tuple[int, int, Node]
+Point = tuple[int, Micros, Node]
 
 #: An empty reason is no reason.
 _NOTHING = Reason()
@@ -47,7 +47,7 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
     """The end of a walk over observations."""
 
     node: Node
-    since: int
+    since: Micros
     attempt: int
     rejected: tuple[Node, ...]
 
@@ -66,7 +66,7 @@ def contradicts(channel: Channel, current: Node, candidate: Node) -> bool:
     return current not in TRANSITIONS[channel].get(candidate, ())
 
 
-def step(channel: Channel, walk: Walk, candidate: Node, time: int, attempt: int) -> Walk:
+def step(channel: Channel, walk: Walk, candidate: Node, time: Micros, attempt: int) -> Walk:
     """Take one step: move, stay, or stay and record the candidate as rejected."""
     current = walk.node
     if candidate is current:
@@ -159,7 +159,7 @@ def _together(walks: Sequence[Walk], foreign: Collection[Node]) -> Walk:
     return Walk(node, since, max(walk.attempt for walk in there), tuple(sorted(rejected)))
 
 
-def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> tuple[Row, Verdict]:
+def fold(row: Row | None, event: Event, node: Node, time: Micros | None = None) -> tuple[Row, Verdict]:
     """Join one event into a row.
 
     Args:
@@ -189,7 +189,7 @@ def fold(row: Row | None, event: Event, node: Node, time: int | None = None) -> 
     return _join_history(row, event, node, time)
 
 
-def _is_next(observations: tuple[Observation, ...], attempt: int, time: int, node: Node) -> bool:
+def _is_next(observations: tuple[Observation, ...], attempt: int, time: Micros, node: Node) -> bool:
     """Return whether a point is later than all before it, and the first of its node in its attempt.
 
     Then the walk takes one step from the present node, and no earlier step is undone.
@@ -200,7 +200,7 @@ def _is_next(observations: tuple[Observation, ...], attempt: int, time: int, nod
     return True
 
 
-def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+def _take_step(row: Row, event: Event, node: Node, time: Micros) -> tuple[Row, Verdict]:
     """Join an event that is later than all others: the usual case, with the same result as the full walk."""
     current, attempt, rejected = row.node, event.attempt, row.rejected
     verdict = _STEPS[row.channel][current][node]
@@ -218,7 +218,7 @@ def _take_step(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verd
     return Row(row.channel, current, row.since, reached, rejected, observations, names, reasons), verdict
 
 
-def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+def _join_history(row: Row, event: Event, node: Node, time: Micros) -> tuple[Row, Verdict]:
     """Join an event that may change earlier steps: repeat the walk."""
     point, part = (event.attempt, time, node), event.part or WHOLE
     observations = _observe(row.observations, point, part)
@@ -237,7 +237,7 @@ def _join_history(row: Row, event: Event, node: Node, time: int) -> tuple[Row, V
 _NAMELESS = Names()
 
 
-def _first_row(event: Event, node: Node, time: int) -> Row:
+def _first_row(event: Event, node: Node, time: Micros) -> Row:
     names = _name_what_is_missing(_NAMELESS, event, time)
     reasons = () if event.reason is None else _join_reason((), event, node, time)
     if event.part is None and event.parts is None:
@@ -249,7 +249,7 @@ def _first_row(event: Event, node: Node, time: int) -> Row:
     return Row(event.channel, walk.node, walk.since, walk.attempt, walk.rejected, observations, names, reasons, parts)
 
 
-def _with_names(row: Row, event: Event, node: Node, time: int) -> tuple[Row, Verdict]:
+def _with_names(row: Row, event: Event, node: Node, time: Micros) -> tuple[Row, Verdict]:
     """Join an event with a known observation, which may still add a delivery, a recipient or a reason."""
     walk = Walk(row.node, row.since, row.attempt, row.rejected)
     joined = _join(row, event, node, time, row.channel, walk, row.observations, row.parts)
@@ -260,7 +260,7 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
     row: Row,
     event: Event,
     node: Node,
-    time: int,
+    time: Micros,
     channel: Channel,
     walk: Walk,
     observations: tuple[Observation, ...],
@@ -315,7 +315,7 @@ def _rejects(channel: Channel, observations: Sequence[Observation], point: Point
     return contradicts(channel, before.node, node)
 
 
-def _join_channel(row: Row, event: Event, time: int) -> Channel:
+def _join_channel(row: Row, event: Event, time: Micros) -> Channel:
     """Return the channel that was named first; the smaller one if the times are equal."""
     if event.channel is row.channel:
         return row.channel
@@ -323,7 +323,7 @@ def _join_channel(row: Row, event: Event, time: int) -> Channel:
     return min((first, row.channel), (time, event.channel))[1]
 
 
-def _name_what_is_missing(names: Names, event: Event, time: int) -> Names:
+def _name_what_is_missing(names: Names, event: Event, time: Micros) -> Names:
     """Join the names of an event that is later than all others; earlier names stay."""
     delivery_id, recipient = names.delivery_id or event.delivery_id, names.recipient or event.recipient
     provider = names.provider or event.provider
@@ -347,7 +347,7 @@ def _name_what_is_missing(names: Names, event: Event, time: int) -> Names:
     )
 
 
-def _join_names(names: Names, event: Event, time: int) -> Names:
+def _join_names(names: Names, event: Event, time: Micros) -> Names:
     delivery_id, delivery_id_at = _join_name(names.delivery_id, names.delivery_id_at, event.delivery_id, time)
     recipient, recipient_at = _join_name(names.recipient, names.recipient_at, event.recipient, time)
     provider, provider_at = _join_name(names.provider, names.provider_at, event.provider, time)
@@ -366,13 +366,15 @@ def _join_names(names: Names, event: Event, time: int) -> Names:
     )
 
 
-def _join_name(known: str | None, known_at: int | None, named: str | None, time: int) -> tuple[str | None, int | None]:
+def _join_name(
+    known: str | None, known_at: Micros | None, named: str | None, time: Micros
+) -> tuple[str | None, Micros | None]:
     if not named or (known is not None and known_at is not None and (known_at, known) <= (time, named)):
         return known, known_at
     return named, time
 
 
-def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time: int) -> tuple[NodeReason, ...]:
+def _join_reason(reasons: tuple[NodeReason, ...], event: Event, node: Node, time: Micros) -> tuple[NodeReason, ...]:
     reason = event.reason
     if reason is None or reason == _NOTHING:
         return reasons

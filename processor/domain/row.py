@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from processor.domain.moment import Moment
+from processor.domain.moment import Micros, Moment
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import IS_UNDER_WAY
@@ -122,7 +122,7 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
         shown = (IS_UNDER_WAY[self.node] and self._still_tried(self.since if own is None else own.time)) or own
         return None if shown is None else shown.reason
 
-    def _still_tried(self, since: int) -> NodeReason | None:
+    def _still_tried(self, since: Micros) -> NodeReason | None:
         """Return the last transient reason that is later than a given time and than the status."""
         found: NodeReason | None = None
         for given in self.reasons:

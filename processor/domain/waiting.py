@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from processor.domain.moment import Micros
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
@@ -12,23 +13,23 @@ from processor.domain.transitions import Node
 _SECOND = 1_000_000
 
 #: Earlier than any moment.
-_EVER = -(1 << 62)
+_EVER = Micros(-(1 << 62))
 
 #: Seconds by channel and status, for some of the keys of STUCK_AFTER.
 StuckAfter = Mapping[tuple[Channel, Status], float]
 
 #: The start times of the deliveries that have one, in microseconds.
-Starts = Mapping[str, int]
+Starts = Mapping[str, Micros]
 
 NO_STARTS: Starts = {}
 
 
-def stuck_before(stuck_after: StuckAfter, now: int) -> dict[tuple[Channel, Status], int]:
+def stuck_before(stuck_after: StuckAfter, now: Micros) -> dict[tuple[Channel, Status], Micros]:
     """Return, by channel and status, the moment since which a message must wait there to be stuck: in microseconds."""
-    return {place: now - int(seconds * _SECOND) for place, seconds in stuck_after.items()}
+    return {place: Micros(now - int(seconds * _SECOND)) for place, seconds in stuck_after.items()}
 
 
-def is_stuck(row: Row, before: int | None, starts: Starts = NO_STARTS) -> bool:
+def is_stuck(row: Row, before: Micros | None, starts: Starts = NO_STARTS) -> bool:
     """Return whether a message is stuck: it has been in its status for longer than the threshold.
 
     Args:
@@ -41,7 +42,7 @@ def is_stuck(row: Row, before: int | None, starts: Starts = NO_STARTS) -> bool:
     return row.node is not Node.PENDING or starts.get(row.delivery, _EVER) <= before
 
 
-def may_expire(row: Row, before: int) -> bool:
+def may_expire(row: Row, before: Micros) -> bool:
     """Return whether retention may remove a row: it does not wait, and its last report is old enough.
 
     Args:

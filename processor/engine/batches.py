@@ -21,6 +21,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.util import decode_varint_py as decode_varint
 
+from processor.domain.moment import NO_TIMESTAMP, Millis
 from processor.engine.expand import EXPANDED_MAX, TooLargeError, expand
 from processor.engine.stage import Record, UnreadableRecord
 from processor.logs import get_logger
@@ -56,7 +57,7 @@ class _Plain(NamedTuple):
     """A good record that was read slowly."""
 
     offset: int
-    timestamp: int
+    timestamp: Millis
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -72,8 +73,8 @@ class _Head(NamedTuple):
     crc: int
     attributes: int
     last_delta: int
-    first_timestamp: int
-    max_timestamp: int
+    first_timestamp: Millis
+    max_timestamp: Millis
     producer_id: int
     producer_epoch: int
     sequence: int
@@ -168,7 +169,9 @@ def not_before(first: int, records: Sequence[Any]) -> Iterator[Any]:
 
 def unreadable_batch(raw: bytes, error: Exception) -> UnreadableRecord:
     """Return the UnreadableRecord for a batch of which only the place can be read."""
-    return _whole(offset_of(raw, 0), -1, raw, DeadReason.UNREADABLE_BATCH, f"its batch cannot be read: {error!r}")
+    return _whole(
+        offset_of(raw, 0), NO_TIMESTAMP, raw, DeadReason.UNREADABLE_BATCH, f"its batch cannot be read: {error!r}"
+    )
 
 
 class _ChecksumError(Exception):
@@ -259,7 +262,7 @@ def _place(head: _Head, number: int) -> int:
     return head.base_offset + max(0, min(number, head.last_delta))
 
 
-def _whole(offset: int, timestamp: int, raw: bytes, reason: DeadReason, detail: str) -> UnreadableRecord:
+def _whole(offset: int, timestamp: Millis, raw: bytes, reason: DeadReason, detail: str) -> UnreadableRecord:
     return UnreadableRecord(offset, timestamp, None, raw, (), UnusableError(reason, detail), _FORM_BATCH)
 
 
@@ -307,7 +310,9 @@ def _read_record(head: _Head, payload: bytes, at: int, offset: int | None) -> tu
     given = head.base_offset + fields.offset_delta
     if offset is None:
         offset = min(max(given, head.base_offset), head.base_offset + head.last_delta)
-    timestamp = head.max_timestamp if head.attributes & _APPEND_TIME_BIT else head.first_timestamp + fields.time_delta
+    timestamp = (
+        head.max_timestamp if head.attributes & _APPEND_TIME_BIT else Millis(head.first_timestamp + fields.time_delta)
+    )
     headers, notes = _named(fields.headers)
     if notes:
         names = ", ".join(repr(name) for _, name in notes)

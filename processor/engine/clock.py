@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from aiokafka import AIOKafkaProducer
 
+from processor.domain.moment import Millis
 from processor.engine import clients
 from processor.engine.records import fill_batch
 from processor.logs import get_logger
@@ -36,6 +37,8 @@ _TRUNCATED = 0.001
 
 #: By how much the time is set back when a broker says that it lies ahead, and how much it has not told.
 _STEP_MS = 24 * 60 * 60 * 1000
+
+_EPOCH = Millis(0)
 
 _MEND = "set the clock of this machine by NTP (chronyc tracking, timedatectl); records have the brokers' time meanwhile"
 
@@ -73,7 +76,7 @@ async def measure_skew(settings: Settings, clock: Callable[[], float] = time.tim
 
 
 async def _ask(producer: AIOKafkaProducer, settings: Settings, clock: Callable[[], float]) -> float | None:
-    batch, _ = fill_batch(producer, [(0, None, b"", ())], 0, 0, (0, 0))
+    batch, _ = fill_batch(producer, [(_EPOCH, None, b"", ())], 0, _EPOCH, (_EPOCH, _EPOCH))
     sent = clock()
     answer = await (await producer.send_batch(batch, settings.topic(DEAD), partition=0))
     return _least(_bounds_of(sent, answer.timestamp, clock())) if answer.timestamp_type == APPEND_TIME else None
@@ -106,15 +109,15 @@ class BrokerClock:
         """Seconds by which this machine's clock is at least ahead of the brokers'; negative: behind; 0: none known."""
         return _least(self._bounds)
 
-    def now(self) -> int:
+    def now(self) -> Millis:
         """Return the brokers' time, in milliseconds since the epoch."""
-        return int((self._clock() - self.ahead) * 1000) - self._step
+        return Millis(int((self._clock() - self.ahead) * 1000) - self._step)
 
     def sent(self) -> float:
         """Return this machine's time, to pass to `see` with the answer to a batch that is sent now."""
         return self._clock()
 
-    def see(self, sent: float, appended: int) -> None:
+    def see(self, sent: float, appended: Millis) -> None:
         """Learn from an answer.
 
         Args:
@@ -134,15 +137,15 @@ class BrokerClock:
             self._told_at = now
             log.warning("clock_skewed", seconds_ahead=round(self.ahead, 1), mend=_MEND)
 
-    def window(self) -> tuple[int, int]:
+    def window(self) -> tuple[Millis, Millis]:
         """Return the first and the last timestamp, in milliseconds, that a written record may keep.
 
         While the time is in doubt, timestamps that brokers have accepted count for more than this clock.
         """
         first, last = window(self.now())
-        return (0, last + self._step) if self._step else (first, last)
+        return (_EPOCH, Millis(last + self._step)) if self._step else (first, last)
 
-    def set_back(self, refused: int) -> None:
+    def set_back(self, refused: Millis) -> None:
         """Set the time back because a broker refused it as too far ahead; each step is twice as long as the last.
 
         Args:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.consumer import fetcher
 
+from processor.domain.moment import Millis
 from processor.engine.batches import (
     not_before,
     offset_of,
@@ -94,7 +95,7 @@ class Stored(NamedTuple):
     partition: int
     offset: int
     #: Milliseconds since the epoch.
-    timestamp: int
+    timestamp: Millis
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -106,7 +107,7 @@ class Stored(NamedTuple):
 
 
 def fill_batch(
-    producer: AIOKafkaProducer, records: Sequence[Written], start: int, now: int, kept: tuple[int, int]
+    producer: AIOKafkaProducer, records: Sequence[Written], start: int, now: Millis, kept: tuple[Millis, Millis]
 ) -> tuple[Any, int]:
     """Put as many records as fit into a new batch.
 

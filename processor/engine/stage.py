@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from processor.domain.moment import Millis, from_seconds, to_millis
 from processor.wire.deadletters import ROOM_BESIDE, DeadReason, Headers, UnusableError, size_of
 from processor.wire.received import keep_received, window
 from processor.wire.topics import INPUT_MAX_BYTES, Topic
@@ -17,7 +18,7 @@ class Record(Protocol):
 
     offset: int
     #: Milliseconds since the epoch.
-    timestamp: int
+    timestamp: Millis
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -29,7 +30,7 @@ class UnreadableRecord:
 
     offset: int
     #: Milliseconds since the epoch.
-    timestamp: int
+    timestamp: Millis
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -39,7 +40,7 @@ class UnreadableRecord:
 
 
 #: One record to write: timestamp in milliseconds, key, value, headers. A plain tuple: one is made for every event.
-Written = tuple[int, "bytes | None", "bytes | None", Headers]
+Written = tuple[Millis, "bytes | None", "bytes | None", Headers]
 
 
 #: The largest record that may go on, headers included; without any, DELIVERY_MAX_RECORD_BYTES sees to it.
@@ -75,9 +76,12 @@ class Outbox:
     """
 
     def __init__(
-        self, now: int | None = None, kept: tuple[int, int] | None = None, topics: Collection[str] | None = None
+        self,
+        now: Millis | None = None,
+        kept: tuple[Millis, Millis] | None = None,
+        topics: Collection[str] | None = None,
     ) -> None:
-        self.now = int(time.time() * 1000) if now is None else now
+        self.now = to_millis(from_seconds(time.time())) if now is None else now
         self.kept = kept or window(self.now)
         self.records: dict[tuple[str, int], list[Written]] = _Places(topics)
 
@@ -89,7 +93,7 @@ class Outbox:
         self,
         topic: str,
         partition: int,
-        timestamp: int,
+        timestamp: Millis,
         key: bytes | None,
         value: bytes | None,
         headers: Headers = (),
@@ -101,7 +105,7 @@ class Outbox:
         self,
         topic: str,
         partition: int,
-        timestamp: int,
+        timestamp: Millis,
         key: bytes | None,
         value: bytes | None,
         headers: Headers = (),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 
+from processor.domain.moment import Millis
 from processor.engine import clients
 from processor.engine.admin import count_partitions
 from processor.engine.batches import readable
@@ -27,7 +28,7 @@ class Outgoing(NamedTuple):
     value: bytes | None
     key: bytes | None = None
     headers: Headers = ()
-    timestamp: int | None = None
+    timestamp: Millis | None = None
     partition: int | None = None
 
 

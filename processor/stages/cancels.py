@@ -13,7 +13,7 @@ from itertools import islice
 from processor.domain.counts import Counts
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
-from processor.domain.moment import to_datetime
+from processor.domain.moment import Micros, to_datetime
 from processor.domain.row import Row
 from processor.domain.status import Status
 from processor.domain.traits import CANCELABLE
@@ -32,13 +32,13 @@ class Cancels:
         self._store, self._dates = store, dates
         #: How much of what was told has been listened to, and what of it this partition did not know.
         self._heard = 0
-        self._news: dict[str, int] = {}
+        self._news: dict[str, Micros] = {}
         self._walk: Iterator[bytes] | None = None
         #: Deliveries whose messages the present walk tells, and those that need one more.
         self._walking: set[str] = set()
         self._waiting: set[str] = set()
         #: When each delivery was cancelled, by its id, in microseconds.
-        self.moments: dict[str, int] = {}
+        self.moments: dict[str, Micros] = {}
 
     @property
     def is_due(self) -> bool:
@@ -105,7 +105,7 @@ class Cancels:
         self._walk = None
 
 
-def cancel(message_id: str, row: Row, at: int) -> tuple[Event, Row, Verdict] | None:
+def cancel(message_id: str, row: Row, at: Micros) -> tuple[Event, Row, Verdict] | None:
     """Apply a cancel, made at a time in microseconds, to a message.
 
     Returns:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from processor.domain.delivery import Delivery, join
-from processor.domain.moment import stamp_of
+from processor.domain.moment import Millis, from_seconds, stamp_of, to_millis
 from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, StatefulWork, UnreadableRecord
 from processor.logs import get_logger
 from processor.metrics import Metrics
@@ -60,7 +60,7 @@ class ControlWork(StatefulWork):
         self._deliveries: dict[str, Delivery] = {}
         self._aside = Aside(settings, DELIVERIES, self._partition, metrics, board)
         #: What the chunk in hand changed, with the timestamp of the record that did so last.
-        self._changed: dict[str, tuple[Delivery, int]] = {}
+        self._changed: dict[str, tuple[Delivery, Millis]] = {}
         self._canceled = 0
 
     @property
@@ -118,7 +118,7 @@ class ControlWork(StatefulWork):
         if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
-        timestamp = stamp_of(record.timestamp, int(self._clock() * 1000))
+        timestamp = stamp_of(record.timestamp, to_millis(from_seconds(self._clock())))
         control = decode_control(value, timestamp)
         key = control.delivery_id.encode()
         home = partition_of(key, self._partitions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from processor.domain.moment import Micros
 from processor.engine.stage import Record
 from processor.wire.deliveries import decode_delivery_of
 from processor.wire.readback import UnreadableError
@@ -19,11 +20,11 @@ class Dates:
 
     def __init__(self) -> None:
         #: When each delivery is to start: those that have a date. Partitions read it, `take` alone changes it.
-        self.starts: dict[str, int] = {}
-        self._cancels: dict[str, int] = {}
+        self.starts: dict[str, Micros] = {}
+        self._cancels: dict[str, Micros] = {}
         #: Each cancelled delivery and when it was, in the order in which it was heard of; once more when an earlier
         #: moment is heard. It only grows, so that a partition can tell what is news.
-        self.canceled: list[tuple[str, int]] = []
+        self.canceled: list[tuple[str, Micros]] = []
 
     def take(self, _topic: Topic, records: Sequence[Record]) -> None:
         """Take records of the deliveries topic. No cancel is undone: not by a later record, nor by a tombstone."""
@@ -44,7 +45,8 @@ class Dates:
             if delivery.canceled_at is not None:
                 self._take_cancel(delivery_id, delivery.canceled_at)
 
-    def _take_cancel(self, delivery_id: str, at: int) -> None:
-        if at < self._cancels.get(delivery_id, at + 1):
+    def _take_cancel(self, delivery_id: str, at: Micros) -> None:
+        known = self._cancels.get(delivery_id)
+        if known is None or at < known:
             self._cancels[delivery_id] = at
             self.canceled.append((delivery_id, at))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from processor.domain.moment import Millis
 from processor.engine.stage import Outbox, Partitioning, Record, UnreadableRecord
 from processor.logs import get_logger
 from processor.metrics import Metrics, count, provider_label
@@ -28,7 +29,7 @@ class DeadLetters:
         self._partitions = read.counts[topic]
         self._counts: Counter[ByDeadReason] = Counter()
         #: Of each reason: how many, and the last one's place, timestamp and detail.
-        self._newest: dict[DeadReason, tuple[int, Origin, int, str]] = {}
+        self._newest: dict[DeadReason, tuple[int, Origin, Millis, str]] = {}
 
     def add(  # noqa: PLR0913 - what is known of a record that is put aside
         self,

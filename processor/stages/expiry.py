@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from processor.domain.moment import to_rfc3339
+from processor.domain.moment import Micros, Millis, from_seconds, to_micros, to_rfc3339
 from processor.wire.deadletters import DeadReason, UnusableError
 
 #: Earlier than any event.
-_EVER = -(1 << 62)
+_EVER = Micros(-(1 << 62))
 
 #: Seconds after its opening in which a partition removes nothing (a tenth of a short retention).
 _GRACE_SECONDS = 600.0
@@ -46,44 +46,44 @@ class Expiry:
         #: How far the clock has come, and when the newest record was written (None: none had a timestamp), in
         #: microseconds.
         self._latest = _EVER
-        self._newest: int | None = None
+        self._newest: Micros | None = None
         #: Events of before this time are refused, in microseconds.
         self.oldest = _EVER
         #: Messages that may be removed: found by looking through the rows.
         self.found: list[bytes] = []
 
     @property
-    def horizon(self) -> int:
+    def horizon(self) -> Micros:
         """The time in microseconds before which messages are expired."""
-        return self._latest - self._retention
+        return Micros(self._latest - self._retention)
 
     @property
-    def seeks_before(self) -> int | None:
+    def seeks_before(self) -> Micros | None:
         """The time before which to look for expired messages; None: do not look now."""
         return self.horizon if self._retention and self._steady() > self._keeps_until else None
 
-    def restore(self, moment: int, written: int | None) -> None:
+    def restore(self, moment: Micros, written: Millis | None) -> None:
         """Set the clock after recovery.
 
         Args:
             moment: the latest time of a change that was published, in microseconds.
             written: when it was published, in milliseconds; None: not known.
         """
-        present = self._now() if written is None else min(self._now(), written * 1_000)
+        present = self._now() if written is None else min(self._now(), to_micros(written))
         self._latest = max(self._latest, min(moment, present))
 
-    def see_record(self, timestamp: int) -> None:
+    def see_record(self, timestamp: Millis) -> None:
         """Record the timestamp of a record, in milliseconds; below 0: it has none."""
         if timestamp >= 0:
-            self._newest = max(timestamp * 1_000, self._newest or 0)
+            self._newest = max(to_micros(timestamp), self._newest or _EVER)
 
-    def see(self, moment: int) -> None:
+    def see(self, moment: Micros) -> None:
         """Advance the clock to the time of a change, in microseconds, but not beyond the present."""
         present = self._now() if self._newest is None else min(self._now(), self._newest)
         self._latest = max(self._latest, min(moment, present))
 
-    def _now(self) -> int:
-        return int(self._clock() * 1_000_000)
+    def _now(self) -> Micros:
+        return from_seconds(self._clock())
 
     def take(self, number: int) -> list[bytes]:
         """Return up to a number of the expired messages, each once."""
@@ -100,7 +100,7 @@ class Expiry:
         if self._retention and has_expired:
             self.oldest = self.horizon
 
-    def refuse(self, moment: int) -> NoReturn:
+    def refuse(self, moment: Micros) -> NoReturn:
         """Refuse an event before the horizon."""
         told = f"the event time {to_rfc3339(moment)} is before {to_rfc3339(self.oldest)}"
         raise UnusableError(DeadReason.TOO_OLD, f"{told}, and messages of then have been removed")

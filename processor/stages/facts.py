@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from processor.domain.counts import category_of
 from processor.domain.event import Event
 from processor.domain.fold import Verdict
+from processor.domain.moment import Micros, Millis, from_seconds
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel
@@ -37,12 +38,19 @@ class Facts:
     def __init__(self) -> None:
         self._facts: list[_Fact] = []
         #: Event times in microseconds, and their records' timestamps in milliseconds.
-        self._times: dict[tuple[Channel, str | None, Node], list[tuple[int, int]]] = defaultdict(list)
+        self._times: dict[tuple[Channel, str | None, Node], list[tuple[Micros, Millis]]] = defaultdict(list)
         #: Time that messages spent in the node that they left, in microseconds.
         self._stays: dict[tuple[Channel, Node], list[int]] = defaultdict(list)
 
     def note(  # noqa: PLR0913, PLR0917 - called for every event: an object to carry these would cost as much as the note
-        self, event: Event, moment: int, timestamp: int, node: Node, before: Row | None, row: Row, verdict: Verdict
+        self,
+        event: Event,
+        moment: Micros,
+        timestamp: Millis,
+        node: Node,
+        before: Row | None,
+        row: Row,
+        verdict: Verdict,
     ) -> None:
         """Record one event, with its record's timestamp in milliseconds."""
         channel, provider, after = event.channel, event.provider, row.node
@@ -66,7 +74,7 @@ class Facts:
             metrics.see_event(label, max(times) / 1_000_000)
             ahead = max(moment - timestamp * 1_000 for moment, timestamp in pairs)
             metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
-            flow.hear(provider, node, times, timestamps, int(now * 1_000_000))
+            flow.hear(provider, node, times, timestamps, from_seconds(now))
         for (channel, left), stays in self._stays.items():
             labels = ByStatus(channel, NODE_STATUS[left])
             metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in stays])

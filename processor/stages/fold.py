@@ -15,6 +15,7 @@ from typing import NoReturn
 from processor.domain.counts import STATUS_INDEX, Counts, DeliveryCounts, Place, place_of
 from processor.domain.event import MAX_AHEAD, Event
 from processor.domain.fold import Verdict, fold
+from processor.domain.moment import NO_TIMESTAMP, Micros, Millis, from_seconds, to_micros, to_millis
 from processor.domain.row import Row
 from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
@@ -127,7 +128,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         self._counts = Counts()
         self._ledger_position = 0
         #: When the counts were last written, in milliseconds; 0: it is not known.
-        self._written = 0
+        self._written = Millis(0)
         self._max_bytes = settings.max_record_bytes
         self._traces = settings.trace
         self._events_topic, self._messages_topic = settings.topic(EVENTS), settings.topic(MESSAGES)
@@ -149,7 +150,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         self._cancels = Cancels(store, dates)
         self._expiry = Expiry(settings.retention, clock)
         #: The timestamp of the last record, in milliseconds.
-        self._timestamp = 0
+        self._timestamp = Millis(0)
         #: What this partition has added to the gauge of messages.
         self._shown: dict[ByStatus, int] = {}
 
@@ -233,7 +234,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
 
     def _restore_clock(self) -> None:
         """Set retention's clock, and correct a delivery's last change that has an absurd event time."""
-        present = max(self._written * 1_000, self._now())
+        present = max(to_micros(self._written), self._now())
         for delivery, counts in self._counts.deliveries.items():
             if counts.last is not None and counts.last > present + _AHEAD:
                 counts.last = present
@@ -242,9 +243,9 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         if latest is not None:
             self._expiry.restore(latest, self._written or None)
 
-    def _now(self) -> int:
+    def _now(self) -> Micros:
         """Return the present time in microseconds."""
-        return int(self._clock() * 1_000_000)
+        return from_seconds(self._clock())
 
     def _lost_deliveries(self) -> set[str]:
         """Return the deliveries whose counts cannot be read; a record under a wrong key has none to lose."""
@@ -296,8 +297,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         """Learn new cancels, and continue the sweep through the rows."""
         self._cancels.listen(self._counts)
         now = self._now()
-        is_late = is_behind and now - self._timestamp * 1_000 > _LATE_SECONDS * 1_000_000
-        now = self._timestamp * 1_000 if is_late else now
+        is_late = is_behind and now - to_micros(self._timestamp) > _LATE_SECONDS * 1_000_000
+        now = to_micros(self._timestamp) if is_late else now
         found = self._sweeper.advance(
             now, self._dates.starts, is_behind=is_late, expired_before=self._expiry.seeks_before
         )
@@ -325,7 +326,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
         aside = self._aside.notes
-        now, timestamp, newest = self._now() // 1000, self._timestamp, -1
+        now, timestamp, newest = to_millis(self._now()), self._timestamp, NO_TIMESTAMP
         for record in records:
             value, timestamp = record.value, record.timestamp
             if timestamp > newest:
@@ -378,7 +379,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
 
     # Cancelling
 
-    def _cancel(self, key: bytes, row: Row, at: int, hand: Hand, outbox: Outbox) -> None:
+    def _cancel(self, key: bytes, row: Row, at: Micros, hand: Hand, outbox: Outbox) -> None:
         """Apply the cancel of its delivery to a message, if that can still change anything."""
         message_id = key.decode()
         told = cancel(message_id, row, at)
@@ -424,7 +425,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
     def _count(self, hand: Hand, outbox: Outbox) -> None:
         """Update the counts with the changed rows, and write the counts that changed."""
         moves: Counter[tuple[Place | None, Place | None]] = Counter()
-        times: dict[str, list[int]] = defaultdict(list)
+        times: dict[str, list[Micros]] = defaultdict(list)
         labels = self._sweeper.labels
         for key in hand.changed:
             old, row = hand.before[key], hand.now[key]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from processor.domain.event import Event
-from processor.domain.moment import stamp_of
+from processor.domain.moment import Millis, from_seconds, stamp_of, to_millis
 from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.metrics.labels import ByOutcome, ByProvider
@@ -108,7 +108,7 @@ class Normalize(Work):
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Read every payload; each unusable element becomes a dead letter, the others become events."""
-        now = int(self._clock() * 1000)
+        now = to_millis(from_seconds(self._clock()))
         for record in records:
             provider = None
             try:
@@ -131,7 +131,7 @@ class Normalize(Work):
             )
         return self._default_provider
 
-    def _normalize(self, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox) -> None:
+    def _normalize(self, record: Record, timestamp: Millis, adapter: Adapter, outbox: Outbox) -> None:
         findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
         self._outcomes[ByOutcome(provider_label(adapter.name), outcome_word(findings))] += 1
         refused: dict[tuple[int, DeadReason], _Refused] = {}
@@ -165,7 +165,7 @@ class Normalize(Work):
         for each in whole.values():
             self._dead.add(record, outbox, each.error, provider=adapter.name)
 
-    def _context_of(self, record: Record, timestamp: int) -> Context:
+    def _context_of(self, record: Record, timestamp: Millis) -> Context:
         """Return the context of a payload: settings, and values from the record's headers."""
         received = datetime.fromtimestamp(timestamp / 1000, timezone.utc)
         context = self._context._replace(received=received)
@@ -180,7 +180,7 @@ class Normalize(Work):
         return context
 
     def _refusal(
-        self, finding: Finding, record: Record, timestamp: int, adapter: Adapter, outbox: Outbox
+        self, finding: Finding, record: Record, timestamp: Millis, adapter: Adapter, outbox: Outbox
     ) -> _Refused | None:
         """Use a finding; say why it cannot be used, if so."""
         if isinstance(finding, Event):
@@ -215,7 +215,7 @@ class Normalize(Work):
         except ValueError as error:
             raise UnusableError(DeadReason.INVALID_ENCODING, str(error)) from None
 
-    def _write(self, event: Event, record: Record, timestamp: int, outbox: Outbox) -> None:
+    def _write(self, event: Event, record: Record, timestamp: Millis, outbox: Outbox) -> None:
         value = encode_event(event)
         # What would be refused as an event is refused here, while the provider's own bytes are at hand.
         decode_event(value, timestamp)

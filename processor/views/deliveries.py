@@ -14,7 +14,7 @@ import msgspec
 
 from processor.domain.counts import STATUS_INDEX
 from processor.domain.delivery import Cause, Delivery, Pending, State, pending_cause
-from processor.domain.moment import to_rfc3339
+from processor.domain.moment import Micros, Millis, to_micros, to_rfc3339
 from processor.domain.reason import HARD, SOFT
 from processor.domain.status import Channel, Status
 from processor.views.entries import NOTHING, Entry, Share, move, share_of
@@ -121,7 +121,7 @@ class TopicRecord(Protocol):
         """The bytes of its value."""
 
     @property
-    def timestamp(self) -> int:
+    def timestamp(self) -> Millis:
         """Its timestamp, in milliseconds since the epoch."""
 
 
@@ -133,7 +133,7 @@ class Deliveries:
         since: when following began; earlier counts are in the totals but not in the series.
     """
 
-    def __init__(self, limit: int, since: int) -> None:
+    def __init__(self, limit: int, since: Micros) -> None:
         self.entries: dict[str, Entry] = {}
         #: Records of the topics that could not be read: none of ours.
         self.unreadable = 0
@@ -143,7 +143,7 @@ class Deliveries:
         self._running: set[str] = set()
         self._candidates: set[str] = set()
         #: When each delivery is to start, in microseconds: those that have a date. Read it, do not change it.
-        self.starts: dict[str, int] = {}
+        self.starts: dict[str, Micros] = {}
 
     # Feeding
 
@@ -158,10 +158,10 @@ class Deliveries:
 
     def _take_counts_record(self, record: TopicRecord) -> None:
         if record.value is not None:
-            self.take_counts(decode_counts(record.value), record.timestamp * 1000)
+            self.take_counts(decode_counts(record.value), to_micros(record.timestamp))
         elif record.key is not None:
             delivery_id, _, number = record.key.decode().rpartition("|")
-            self._replace(delivery_id, int(number), None, record.timestamp * 1000)
+            self._replace(delivery_id, int(number), None, to_micros(record.timestamp))
 
     def _take_delivery_record(self, record: TopicRecord) -> None:
         if record.value is not None:
@@ -169,7 +169,7 @@ class Deliveries:
         elif record.key is not None:
             self.take_delivery(record.key.decode(), None)
 
-    def take_counts(self, record: CountsRecord, time: int) -> None:
+    def take_counts(self, record: CountsRecord, time: Micros) -> None:
         """Replace one partition's counts of a delivery.
 
         Args:
@@ -178,7 +178,7 @@ class Deliveries:
         """
         self._replace(record.delivery_id, record.partition, share_of(record), time)
 
-    def _replace(self, delivery_id: str, number: int, share: Share | None, time: int) -> None:
+    def _replace(self, delivery_id: str, number: int, share: Share | None, time: Micros) -> None:
         entry = self._entry(delivery_id)
         before = entry.share(number)
         is_live = time >= self._since
@@ -226,7 +226,7 @@ class Deliveries:
 
     # Asking
 
-    def one(self, delivery_id: str, now: int, stuck: Mapping[str, int] | None = None) -> DeliveryView | None:
+    def one(self, delivery_id: str, now: Micros, stuck: Mapping[str, int] | None = None) -> DeliveryView | None:
         """Return the view of one delivery with its series; None: it is not known."""
         entry = self.entries.get(delivery_id)
         if entry is None:
@@ -234,7 +234,7 @@ class Deliveries:
         points = tuple([SeriesPoint(to_rfc3339(point.time), _named(point.counts)) for point in entry.series or ()])
         return msgspec.structs.replace(self.view(entry, now, stuck), series=points)
 
-    def pending(self, delivery_id: str, now: int) -> Pending | None:
+    def pending(self, delivery_id: str, now: Micros) -> Pending | None:
         """Return why a delivery is pending; None: it is not pending, or not known."""
         if delivery_id not in self._candidates:
             return None
@@ -253,7 +253,7 @@ class Deliveries:
         entry = self.entries.get(delivery_id)
         return entry is not None and entry.canceled_at is not None
 
-    def pending_deliveries(self, now: int) -> dict[str, int]:
+    def pending_deliveries(self, now: Micros) -> dict[str, int]:
         """Count the pending deliveries by cause, with every cause as a key."""
         counts = dict.fromkeys([cause.value for cause in Cause], 0)
         for delivery_id in self._candidates:
@@ -270,7 +270,7 @@ class Deliveries:
         """Count the existing messages of all deliveries by channel and status, with every status as a key."""
         return {channel: {name: numbers.get(name, 0) for name in _NAMES} for channel, numbers in self._live.items()}
 
-    def view(self, entry: Entry, now: int, stuck: Mapping[str, int] | None) -> DeliveryView:
+    def view(self, entry: Entry, now: Micros, stuck: Mapping[str, int] | None) -> DeliveryView:
         """Return the view of one delivery without its series.
 
         Args:
@@ -314,7 +314,7 @@ def _named(counts: Iterable[int]) -> dict[str, int]:
     return dict(zip(_NAMES, counts, strict=True))
 
 
-def _written(moment: int | None) -> str | None:
+def _written(moment: Micros | None) -> str | None:
     return None if moment is None else to_rfc3339(moment)
 
 
@@ -341,10 +341,10 @@ def _pending_view(pending: Pending) -> PendingView:
     return PendingView(pending.cause, details[pending.cause], date, pending.running, pending.limit)
 
 
-def _per_second(entry: Entry, now: int, since: int) -> float | None:
+def _per_second(entry: Entry, now: Micros, since: Micros) -> float | None:
     """Return the rate at which messages leave `pending`: the recent one while it runs, else the average."""
     done = entry.messages - entry.pending
-    opening = now - _RATE_WINDOW
+    opening = Micros(now - _RATE_WINDOW)
     if entry.shown_state is State.RUNNING and now - since >= _RATE_LEAST:
         start = None if entry.series is None else entry.series.at(opening)
         if start is None:
@@ -358,9 +358,9 @@ def _per_second(entry: Entry, now: int, since: int) -> float | None:
     return done / (entry.last - entry.first) * _SECOND
 
 
-def _estimated_end(entry: Entry, now: int, per_second: float | None) -> int | None:
+def _estimated_end(entry: Entry, now: Micros, per_second: float | None) -> Micros | None:
     left = entry.left
     if entry.shown_state is not State.RUNNING or not per_second or not left:
         return None
     ahead = left / per_second * _SECOND
-    return now + round(ahead) if ahead < _END_MAX else None
+    return Micros(now + round(ahead)) if ahead < _END_MAX else None

@@ -8,6 +8,7 @@ import msgspec
 
 from processor.domain.counts import STATUS_INDEX
 from processor.domain.delivery import Delivery, State
+from processor.domain.moment import Micros
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STATUSES_OF, TAKEN, Indicator
@@ -30,9 +31,9 @@ class Share(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ignored: dict[str, int]
     providers: dict[str, int]
     live: dict[str, dict[str, int]]
-    first: int | None
-    last: int | None
-    canceled_at: int | None
+    first: Micros | None
+    last: Micros | None
+    canceled_at: Micros | None
     expired: int
 
 
@@ -61,7 +62,7 @@ def share_of(record: CountsRecord) -> Share:
     )
 
 
-def _moment(text: str | None) -> int | None:
+def _moment(text: str | None) -> Micros | None:
     return None if text is None else from_rfc3339(text)
 
 
@@ -112,12 +113,12 @@ class Entry:
         self.providers: dict[str, int] = {}
         self.expired = 0
         #: Event times of the first and the last change of a message's status.
-        self.first: int | None = None
-        self.last: int | None = None
+        self.first: Micros | None = None
+        self.last: Micros | None = None
         #: When the partitions were told that it was cancelled.
-        self.told_canceled_at: int | None = None
+        self.told_canceled_at: Micros | None = None
         #: When anything happened last, of its messages or by control.
-        self.touched: int | None = None
+        self.touched: Micros | None = None
         self.series: Series | None = None
         #: What a search looks in.
         self.search = delivery_id.casefold()
@@ -250,7 +251,7 @@ class Entry:
         return State.RUNNING if self.left else State.FINISHED
 
     @property
-    def canceled_at(self) -> int | None:
+    def canceled_at(self) -> Micros | None:
         """When it was cancelled; None: it was not."""
         told = None if self.delivery is None else self.delivery.canceled_at
         return told if told is not None else self.told_canceled_at
@@ -280,7 +281,7 @@ class Entry:
         return None if self.delivery is None or self.delivery.planned is None else self.delivery.planned.value
 
 
-def _of(choose: Callable[[int, int], int], one: int | None, other: int | None) -> int | None:
+def _of(choose: Callable[[Micros, Micros], Micros], one: Micros | None, other: Micros | None) -> Micros | None:
     """Choose one of two times, either of which may be None."""
     if one is None or other is None:
         return other if one is None else one

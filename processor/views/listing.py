@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from processor.domain.delivery import Pending, State
+from processor.domain.moment import Micros
 from processor.domain.status import Channel, Status
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.entries import Entry
@@ -54,7 +55,7 @@ class Query(NamedTuple):
     provider: str = ""
     state: State | None = None
     #: Those of which anything happened since then: microseconds.
-    since: int | None = None
+    since: Micros | None = None
     #: Those that have stuck messages, or have none.
     stuck: bool | None = None
     #: Those that are pending: for this cause, or for `ANY_CAUSE`.
@@ -84,7 +85,7 @@ _Place = tuple[bool, Any, str]
 
 
 def list_deliveries(
-    deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int] | None = None
+    deliveries: Deliveries, query: Query, now: Micros, stuck: Mapping[str, int] | None = None
 ) -> DeliveryList:
     """Give one page of the deliveries that match.
 
@@ -140,7 +141,7 @@ def _placing(query: Query, stuck: Mapping[str, int]) -> Callable[[Entry], _Place
     return place
 
 
-def _matching(deliveries: Deliveries, query: Query, now: int, stuck: Mapping[str, int]) -> list[Entry]:
+def _matching(deliveries: Deliveries, query: Query, now: Micros, stuck: Mapping[str, int]) -> list[Entry]:
     matching = [entry for entry in deliveries.entries.values() if _matches(entry, query, stuck)]
     if not query.pending:
         return matching

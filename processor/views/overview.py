@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.moment import to_rfc3339
+from processor.domain.moment import to_micros, to_rfc3339
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.watch import silence
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, WaitingStatus, merge
@@ -325,7 +325,7 @@ def _contradiction(at: Contradiction) -> ContradictoryMessages:
 
 
 def _dead(at: DeadLetterTally) -> DeadLetterView:
-    time = to_rfc3339(at.time * 1000)
+    time = to_rfc3339(to_micros(at.time))
     return DeadLetterView(at.reason, at.records, time, at.topic, at.partition, at.offset, at.detail)
 
 

@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from processor.domain.moment import Micros
+
 #: The most points that a series keeps. One point is 88 bytes, so 20,000 deliveries need 85 MB at the very most.
 POINTS_MAX = 48
 
@@ -16,7 +18,7 @@ _FIRST_WIDTH = 5_000_000
 class Point(NamedTuple):
     """Counts by status, in the order of `Status`, from `time` on (microseconds)."""
 
-    time: int
+    time: Micros
     counts: tuple[int, ...]
 
 
@@ -40,13 +42,13 @@ class Series:
     def __getitem__(self, index: int) -> Point:
         start = index * self._size
         time, *counts = self._numbers[start : start + self._size]
-        return Point(time, tuple(counts))
+        return Point(Micros(time), tuple(counts))
 
-    def add(self, time: int, counts: Sequence[int]) -> None:
+    def add(self, time: Micros, counts: Sequence[int]) -> None:
         """Add the counts at a time; a time before the last point counts as that point's."""
         if self._numbers:
             last = self._numbers[-self._size]
-            time = max(time, last)
+            time = max(time, Micros(last))
             if time // self._width == last // self._width:
                 del self._numbers[-self._size :]
         self._numbers.append(max(time, 0))
@@ -70,7 +72,7 @@ class Series:
             self._numbers.append(point.time)
             self._numbers.extend(point.counts)
 
-    def at(self, time: int) -> Point | None:
+    def at(self, time: Micros) -> Point | None:
         """Return the counts at a time: the last point that is not after it, else the first; None if there is none."""
         found = None
         for point in self:

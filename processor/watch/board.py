@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from processor.domain.delivery import Cause
+from processor.domain.moment import Millis
 from processor.metrics import PROVIDERS, Metrics, provider_label
 from processor.metrics.labels import ByCause, ByProvider, ByStatus
 from processor.watch.findings import Partial, merge
@@ -89,7 +90,7 @@ class Board:
 
     # Dead letters
 
-    def see_dead(self, reason: DeadReason, records: int, origin: Origin, timestamp: int, detail: str) -> None:
+    def see_dead(self, reason: DeadReason, records: int, origin: Origin, timestamp: Millis, detail: str) -> None:
         """Add a chunk's dead letters for one reason, with the last of them.
 
         Args:

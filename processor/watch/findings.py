@@ -15,6 +15,7 @@ from itertools import groupby
 
 import msgspec
 
+from processor.domain.moment import Micros
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
 from processor.watch import silence
@@ -27,7 +28,7 @@ SAMPLE = 5
 class Found(msgspec.Struct, frozen=True, order=True):
     """A message, and the event time (microseconds) since when the finding holds."""
 
-    since: int
+    since: Micros
     message_id: str
 
 
@@ -67,7 +68,7 @@ class Partial(msgspec.Struct, frozen=True):
     """The findings of one partition, or of several."""
 
     #: Until when the records had been read, in microseconds.
-    now: int
+    now: Micros
     partitions: int
     #: Partitions that are behind with reading: they say nothing of providers.
     behind: int
@@ -93,7 +94,7 @@ def merge(partials: Iterable[Partial]) -> Partial:
     for each in several:
         stuck_deliveries.update(each.stuck_deliveries)
     return Partial(
-        max((each.now for each in several), default=0),
+        max((each.now for each in several), default=Micros(0)),
         sum(each.partitions for each in several),
         sum(each.behind for each in several),
         tuple(_merge_waiting([at for each in several for at in each.waiting])),

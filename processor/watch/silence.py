@@ -36,6 +36,7 @@ from math import log
 
 import msgspec
 
+from processor.domain.moment import Micros, Millis
 from processor.domain.row import Row
 from processor.domain.status import Permanence
 from processor.domain.traits import ENDING, IS_HANDED_OVER
@@ -48,7 +49,7 @@ _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
 #: Later than any time.
-_NEVER = 1 << 62
+_NEVER = Micros(1 << 62)
 
 #: How old the answers may be that delays are learned from, narrowest first: the first that has enough is used. What is
 #: older than the last is history.
@@ -87,11 +88,11 @@ class Evidence(msgspec.Struct, frozen=True):
 
     provider: str | None
     #: When an answer was last heard; where this process heard none, the event time of the newest that rows remember.
-    heard: int | None
+    heard: Micros | None
     #: How long the messages have waited that are handed over and not answered.
     waiting: Durations
     #: Since when the first of them waits.
-    waiting_since: int | None
+    waiting_since: Micros | None
     #: How long ago the messages were handed over that have been answered.
     answered: Durations
     #: From hand-over to answer by event time, each answer in one of the spans that it may be old.
@@ -119,7 +120,7 @@ class Silence(msgspec.Struct, frozen=True):
     provider: str | None
     answering: Answering
     #: When it was last heard, and how long ago; None: never.
-    heard: int | None
+    heard: Micros | None
     quiet: float | None
     #: Within which time `USUAL_SHARE` of its answers are heard; None: too few to say.
     usual: float | None
@@ -127,7 +128,7 @@ class Silence(msgspec.Struct, frozen=True):
     unanswered: int
     #: All that wait for its answer, also those that will hardly get one any more, and since when.
     waiting: int
-    waiting_since: int | None
+    waiting_since: Micros | None
 
 
 def merge(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
@@ -149,7 +150,7 @@ def merge(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     )
 
 
-def judge(evidence: Evidence, now: int) -> Silence:
+def judge(evidence: Evidence, now: Micros) -> Silence:
     """Judge whether a provider is silent.
 
     Args:
@@ -232,11 +233,11 @@ class Gatherer:
         flow: of the partition's reports.
     """
 
-    def __init__(self, now: int, flow: Flow) -> None:
+    def __init__(self, now: Micros, flow: Flow) -> None:
         self._now, self._flow = now, flow
         self._rows: dict[str | None, _Rows] = {}
 
-    def add_waiting(self, row: Row, since: int) -> None:
+    def add_waiting(self, row: Row, since: Micros) -> None:
         """Add a message that has waited for an answer since a time in microseconds."""
         rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
         if row.reasons and (tried := _tried(row)) is not None:
@@ -248,7 +249,7 @@ class Gatherer:
         if since < rows.waiting_since:  # noqa: PLR1730 - called for every row that waits; so is what follows
             rows.waiting_since = since
 
-    def add_answered(self, row: Row, since: int) -> None:
+    def add_answered(self, row: Row, since: Micros) -> None:
         """Add a message that was answered less than `HISTORY` ago, and when its status began."""
         rows = self._rows.get(row.names.provider) or self._of(row.names.provider)
         rows.newest = max(rows.newest, since)
@@ -304,14 +305,14 @@ class _Rows:
         #: How many answered messages each one that is examined stands for.
         self.stride = self.turn = stride
         #: Event times of the newest answer, and of the newest failure of a try; 0: none.
-        self.newest = self.tried = 0
+        self.newest = self.tried = Micros(0)
         self.answered: Durations = defaultdict(int)
         self.delays: list[Durations] = [defaultdict(int) for _ in _SPANS]
         self.waiting: Durations = defaultdict(int)
         self.waiting_since = _NEVER
 
 
-def _tried(row: Row) -> int | None:
+def _tried(row: Row) -> Micros | None:
     """Return the time of the last failed attempt with a transient reason; None: there was none."""
     for reason in row.reasons:
         if IS_HANDED_OVER[reason.node] and reason.reason.permanence is Permanence.TRANSIENT:
@@ -319,7 +320,7 @@ def _tried(row: Row) -> int | None:
     return None
 
 
-def _times(row: Row) -> tuple[int | None, int | None]:
+def _times(row: Row) -> tuple[Micros | None, Micros | None]:
     """Return the times of a message's last hand-over and first answer."""
     handed = answered = None
     for at in row.observations:
@@ -338,11 +339,13 @@ class Flow:
     def __init__(self) -> None:
         #: How many answers the rows had of each provider when they were last swept.
         self.answers: dict[str | None, int] = {}
-        self._heard: dict[str | None, int] = {}
+        self._heard: dict[str | None, Micros] = {}
         #: The generation of lags that is gathered, and the one before: since when, and counts.
-        self._lags: dict[str | None, tuple[int, Durations, Durations]] = {}
+        self._lags: dict[str | None, tuple[Micros, Durations, Durations]] = {}
 
-    def hear(self, provider: str | None, node: Node, times: Sequence[int], timestamps: Sequence[int], now: int) -> None:
+    def hear(
+        self, provider: str | None, node: Node, times: Sequence[Micros], timestamps: Sequence[Millis], now: Micros
+    ) -> None:
         """Record a chunk's reports of one node from one provider; nodes that are no answer are ignored.
 
         Args:
@@ -373,7 +376,7 @@ class Flow:
         """The providers that have reported."""
         return self._heard.keys()
 
-    def heard(self, provider: str | None) -> int | None:
+    def heard(self, provider: str | None) -> Micros | None:
         """Return when a provider last reported, in microseconds."""
         return self._heard.get(provider)
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from processor.domain.moment import Micros
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
@@ -34,7 +35,7 @@ _EXPIRED_MAX = 10_000
 class Labels:
     """The messages that a sweep labelled stuck: some by id, the others by place and time."""
 
-    def __init__(self, before: Mapping[tuple[Channel, Node], int | None], labelled: set[int]) -> None:
+    def __init__(self, before: Mapping[tuple[Channel, Node], Micros | None], labelled: set[int]) -> None:
         self._before, self._labelled = before, labelled
         self._is_complete = len(labelled) < _LABELLED_MAX
 
@@ -48,7 +49,9 @@ class Labels:
 NOTHING_LABELLED = Labels({}, set())
 
 #: Later than any time.
-_NEVER = 1 << 62
+_NEVER = Micros(1 << 62)
+#: Earlier than any time.
+_EVER = Micros(-(1 << 62))
 
 
 class _Place:
@@ -56,7 +59,7 @@ class _Place:
 
     __slots__ = ("channel", "oldest", "oldest_key", "status", "stuck", "stuck_before")
 
-    def __init__(self, channel: Channel, status: Status, before: int | None) -> None:
+    def __init__(self, channel: Channel, status: Status, before: Micros | None) -> None:
         self.channel, self.status, self.stuck_before = channel, status, before
         self.oldest, self.oldest_key = _NEVER, b""
         self.stuck = 0
@@ -93,8 +96,8 @@ class _Rule(NamedTuple):
     collection, which is rare (cli/run.py).
     """
 
-    until: int
-    since: int
+    until: Micros
+    since: Micros
     #: Where messages wait at this node; None: nobody waits there.
     place: _Place | None
     is_handed_over: bool
@@ -121,16 +124,16 @@ class Sweep:
     def __init__(  # noqa: PLR0913 - all that a sweep depends on
         self,
         stuck_after: StuckAfter,
-        now: int,
+        now: Micros,
         *,
         starts: Starts = NO_STARTS,
         flow: Flow | None = None,
         is_behind: bool = False,
-        expired_before: int | None = None,
+        expired_before: Micros | None = None,
     ) -> None:
-        self._now, self._history, self._is_behind = now, now - HISTORY, is_behind
+        self._now, self._history, self._is_behind = now, Micros(now - HISTORY), is_behind
         self._starts = starts
-        self._expired_before = -_NEVER if expired_before is None else expired_before
+        self._expired_before = _EVER if expired_before is None else expired_before
         self._gatherer = Gatherer(now, Flow() if flow is None else flow)
         #: The keys of messages that retention may remove.
         self.expired: list[bytes] = []
@@ -252,11 +255,11 @@ class Sweep:
 
 
 def _oldest(group: _Group) -> tuple[Found, ...]:
-    return tuple(Found(since, _id(key)) for since, key in group.sample)
+    return tuple(Found(Micros(since), _id(key)) for since, key in group.sample)
 
 
 def _newest(group: _Group) -> tuple[Found, ...]:
-    return tuple(Found(-rank, _id(key)) for rank, key in group.sample)
+    return tuple(Found(Micros(-rank), _id(key)) for rank, key in group.sample)
 
 
 def _id(key: bytes) -> str:

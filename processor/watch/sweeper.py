@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from processor.domain.moment import Micros
 from processor.domain.waiting import Starts
 from processor.engine.store import Store
 from processor.settings import Settings
@@ -60,7 +61,7 @@ class Sweeper:
         self.flow = Flow()
         self.labels = NOTHING_LABELLED
 
-    def advance(self, now: int, starts: Starts, *, is_behind: bool, expired_before: int | None) -> list[bytes]:
+    def advance(self, now: Micros, starts: Starts, *, is_behind: bool, expired_before: Micros | None) -> list[bytes]:
         """Continue the sweep for a few milliseconds, or begin one when it is time.
 
         Args:

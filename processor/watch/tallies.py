@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from processor.domain.moment import Millis
 from processor.wire.deadletters import DeadReason
 
 #: A detail may quote what a stranger sent: enough to see.
@@ -18,7 +19,7 @@ class DeadLetterTally(msgspec.Struct, frozen=True):
     reason: DeadReason
     records: int
     #: The newest record's timestamp in milliseconds, and where it was read.
-    time: int
+    time: Millis
     topic: str
     partition: int
     offset: int

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from urllib.parse import quote
 
 from processor.domain.delivery import Action, Control
+from processor.domain.moment import Micros
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.domain.waiting import is_stuck, stuck_before
@@ -281,8 +282,8 @@ class Answers:
         return await self.control(delivery_id, ControlFacts(Action.CANCEL))
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
+def _now() -> Micros:
+    return Micros(time.time_ns() // 1000)
 
 
 def _key(name: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from processor.domain.delivery import PLANNED_MAX, Action, Control
+from processor.domain.moment import to_microseconds, to_millis
 from processor.domain.status import Channel
 from processor.web.parameters import NAME_MAX
 from processor.web.problems import invalid
@@ -41,6 +42,6 @@ def control_record(delivery_id: str, facts: ControlFacts, now: datetime) -> tupl
     given = {name: value for name, value in msgspec.structs.asdict(facts).items() if value is not None}
     try:
         value = encode_control(Control(**{"time": now, **given, "delivery_id": delivery_id}))
-        return decode_control(value, int(now.timestamp() * 1000)), value
+        return decode_control(value, to_millis(to_microseconds(now))), value
     except UnusableError as error:
         raise invalid(error.detail) from None

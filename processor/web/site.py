@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from processor.domain.delivery import Cause
+from processor.domain.moment import Micros
 from processor.engine.bounds import end
 from processor.engine.follower import Follower
 from processor.engine.membership.members import Members
@@ -70,7 +71,7 @@ class Site:
 
     async def _show_pending(self) -> None:
         while True:
-            causes = self._deliveries.pending_deliveries(time.time_ns() // 1000)
+            causes = self._deliveries.pending_deliveries(Micros(time.time_ns() // 1000))
             self._board.show_pending({Cause(name): number for name, number in causes.items()})
             await asyncio.sleep(_SHOW_SECONDS)
 

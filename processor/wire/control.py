@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from processor.domain.delivery import Control, breach_of
-from processor.domain.moment import FIRST, LAST, to_microseconds
+from processor.domain.moment import FIRST, LAST, Millis, to_microseconds
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.decoding import decode_json, is_ahead
 
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_control = msgspec.json.Decoder(Control).decode
 
 
-def decode_control(value: bytes, record_ms: int | None) -> Control:
+def decode_control(value: bytes, record_ms: Millis | None) -> Control:
     """Decode and check one control record.
 
     Args:
@@ -37,7 +37,7 @@ def decode_control(value: bytes, record_ms: int | None) -> Control:
     return control
 
 
-def _check(control: Control, record_ms: int | None) -> None:
+def _check(control: Control, record_ms: Millis | None) -> None:
     breach = breach_of(control)
     if breach is not None:
         raise UnusableError(DeadReason.INVALID_CONTROL, breach)

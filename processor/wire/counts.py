@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from processor.domain.counts import DeliveryCounts
-from processor.domain.moment import FIRST, LAST, to_microseconds, to_rfc3339
+from processor.domain.moment import FIRST, LAST, Micros, to_microseconds, to_rfc3339
 from processor.domain.status import Channel, Status
 from processor.wire.readback import UnreadableError, read_back
 
@@ -120,10 +120,10 @@ def to_counts(record: CountsRecord) -> DeliveryCounts:
     return counts
 
 
-def _moment(text: str | None) -> int | None:
+def _moment(text: str | None) -> Micros | None:
     return None if text is None else from_rfc3339(text)
 
 
-def from_rfc3339(text: str) -> int:
+def from_rfc3339(text: str) -> Micros:
     """Read a moment that `to_rfc3339` wrote, as microseconds since the epoch."""
     return to_microseconds(msgspec.convert(text, datetime))

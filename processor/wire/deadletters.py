@@ -12,6 +12,8 @@ from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
 
+from processor.domain.moment import Millis
+
 #: A Kafka record's headers.
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -93,7 +95,7 @@ _STACKTRACE_MAX = 4_000
 
 
 def headers_of(
-    origin: Origin, timestamp: int, reason: DeadReason, detail: str, error: BaseException | None = None
+    origin: Origin, timestamp: Millis, reason: DeadReason, detail: str, error: BaseException | None = None
 ) -> Headers:
     """Return the headers that a dead letter gets; the timestamp is the record's own, in milliseconds."""
     return (

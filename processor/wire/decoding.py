@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from processor.domain.event import MAX_AHEAD
+from processor.domain.moment import Micros, Millis
 from processor.wire.deadletters import DeadReason, UnusableError
 
 Decoded = TypeVar("Decoded")
@@ -44,7 +45,7 @@ def decode_json(decode: Callable[[bytes], Decoded], value: bytes, invalid: DeadR
         raise UnusableError(DeadReason.INVALID_JSON, "nested too deeply") from None
 
 
-def is_ahead(time: int, record_ms: int | None) -> bool:
+def is_ahead(time: Micros, record_ms: Millis | None) -> bool:
     """Return whether a time lies more than 24 hours after the record that carries it.
 
     Args:

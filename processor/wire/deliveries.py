@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from processor.domain.delivery import DELIVERY_LAYOUT, Delivery, Done, Planned, State, Told
-from processor.domain.moment import Moment, to_rfc3339
+from processor.domain.moment import Micros, Moment, to_rfc3339
 from processor.domain.status import Channel
 from processor.wire.readback import UnreadableError, read_back, refuse_newer
 
@@ -80,7 +80,7 @@ def encode_delivery(delivery_id: str, delivery: Delivery) -> bytes:
     )
 
 
-def _written(moment: int | None) -> str | None:
+def _written(moment: Micros | None) -> str | None:
     return None if moment is None else to_rfc3339(moment)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from processor.domain.event import Event, breach_of, breach_of_parts
-from processor.domain.moment import FIRST, LAST, to_microseconds
+from processor.domain.moment import FIRST, LAST, Micros, Millis, to_microseconds
 from processor.domain.transitions import NODE_OF_REPORT, Node
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.decoding import decode_json, is_ahead
@@ -17,7 +17,7 @@ _decode_event = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def decode_event(value: bytes | None, record_ms: int | None) -> tuple[Event, Node, int]:
+def decode_event(value: bytes | None, record_ms: Millis | None) -> tuple[Event, Node, Micros]:
     """Decode and check one canonical event.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from processor.domain.moment import Millis
 from processor.wire.deadletters import Headers
 
 #: The header: milliseconds since the epoch, in decimal.
@@ -23,24 +24,24 @@ _AHEAD_MAX = 10 * 60 * 1000
 _DIGITS_MAX = 15
 
 
-def window(now: int) -> tuple[int, int]:
+def window(now: Millis) -> tuple[Millis, Millis]:
     """Return the first and the last timestamp, in milliseconds, that are kept as they are."""
-    return now - _BEHIND_MAX, now + _AHEAD_MAX
+    return Millis(now - _BEHIND_MAX), Millis(now + _AHEAD_MAX)
 
 
-def keep_received(headers: Headers, timestamp: int, first: int) -> Headers:
+def keep_received(headers: Headers, timestamp: Millis, first: Millis) -> Headers:
     """Add the header if a record's timestamp is before the first that is kept as it is."""
     if not 0 <= timestamp < first or any(name == RECEIVED_HEADER for name, _ in headers):
         return headers
     return (*headers, (RECEIVED_HEADER, str(timestamp).encode()))
 
 
-def received_at(headers: Iterable[tuple[str, bytes | None]], timestamp: int) -> int:
+def received_at(headers: Iterable[tuple[str, bytes | None]], timestamp: Millis) -> Millis:
     """Return when a record was received, in milliseconds: by its header, else by its timestamp.
 
     Headers are untrusted: one that is not earlier than the record itself is ignored.
     """
     for name, value in headers:
         if name == RECEIVED_HEADER and value is not None and value.isdigit() and len(value) <= _DIGITS_MAX:
-            return min(int(value), timestamp)
+            return min(Millis(int(value)), timestamp)
     return timestamp

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.moment import Millis, to_micros, to_microseconds, to_millis, to_rfc3339
 
 
 class _Step(NamedTuple):
@@ -159,12 +159,12 @@ def canonical_events(  # noqa: PLR0913 - what a run is made of
     rng, chaos = Random(seed), Random(~seed)  # noqa: S311 - a simulation must be repeatable, not secret
     lives = [_templates(life) for life in _LIVES]
     weights = list(accumulate(life.weight for life in _LIVES))
-    origin = to_microseconds(start) // 1000
+    origin = to_millis(to_microseconds(start))
     ordinal = 0
     for first in range(0, messages, _BLOCK):
         numbers = range(first, min(first + _BLOCK, messages))
         drawn = rng.choices(lives, cum_weights=weights, k=len(numbers))
-        clock = [to_rfc3339((origin + at) * 1000).encode() for at in range(first, numbers[-1] + _LONGEST + 1)]
+        clock = [to_rfc3339(to_micros(Millis(origin + at))).encode() for at in range(first, numbers[-1] + _LONGEST + 1)]
         timed: list[tuple[int, bytes]] = []
         for number, templates in zip(numbers, drawn, strict=True):
             delivery = 1042 + number % deliveries

@@ -29,7 +29,7 @@ from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import NODE_STATUS
 from processor.providers import Context, Unreadable, decode_payload, read
 from processor.providers.adapter import Memory
-from processor.watch.silence import Flow, Verdict, judge
+from processor.watch.silence import Answering, Flow, judge
 from processor.watch.sweep import Sweep
 from processor.wire.control import decode_control
 from processor.wire.events import decode_event
@@ -99,13 +99,13 @@ class World:
             sweep.visit(key.encode(), row)
         return sweep.result()
 
-    def verdicts(self, seconds):
+    def answering(self, seconds):
         partial = self.look(seconds)
-        return {each.provider: judge(each, partial.now).verdict for each in partial.providers}
+        return {each.provider: judge(each, partial.now).answering for each in partial.providers}
 
 
 def silent(world, seconds):
-    return {provider for provider, verdict in world.verdicts(seconds).items() if verdict is Verdict.SILENT}
+    return {provider for provider, answering in world.answering(seconds).items() if answering is Answering.SILENT}
 
 
 class TestSilentProvider:

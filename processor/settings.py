@@ -25,6 +25,7 @@ FOREIGN_NAMES = frozenset({"DELIVERY_TEST_SEED"})
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+UNLINKED = ("show", "hold")
 MESSAGE_ID_COVERS = ("recipient", "send")
 STORES = ("memory", "rocksdb")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -74,6 +75,8 @@ class Settings:
     store: str = "memory"
     store_path: str = "delivery-store"
     store_cache_mib: int = 256
+    unlinked: str = "show"
+    link_wait: float = 7 * 86_400.0
     retention: float = 30 * 86_400.0
     chunk_records: int = 4_000
     max_record_bytes: int = 1_000_000
@@ -346,6 +349,17 @@ FIELDS: dict[str, Field] = {
     ),
     "store_path": Field(_text, "Folder of the rocksdb store, with one folder for each partition."),
     "store_cache_mib": Field(_whole(8, 1_048_576), "Memory limit of the rocksdb store in this process, in MiB."),
+    "unlinked": Field(
+        _one_of(*UNLINKED),
+        "What happens to a receipt that has only the provider's id until its link arrives: `show` it under that id, or "
+        "`hold` it back.",
+        is_shared=True,
+    ),
+    "link_wait": Field(
+        _duration,
+        "How long such a receipt waits for its link: `7d`; 0: it does not wait, and links have no effect.",
+        is_shared=True,
+    ),
     "retention": Field(
         _duration,
         "How long a message with a final status is kept after its last event, by event time: `30d`; 0: for ever.",

@@ -96,6 +96,9 @@ GOOD = [
     ("STUCK_AFTER", "sms.sent=72h", dict(STUCK_AFTER)),
     ("STUCK_AFTER", "email.pending=90m, sms.prepared = 45", STUCK_AFTER | {EMAIL_PENDING: 5_400.0, SMS_PREPARED: 45.0}),
     ("STUCK_AFTER", ",".join(f"{name}=off" for name in WAITING), {}),
+    ("UNLINKED", "hold", "hold"),
+    ("LINK_WAIT", "12h", 43_200.0),
+    ("LINK_WAIT", "0", 0.0),
     ("LOG_LEVEL", "DEBUG", "DEBUG"),
     ("LOG_FORMAT", "console", "console"),
 ]
@@ -118,6 +121,8 @@ BAD = [
         for value in ("a:80", "http://a", "*.a", "a..b", "å", "a b", ".", ",", "a.", "[::1]")
     ],
     *[("TRUSTED_PROXIES", value, "must be") for value in ("proxy", "10.0.0.1/8", "10.0.0", "*", ",", "::1/129")],
+    ("UNLINKED", "drop", "must be one of show, hold"),
+    ("LINK_WAIT", "a week", "must be a whole number with s, m, h or d"),
     ("MESSAGE_ID_COVERS", "campaign", "must be one of recipient, send"),
     ("ATTEMPT_NAMES", ",", "must be names separated by commas"),
     ("SMPP_RECEIPTS_BY_TEXT", "maybe", "must be true or false"),

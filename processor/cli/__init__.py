@@ -62,6 +62,10 @@ COMMANDS = {
         "processor.cli.publish:ingest",
         "Publish a provider's log files (plain or zstd) as raw records, one for each line.",
     ),
+    "link": Lazy(
+        "processor.cli.links:link",
+        "Publish that a provider's id is a message of yours: its receipts are that message's from then on.",
+    ),
     "message": Lazy(
         "processor.cli.inspect:message",
         "Show one message: status, since when, reason, and what was reported.",

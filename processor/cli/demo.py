@@ -26,12 +26,15 @@ from processor.cli.publish import outgoing, paced
 from processor.demo.alerts import AlertReceiver
 from processor.demo.broker import BrokerError, EmbeddedKafka
 from processor.demo.simulate import (
+    EARLY_SID,
     FAILED_MESSAGE,
     Record,
     Window,
     bounce_storm,
     broken_records,
+    early_receipt,
     failed_message,
+    long_text,
     silenced,
     stuck_delivery,
     traffic,
@@ -198,12 +201,14 @@ async def _catch_up(assembly: Assembly) -> None:
 
 def _script(plan: _Plan, start: datetime, windows: Mapping[str, Window]) -> Iterator[Record]:
     """Merge all records of the demo in the order of their `due`."""
-    run = traffic(plan.seed, start, rate=plan.rate, speed=_SPEED, controls=True)
+    run = traffic(plan.seed, start, rate=plan.rate, speed=_SPEED, controls=True, links=True)
     parts = [run]
     if not windows:
         parts = [
             waiting_deliveries(start),
             failed_message(start),
+            early_receipt(start),
+            long_text(start),
             silenced(run, start),
             usual_past(start, speed=_SPEED),
         ]
@@ -234,6 +239,7 @@ def _opening(settings: Settings, windows: Mapping[str, Window], address: str, al
         yield f"  which delivery the concurrency limit holds   {address}/deliveries?pending=any"
         yield f"  which provider went silent, after a minute   {address}/"
         yield f"  why message {FAILED_MESSAGE} failed                {address}/messages/{FAILED_MESSAGE}"
+        yield f"  whose receipt came before it was told of     {address}/messages/twilio:{EARLY_SID}"
     if settings.stuck_after == _impatient(settings.stuck_after):
         yield f"Here, a pending message is stuck after {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; default: an hour)."
     yield ""

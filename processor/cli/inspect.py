@@ -19,12 +19,15 @@ from processor.domain.transitions import NODE_NAMES
 from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
+from processor.providers.identity import key_of_name
 from processor.settings import Settings
+from processor.wire.correlations import unpack_known
 from processor.wire.counts import decode_counts_of
+from processor.wire.links import is_moved
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.rows import RowRecord, decode_row_record, encode_folded, unpack_row
-from processor.wire.topics import COUNTS, MESSAGES
+from processor.wire.topics import CORRELATIONS, COUNTS, MESSAGES, Topic
 
 #: How many records that cannot be read are named.
 _TOLD = 20
@@ -34,7 +37,10 @@ _TOLD = 20
 @click.argument("message_id")
 @json_option
 def message(message_id: str, as_json: bool) -> None:
-    """Show one message: status, since when, reason, and what was reported."""
+    """Show one message: status, since when, reason, and what was reported.
+
+    The id is yours, or `provider:id` with the provider's.
+    """
     settings = settings_from_environment()
     record = run_async(settings, lambda: _last_row(settings, message_id))
     if record is None:
@@ -46,22 +52,44 @@ def message(message_id: str, as_json: bool) -> None:
 
 
 async def _last_row(settings: Settings, message_id: str) -> RowRecord | None:
-    topic = settings.topic(MESSAGES)
     try:
         key = message_id.encode()
     except UnicodeEncodeError:
         raise Failure(f"message {message_id!r} is not UTF-8: no event can have named it", EXIT_NOT_FOUND) from None
-    number = partition_of(key, await count_partitions(settings, topic))
-    last = None
-    async for record in read_to_end(settings, topic, [number]):
-        if record.key == key:
-            last = record
+    last = await _last_of(settings, MESSAGES, key)
+    if last is None or is_moved(last.value or b""):
+        linked = await _linked(settings, message_id)
+        last = None if linked is None else await _last_of(settings, MESSAGES, linked.encode())
     if last is None or last.value is None:
         return None
     try:
         return decode_row_record(last.value)
     except UnreadableError as error:
         raise Failure(f"the message is there and cannot be read: {describe(last, error)}; {RUNBOOK}") from None
+
+
+async def _last_of(settings: Settings, topic: Topic, key: bytes) -> Stored | None:
+    """Return the last record of a key that has a value."""
+    name = settings.topic(topic)
+    number = partition_of(key, await count_partitions(settings, name))
+    last = None
+    async for record in read_to_end(settings, name, [number]):
+        if record.key == key:
+            last = record
+    return None if last is None or last.value is None else last
+
+
+async def _linked(settings: Settings, provisional: str) -> str | None:
+    """Return the message that a provider's id was linked to last; None where it was to none."""
+    named = key_of_name(provisional)
+    last = None if named is None else await _last_of(settings, CORRELATIONS, named[1].encode())
+    if last is None or last.value is None:
+        return None
+    try:
+        links = unpack_known(last.value).links
+    except UnreadableError as error:
+        raise Failure(f"its links are there and cannot be read: {describe(last, error)}; {RUNBOOK}") from None
+    return links[-1].message_id if links else None
 
 
 def _tell_message(record: RowRecord) -> None:
@@ -129,11 +157,11 @@ async def _row_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[b
             latest.pop(record.key, None)
             bad.pop(record.key, None)
             try:
-                read_row(record)
+                is_row = read_row(record)
             except UnreadableError as error:
                 bad[record.key] = describe(record, error)
             else:
-                if record.value is not None:
+                if is_row and record.value is not None:
                     latest[record.key] = record.value
         for key in sorted(latest):
             row = decode_row_record(latest[key])

@@ -19,7 +19,7 @@ from processor.domain.status import Channel
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
 from processor.settings import Settings
-from processor.wire.topics import CONTROL, EVENTS, MTA, SMS
+from processor.wire.topics import CONTROL, EVENTS, LINKS, MTA, SMS
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -27,7 +27,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
 
 #: What a simulation calls each topic.
-_TOPICS = {"mta": MTA, "sms": SMS, "control": CONTROL, "events": EVENTS}
+_TOPICS = {"mta": MTA, "sms": SMS, "control": CONTROL, "events": EVENTS, "links": LINKS}
 
 
 @click.command()
@@ -147,7 +147,14 @@ def _run(seed: int | None, messages: int | None, rate: float, speed: float, fast
     # Runs that share a Kafka must not share message ids, which begin with their delivery's number.
     first_delivery = 1042 if seed is not None else 1042 + int(time.time()) % 1_000_000 * 10
     return traffic(
-        chosen, start, messages=messages, rate=rate, speed=speed, first_delivery=first_delivery, controls=True
+        chosen,
+        start,
+        messages=messages,
+        rate=rate,
+        speed=speed,
+        first_delivery=first_delivery,
+        controls=True,
+        links=True,
     )
 
 

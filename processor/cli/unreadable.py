@@ -7,11 +7,13 @@ from collections.abc import Callable
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
 from processor.settings import Settings
+from processor.wire.correlations import unpack_known
 from processor.wire.counts import decode_counts_of
 from processor.wire.deliveries import decode_delivery_of
+from processor.wire.links import is_moved
 from processor.wire.readback import UnreadableError
 from processor.wire.rows import packed_row_in
-from processor.wire.topics import COUNTS, DELIVERIES, MESSAGES
+from processor.wire.topics import CORRELATIONS, COUNTS, DELIVERIES, MESSAGES, Topic
 
 RUNBOOK = "docs/runbooks/DeliveryRowsUnreadable.md says what to do"
 
@@ -22,19 +24,20 @@ def describe(record: Stored, error: Exception) -> str:
     return f"{record.topic}[{record.partition}] offset {record.offset}, {key}: {error}"
 
 
-def read_row(record: Stored) -> None:
-    """Read a record of the messages topic.
+def read_row(record: Stored) -> bool:
+    """Read a record of the messages topic; return whether it is a row, and not one that was moved or removed.
 
     Raises:
         UnreadableError: it is none of ours, or a newer version wrote it.
     """
-    if record.value is None:
-        return
+    if record.value is None or is_moved(record.value):
+        return False
     packed_row_in(record.value)
     try:
         (record.key or b"").decode()
     except UnicodeDecodeError as error:
         raise UnreadableError(f"its key is no text: {error}") from None
+    return True
 
 
 def _read_delivery(record: Stored) -> None:
@@ -47,6 +50,19 @@ def _read_counts(record: Stored) -> None:
         decode_counts_of(record.value, record.key)
 
 
+def _read_correlation(record: Stored) -> None:
+    if record.value is not None:
+        unpack_known(record.value)
+
+
+_READERS: tuple[tuple[Topic, Callable[[Stored], object]], ...] = (
+    (MESSAGES, read_row),
+    (DELIVERIES, _read_delivery),
+    (COUNTS, _read_counts),
+    (CORRELATIONS, _read_correlation),
+)
+
+
 async def unreadable_records(settings: Settings, advance: Callable[[int], object]) -> list[str]:
     """Describe the records that cannot be read, of all topics that we read back; the last one of a key counts.
 
@@ -57,7 +73,7 @@ async def unreadable_records(settings: Settings, advance: Callable[[int], object
         advance: called as records are read, with their number.
     """
     found: list[str] = []
-    for topic, read in ((MESSAGES, read_row), (DELIVERIES, _read_delivery), (COUNTS, _read_counts)):
+    for topic, read in _READERS:
         bad: dict[tuple[int, bytes | None], str] = {}
         async for record in read_to_end(settings, settings.topic(topic)):
             advance(1)

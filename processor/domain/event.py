@@ -46,6 +46,8 @@ class Event(msgspec.Struct, gc=False, omit_defaults=True):
     #: The part of a multipart SMS that this report is about, and the number of parts.
     part: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] | None = None
     parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)] | None = None
+    #: Whether a provider's payload said all of this: then the ids in it tell nothing that its receipts do not tell.
+    from_payload: bool = False
 
 
 def breach_of_parts(event: Event) -> str | None:

@@ -40,7 +40,7 @@ from processor.engine.host import Host
 from processor.engine.inbox import Decision, Inbox
 from processor.engine.recovery import Recovery, tell_expired
 from processor.engine.stage import (
-    LedgerWork,
+    AuditedWork,
     Outbox,
     Partitioning,
     Positions,
@@ -134,7 +134,7 @@ class Partition:
 
     def audit(self) -> int:
         """Return by how much its books do not fit its state; 0 when all is well, and while it does not run."""
-        if self.state is PartitionState.RUNNING and isinstance(self.work, LedgerWork):
+        if self.state is PartitionState.RUNNING and isinstance(self.work, AuditedWork):
             return self.work.audit()
         return 0
 

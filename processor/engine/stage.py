@@ -181,8 +181,13 @@ class LedgerWork(StatefulWork, Protocol):
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
         """Take committed records of the ledger, up to a position; the last of each key counts."""
 
+
+@runtime_checkable
+class AuditedWork(Work, Protocol):
+    """Work that keeps books which can be checked."""
+
     def audit(self) -> int:
-        """Check that the books fit the state, which holds at any time; return the error, 0 if there is none."""
+        """Check the books, which are right at any time; return the error, 0 if there is none."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, N
 from processor.logs import KNOWN_WARNINGS
 from processor.providers import ADAPTERS, OUTCOMES, Outcome
 from processor.wire.deadletters import DeadReason
-from processor.wire.topics import COUNTS, DELIVERIES, MESSAGES
+from processor.wire.topics import CORRELATIONS, COUNTS, DELIVERIES, MESSAGES
 
 # Values
 
@@ -40,11 +40,17 @@ VERDICTS: tuple[Verdict | Rerouted, ...] = (*Verdict, REROUTED)
 New = Literal["new"]
 NEW: New = "new"
 
+#: What happens to a receipt without a message id of ours: `received` is the sum of the others, and of those that wait.
+ReceiptOutcome = Literal["received", "matched", "repeated", "unmatched"]
+RECEIPT_OUTCOMES: tuple[ReceiptOutcome, ...] = get_args(ReceiptOutcome)
+LinkOutcome = Literal["new", "repeated", "contradicted"]
+LINK_OUTCOMES: tuple[LinkOutcome, ...] = get_args(LinkOutcome)
+
 PartitionState = Literal["recovering", "running", "closing"]
 PARTITION_STATES: tuple[PartitionState, ...] = get_args(PartitionState)
 
 #: The topics that are read back into memory.
-READ_BACK: tuple[str, ...] = (MESSAGES.name, DELIVERIES.name, COUNTS.name)
+READ_BACK: tuple[str, ...] = (MESSAGES.name, DELIVERIES.name, COUNTS.name, CORRELATIONS.name)
 
 
 def provider_label(provider: str | None) -> Provider:
@@ -136,6 +142,20 @@ class ByOutcome(NamedTuple):
 
     provider: Provider
     outcome: Outcome
+
+
+class ByReceipt(NamedTuple):
+    """What happened to a receipt without a message id of ours."""
+
+    provider: Provider
+    outcome: ReceiptOutcome
+
+
+class ByLink(NamedTuple):
+    """What a link of a provider's id said."""
+
+    provider: Provider
+    outcome: LinkOutcome
 
 
 class ByCause(NamedTuple):
@@ -285,6 +305,16 @@ def by_dead_reason() -> Iterator[ByDeadReason]:
 def by_outcome() -> Iterator[ByOutcome]:
     """Yield everything that an adapter may find, by provider."""
     return (ByOutcome(provider, outcome) for provider in PROVIDERS for outcome in OUTCOMES)
+
+
+def by_receipt() -> Iterator[ByReceipt]:
+    """Yield every outcome of a receipt, by provider."""
+    return (ByReceipt(provider, outcome) for provider in PROVIDERS for outcome in RECEIPT_OUTCOMES)
+
+
+def by_link() -> Iterator[ByLink]:
+    """Yield every outcome of a link, by provider."""
+    return (ByLink(provider, outcome) for provider in PROVIDERS for outcome in LINK_OUTCOMES)
 
 
 def by_cause() -> Iterator[ByCause]:

@@ -22,10 +22,12 @@ from processor.metrics.labels import (
     ByDeadReason,
     ByEnding,
     ByFailure,
+    ByLink,
     ByMove,
     ByOutcome,
     ByPartition,
     ByProvider,
+    ByReceipt,
     ByStage,
     ByState,
     ByStatus,
@@ -146,6 +148,29 @@ class Metrics:
         "delivery_provider_silent_seconds",
         "Seconds since a provider with outstanding messages last reported; 0 while it reports or has none "
         "outstanding. Take `max`, not `sum`.",
+        ByProvider,
+        known.by_provider,
+    )
+
+    # Links
+
+    receipts: Family[Counter, ByReceipt] = labelled(
+        Counter,
+        "delivery_receipts",
+        "Receipts without a message id of ours, by outcome; `received` is the sum of the others and of those waiting.",
+        ByReceipt,
+        known.by_receipt,
+    )
+    links: Family[Counter, ByLink] = labelled(
+        Counter, "delivery_links", "Links of provider ids to messages, by outcome.", ByLink, known.by_link
+    )
+    receipts_waiting: Family[Gauge, ByProvider] = labelled(
+        Gauge, "delivery_receipts_waiting", "Receipts that wait for their link.", ByProvider, known.by_provider
+    )
+    receipts_oldest_waiting: Family[Gauge, ByProvider] = labelled(
+        Gauge,
+        "delivery_receipts_oldest_waiting_seconds",
+        "Seconds that the oldest waiting receipt has waited for its link; 0 while none waits. Take `max`, not `sum`.",
         ByProvider,
         known.by_provider,
     )

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from processor.domain.event import MAX_ATTEMPT, MAX_NAME, MAX_PARTS, Event
+from processor.domain.links import native_key
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Status
 from processor.providers.adapter import UNREADABLE_MAX, Adapter, Context, Finding, PayloadError, Unreadable, left_unread
@@ -180,8 +181,7 @@ def _name_of(  # noqa: PLR0913, PLR0917 - what a name may be made of
 ) -> str:
     if ours.message_id is None:
         # Ids of two accounts, or of two SMS centres, may be equal.
-        account = f"@{context.account}" if context.account else ""
-        name = f"{provider}{account}:{native_id}"
+        name = native_key(provider, context.account, native_id)
     else:
         name, covers_several = ours.message_id, context.message_id_covers_send
     if covers_several and recipient is not None:
@@ -191,6 +191,49 @@ def _name_of(  # noqa: PLR0913, PLR0917 - what a name may be made of
             f"account, id and recipient make a message id of {len(name)} characters; {MAX_NAME} are allowed"
         )
     return name
+
+
+#: Providers whose ids are those of SMS centres: each program on the way may write them in another case, or padded.
+_SMS_CENTRES = frozenset({"jasmin", "kannel", "smpp"})
+
+
+def comparable(provider: str, native_id: str) -> str:
+    """Return a provider's id in the form in which it is compared: of SMS centres without case and leading zeros."""
+    if provider not in _SMS_CENTRES:
+        return native_id
+    return native_id.lower().lstrip("0") or "0"
+
+
+def key_of_link(provider: str, account: str, native_id: str) -> str:
+    """Return the native key of a provider's id."""
+    return native_key(provider, account, comparable(provider, native_id))
+
+
+def key_of_name(provisional: str) -> tuple[str, str] | None:
+    """Return provider and native key of a provisional name, as people write it; None: it is none.
+
+    It is `provider:id` or `provider@account:id`.
+    """
+    start, colon, native_id = provisional.partition(":")
+    provider, _, account = start.partition("@")
+    return (provider, key_of_link(provider, account, native_id)) if colon and native_id else None
+
+
+def key_of_receipt(adapter: Adapter, event: Event, account: str) -> str | None:
+    """Return the native key of an event that has no message id of ours; None where it has one.
+
+    Args:
+        adapter: made the event.
+        event: as `event_of` named it.
+        account: which of the provider's it came from; empty: there is but one.
+    """
+    start = native_key(adapter.name, account, "")
+    if not event.message_id.startswith(start):
+        return None
+    native_id = event.message_id[len(start) :]
+    if adapter.id_covers_several and event.recipient is not None:
+        native_id = native_id.removesuffix(f":{bare_address(event.recipient)}")
+    return key_of_link(adapter.name, account, native_id)
 
 
 def with_recipient(name: str, recipient: str) -> str:

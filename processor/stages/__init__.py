@@ -9,12 +9,12 @@ from processor.engine.stage import Stage
 from processor.metrics import Metrics
 from processor.providers import ADAPTERS
 from processor.settings import Settings, SettingsError
-from processor.stages import control, fold, normalize
+from processor.stages import control, correlate, fold, link, normalize
 from processor.watch.board import Board
 from processor.wire.topics import MTA, SMS
 
 #: The names of all stages, in the direction that data flows.
-STAGE_NAMES = ("normalize", "control", "fold")
+STAGE_NAMES = ("normalize", "link", "correlate", "control", "fold")
 
 
 def stages(
@@ -40,6 +40,8 @@ def stages(
     board = board or Board(metrics)
     return (
         normalize.stage(settings, metrics, board, clock),
+        link.stage(settings, metrics, board, clock),
+        correlate.stage(settings, metrics, board, clock),
         control.stage(settings, metrics, board, clock),
         fold.stage(settings, metrics, board, clock),
     )
@@ -54,4 +56,6 @@ def setting_problems(settings: Settings) -> list[str]:
             problems.append(f"DELIVERY_PROVIDER_BY_TOPIC names topic {topic!r}; raw topics are {' and '.join(raw)}")
         if provider not in ADAPTERS:
             problems.append(f"DELIVERY_PROVIDER_BY_TOPIC names provider {provider!r}; there are {', '.join(ADAPTERS)}")
+    if settings.unlinked == "hold" and not settings.link_wait:
+        problems.append("DELIVERY_UNLINKED is 'hold', and DELIVERY_LINK_WAIT is 0: say how long to hold, like '7d'")
     return problems

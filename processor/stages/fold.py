@@ -20,6 +20,7 @@ from processor.domain.row import Row
 from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
 from processor.engine.stage import (
+    AuditedWork,
     Followed,
     LedgerWork,
     Outbox,
@@ -44,18 +45,20 @@ from processor.stages.dead import DeadLetters
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
+from processor.stages.link import link_told_by
 from processor.watch.board import Board
 from processor.watch.sweeper import Pace, Sweeper
 from processor.wire.control import is_marker
 from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.events import decode_event
+from processor.wire.links import LINK_HEADERS, decode_moved, encode_link, encode_moved, is_move, is_moved
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import encode_row, pack_row, packed_row_in, unpack_row
-from processor.wire.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, REJECTED
+from processor.wire.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, RECEIPTS, REJECTED
 from processor.wire.trace import carried
 
 log = get_logger(__name__)
@@ -84,7 +87,7 @@ def stage(
         return Fold(settings, metrics, partitioning, store, sweeper, board, dates, clock)
 
     # Events that came to the wrong partition go back to EVENTS.
-    outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS)
+    outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS, RECEIPTS)
     follows = Followed((DELIVERIES,), dates.take)
     return Stage(
         name="fold",
@@ -107,7 +110,7 @@ _LATE_SECONDS = 30
 _AHEAD = MAX_AHEAD // timedelta(microseconds=1)
 
 
-class Fold(LedgerWork, StoredWork, PunctuatedWork):
+class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     """One partition of messages."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
@@ -133,6 +136,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         self._traces = settings.trace
         self._events_topic, self._messages_topic = settings.topic(EVENTS), settings.topic(MESSAGES)
         self._counts_topic, self._rejected_topic = settings.topic(COUNTS), settings.topic(REJECTED)
+        self._receipts_topic = settings.topic(RECEIPTS)
+        self._hears_links = settings.link_wait > 0
         self._partitions = partitioning.counts[self._events_topic]
         #: Rows that cannot be read; and counts, until they have been written anew.
         self._aside = Aside(settings, MESSAGES, self._partition, metrics, board)
@@ -185,7 +190,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         for key, record in latest.items():
             value = record.value
             try:
-                rows[key] = None if value is None else packed_row_in(value)
+                rows[key] = None if value is None or is_moved(value) else packed_row_in(value)
                 key.decode()
             except (UnreadableError, UnicodeDecodeError) as error:
                 rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
@@ -325,7 +330,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         note, traces = self._facts.note, self._traces
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
-        aside = self._aside.notes
+        aside, links = self._aside.notes, self._hears_links
         now, timestamp, newest = to_millis(self._now()), self._timestamp, NO_TIMESTAMP
         for record in records:
             value, timestamp = record.value, record.timestamp
@@ -335,8 +340,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
                 timestamp = now
             try:
                 if record.headers:
-                    if is_marker(record.headers):
-                        _refuse_marker()
+                    if self._obeys(record, hand, outbox):
+                        continue
                     timestamp = received_at(record.headers, timestamp)
                 if value is not None and len(value) > max_bytes:
                     _refuse_large(len(value), max_bytes)
@@ -363,6 +368,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
                     # What could fail has been done: an event's effect is whole, or it is a dead letter.
                     publish((timestamp, key, published, trace))
                     rows[key], changed[key] = row, packed
+                    if links and event.provider_message_id is not None and not event.from_payload:
+                        self._link(event, known, timestamp, outbox)
             except Exception as error:
                 self._dead.add(record, outbox, error)
             else:
@@ -376,6 +383,48 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork):
         """Write an event to the partition of its message."""
         outbox.forward(self._events_topic, home, record.timestamp, key, record.value, tuple(record.headers))
         self._repartitioned[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
+
+    # Links
+
+    def _link(self, event: Event, known: Row | None, timestamp: Millis, outbox: Outbox) -> None:
+        """Tell the receipts of a provider's id whose it is, when an event of ours is the first to name it."""
+        if known is not None and known.names.provider_message_id is not None:
+            return
+        told = link_told_by(event)
+        if told is not None:
+            key, link = told
+            partition = partition_of(key, self._partitions)
+            outbox.add(self._receipts_topic, partition, timestamp, key, encode_link(link), LINK_HEADERS)
+
+    def _obeys(self, record: Record, hand: Hand, outbox: Outbox) -> bool:
+        """Do what a record asks for that is no event; return whether it was one that does."""
+        if is_marker(record.headers):
+            _refuse_marker()
+        if not is_move(record.headers):
+            return False
+        self._move(record, hand, outbox)
+        return True
+
+    def _move(self, record: Record, hand: Hand, outbox: Outbox) -> None:
+        """Take a provisional row out of table and counts: its receipts are events of another message now."""
+        moved = decode_moved(record.value)
+        key = moved.message_id.encode()
+        row = hand.row(key)
+        if row is None:
+            return
+        if not (
+            row.names.provider and moved.message_id.startswith((f"{row.names.provider}:", f"{row.names.provider}@"))
+        ):
+            detail = f"{moved.message_id!r} is no provisional row: only one that goes by a provider's id can be moved"
+            raise UnusableError(DeadReason.INVALID_EVENT, detail)
+        before = hand.before[key]
+        if before is not None:
+            self._counts.move({(_place(before), None): 1})
+            self._growth -= 1
+            self._touched.add(before.delivery)
+        value = encode_moved(moved.message_id, moved.moved_to)
+        outbox.add(self._messages_topic, self._partition, outbox.now, key, value)
+        hand.move_away(key)
 
     # Cancelling
 

@@ -36,6 +36,11 @@ class Hand:
         """Change a row that is in hand."""
         self.now[key], self.changed[key] = row, packed
 
+    def move_away(self, key: bytes) -> None:
+        """Remove a row that is in hand, as one that counts no more: an event that comes after makes a new one."""
+        self.before[key] = None
+        self.remove(key)
+
     def remove(self, key: bytes) -> None:
         """Remove a row that is in hand."""
         self.now[key] = self.changed[key] = None

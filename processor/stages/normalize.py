@@ -19,6 +19,7 @@ from processor.providers import ADAPTERS, decode_payload, outcome_word, read
 from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
 from processor.providers.carried import query_of
 from processor.providers.fields import TooManyError, time_of
+from processor.providers.identity import key_of_receipt
 from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
@@ -26,7 +27,7 @@ from processor.watch.board import Board
 from processor.wire.deadletters import DeadReason, UnusableError, size_of
 from processor.wire.events import decode_event, encode_event
 from processor.wire.partitioner import partition_of
-from processor.wire.topics import DEAD, EVENTS, MTA, SMS
+from processor.wire.topics import DEAD, EVENTS, MTA, RECEIPTS, SMS
 from processor.wire.trace import carried
 
 #: Headers of a raw record: provider, account, time of receipt, and the query of the called URL.
@@ -44,7 +45,16 @@ def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[]
     def start(partitioning: Partitioning) -> Work:
         return Normalize(settings, metrics, partitioning, board, clock)
 
-    return Stage(name="normalize", inputs=(MTA, SMS), outputs=(EVENTS, DEAD), start=start)
+    return Stage(name="normalize", inputs=(MTA, SMS), outputs=(EVENTS, RECEIPTS, DEAD), start=start)
+
+
+class Source(NamedTuple):
+    """The record that a finding comes from, when it came in (milliseconds), and whose it is."""
+
+    record: Record
+    timestamp: Millis
+    adapter: Adapter
+    account: str
 
 
 class _Refused(NamedTuple):
@@ -83,7 +93,8 @@ class Normalize(Work):
         self._clock = clock
         self._metrics = metrics
         self._events_topic = settings.topic(EVENTS)
-        self._events_partitions = partitioning.counts[self._events_topic]
+        self._receipts_topic = settings.topic(RECEIPTS)
+        self._partitions = partitioning.counts
         dead_topic = settings.topic(DEAD)
         self._dead = DeadLetters(dead_topic, partitioning, metrics, board)
         self._topic = partitioning.topic
@@ -132,11 +143,13 @@ class Normalize(Work):
         return self._default_provider
 
     def _normalize(self, record: Record, timestamp: Millis, adapter: Adapter, outbox: Outbox) -> None:
-        findings = read(adapter, self._payload(record), self._context_of(record, timestamp))
+        context = self._context_of(record, timestamp)
+        source = Source(record, timestamp, adapter, context.account)
+        findings = read(adapter, self._payload(record), context)
         self._outcomes[ByOutcome(provider_label(adapter.name), outcome_word(findings))] += 1
         refused: dict[tuple[int, DeadReason], _Refused] = {}
         for finding in findings:
-            refusal = self._refusal(finding, record, timestamp, adapter, outbox)
+            refusal = self._refusal(finding, source, outbox)
             if refusal is not None:
                 # An element is put aside once, whatever of it cannot be used.
                 place = id(refusal.element), refusal.reason
@@ -179,20 +192,18 @@ class Normalize(Work):
                 context = context._replace(received=time_of(told) or received)
         return context
 
-    def _refusal(
-        self, finding: Finding, record: Record, timestamp: Millis, adapter: Adapter, outbox: Outbox
-    ) -> _Refused | None:
+    def _refusal(self, finding: Finding, source: Source, outbox: Outbox) -> _Refused | None:
         """Use a finding; say why it cannot be used, if so."""
         if isinstance(finding, Event):
             try:
-                self._write(finding, record, timestamp, outbox)
+                self._write(finding, source, outbox)
             except UnusableError as refusal:
                 return _Refused(refusal.reason, refusal.detail)
             if is_unqualified(finding):
-                self._unqualified[ByProvider(provider_label(adapter.name))] += 1
+                self._unqualified[ByProvider(provider_label(source.adapter.name))] += 1
         elif isinstance(finding, Unknown):
-            self._unknown[ByProvider(provider_label(adapter.name))] += 1
-            detail = f"{adapter.name} sends {finding.native!r}, not in our table"
+            self._unknown[ByProvider(provider_label(source.adapter.name))] += 1
+            detail = f"{source.adapter.name} sends {finding.native!r}, not in our table"
             return _Refused(DeadReason.UNKNOWN_STATUS, detail, finding.element)
         elif isinstance(finding, Unreadable):
             return _Refused(DeadReason.UNREADABLE_PAYLOAD, finding.detail, finding.element)
@@ -215,15 +226,18 @@ class Normalize(Work):
         except ValueError as error:
             raise UnusableError(DeadReason.INVALID_ENCODING, str(error)) from None
 
-    def _write(self, event: Event, record: Record, timestamp: Millis, outbox: Outbox) -> None:
+    def _write(self, event: Event, source: Source, outbox: Outbox) -> None:
+        record, timestamp = source.record, source.timestamp
+        event.from_payload = True
         value = encode_event(event)
         # What would be refused as an event is refused here, while the provider's own bytes are at hand.
         decode_event(value, timestamp)
-        key = event.message_id.encode()
-        partition = partition_of(key, self._events_partitions)
+        native_key = key_of_receipt(source.adapter, event, source.account) if self._settings.link_wait else None
+        topic = self._events_topic if native_key is None else self._receipts_topic
+        key = (event.message_id if native_key is None else native_key).encode()
         headers = carried(record.headers) if self._settings.trace else ()
         # With the raw record's timestamp: the rule about times ahead is about when the report came in.
-        outbox.forward(self._events_topic, partition, timestamp, key, value, headers)
+        outbox.forward(topic, partition_of(key, self._partitions[topic]), timestamp, key, value, headers)
 
     def committed(self, positions: Positions) -> None:  # noqa: ARG002 - no changelog
         """Count the findings of the last chunk."""

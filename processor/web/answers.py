@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
 from urllib.parse import quote
 
+import msgspec
+
 from processor.domain.delivery import Action, Control
 from processor.domain.moment import Micros
 from processor.domain.row import Row
@@ -16,6 +18,8 @@ from processor.domain.waiting import is_stuck, stuck_before
 from processor.engine.clients import KafkaError
 from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing
+from processor.providers import ADAPTERS
+from processor.providers.identity import key_of_name
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
 from processor.views.messages import MessageView, message_view
@@ -31,7 +35,7 @@ from processor.web.masking.views import (
     mask_overview,
     mask_stuck,
 )
-from processor.web.owner import Rows
+from processor.web.owner import Links, Rows, links_of, rows_of
 from processor.web.parameters import NAME_MAX
 from processor.web.problems import (
     BROKER_AWAY,
@@ -44,8 +48,9 @@ from processor.web.problems import (
 )
 from processor.web.sealing import PREFIX, Seal, SealError
 from processor.wire.readback import UnreadableError
+from processor.wire.topics import EVENTS, RECEIPTS
 
-MESSAGE_PATH = "/internal/v1/messages/"
+MESSAGE_PATH, LINK_PATH = "/internal/v1/messages/", "/internal/v1/links/"
 
 _NOT_SEALED_HERE = (
     "no message has the id that this link holds: the message is no longer kept, the link was changed, or the token "
@@ -54,6 +59,12 @@ _NOT_SEALED_HERE = (
 
 #: Seconds that Kafka may take to acknowledge a control record.
 _PUBLISH_SECONDS = 10.0
+
+
+class LinkedMessage(msgspec.Struct, frozen=True):
+    """The message that a provider's id was linked to."""
+
+    message_id: str
 
 
 class Answers:
@@ -104,15 +115,67 @@ class Answers:
             ProblemError: it is not known, or cannot be had now.
         """
         message_id = self._opened(reference)
-        question = self._question(message_id, reveal=reveal)
         try:
-            view = await self._forwarding.ask_owner(question)
+            view = await self._shown(message_id, reveal=reveal)
             return _known(view, message_id)
         except ProblemError as error:
             if error.kind is not MESSAGE_NOT_KNOWN or not reference.startswith(PREFIX):
                 raise
             # The detail may name the id, which the caller may not see.
             raise ProblemError(MESSAGE_NOT_KNOWN, _NOT_SEALED_HERE) from None
+
+    async def _shown(self, message_id: str, *, reveal: bool) -> MessageView | None:
+        """Return a message; where the id is a provider's, the message that it was linked to last."""
+        try:
+            view = await self._forwarding.ask_owner(self._question(message_id, reveal=reveal))
+        except ProblemError as error:
+            if error.kind is not MESSAGE_NOT_KNOWN:
+                raise
+            view = None
+        if view is not None:
+            return view
+        linked = await self._linked(message_id)
+        if linked is None:
+            return None
+        return await self._forwarding.ask_owner(self._question(linked.message_id, reveal=reveal))
+
+    async def _linked(self, provisional: str) -> LinkedMessage | None:
+        named = key_of_name(provisional)
+        if named is None or named[0] not in ADAPTERS:
+            return None
+        try:
+            return await self._forwarding.ask_owner(self._link_question(provisional, named[1]))
+        except ProblemError as error:
+            if error.kind is not MESSAGE_NOT_KNOWN:
+                raise
+            return None
+
+    async def linked_here(self, provisional: str) -> LinkedMessage:
+        """Return the message that a provider's id was linked to last, if this worker has its partition of receipts.
+
+        Raises:
+            ProblemError: it was linked to none, or is not here.
+        """
+        named = key_of_name(provisional)
+        linked: LinkedMessage | None = None
+        if named is not None:
+            linked = await self._forwarding.ask_here(self._link_question(provisional, named[1]))
+        if linked is None:
+            raise ProblemError(MESSAGE_NOT_KNOWN, f"no link has the provider's id {provisional!r}")
+        return linked
+
+    def _link_question(self, provisional: str, native_key: str) -> Question[Links, LinkedMessage]:
+        key = _key(native_key)
+
+        def find(links: Links) -> LinkedMessage | None:
+            try:
+                known = links.known(key).links
+            except UnreadableError as error:
+                raise ProblemError(MESSAGE_UNREADABLE, str(error)) from None
+            return LinkedMessage(known[-1].message_id) if known else None
+
+        path = f"{LINK_PATH}{quote(provisional, safe='')}"
+        return Question(RECEIPTS, self._forwarding.partition_of(RECEIPTS, key), links_of, path, LinkedMessage, find)
 
     async def message_here(self, message_id: str, *, reveal: bool) -> MessageView:
         """Give a message, if this worker has its partition.
@@ -137,7 +200,7 @@ class Answers:
             # An id may begin like a seal.
             return reference
 
-    def _question(self, message_id: str, *, reveal: bool) -> Question[MessageView]:
+    def _question(self, message_id: str, *, reveal: bool) -> Question[Rows, MessageView]:
         key = _key(message_id)
 
         def find(rows: Rows) -> MessageView | None:
@@ -151,7 +214,7 @@ class Answers:
             return view if reveal else mask_message(view)
 
         path = f"{MESSAGE_PATH}{quote(message_id, safe='')}?reveal={str(reveal).lower()}"
-        return Question(self._forwarding.partition_of(key), path, MessageView, find)
+        return Question(EVENTS, self._forwarding.partition_of(EVENTS, key), rows_of, path, MessageView, find)
 
     def _message_view(self, message_id: str, row: Row) -> MessageView:
         now = _now()

@@ -16,7 +16,7 @@ from processor.views.listing import DeliveryList, Query
 from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
-from processor.web.answers import MESSAGE_PATH, Answers
+from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
 from processor.web.control_facts import ControlFacts
 from processor.web.gathering import REPORT_PATH, Gathering
 from processor.web.hops import Hops
@@ -227,6 +227,7 @@ class Api:
             else:
                 router.add_post(route.pattern, handler)
         router.add_get(MESSAGE_PATH + "{message_id:.+}", self._hop_message)
+        router.add_get(LINK_PATH + "{provisional:.+}", self._hop_link)
         router.add_get(REPORT_PATH, self._hop_report)
         router.add_post(ENDED_PATH, self._hop_end_session)
         application.on_shutdown.append(self._end_streams)
@@ -296,6 +297,10 @@ class Api:
         query = parse_query(request.query, (flag("reveal", ""),))
         reveal = is_signed and query.get("reveal", False)
         return _json(await self._answers.message_here(request.match_info["message_id"], reveal=reveal))
+
+    async def _hop_link(self, request: web.Request) -> web.Response:
+        await self._hops.check(request)
+        return _json(await self._answers.linked_here(request.match_info["provisional"]))
 
     async def _hop_report(self, request: web.Request) -> web.Response:
         await self._hops.check(request)

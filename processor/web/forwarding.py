@@ -33,7 +33,7 @@ from processor.logs import get_logger
 from processor.settings import Settings
 from processor.web.hops import Hops
 from processor.web.hosts import is_loopback
-from processor.web.owner import Owner, Rows, rows_of
+from processor.web.owner import Owner
 from processor.web.problems import (
     BROKER_AWAY,
     HOP_REFUSED,
@@ -46,7 +46,7 @@ from processor.web.problems import (
     ProblemError,
 )
 from processor.wire.partitioner import partition_of
-from processor.wire.topics import EVENTS
+from processor.wire.topics import Topic
 
 log = get_logger(__name__)
 
@@ -71,25 +71,30 @@ _PASSED_THROUGH = {
 _JSON = "application/json"
 
 Answer = TypeVar("Answer")
+Share = TypeVar("Share")
 
 
 @dataclass(frozen=True)
-class Question(Generic[Answer]):
-    """A question that the owner of one partition of messages answers."""
+class Question(Generic[Share, Answer]):
+    """A question that the owner of one partition answers."""
 
+    #: The input topic, and the number of its partition.
+    topic: Topic
     partition: int
+    #: What a worker has of the partition; None: it does not own it, or has not recovered it.
+    share: Callable[[Owner, int], Share | None]
     #: Where another worker answers it: as JSON of the type `answer`.
     path: str
     answer: type[Answer]
-    #: Answers it from the partition's rows; None: they do not have it.
-    find: Callable[[Rows], Answer | None]
+    #: Answers it from that; None: it does not have it.
+    find: Callable[[Share], Answer | None]
 
 
 class Forwarding:
     """Asks this worker or the owner of a partition, or all workers."""
 
     def __init__(self, settings: Settings, hops: Hops, members: Members, worker: Owner) -> None:
-        self._events = settings.topic(EVENTS)
+        self._settings = settings
         self._hops = hops
         self._members = members
         self._worker = worker
@@ -105,18 +110,18 @@ class Forwarding:
 
     # One partition
 
-    def partition_of(self, key: bytes) -> int:
-        """Give the partition of a message's key.
+    def partition_of(self, topic: Topic, key: bytes) -> int:
+        """Return the partition of a topic that a key belongs to.
 
         Raises:
             ProblemError: the worker has not seen the cluster yet.
         """
-        partitions = self._worker.partition_counts.get(self._events)
+        partitions = self._worker.partition_counts.get(self._settings.topic(topic))
         if partitions is None:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
         return partition_of(key, partitions)
 
-    async def ask_here(self, question: Question[Answer]) -> Answer | None:
+    async def ask_here(self, question: Question[Share, Answer]) -> Answer | None:
         """Answer from a partition of this worker, and not otherwise.
 
         Returns:
@@ -126,15 +131,15 @@ class Forwarding:
             ProblemError: this worker does not run the partition, or is its owner no longer.
         """
         number = question.partition
-        rows = rows_of(self._worker, number)
-        if rows is None:
+        share = question.share(self._worker, number)
+        if share is None:
             raise ProblemError(RECOVERING, f"partition {number} does not run here, or not yet")
-        found = question.find(rows)
-        if found is None and not self._is_this(await self._owner(number)):
+        found = question.find(share)
+        if found is None and not self._is_this(await self._owner(question)):
             raise ProblemError(RECOVERING, f"partition {number} has just gone to another worker")
         return found
 
-    async def ask_owner(self, question: Question[Answer]) -> Answer | None:
+    async def ask_owner(self, question: Question[Share, Answer]) -> Answer | None:
         """Answer from a partition of this worker, or have its owner answer.
 
         Returns:
@@ -147,15 +152,15 @@ class Forwarding:
         problem = ProblemError(OWNER_AWAY, f"no worker has partition {number} of the messages")
         asked: Member | None = None
         for anew in (False, True):
-            rows = rows_of(self._worker, number)
-            found = None if rows is None else question.find(rows)
+            share = question.share(self._worker, number)
+            found = None if share is None else question.find(share)
             if found is not None:
                 return found
-            owner = await self._owner(number, anew=anew)
+            owner = await self._owner(question, anew=anew)
             if owner is None:
                 continue
             if self._is_this(owner):
-                if rows is not None:
+                if share is not None:
                     return None
                 problem = ProblemError(RECOVERING, f"partition {number} is being recovered here")
             elif owner != asked or problem.kind is not OWNER_AWAY:
@@ -213,8 +218,9 @@ class Forwarding:
     def _is_this(self, member: Member | None) -> bool:
         return member is not None and member.id == self._worker.member_id
 
-    async def _owner(self, number: int, *, anew: bool = False) -> Member | None:
-        return (await self._group(anew=anew)).owners.get((self._events, number))
+    async def _owner(self, question: Question[Share, Answer], *, anew: bool = False) -> Member | None:
+        partition = self._settings.topic(question.topic), question.partition
+        return (await self._group(anew=anew)).owners.get(partition)
 
     async def _group(self, *, anew: bool = False) -> Group:
         try:
@@ -308,7 +314,7 @@ async def _read(url: str, response: aiohttp.ClientResponse) -> bytes:
     return bytes(answer)
 
 
-def _decoded(question: Question[Answer], answer: bytes) -> Answer:
+def _decoded(question: Question[Share, Answer], answer: bytes) -> Answer:
     try:
         return msgspec.json.decode(answer, type=question.answer)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
+from processor.domain.links import Known
 from processor.domain.row import Row
 from processor.engine.stage import Work
 from processor.engine.status import PartitionStatus
-from processor.wire.topics import EVENTS, Topic
+from processor.wire.topics import EVENTS, RECEIPTS, Topic
 
 
 class Owner(Protocol):
@@ -44,7 +45,25 @@ class Rows(Protocol):
         """
 
 
+@runtime_checkable
+class Links(Protocol):
+    """What is known of the providers' ids of one partition of receipts."""
+
+    def known(self, key: bytes) -> Known:
+        """Return the links and the waiting receipts of a native key.
+
+        Raises:
+            UnreadableError: they are there, and cannot be read.
+        """
+
+
 def rows_of(owner: Owner, number: int) -> Rows | None:
-    """Give the rows of a partition of messages; None: it is not owned here, or has not recovered."""
+    """Return the rows of a partition of messages; None: it is not owned here, or has not recovered."""
     work = owner.running_work(EVENTS, number)
     return work if work is not None and isinstance(work, Rows) else None
+
+
+def links_of(owner: Owner, number: int) -> Links | None:
+    """Return the links of a partition of receipts; None: it is not owned here, or has not recovered."""
+    work = owner.running_work(RECEIPTS, number)
+    return work if work is not None and isinstance(work, Links) else None

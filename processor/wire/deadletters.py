@@ -43,6 +43,10 @@ class DeadReason(str, Enum):
     INVALID_STATUS = "invalid_status"
     #: As `invalid_event`, for a control record; or `schedule` without a date.
     INVALID_CONTROL = "invalid_control"
+    #: As `invalid_event`, of a link.
+    INVALID_LINK = "invalid_link"
+    #: A receipt without an id of ours has waited for its link for as long as DELIVERY_LINK_WAIT lets it.
+    UNMATCHED = "unmatched"
     #: The event time is more than 24 hours ahead of the record's timestamp.
     TIME_AHEAD = "time_ahead"
     #: The event time is before the retention, and messages of that time have been removed.

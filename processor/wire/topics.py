@@ -84,6 +84,25 @@ COUNTS = Topic(
         **_WRITTEN_BY_BROKERS,
     ),
 )
+LINKS = Topic(
+    "links.v1",
+    "provider's id",
+    "which message of ours a provider's id is",
+    # Whoever joins late reads the last link of each id, for as long as receipts come for it.
+    _deleted(30, INPUT_MAX_BYTES, **{"cleanup.policy": "compact,delete"}),
+)
+RECEIPTS = Topic(
+    "receipts.v1",
+    "native key",
+    "receipts without an id of ours, and links: both sides of a join in one partition",
+    _deleted(7, INPUT_MAX_BYTES),
+)
+CORRELATIONS = Topic(
+    "correlations.v1",
+    "native key",
+    "links and waiting receipts of one provider's id: changelog of the join",
+    _compacted(**_WRITTEN_BY_BROKERS),
+)
 REJECTED = Topic(
     "rejected.v1",
     "message id",
@@ -97,4 +116,17 @@ DEAD = Topic(
     _deleted(30, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
 )
 
-TOPICS: tuple[Topic, ...] = (MTA, SMS, EVENTS, CONTROL, DELIVERIES, MESSAGES, COUNTS, REJECTED, DEAD)
+TOPICS: tuple[Topic, ...] = (
+    MTA,
+    SMS,
+    LINKS,
+    RECEIPTS,
+    CORRELATIONS,
+    EVENTS,
+    CONTROL,
+    DELIVERIES,
+    MESSAGES,
+    COUNTS,
+    REJECTED,
+    DEAD,
+)

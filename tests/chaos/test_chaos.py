@@ -12,15 +12,19 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 import pytest
 
 from processor.demo.broker import EmbeddedKafka
+from processor.wire.topics import MESSAGES
 from tests.chaos.disk import NoSmallDiskError, SmallDisk
 from tests.chaos.group import Group, Load, Recipe, judge
+from tests.chaos.linked import PREFIX, PROVISIONAL
 from tests.engine.harness import WORKER, Trial, WorkerProcess, eventually, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -40,8 +44,9 @@ class Extent(NamedTuple):
     #: Whether variants of faults are injected as well.
     has_variants: bool
 
-    #: Events a second.
+    #: Events a second, and messages a second whose receipts know only the provider's id.
     rate: float
+    linked: float
     #: Seconds that the broker is away.
     away: float
     #: Seconds until a silent worker's partitions go to others.
@@ -51,13 +56,13 @@ class Extent(NamedTuple):
 
 
 #: `make chaos`. The allowance is what measuring costs: one look and its answer.
-LONG = Extent(has_variants=True, rate=5_000, away=60, session=10, allowance=0.5)
+LONG = Extent(has_variants=True, rate=5_000, linked=100, away=60, session=10, allowance=0.5)
 
 #: `make test`. It shares two slow cores with the other half of the tests, which have brokers and workers of their own:
 #: at 5,000 events/s broker, load and three workers that start, recover and die would want both cores for themselves,
 #: and every cost would be that of waiting for one. What is in flight when a fault strikes is the same. For the same
 #: reason time is not judged.
-SHORT = Extent(has_variants=False, rate=1_000, away=12, session=6, allowance=None)
+SHORT = Extent(has_variants=False, rate=1_000, linked=20, away=12, session=6, allowance=None)
 
 EXTENT = LONG if SECONDS >= 300 else SHORT
 
@@ -277,24 +282,29 @@ async def chaos(tmp_path: Path, _quiet: None) -> AsyncIterator[Chaos]:
 async def test_every_event_has_its_effect_once_whatever_happens(chaos: Chaos):
     sys.stdout.write(f"\n{AGAIN}\n")
     load = Load(chaos.trial, "tests.chaos.load", EXTENT.rate, SEED)
+    linked = Load(chaos.trial, "tests.chaos.linked", EXTENT.linked, SEED)
     began = time.monotonic()
     try:
         await load.start()
+        await linked.start()
         async with chaos.at_work():
             await chaos.start()
             await chaos.start()
             await inject_faults(chaos, load)
             seconds = time.monotonic() - began
             published = await load.stop()
+            messages = await linked.stop()
             await all_is_committed(chaos)
     finally:
         load.kill()
+        linked.kill()
     rate = published / seconds
     sys.stdout.write(
         f"{published} events published, {rate:.0f} a second; {chaos.restarts} workers ended by themselves\n"
     )
     statuses = await judge(chaos.trial)
     sys.stdout.write(f"{sum(statuses.values())} messages: every event had its effect once\n")
+    await every_receipt_found_its_message(chaos, messages)
     await chaos.trial.assert_gauges_say(statuses)
     await the_books_are_right(chaos)
     if EXTENT.allowance is not None:
@@ -317,12 +327,25 @@ async def inject_faults(chaos: Chaos, load: Load) -> None:
 
 async def all_is_committed(chaos: Chaos) -> None:
     """Wait until the lag is 0."""
-    tps = chaos.tps
+    tps = chaos.trial.inputs()
 
     async def is_committed() -> bool:
         return await chaos.trial.committed_offsets(tps) == await chaos.trial.end_offsets(tps)
 
     await eventually(is_committed, "the lag is 0", 180)
+
+
+async def every_receipt_found_its_message(chaos: Chaos, messages: int) -> None:
+    """Of the messages whose receipts know only the provider's id, all were received, and no other row is left."""
+    latest = {
+        record.key: orjson.loads(record.value)
+        for record in await chaos.trial.records(MESSAGES)
+        if record.key.startswith((PREFIX, PROVISIONAL))
+    }
+    found = Counter("moved" if "moved_to" in value else value["status"] for value in latest.values())
+    assert found.pop("moved", 0) > 0, "no receipt came before its link"
+    assert found == {"received_on_mobile": messages}
+    sys.stdout.write(f"{messages} messages were found by the provider's id of their receipts\n")
 
 
 async def the_books_are_right(chaos: Chaos) -> None:

@@ -8,10 +8,11 @@ import yaml
 
 from processor.settings import Settings
 from processor.stages.normalize import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
-from processor.wire.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, MTA, REJECTED, SMS, TOPICS
+from processor.wire.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, LINKS, MESSAGES, MTA, REJECTED, SMS, TOPICS
 
 DRAFT_07 = "application/schema+json;version=draft-07"
 VALUES = [
+    (LINKS, "link"),
     (EVENTS, "event"),
     (CONTROL, "control"),
     (DELIVERIES, "delivery"),
@@ -51,8 +52,8 @@ def channel_of(document, topic):
 
 
 def message_of(document, topic):
-    """Give what a topic is for: one kind."""
-    (message,) = channel_of(document, topic)["messages"].values()
+    """Give what a topic is for: the first kind; others may stand beside it."""
+    message, *_ = channel_of(document, topic)["messages"].values()
     return resolve(document, message["$ref"])
 
 
@@ -126,6 +127,17 @@ def test_operations_are_what_this_application_reads_and_writes(document):
     for operation in document["operations"].values():
         operations[operation["action"]].append(operation["channel"]["$ref"].removeprefix("#/channels/"))
     assert operations == {
-        "receive": ["mta", "sms", "events", "control"],
-        "send": ["events", "control", "deliveries", "messages", "counts", "rejected", "dead"],
+        "receive": ["mta", "sms", "links", "receipts", "events", "control"],
+        "send": [
+            "receipts",
+            "links",
+            "correlations",
+            "events",
+            "control",
+            "deliveries",
+            "messages",
+            "counts",
+            "rejected",
+            "dead",
+        ],
     }

@@ -21,7 +21,7 @@ from processor.wire.events import decode_event
 from processor.wire.rows import decode_row, encode_row
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ["control", "counts", "dead", "delivery", "event", "rejected", "row"]
+NAMES = ["control", "counts", "dead", "delivery", "event", "link", "moved", "rejected", "rejected_link", "row"]
 EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
 
 #: Keywords that mean the same in both dialects. `items` only with one schema, `$ref` only to our own `definitions`

@@ -34,6 +34,8 @@ from processor.domain.status import Status
 from processor.domain.transitions import Node
 from processor.providers import ADAPTERS, Context, Finding, NoStatus, Unknown, Unreadable, decode_payload, read
 from processor.wire.control import decode_control
+from processor.wire.events import decode_event
+from processor.wire.links import decode_link
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 
@@ -315,6 +317,43 @@ class TestControls:
         pending = decode(record.value for record in records if record.topic == "events")
         assert [(event.status, event.delivery_id) for event in pending] == [(Status.PENDING, "DM901")] * 5
         assert held.planned.value == 5
+
+
+@pytest.fixture(scope="module")
+def linked_run() -> list[Record]:
+    often = Disorder(duplicate=0.2, late=0.3)
+    return list(traffic(7, START, messages=3000, planned=(20, 60), disorder=often, links=True))
+
+
+class TestLinks:
+    def test_the_raw_records_stay_the_same(self, linked_run):
+        often = Disorder(duplicate=0.2, late=0.3)
+        raw = [record for record in linked_run if record.topic in {"mta", "sms"}]
+        assert raw == list(traffic(7, START, messages=3000, planned=(20, 60), disorder=often))
+
+    def test_both_ways_to_tell_occur_late_and_twice_like_everything_else(self, linked_run):
+        ways = [record for record in linked_run if record.topic in {"links", "events"}]
+        assert {record.topic for record in ways} == {"links", "events"}
+        assert {record.disorder for record in ways} == {None, "late", "duplicate"}
+
+    def test_some_receipts_have_a_link_that_is_later_and_some_have_none(self, linked_run):
+        linked, early, unlinked = set(), set(), set()
+        for record in linked_run:
+            if record.topic == "sms" and record.key is not None and record.key not in linked:
+                unlinked.add(record.key)
+            elif record.topic in {"links", "events"}:
+                native_id = orjson.loads(record.value)["provider_message_id"].encode()
+                linked.add(native_id)
+                early |= {native_id} & unlinked
+        assert early
+        assert unlinked - linked
+
+    def test_they_are_decoded_as_links_and_as_events(self, linked_run):
+        for record in linked_run:
+            if record.topic == "links":
+                decode_link(record.value, None)
+            elif record.topic == "events":
+                assert decode_event(record.value, None)[0].provider_message_id
 
 
 class TestDisorder:

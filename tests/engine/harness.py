@@ -30,9 +30,10 @@ from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import FIELDS, PREFIX, Settings
 from processor.wire.counts import decode_counts
 from processor.wire.events import decode_event
+from processor.wire.links import is_moved
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import RowRecord, decode_row_record, encode_folded, encode_row, unpack_row
-from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, REJECTED, SMS
+from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, LINKS, MESSAGES, MTA, RECEIPTS, REJECTED, SMS
 from tests.domain.conftest import EMAIL, RANKS, REOPENING, Contract, names, table_of
 from tests.domain.conftest import SMS as TEXT_MESSAGES
 
@@ -264,7 +265,7 @@ class Trial:
 
     def inputs(self) -> list[TopicPartition]:
         """Give all that the group reads."""
-        topics = [self.topic(topic) for topic in (MTA, SMS, EVENTS, CONTROL)]
+        topics = [self.topic(topic) for topic in (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL)]
         return [TopicPartition(topic, number) for topic in topics for number in range(self.settings.partitions)]
 
     async def committed(self) -> dict[TopicPartition, int]:
@@ -318,7 +319,12 @@ class Trial:
     async def row_records(self) -> dict[str, RowRecord]:
         """Give the last row of every message."""
         latest = {record.key: record.value for record in await self.records(MESSAGES)}
-        return {key.decode(): decode_row_record(value) for key, value in latest.items()}
+        return {key.decode(): decode_row_record(value) for key, value in latest.items() if not is_moved(value)}
+
+    async def moved(self) -> dict[str, str]:
+        """Give where each provisional row went that has gone."""
+        latest = {record.key: record.value for record in await self.records(MESSAGES)}
+        return {key.decode(): orjson.loads(value)["moved_to"] for key, value in latest.items() if is_moved(value)}
 
     async def rows(self) -> dict[str, Row]:
         return {message_id: unpack_row(record.memory) for message_id, record in (await self.row_records()).items()}

@@ -56,6 +56,7 @@ def events_of(record) -> Iterator[bytes]:
     for finding in read(provider, decode_payload(record.value), Context(received)):
         assert isinstance(finding, Event) or type(finding).__name__ == "NoStatus"
         if isinstance(finding, Event):
+            finding.from_payload = True
             yield encode_event(finding)
 
 

@@ -21,7 +21,7 @@ from processor.watch.board import Board
 from processor.wire.counts import encode_counts
 from tests.fuzz.records import USUAL, Read
 
-SETTINGS = Settings(topic_prefix="f.", smpp_receipts_by_text=True)
+SETTINGS = Settings(topic_prefix="f.", smpp_receipts_by_text=True, link_wait=0.0)
 COUNTS = {f"f.{name}.v1": 1 for name in ("mta", "events", "messages", "counts", "rejected", "dead")}
 RAW, EVENTS, MESSAGES, LEDGER, DEAD = "f.mta.v1", "f.events.v1", "f.messages.v1", "f.counts.v1", "f.dead.v1"
 

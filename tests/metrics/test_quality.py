@@ -20,7 +20,7 @@ from processor.domain.transitions import NODE_NAMES
 from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.logs import KNOWN_WARNINGS
 from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
-from processor.metrics.labels import ByPartition, texts_of
+from processor.metrics.labels import LINK_OUTCOMES, RECEIPT_OUTCOMES, ByPartition, texts_of
 from processor.providers import OUTCOMES
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -30,7 +30,7 @@ from tests.ops.conftest import panels_of, read_dashboards
 from tests.rules.shipped import METRIC, RECORDED, ROOT, RULES
 
 #: The most series that a worker exports besides the lag of its partitions, whatever anybody sends.
-MOST_SERIES = 3_300
+MOST_SERIES = 3_600
 
 #: Every label, and the values that it may ever have. A label that is not here is one too many.
 VOCABULARY = {
@@ -39,7 +39,7 @@ VOCABULARY = {
     "channel": {channel.value for channel in Channel},
     "event": set(KNOWN_WARNINGS),
     "from": {*NODE_NAMES, NEW},
-    "outcome": {*[ending.value for ending in Ending], *OUTCOMES},
+    "outcome": {*[ending.value for ending in Ending], *OUTCOMES, *RECEIPT_OUTCOMES, *LINK_OUTCOMES},
     "permanence": {permanence.value for permanence in Permanence},
     "provider": set(PROVIDERS),
     "reason": {reason.value for reason in DeadReason},

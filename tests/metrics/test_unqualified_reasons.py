@@ -23,7 +23,7 @@ def record(value):
 
 def test_it_is_counted_when_the_chunk_is_committed():
     metrics = Metrics()
-    counts = {"delivery.events.v1": 4, "delivery.dead.v1": 1}
+    counts = {"delivery.events.v1": 4, "delivery.receipts.v1": 4, "delivery.dead.v1": 1}
     work = normalize.stage(Settings(), metrics, Board(metrics)).start(
         Partitioning("delivery.sms.v1", 0, counts, "cluster")
     )

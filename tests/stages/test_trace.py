@@ -48,7 +48,7 @@ def test_it_is_off_unless_asked_for():
 def written_of(settings, *records):
     """Give the headers of what the normalize stage writes of raw records, by topic."""
     metrics, outbox = Metrics(), Outbox(1_790_000_000_000)
-    counts = {"delivery.events.v1": 1, "delivery.dead.v1": 1}
+    counts = {"delivery.events.v1": 1, "delivery.receipts.v1": 1, "delivery.dead.v1": 1}
     work = normalize.stage(settings, metrics, Board(metrics)).start(Partitioning("delivery.sms.v1", 0, counts, "c"))
     work.process(records, outbox)
     return {name: [headers for *_, headers in found] for (name, _), found in outbox.records.items()}
@@ -61,7 +61,8 @@ def raw(value=b"mobile=447700900001&status=0&code=000&reference=r3"):
 
 @pytest.mark.parametrize(("trace", "headers"), [(True, (PARENT, STATE)), (False, ())])
 def test_an_event_has_the_trace_of_its_payload(trace, headers):
-    assert written_of(Settings(trace=trace), raw()) == {"delivery.events.v1": [headers]}
+    assert written_of(Settings(trace=trace), raw()) == {"delivery.receipts.v1": [headers]}
+    assert written_of(Settings(trace=trace, link_wait=0.0), raw()) == {"delivery.events.v1": [headers]}
 
 
 @pytest.mark.parametrize("trace", [True, False])

@@ -271,7 +271,8 @@ class TestCounts:
 
 
 def test_the_gauge_knows_every_topic_from_the_start():
-    assert tuple(topic.name for topic in (topics.MESSAGES, topics.DELIVERIES, topics.COUNTS)) == READ_BACK
+    read_back = (topics.MESSAGES, topics.DELIVERIES, topics.COUNTS, topics.CORRELATIONS)
+    assert tuple(topic.name for topic in read_back) == READ_BACK
 
 
 def test_a_record_without_a_key_is_passed_over(d):

@@ -35,6 +35,20 @@ async def test_a_message_is_the_same_view_from_its_owner_and_over_a_hop(reveal):
             assert views[0] == views[1] == views[2]
 
 
+@pytest.mark.parametrize("provisional", ["twilio:SM01", "twilio@north:SM02"])
+async def test_a_providers_id_leads_to_its_message_from_any_worker(provisional):
+    async with workers(3) as made:
+        views = [await each.answers.message(provisional, reveal=True) for each in made]
+        assert [view.message_id for view in views] == ["s-1"] * 3
+
+
+@pytest.mark.parametrize("provisional", ["twilio:SM99", "twilio:SM03", "twilio:", "nobody:SM01", "twilio"])
+async def test_a_providers_id_without_a_link_is_not_known(provisional):
+    async with workers(3) as made:
+        for each in made:
+            assert await kind_of(each.answers.message(provisional, reveal=False)) is MESSAGE_NOT_KNOWN
+
+
 async def test_a_recipient_is_masked_unless_it_is_to_be_revealed(worker):
     assert (await worker.answers.message("m-1", reveal=False)).recipient == "u***@example.com"
     assert (await worker.answers.message("m-1", reveal=True)).recipient == "ulla.b@example.com"

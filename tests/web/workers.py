@@ -12,6 +12,7 @@ from multidict import CIMultiDictProxy
 
 from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
+from processor.domain.links import Known, Link
 from processor.domain.moment import to_microseconds, to_rfc3339
 from processor.domain.row import Row
 from processor.domain.traits import STUCK_AFTER
@@ -36,11 +37,11 @@ from processor.web.sealing import Seal
 from processor.web.server import Server
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of
-from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, RECEIPTS, Topic
 from tests.views.told import Record, told
 
 PARTITIONS = 6
-EVENTS_TOPIC = "delivery.events.v1"
+EVENTS_TOPIC, RECEIPTS_TOPIC = "delivery.events.v1", "delivery.receipts.v1"
 READ_TOKEN, WRITE_TOKEN, HOP_TOKEN = "a-token-to-read-with", "a-token-to-write-with", "a-token-among-workers"
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -83,6 +84,10 @@ EVENTS = (
 )
 
 
+#: The providers' ids that are linked to messages, by native key.
+LINKED = {b"twilio:SM01": "s-1", b"twilio@north:SM02": "s-1", b"twilio:SM03": "not-known"}
+
+
 def rows(events: Iterable[Mapping[str, Any]] = EVENTS) -> dict[bytes, Row]:
     """Fold events."""
     found: dict[bytes, Row] = {}
@@ -108,6 +113,17 @@ class Work:
         for key, row in self.rows.items():
             sweep.visit(key, row)
         return sweep.result()
+
+
+@dataclass
+class Correlations:
+    """A partition's native keys, and the messages that they were linked to."""
+
+    messages: dict[bytes, str]
+
+    def known(self, key: bytes) -> Known:
+        message_id = self.messages.get(key)
+        return Known((Link(0, message_id),)) if message_id else Known()
 
 
 class TheGroup:
@@ -145,8 +161,12 @@ class OwnerInMemory:
     """A worker without an engine."""
 
     url: str = ""
-    partition_counts: dict[str, int] = field(default_factory=lambda: {EVENTS_TOPIC: PARTITIONS})
+    partition_counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((EVENTS_TOPIC, RECEIPTS_TOPIC), PARTITIONS)
+    )
     works: dict[int, Work] = field(default_factory=dict)
+    #: What is known of providers' ids, by partition of the receipts.
+    links: dict[int, Correlations] = field(default_factory=dict)
     recovering: set[int] = field(default_factory=set)
     is_ready = True
     recovery_progress = 1.0
@@ -161,7 +181,8 @@ class OwnerInMemory:
         return {"recovering": len(self.recovering), "running": len(self.works), "closing": 0}
 
     def running_work(self, topic: Topic, number: int) -> Any:
-        return None if number in self.recovering else self.works.get(number)
+        works = self.links if topic == RECEIPTS else self.works
+        return None if number in self.recovering else works.get(number)
 
     def partition_statuses(self) -> list[PartitionStatus]:
         return [
@@ -233,8 +254,12 @@ async def workers(
             owner.owned.works[partition] = Work(
                 {key: row for key, row in known.items() if partition_of(key, PARTITIONS) == partition}
             )
+            owner.owned.links[partition] = Correlations(
+                {key: message for key, message in LINKED.items() if partition_of(key, PARTITIONS) == partition}
+            )
             owner.board.put(partition, owner.owned.works[partition].partial())
             group.owners[EVENTS_TOPIC, partition] = owner.url
+            group.owners[RECEIPTS_TOPIC, partition] = owner.url
         yield made
     finally:
         for worker in made:

@@ -7,11 +7,13 @@ import pytest
 from processor.settings import FIELDS, Settings
 from processor.wire.topics import (
     CONTROL,
+    CORRELATIONS,
     COUNTS,
     DEAD,
     DELIVERIES,
     EVENTS,
     INPUT_MAX_BYTES,
+    LINKS,
     MESSAGES,
     MTA,
     OUTPUT_MAX_BYTES,
@@ -27,6 +29,9 @@ def test_names():
     assert [Settings().topic_prefix + topic.name for topic in TOPICS] == [
         "delivery.mta.v1",
         "delivery.sms.v1",
+        "delivery.links.v1",
+        "delivery.receipts.v1",
+        "delivery.correlations.v1",
         "delivery.events.v1",
         "delivery.control.v1",
         "delivery.deliveries.v1",
@@ -49,14 +54,15 @@ def test_the_longest_prefix_leaves_room_for_every_name():
 
 
 def test_what_keeps_the_last_value_of_each_key_is_compacted():
-    compacted = {CONTROL.name, DELIVERIES.name, MESSAGES.name, COUNTS.name}
+    compacted = {CORRELATIONS.name, CONTROL.name, DELIVERIES.name, MESSAGES.name, COUNTS.name}
     assert {topic.name for topic in TOPICS if topic.is_compacted} == compacted
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 def test_a_topic_is_either_compacted_or_kept_for_a_time(topic):
     assert ("retention.ms" in topic.config) is not topic.is_compacted
-    assert topic.config["cleanup.policy"] in {"compact", "delete"}
+    # Of links the last of each key is kept, and that for a time.
+    assert topic.config["cleanup.policy"] in ({"compact,delete"} if topic is LINKS else {"compact", "delete"})
 
 
 @pytest.mark.parametrize("topic", [MESSAGES, CONTROL], ids=lambda topic: topic.name)

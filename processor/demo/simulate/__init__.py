@@ -8,11 +8,22 @@ from processor.demo.simulate.controls import waiting_deliveries
 from processor.demo.simulate.disorder import NONE, Disorder, Record
 from processor.demo.simulate.faults import Window, bounce_storm, broken_records, silenced, stuck_delivery, usual_past
 from processor.demo.simulate.lives import Campaign, Provider
-from processor.demo.simulate.story import FAILED_MESSAGE, failed_message
+from processor.demo.simulate.story import (
+    EARLY_RECEIPT,
+    EARLY_SID,
+    FAILED_MESSAGE,
+    LONG_TEXT,
+    early_receipt,
+    failed_message,
+    long_text,
+)
 from processor.demo.simulate.traffic import PROVIDERS, campaigns, traffic
 
 __all__ = [
+    "EARLY_RECEIPT",
+    "EARLY_SID",
     "FAILED_MESSAGE",
+    "LONG_TEXT",
     "NONE",
     "PROVIDERS",
     "Campaign",
@@ -24,7 +35,9 @@ __all__ = [
     "broken_records",
     "campaigns",
     "canonical_events",
+    "early_receipt",
     "failed_message",
+    "long_text",
     "silenced",
     "stuck_delivery",
     "traffic",

@@ -67,7 +67,7 @@ class Record(NamedTuple):
 
     #: When it is published. Records come in this order.
     due: datetime
-    topic: Topic | Literal["control", "events"]
+    topic: Topic | Literal["control", "events", "links"]
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]

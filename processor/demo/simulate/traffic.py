@@ -20,6 +20,7 @@ from processor.demo.simulate.infobip import INFOBIP
 from processor.demo.simulate.jasmin import JASMIN
 from processor.demo.simulate.kannel import KANNEL
 from processor.demo.simulate.kumomta import KUMOMTA
+from processor.demo.simulate.links import Links
 from processor.demo.simulate.lives import Campaign, Message, Provider, Report, live
 from processor.demo.simulate.mailgun import MAILGUN
 from processor.demo.simulate.mailjet import MAILJET
@@ -132,6 +133,7 @@ def traffic(  # noqa: PLR0913 - what a run is made of
     providers: tuple[Provider, ...] = PROVIDERS,
     first_delivery: int = 1042,
     controls: bool = False,
+    links: bool = False,
 ) -> Iterator[Record]:
     """Yield records in the order of their `due`, from `start` on.
 
@@ -150,18 +152,21 @@ def traffic(  # noqa: PLR0913 - what a run is made of
         first_delivery: the number in the first delivery's id. Message ids begin with that of their delivery, so runs
             that share a Kafka must not share these numbers.
         controls: whether campaigns are told of, too, with control records among the raw ones, which stay the same.
+        links: likewise, whether links tell whose the provider's ids are, where our own do not travel.
     """
     run = _Run(Random(~seed), start.astimezone(timezone.utc), rate, speed, disorder)  # noqa: S311 - see above
     born = campaigns(seed, planned=planned, providers=providers, first_delivery=first_delivery)
     # Their own chance, so that raw records are the same with and without them.
     told = Controls(Random(f"{seed} controls"), speed, disorder) if controls else None  # noqa: S311 - see above
+    linked = Links(Random(f"{seed} links"), speed, disorder) if links else None  # noqa: S311 - see above
     waiting: list[tuple[datetime, int, Record]] = []
     ordinal = 0
     for provider, message in islice(_messages(run, providers, born), messages):
         while waiting and waiting[0][0] <= message.created:
             yield heappop(waiting)[2]
         about = told.hand_over(provider, message) if told is not None else ()
-        for record in chain(about, _records(run, provider, message)):
+        whose = linked.hand_over(provider, message) if linked is not None else ()
+        for record in chain(about, whose, _records(run, provider, message)):
             # The ordinal keeps the order of equal times, and keeps records from being compared.
             heappush(waiting, (record.due, ordinal, record))
             ordinal += 1

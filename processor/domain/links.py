@@ -1,0 +1,215 @@
+"""Links: which message a provider's id belongs to, and the receipts that wait to learn it.
+
+A *native key* names a provider's id with its provider and account. Of each native key are known its newest links and
+the receipts that no link explains yet. A receipt belongs to the newest link that is not later than it: providers use
+ids again. Links may come in any order, and often: what is known of a key does not depend on it. Where a receipt goes
+is decided when it comes, or when its link does, and is not taken back: see ADR 0021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from processor.domain.event import MAX_NAME, MAX_PARTS
+from processor.domain.moment import Micros, Millis, Moment
+
+#: By how much a link may be later than a receipt that belongs to it, since clocks differ. It matters only to
+#: receipts that no earlier link explains.
+TOLERANCE = Micros(60 * 60 * 1_000_000)
+
+#: Links that are kept of one native key. Ids that are used again come back after many messages: when the ninth link
+#: comes, receipts of the first have come long since.
+MAX_LINKS = 8
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+_Number = Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
+
+
+class Link(msgspec.Struct, array_like=True, frozen=True, gc=False, order=True):
+    """That a native key is a message, from a moment on. The order is by time, then the one that loses comes first."""
+
+    time: Moment
+    message_id: _Name
+    #: Whom it is about, where the provider's id covers several recipients; in the form that ids are compared in.
+    recipient: str | None = None
+    delivery_id: _Name | None = None
+    #: Which part of a text message, and how many there are.
+    part: _Number | None = None
+    parts: _Number | None = None
+
+
+def native_key(provider: str, account: str, native_id: str) -> str:
+    """Return the name of a provider's id: the same id of two accounts, or of two SMS centres, names two messages."""
+    return f"{provider}@{account}:{native_id}" if account else f"{provider}:{native_id}"
+
+
+class Joined(msgspec.Struct, frozen=True, gc=False):
+    """The links of a key after one more: whether it is news, and which link lost where two contradict."""
+
+    links: tuple[Link, ...]
+    is_news: bool
+    loser: Link | None = None
+
+
+def join_link(links: Sequence[Link], link: Link) -> Joined:
+    """Join one link into those of its native key.
+
+    Two links of one moment and one recipient contradict each other if they name different messages: the smaller
+    message id wins. If they name the same one, the greater of the two is kept.
+
+    Args:
+        links: those that are known, in order.
+        link: one more.
+
+    Returns:
+        At most `MAX_LINKS` links, the newest, in order. The result does not depend on the order of joins.
+    """
+    rival = next((each for each in links if (each.time, each.recipient) == (link.time, link.recipient)), None)
+    loser = None
+    if rival is not None:
+        winner = min(rival, link, key=lambda each: each.message_id)
+        if rival.message_id == link.message_id:
+            winner = max(rival, link, key=_details)
+        else:
+            loser = link if winner is rival else rival
+        if winner is rival:
+            return Joined(tuple(links), False, loser)
+        links = [each for each in links if each is not rival]
+    joined = sorted((*links, link), key=_place)[-MAX_LINKS:]
+    return Joined(tuple(joined), link in joined, loser)
+
+
+def _place(link: Link) -> tuple[int, str]:
+    return link.time, link.recipient or ""
+
+
+def _details(link: Link) -> tuple[str, int, int]:
+    return link.delivery_id or "", link.part or 0, link.parts or 0
+
+
+def link_of(links: Sequence[Link], time: Micros, recipient: str | None) -> Link | None:
+    """Find the link that a receipt belongs to: the newest that is not later; else the first that is hardly later.
+
+    Args:
+        links: those of its native key, in order.
+        time: the receipt's event time, in microseconds.
+        recipient: whom it is about, in the form that ids are compared in; None: not told.
+    """
+    later: Link | None = None
+    for link in reversed(links):
+        if link.recipient is not None and recipient is not None and link.recipient != recipient:
+            continue
+        if link.time <= time:
+            return link
+        if link.time <= time + TOLERANCE:
+            later = link
+    return later
+
+
+#: The version of the layout in which a `Known` is packed.
+KNOWN_LAYOUT = 1
+
+#: Receipts that wait for the links of one native key. An id that so many reports are about stands for no message.
+MAX_WAITING = 64
+
+
+class Receipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A report that knows only the provider's id."""
+
+    #: The event's time, in microseconds.
+    time: Moment
+    #: When the record came in.
+    received: Millis
+    #: The id under which it is shown until its link comes.
+    message_id: _Name
+    #: Whom it is about, in the form that ids are compared in.
+    recipient: str | None
+    #: The canonical event, as it was written.
+    event: bytes
+    #: The headers that go on with it.
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Known(msgspec.Struct, array_like=True, tag=KNOWN_LAYOUT, frozen=True, gc=False):
+    """What is known of one native key."""
+
+    #: In order of time.
+    links: tuple[Link, ...] = ()
+    #: In order of time, each once.
+    waiting: tuple[Receipt, ...] = ()
+
+
+NOTHING = Known()
+
+
+class Match(msgspec.Struct, frozen=True, gc=False):
+    """A receipt, and the link that says whose it is."""
+
+    receipt: Receipt
+    link: Link
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """What one link or one receipt does."""
+
+    known: Known
+    matches: tuple[Match, ...] = ()
+    #: Provisional ids that have turned out to be a message, each with that message's id.
+    moves: tuple[tuple[str, str], ...] = ()
+    #: Receipts that are shown under their provisional ids: as they come, and again after a move that was not theirs.
+    shown: tuple[Receipt, ...] = ()
+    #: A receipt that there is no room for, and a link that lost against another of the same moment.
+    unmatched: Receipt | None = None
+    loser: Link | None = None
+
+
+def take_receipt(known: Known, receipt: Receipt) -> Step:
+    """Match a receipt, or let it wait; one that waits already changes nothing."""
+    link = link_of(known.links, receipt.time, receipt.recipient)
+    if link is not None:
+        return Step(known, matches=(Match(receipt, link),))
+    if any((each.time, each.event) == (receipt.time, receipt.event) for each in known.waiting):
+        return Step(known)
+    if len(known.waiting) >= MAX_WAITING:
+        return Step(known, shown=(receipt,), unmatched=receipt)
+    waiting = tuple(sorted((*known.waiting, receipt), key=lambda each: (each.time, each.event)))
+    return Step(Known(known.links, waiting), shown=(receipt,))
+
+
+def take_link(known: Known, link: Link) -> Step:
+    """Join a link; the receipts that it explains wait no longer, and the rows that showed them are moved."""
+    joined = join_link(known.links, link)
+    if not joined.is_news:
+        return Step(known, loser=joined.loser)
+    matches, waiting = [], []
+    for receipt in known.waiting:
+        found = link_of(joined.links, receipt.time, receipt.recipient)
+        if found is None:
+            waiting.append(receipt)
+        else:
+            matches.append(Match(receipt, found))
+    moves = {match.receipt.message_id: match.link.message_id for match in matches}
+    # A row that is moved takes all with it that was shown there; what is not explained is shown anew.
+    shown = tuple(receipt for receipt in waiting if receipt.message_id in moves)
+    after = Known(joined.links, tuple(waiting))
+    return Step(after, tuple(matches), tuple(sorted(moves.items())), shown, loser=joined.loser)
+
+
+def expire(known: Known, received_before: Millis, linked_before: Micros) -> tuple[Known, tuple[Receipt, ...]]:
+    """Forget what has had its time.
+
+    Args:
+        known: what is known of a native key.
+        received_before: receipts that came in earlier wait no longer, in milliseconds.
+        linked_before: links that are older are forgotten, in microseconds.
+
+    Returns:
+        What is left, and the receipts that waited in vain.
+    """
+    links = tuple(link for link in known.links if link.time >= linked_before)
+    waiting = tuple(receipt for receipt in known.waiting if receipt.received >= received_before)
+    vain = tuple(receipt for receipt in known.waiting if receipt.received < received_before)
+    return Known(links, waiting), vain

@@ -1,0 +1,423 @@
+"""The correlate stage: receipts that know only the provider's id, and links, in; events of their messages out.
+
+Both sides of the join lie in one partition, keyed by native key. What a receipt does is decided in domain/links.py;
+what is known of each key is the stage's state, and its changelog (ADR 0021).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from processor.domain.links import NOTHING, Known, Link, Receipt, Step, expire, take_link, take_receipt
+from processor.domain.moment import FIRST, Micros, Millis, from_seconds, stamp_of, to_millis
+from processor.engine.stage import (
+    AuditedWork,
+    Outbox,
+    Partitioning,
+    Positions,
+    PunctuatedWork,
+    Record,
+    Stage,
+    StoredWork,
+    UnreadableRecord,
+    Work,
+)
+from processor.engine.store import Change, Store, StoreName
+from processor.engine.store.opening import open_store
+from processor.logs import get_logger
+from processor.metrics import Metrics, Provider, count, provider_label
+from processor.metrics.labels import ByLink, ByReceipt, LinkOutcome
+from processor.providers import ADAPTERS
+from processor.providers.identity import bare_address
+from processor.settings import Settings
+from processor.stages.aside import Aside, note_of, pack_note
+from processor.stages.dead import DeadLetters
+from processor.watch.board import Board
+from processor.watch.sweeper import Pace
+from processor.watch.waiting import WaitingBoard, WaitingReceipts
+from processor.wire.correlations import pack_known, unpack_known
+from processor.wire.deadletters import DeadReason, Headers, UnusableError
+from processor.wire.events import decode_event, encode_event
+from processor.wire.links import MOVED_HEADER, decode_link, encode_contradiction, encode_moved, is_link, to_link
+from processor.wire.partitioner import partition_of
+from processor.wire.readback import UnreadableError
+from processor.wire.received import received_at
+from processor.wire.topics import CORRELATIONS, DEAD, EVENTS, RECEIPTS, REJECTED
+from processor.wire.trace import carried
+
+log = get_logger(__name__)
+
+#: Keys that one transaction goes through besides what records change.
+_KEYS_AT_A_TIME = 2_000
+
+#: Seconds from the end of one look through all keys to the start of the next, and keys between two looks at the clock.
+_REST_SECONDS = 10.0
+_KEYS_IN_A_ROW = 250
+
+
+def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
+    """Declare the stage; the clock gives seconds since the epoch."""
+    pace, waiting = Pace(), WaitingBoard(metrics)
+
+    def start(partitioning: Partitioning) -> Work:
+        name = StoreName(partitioning.cluster, settings.topic(CORRELATIONS), partitioning.number)
+        search = Search(settings, open_store(settings, name), partitioning.number, pace, waiting, clock)
+        return Correlate(settings, metrics, partitioning, search, board, clock)
+
+    outputs = (CORRELATIONS, EVENTS, REJECTED, DEAD)
+    return Stage(name="correlate", inputs=(RECEIPTS,), outputs=outputs, start=start, changelog=CORRELATIONS)
+
+
+class Correlate(StoredWork, PunctuatedWork, AuditedWork):
+    """One partition of native keys."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        partitioning: Partitioning,
+        search: Search,
+        board: Board,
+        clock: Callable[[], float],
+    ) -> None:
+        self._metrics, self._clock, self._search = metrics, clock, search
+        self._store = search.store
+        self.is_durable = self._store.is_durable
+        self._partition = partitioning.number
+        self._events_topic, self._rejected_topic = settings.topic(EVENTS), settings.topic(REJECTED)
+        self._changelog_topic = settings.topic(CORRELATIONS)
+        self._events_partitions = partitioning.counts[self._events_topic]
+        self._is_shown = settings.unlinked == "show"
+        self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
+        self._aside = Aside(settings, CORRELATIONS, self._partition, metrics, board)
+        #: What the transaction in hand knows and changes, by key.
+        self._hand: dict[bytes, Known] = {}
+        self._changed: dict[bytes, bytes | None] = {}
+        #: Receipts by provider and what became of them, and links; counted when they are true.
+        self._receipts: Counter[ByReceipt] = Counter()
+        self._links: Counter[ByLink] = Counter()
+        #: By how many the receipts of all transactions are off: what came in is matched, waits or has waited in vain.
+        self._error = 0
+
+    # State
+
+    @property
+    def position(self) -> int:
+        """The changelog position that the state reflects."""
+        return self._store.position
+
+    def known(self, key: bytes) -> Known:
+        """Return what is known of a native key, as it was last committed.
+
+        Raises:
+            UnreadableError: it is there, and cannot be read.
+        """
+        if key in self._aside.notes:
+            raise UnreadableError(self._aside.describe(key))
+        packed = self._store.get_many([key])[0]
+        return NOTHING if packed is None else unpack_known(packed)
+
+    def restore(self, records: Sequence[Record], position: int) -> None:
+        """Take what was known of each key; what cannot be read is set aside."""
+        latest = {record.key: record for record in records if record.key is not None}
+        rows: dict[bytes, bytes | None] = {}
+        aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
+        for key, record in latest.items():
+            try:
+                if record.value is not None:
+                    unpack_known(record.value)
+                rows[key] = record.value
+            except UnreadableError as error:
+                rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
+        known = self._store.get_many(list(rows))
+        growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
+        self._store.write(Change(rows, growth, max(position, self._store.position), aside))
+
+    def restored(self) -> None:
+        """Name what cannot be read."""
+        self._aside.restore(self._store.aside)
+        self._aside.tell()
+
+    def forget(self) -> None:
+        """Forget what is known of all keys."""
+        self._store.clear()
+
+    def suspended(self) -> None:
+        """Take what this partition shows out of the gauges."""
+        self._aside.hide()
+        self._search.leave()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._search.stop()
+        self._store.close()
+
+    # Work
+
+    @property
+    def is_due(self) -> bool:
+        """Whether receipts have waited in vain, or links have had their time."""
+        return bool(self._search.found)
+
+    def punctuate(self, *, is_behind: bool) -> None:
+        """Go on looking through the keys: what waits, since when, and what has had its time."""
+        del is_behind
+        self._search.look()
+
+    def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
+        """Keep what could not be read as dead letters."""
+        self._dead.add_unreadable(unreadable, outbox)
+
+    def process(self, records: Sequence[Record], outbox: Outbox) -> None:
+        """Match a chunk of receipts and links; then do a share of what is due without one."""
+        self._hand, self._changed = {}, {}
+        keys = list({record.key for record in records if record.key is not None})
+        for key, packed in zip(keys, self._store.get_many(keys), strict=True):
+            self._hand[key] = NOTHING if packed is None else unpack_known(packed)
+        now = to_millis(from_seconds(self._clock()))
+        for record in records:
+            try:
+                self._take(record, stamp_of(record.timestamp, now), outbox)
+            except Exception as error:
+                self._dead.add(record, outbox, error)
+        for key in self._search.take(_KEYS_AT_A_TIME):
+            self._expire(key, outbox)
+        for key, packed in self._changed.items():
+            outbox.add(self._changelog_topic, self._partition, outbox.now, key, packed)
+
+    def _take(self, record: Record, timestamp: Millis, outbox: Outbox) -> None:
+        key, value = record.key, record.value
+        if key is None or value is None:
+            raise UnusableError(DeadReason.NULL_VALUE, "a record among the receipts needs a key and a value")
+        if key in self._aside.notes:
+            self._aside.refuse(key)
+        known, provider = self._hand[key], _provider_of(key)
+        if is_link(record.headers):
+            self._link(key, known, _link_in(value, timestamp), provider, outbox)
+        else:
+            receipt = _receipt_in(record, value, timestamp)
+            self._receipts[ByReceipt(provider, "received")] += 1
+            step = take_receipt(known, receipt)
+            if not (step.matches or step.shown):
+                self._receipts[ByReceipt(provider, "repeated")] += 1
+            self._apply(key, known, step, provider, outbox)
+
+    def _link(self, key: bytes, known: Known, link: Link, provider: Provider, outbox: Outbox) -> None:
+        step = take_link(known, link)
+        told: LinkOutcome = "contradicted" if step.loser else "repeated" if step.known is known else "new"
+        self._links[ByLink(provider, told)] += 1
+        if step.loser is not None:
+            evidence = encode_contradiction(key.decode(), step.loser, step.known.links)
+            outbox.add(self._rejected_topic, self._partition, outbox.now, step.loser.message_id.encode(), evidence)
+        self._apply(key, known, step, provider, outbox)
+
+    def _apply(self, key: bytes, before: Known, step: Step, provider: Provider, outbox: Outbox) -> None:
+        """Write what a step says: events of messages, moves of provisional rows, and what is shown meanwhile."""
+        for match in step.matches:
+            self._send(_told_of(match.receipt, match.link), match.receipt, outbox)
+        if self._is_shown:
+            for provisional, message_id in step.moves:
+                self._move(provisional, message_id, outbox)
+            for receipt in step.shown:
+                self._send((receipt.message_id, receipt.event), receipt, outbox)
+        if step.unmatched is not None:
+            self._give_up(step.unmatched, provider, outbox)
+        self._receipts[ByReceipt(provider, "matched")] += len(step.matches)
+        self._put(key, before, step.known)
+
+    def _send(self, event: tuple[str, bytes], receipt: Receipt, outbox: Outbox) -> None:
+        message_id, value = event
+        key = message_id.encode()
+        partition = partition_of(key, self._events_partitions)
+        outbox.forward(self._events_topic, partition, receipt.received, key, value, receipt.headers)
+
+    def _move(self, provisional: str, message_id: str, outbox: Outbox) -> None:
+        key = provisional.encode()
+        headers = ((MOVED_HEADER, message_id.encode()),)
+        partition = partition_of(key, self._events_partitions)
+        outbox.add(self._events_topic, partition, outbox.now, key, encode_moved(provisional, message_id), headers)
+
+    def _put(self, key: bytes, before: Known, after: Known) -> None:
+        if after is before:
+            return
+        self._hand[key] = after
+        is_empty = not (after.links or after.waiting)
+        self._changed[key] = None if is_empty else pack_known(after)
+
+    # What has had its time
+
+    def _expire(self, key: bytes, outbox: Outbox) -> None:
+        known = self._hand[key] if key in self._hand else self.known(key)
+        after, vain = expire(known, *self._search.bounds())
+        for receipt in vain:
+            self._give_up(receipt, _provider_of(key), outbox)
+        if after != known:
+            self._put(key, known, after)
+
+    def _give_up(self, receipt: Receipt, provider: Provider, outbox: Outbox) -> None:
+        """Stop waiting: what was shown stays so, and what was held back is a dead letter."""
+        self._receipts[ByReceipt(provider, "unmatched")] += 1
+        if not self._is_shown:
+            detail = f"no link came for {receipt.message_id!r}"
+            error = UnusableError(DeadReason.UNMATCHED, detail)
+            self._dead.add(_Waited.of(receipt), outbox, error, provider=provider)
+
+    def committed(self, positions: Positions) -> None:
+        """Make the chunk true for the store and the metrics."""
+        before = self._store.get_many(list(self._changed))
+        growth = sum(
+            (new is not None) - (old is not None) for new, old in zip(self._changed.values(), before, strict=True)
+        )
+        self._check(before)
+        self._store.write(Change(self._changed, growth, max(positions.changelog, self._store.position)))
+        self._hand, self._changed = {}, {}
+        count(self._metrics.receipts, self._receipts)
+        count(self._metrics.links, self._links)
+        self._receipts.clear()
+        self._links.clear()
+        self._dead.committed()
+
+    def _check(self, before: Sequence[bytes | None]) -> None:
+        """Check the law: what came in is matched, known already, waits, or has waited in vain."""
+        there = sum(len(unpack_known(packed).waiting) for packed in self._changed.values() if packed is not None)
+        there -= sum(len(unpack_known(packed).waiting) for packed in before if packed is not None)
+        ends = Counter[str]()
+        for at, number in self._receipts.items():
+            ends[at.outcome] += number
+        self._error += abs(ends["received"] - ends["matched"] - ends["repeated"] - ends["unmatched"] - there)
+
+    def audit(self) -> int:
+        """Return by how many receipts the books have been off since the partition was opened."""
+        return self._error
+
+
+def _provider_of(key: bytes) -> Provider:
+    return provider_label(key.decode(errors="replace").partition(":")[0].partition("@")[0])
+
+
+def _link_in(value: bytes, timestamp: Millis) -> Link:
+    record = decode_link(value, timestamp)
+    adapter = ADAPTERS.get(record.provider)
+    covers_several = adapter is not None and adapter.id_covers_several
+    named = record.recipient if covers_several else None
+    return to_link(record, None if named is None else bare_address(named))
+
+
+def _receipt_in(record: Record, value: bytes, timestamp: Millis) -> Receipt:
+    received = received_at(record.headers, timestamp)
+    event, _, moment = decode_event(value, received)
+    recipient = None if event.recipient is None else bare_address(event.recipient)
+    return Receipt(moment, received, event.message_id, recipient, value, carried(record.headers))
+
+
+def _told_of(receipt: Receipt, link: Link) -> tuple[str, bytes]:
+    """Return the id of the message that a receipt belongs to, and the receipt as an event of it."""
+    event, _, _ = decode_event(receipt.event, None)
+    told = msgspec.structs.replace(
+        event,
+        message_id=link.message_id,
+        delivery_id=event.delivery_id or link.delivery_id,
+        recipient=event.recipient or link.recipient,
+        part=event.part or link.part,
+        parts=event.parts or link.parts,
+    )
+    return link.message_id, encode_event(told)
+
+
+@dataclass
+class _Waited:
+    """A receipt that has waited, as the record that it once was."""
+
+    offset: int
+    timestamp: Millis
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> _Waited:
+        # Where it lay in the topic of receipts is not remembered, and that record may have gone.
+        return cls(-1, receipt.received, receipt.message_id.encode(), receipt.event, receipt.headers)
+
+
+class Search:
+    """The look through the keys of one partition: what waits, and what has had its time."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
+        self,
+        settings: Settings,
+        store: Store,
+        partition: int,
+        pace: Pace,
+        board: WaitingBoard,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store, self._partition, self._pace, self._board, self._clock = store, partition, pace, board, clock
+        self._wait, self._kept = settings.link_wait, settings.retention
+        self._keys: Iterator[tuple[bytes, bytes]] | None = None
+        self._rests_until = 0.0
+        #: Keys of which something has had its time, and what waits, by provider: how many, and the earliest arrival.
+        self.found: list[bytes] = []
+        self._candidates: list[bytes] = []
+        self._waiting: Counter[Provider] = Counter()
+        self._oldest: dict[Provider, Millis] = {}
+
+    def bounds(self) -> tuple[Millis, Micros]:
+        """Return before which arrival receipts, and before which time links, have had their time (`expire`)."""
+        now = self._clock()
+        kept_since = from_seconds(now - self._kept) if self._kept else Micros(FIRST)
+        return to_millis(from_seconds(now - self._wait)), kept_since
+
+    def take(self, number: int) -> list[bytes]:
+        """Take so many of the keys that were found, each once."""
+        taken = self.found[-number:]
+        del self.found[-number:]
+        return taken
+
+    def look(self) -> None:
+        """Go on looking, for a few milliseconds."""
+        if self._keys is None:
+            if self.found or self._clock() < self._rests_until:
+                return
+            self._keys = self.store.items()
+        bounds = self.bounds()
+        for _ in self._pace.shares():
+            is_over = True
+            for key, packed in islice(self._keys, _KEYS_IN_A_ROW):
+                is_over = False
+                self._see(key, unpack_known(packed), *bounds)
+            if is_over:
+                self._finish()
+                return
+
+    def _see(self, key: bytes, known: Known, received_before: Millis, linked_before: Micros) -> None:
+        provider = _provider_of(key)
+        for receipt in known.waiting:
+            self._waiting[provider] += 1
+            self._oldest[provider] = min(receipt.received, self._oldest.get(provider, receipt.received))
+        is_over = any(each.received < received_before for each in known.waiting)
+        if is_over or any(link.time < linked_before for link in known.links):
+            self._candidates.append(key)
+
+    def _finish(self) -> None:
+        waiting = WaitingReceipts(self._waiting, self._oldest)
+        self._board.put(self._partition, waiting, to_millis(from_seconds(self._clock())))
+        self.found = self._candidates
+        self.stop()
+        self._rests_until = self._clock() + _REST_SECONDS
+
+    def leave(self) -> None:
+        """Take this partition's findings out of the gauges."""
+        self.stop()
+        self._board.drop(self._partition, to_millis(from_seconds(self._clock())))
+
+    def stop(self) -> None:
+        """Leave a look that is going on."""
+        self._keys, self._candidates = None, []
+        self._waiting, self._oldest = Counter(), {}

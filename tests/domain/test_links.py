@@ -1,0 +1,239 @@
+"""Links: what is known of a provider's id does not depend on the order in which its links come."""
+
+from itertools import permutations, product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.domain.links import (
+    MAX_LINKS,
+    MAX_WAITING,
+    NOTHING,
+    TOLERANCE,
+    Known,
+    Link,
+    Match,
+    Receipt,
+    Step,
+    expire,
+    join_link,
+    link_of,
+    native_key,
+    take_link,
+    take_receipt,
+)
+
+HOUR = 60 * 60 * 1_000_000
+
+
+def joined(*links: Link) -> tuple[Link, ...]:
+    known: tuple[Link, ...] = ()
+    for link in links:
+        known = join_link(known, link).links
+    return known
+
+
+class TestNativeKey:
+    def test_names_provider_and_id(self):
+        assert native_key("twilio", "", "SM01") == "twilio:SM01"
+
+    def test_tells_accounts_apart(self):
+        assert native_key("twilio", "north", "SM01") == "twilio@north:SM01"
+
+
+class TestJoin:
+    def test_a_link_that_is_known_is_no_news(self):
+        link = Link(1, "m")
+        assert join_link((link,), link) == join_link((link,), link)
+        assert not join_link((link,), link).is_news
+
+    def test_of_two_messages_at_one_time_the_smaller_id_wins_and_the_other_is_told(self):
+        smaller, greater = Link(1, "a"), Link(1, "b")
+        first, second = join_link((smaller,), greater), join_link((greater,), smaller)
+        assert (first.links, second.links) == ((smaller,), (smaller,))
+        assert (first.is_news, second.is_news) == (False, True)
+        assert first.loser == second.loser == greater
+
+    def test_two_recipients_at_one_time_do_not_contradict(self):
+        one, other = Link(1, "a", "x@example.com"), Link(1, "b", "y@example.com")
+        assert joined(other, one) == (one, other)
+
+    def test_the_one_that_says_more_of_the_same_message_is_kept(self):
+        more, less = Link(1, "m", delivery_id="D", part=1, parts=2), Link(1, "m")
+        assert joined(more, less) == joined(less, more) == (more,)
+        assert join_link((less,), more).loser is None
+
+    def test_the_newest_are_kept(self):
+        links = [Link(time, f"m{time}") for time in range(MAX_LINKS + 3)]
+        assert joined(*links) == joined(*reversed(links)) == tuple(links[3:])
+        assert not join_link(joined(*links), links[0]).is_news
+
+    def test_no_order_of_up_to_four_links_matters(self):
+        every = [Link(*values) for values in product((1, 2), ("a", "b"), (None, "r"), (None, "D"))]
+        for first, second, third in product(every, repeat=3):
+            results = {joined(*order) for order in permutations((first, second, third, first))}
+            assert len(results) == 1
+
+    @given(
+        st.lists(
+            st.builds(
+                Link,
+                st.integers(0, 12),
+                st.sampled_from("abc"),
+                st.sampled_from([None, "r", "s"]),
+                st.sampled_from([None, "D", "E"]),
+                st.sampled_from([None, 1, 2]),
+            ),
+            max_size=24,
+        ),
+        st.randoms(use_true_random=False),
+    )
+    def test_no_order_and_no_repetition_matters(self, links: list[Link], chance):
+        again = [*links, *chance.choices(links, k=len(links))] if links else []
+        chance.shuffle(again)
+        assert joined(*links) == joined(*again)
+
+
+class TestWhichLink:
+    FIRST, SECOND = Link(10 * HOUR, "first"), Link(20 * HOUR, "second")
+
+    @pytest.mark.parametrize(
+        ("time", "expected"),
+        [
+            (10 * HOUR, "first"),
+            (20 * HOUR - 1, "first"),
+            (20 * HOUR, "second"),
+            (99 * HOUR, "second"),
+            # A sender's clock may be ahead of the provider's.
+            (10 * HOUR - TOLERANCE, "first"),
+            (10 * HOUR - TOLERANCE - 1, None),
+        ],
+    )
+    def test_is_the_newest_that_is_not_later(self, time, expected):
+        found = link_of((self.FIRST, self.SECOND), time, None)
+        assert (found and found.message_id) == expected
+
+    def test_of_those_that_are_hardly_later_it_is_the_first(self):
+        near = Link(10 * HOUR + 1, "near")
+        assert link_of((self.FIRST, near), 10 * HOUR - 1, None) == self.FIRST
+
+    def test_is_none_of_another_recipient(self):
+        links = (Link(1, "a", "x@example.com"), Link(2, "b", "y@example.com"))
+        assert link_of(links, 3, "x@example.com") == links[0]
+        assert link_of(links, 3, "z@example.com") is None
+
+    def test_may_be_one_of_any_recipient_where_either_names_none(self):
+        one = Link(1, "a", "x@example.com")
+        assert link_of((one,), 3, None) == one
+        assert link_of((Link(1, "a"),), 3, "x@example.com") == Link(1, "a")
+
+    def test_is_none_where_there_is_none(self):
+        assert link_of((), 1, None) is None
+
+
+def receipt(time: int, recipient: str | None = None, text: str = "") -> Receipt:
+    return Receipt(time, time // 1_000, "p:1", recipient, f"{time}{text}".encode())
+
+
+class World:
+    """What a key's links and receipts did so far: who got which receipts, and what the provisional row shows."""
+
+    def __init__(self):
+        self.known = NOTHING
+        self.got: dict[str, set[Receipt]] = {}
+        self.row: set[Receipt] = set()
+        self.unmatched: list[Receipt] = []
+
+    def take(self, given: "Link | Receipt") -> Step:
+        step = take_link(self.known, given) if isinstance(given, Link) else take_receipt(self.known, given)
+        for match in step.matches:
+            self.got.setdefault(match.link.message_id, set()).add(match.receipt)
+        if step.moves:
+            self.row.clear()
+        self.row.update(step.shown)
+        if step.unmatched is not None:
+            self.unmatched.append(step.unmatched)
+        self.known = step.known
+        return step
+
+
+class TestReceipts:
+    def test_one_whose_link_is_known_goes_to_its_message(self):
+        world = World()
+        world.take(Link(1, "m"))
+        assert world.take(receipt(5)).matches == (Match(receipt(5), Link(1, "m")),)
+        assert (world.known.waiting, world.row) == ((), set())
+
+    def test_one_without_a_link_is_shown_and_waits_once(self):
+        world = World()
+        assert world.take(receipt(5)).shown == (receipt(5),)
+        assert world.take(receipt(5)) == Step(world.known)
+
+    def test_a_link_takes_along_all_that_waited_and_the_row_that_showed_them(self):
+        world = World()
+        world.take(receipt(5))
+        world.take(receipt(6))
+        step = world.take(Link(1, "m"))
+        assert world.got == {"m": {receipt(5), receipt(6)}}
+        assert (step.moves, step.shown, world.row, world.known.waiting) == ((("p:1", "m"),), (), set(), ())
+
+    def test_what_a_link_does_not_explain_is_shown_anew(self):
+        world = World()
+        world.take(receipt(5))
+        world.take(receipt(10 * HOUR))
+        assert world.take(Link(9 * HOUR, "m")).shown == (receipt(5),)
+        assert world.row == {receipt(5)} == set(world.known.waiting)
+
+    def test_an_id_that_too_many_wait_for_keeps_the_first(self):
+        world = World()
+        for time in range(MAX_WAITING + 1):
+            world.take(receipt(time))
+        assert world.unmatched == [receipt(MAX_WAITING)]
+        assert len(world.known.waiting) == MAX_WAITING
+
+    def test_two_links_of_a_moment_are_told(self):
+        world = World()
+        world.take(Link(1, "a"))
+        assert world.take(Link(1, "b")).loser == Link(1, "b")
+
+    @given(
+        st.lists(st.integers(0, 30).map(lambda hour: receipt(hour * HOUR)), max_size=8),
+        st.integers(0, 30).map(lambda hour: Link(hour * HOUR, "m")),
+        st.randoms(use_true_random=False),
+    )
+    def test_whatever_comes_first_and_however_often_the_message_has_the_same_receipts(self, receipts, link, chance):
+        given_ = [*receipts, link]
+        given_ += chance.choices(given_, k=len(given_))
+        chance.shuffle(given_)
+        world = World()
+        for each in given_:
+            world.take(each)
+        expected = {each for each in receipts if link_of((link,), each.time, None)}
+        assert world.got.get("m", set()) == expected
+        assert world.row == set(receipts) - expected == set(world.known.waiting)
+
+    @given(
+        st.lists(st.integers(0, 40).map(lambda hour: receipt(hour * HOUR)), max_size=10),
+        st.lists(st.builds(Link, st.integers(0, 40).map(lambda hour: hour * HOUR), st.sampled_from("ab")), max_size=4),
+        st.randoms(use_true_random=False),
+    )
+    def test_no_receipt_is_lost_or_told_of_twice_where_ids_are_used_again(self, receipts, links, chance):
+        given_ = [*receipts, *links]
+        chance.shuffle(given_)
+        world = World()
+        for each in given_:
+            world.take(each)
+        placed = [*world.known.waiting, *(each for got in world.got.values() for each in got)]
+        assert set(placed) == set(receipts)
+        assert world.row == set(world.known.waiting)
+
+
+class TestExpire:
+    def test_receipts_and_links_go_by_their_own_times(self):
+        known = Known((Link(1, "a"), Link(9, "b")), (receipt(1_000), receipt(9_000)))
+        assert expire(known, 5, 5) == (Known((Link(9, "b"),), (receipt(9_000),)), (receipt(1_000),))
+
+    def test_what_has_time_left_stays_as_it_is(self):
+        known = Known((Link(9, "b"),), (receipt(9_000),))
+        assert expire(known, 5, 5) == (known, ())

@@ -1,0 +1,314 @@
+"""Receipts find their messages by the provider's id: all stages, one partition each, without a broker."""
+
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from processor.demo.simulate import EARLY_RECEIPT, EARLY_SID, LONG_TEXT, early_receipt, long_text
+from processor.engine.stage import Outbox, Partitioning, Positions
+from processor.metrics import Metrics
+from processor.settings import Settings
+from processor.stages import stages
+from processor.wire.links import MOVED_HEADER
+from processor.wire.rows import decode_row_record
+from processor.wire.topics import TOPICS
+
+START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
+NAMES = {f"t.{topic.name}": 1 for topic in TOPICS}
+
+
+class Read(NamedTuple):
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple = ()
+
+
+def stamp(minute: float) -> int:
+    return int((START + timedelta(minutes=minute)).timestamp() * 1000)
+
+
+def receipt(native_id: str, status: str, minute: float, **more: str) -> tuple[str, Read]:
+    """Return a Twilio callback, which knows only Twilio's id."""
+    form = {"MessageSid": native_id, "MessageStatus": status, "To": "+46701234567", **more}
+    return "t.sms.v1", Read(0, stamp(minute), None, urlencode(form).encode(), (("provider", b"twilio"),))
+
+
+def link(native_id: str, message_id: str, minute: float, **more: object) -> tuple[str, Read]:
+    value = {
+        "time": (START + timedelta(minutes=minute)).isoformat(),
+        "provider": "twilio",
+        "provider_message_id": native_id,
+        "message_id": message_id,
+        **more,
+    }
+    return "t.links.v1", Read(0, stamp(minute), native_id.encode(), orjson.dumps(value))
+
+
+def event(message_id: str, status: str, minute: float, **more: object) -> tuple[str, Read]:
+    time = (START + timedelta(minutes=minute)).isoformat()
+    value = {"time": time, "message_id": message_id, "channel": "sms", "status": status, **more}
+    return "t.events.v1", Read(0, stamp(minute), message_id.encode(), orjson.dumps(value))
+
+
+class Line:
+    """All stages, one partition each: what one writes, the next reads, until nothing is left to do."""
+
+    def __init__(self, **settings: object) -> None:
+        self.now = START + timedelta(days=1)
+        self.metrics = Metrics([])
+        self.settings = Settings(topic_prefix="t.", **settings)
+        declared = stages(self.settings, self.metrics, clock=self.clock)
+        self.works = {
+            f"t.{topic.name}": stage.start(Partitioning(f"t.{topic.name}", 0, NAMES, "cluster"))
+            for stage in declared
+            for topic in stage.inputs
+        }
+        self.changelogs = {
+            f"t.{topic.name}": f"t.{stage.changelog.name}"
+            for stage in declared
+            for topic in stage.inputs
+            if stage.changelog
+        }
+        self.written: dict[str, list[Read]] = defaultdict(list)
+        self._read: dict[str, int] = defaultdict(int)
+
+    def clock(self) -> float:
+        return self.now.timestamp()
+
+    def take(self, *given: tuple[str, Read]) -> None:
+        for topic, record in given:
+            self.written[topic].append(record)
+            self.run()
+
+    def run(self) -> None:
+        while any(self._step(topic) for topic in self.works):
+            pass
+
+    def _step(self, topic: str) -> bool:
+        work = self.works[topic]
+        records = self.written[topic][self._read[topic] :]
+        if not records and not getattr(work, "is_due", False):
+            return False
+        self._read[topic] += len(records)
+        outbox = Outbox(int(self.now.timestamp() * 1000))
+        work.process(records, outbox)
+        for (name, _), entries in outbox.records.items():
+            self.written[name] += [Read(0, *entry) for entry in entries]
+        work.committed(Positions(len(self.written[self.changelogs.get(topic, "")])))
+        audit = getattr(work, "audit", None)
+        assert audit is None or audit() == 0
+        return True
+
+    def rows(self) -> dict[str, str]:
+        """Return the status of each message, or where its row went."""
+        latest = {record.key: record.value for record in self.written["t.messages.v1"]}
+        told = {}
+        for key, value in latest.items():
+            moved = orjson.loads(value).get("moved_to")
+            told[key.decode()] = f"-> {moved}" if moved else decode_row_record(value).status.value
+        return told
+
+    def counted(self) -> int:
+        latest = {record.key: orjson.loads(record.value) for record in self.written["t.counts.v1"]}
+        return sum(counts["messages"] for counts in latest.values())
+
+    def outcomes(self) -> dict[str, float]:
+        value = self.metrics.registry.get_sample_value
+        return {
+            outcome: found
+            for outcome in ("received", "matched", "repeated", "unmatched")
+            if (found := value("delivery_receipts_total", {"provider": "twilio", "outcome": outcome}))
+        }
+
+    def dead(self) -> list[str]:
+        return [dict(record.headers)["delivery.dead.reason"].decode() for record in self.written["t.dead.v1"]]
+
+    def search(self) -> None:
+        """Look through all native keys once."""
+        work = self.works["t.receipts.v1"]
+        work.punctuate(is_behind=False)
+        while work._search._keys is not None:
+            work.punctuate(is_behind=False)
+        self.run()
+
+
+class TestShown:
+    def test_a_receipt_without_a_link_is_a_message_of_its_own(self):
+        line = Line()
+        line.take(receipt("SM1", "delivered", 5))
+        assert line.rows() == {"twilio:SM1": "received_on_mobile"}
+        assert (line.counted(), line.outcomes()) == (1, {"received": 1})
+
+    def test_a_receipt_whose_link_is_known_is_its_messages(self):
+        line = Line()
+        line.take(link("SM1", "m", 0), receipt("SM1", "delivered", 5))
+        assert line.rows() == {"m": "received_on_mobile"}
+        assert (line.counted(), line.outcomes()) == (1, {"received": 1, "matched": 1})
+
+    def test_a_link_that_comes_later_moves_the_row(self):
+        line = Line()
+        line.take(event("m", "sent_to_provider", 0), receipt("SM1", "delivered", 5), link("SM1", "m", 0))
+        assert line.rows() == {"m": "received_on_mobile", "twilio:SM1": "-> m"}
+        assert line.counted() == 1
+
+    def test_an_event_of_ours_with_both_ids_is_a_link(self):
+        line = Line()
+        both = {"provider": "twilio", "provider_message_id": "SM1", "delivery_id": "D"}
+        line.take(receipt("SM1", "delivered", 5), event("m", "sent_to_provider", 0, **both))
+        assert line.rows() == {"m": "received_on_mobile", "twilio:SM1": "-> m"}
+        assert line.counted() == 1
+
+    def test_a_payload_with_an_id_of_ours_is_none(self):
+        line = Line()
+        line.take(receipt("SM1", "sent", 5, message_id="m"))
+        assert line.rows() == {"m": "sent"}
+        assert not line.written["t.receipts.v1"]
+
+    def test_what_a_link_says_goes_on_with_the_receipt(self):
+        line = Line()
+        line.take(link("SM1", "m", 0, delivery_id="D", part=1, parts=2), receipt("SM1", "delivered", 5))
+        assert line.rows() == {"m": "taken_into_account"}
+        line.take(link("SM2", "m", 0, delivery_id="D", part=2, parts=2), receipt("SM2", "delivered", 6))
+        assert line.rows() == {"m": "received_on_mobile"}
+
+    def test_a_moved_row_is_gone_after_a_restart(self):
+        line, again = Line(), Line()
+        line.take(receipt("SM1", "delivered", 5), link("SM1", "m", 0))
+        fold = again.works["t.events.v1"]
+        fold.restore(line.written["t.messages.v1"], len(line.written["t.messages.v1"]))
+        fold.restore_ledger(line.written["t.counts.v1"], len(line.written["t.counts.v1"]))
+        fold.restored()
+        assert fold.audit() == 0
+        assert (fold.row(b"twilio:SM1"), fold.row(b"m").status.value) == (None, "received_on_mobile")
+
+    def test_an_order_to_move_a_message_of_ours_is_a_dead_letter(self):
+        line = Line()
+        line.take(event("m", "sent", 0, provider="twilio"))
+        order = Read(0, stamp(1), b"m", b'{"message_id":"m","moved_to":"x"}', ((MOVED_HEADER, b"x"),))
+        line.take(("t.events.v1", order))
+        assert (line.dead(), line.rows()) == (["invalid_event"], {"m": "sent"})
+
+    def test_where_no_links_are_heard_nothing_waits(self):
+        line = Line(link_wait=0.0)
+        line.take(receipt("SM1", "delivered", 5), link("SM1", "m", 0))
+        assert line.rows() == {"twilio:SM1": "received_on_mobile"}
+        assert not [record for record in line.written["t.receipts.v1"] if not record.headers]
+
+    @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @given(st.randoms(use_true_random=False))
+    def test_whatever_comes_first_and_however_often_the_rows_are_the_same(self, chance):
+        given_ = [
+            link("SM1", "m", 0),
+            event("m", "sent_to_provider", 0),
+            receipt("SM1", "sent", 4),
+            receipt("SM1", "delivered", 5),
+            receipt("SM2", "failed", 5),
+            event("n", "sent_to_provider", 0, provider="twilio", provider_message_id="SM2"),
+            receipt("SM3", "sent", 6),
+        ]
+        given_ += chance.choices(given_, k=5)
+        chance.shuffle(given_)
+        line = Line()
+        line.take(*given_)
+        found = {name: status for name, status in line.rows().items() if not status.startswith("->")}
+        assert found == {"m": "received_on_mobile", "n": "failed", "twilio:SM3": "sent"}
+        assert (line.counted(), line.dead()) == (3, [])
+
+
+class TestStory:
+    """What the demo shows."""
+
+    def told(self, records) -> Line:
+        topics = {"sms": "t.sms.v1", "events": "t.events.v1", "links": "t.links.v1"}
+        line = Line()
+        for at in records:
+            record = Read(0, int(at.due.timestamp() * 1000), at.key, at.value, at.headers)
+            line.take((topics[at.topic], record))
+        return line
+
+    def test_a_receipt_that_came_before_its_submit_finds_its_message(self):
+        first, *others = early_receipt(START)
+        assert self.told([first]).rows() == {f"twilio:{EARLY_SID}": "received_on_mobile"}
+        assert self.told([first, *others]).rows() == {
+            f"twilio:{EARLY_SID}": f"-> {EARLY_RECEIPT}",
+            EARLY_RECEIPT: "received_on_mobile",
+        }
+
+    def test_a_long_text_is_received_when_its_last_part_is(self):
+        *others, last = long_text(START)
+        assert self.told(others).rows() == {LONG_TEXT: "taken_into_account"}
+        assert self.told([*others, last]).rows() == {LONG_TEXT: "received_on_mobile"}
+
+
+class TestHeld:
+    def test_a_receipt_without_a_link_is_held_back(self):
+        line = Line(unlinked="hold")
+        line.take(receipt("SM1", "delivered", 5))
+        assert (line.rows(), line.counted()) == ({}, 0)
+        line.take(link("SM1", "m", 0))
+        assert line.rows() == {"m": "received_on_mobile"}
+
+    def test_one_that_waited_in_vain_is_a_dead_letter(self):
+        line = Line(unlinked="hold", link_wait=3_600.0)
+        line.take(receipt("SM1", "delivered", 5))
+        line.search()
+        assert line.dead() == ["unmatched"]
+        assert line.outcomes() == {"received": 1, "unmatched": 1}
+
+    def test_one_that_is_shown_only_stops_waiting(self):
+        line = Line(link_wait=3_600.0)
+        line.take(receipt("SM1", "delivered", 5))
+        line.search()
+        assert (line.dead(), line.rows()) == ([], {"twilio:SM1": "received_on_mobile"})
+        assert line.outcomes() == {"received": 1, "unmatched": 1}
+
+
+class TestSeen:
+    def test_how_many_wait_and_since_when(self):
+        line = Line()
+        line.take(receipt("SM1", "sent", 5), receipt("SM2", "sent", 65))
+        line.search()
+        value = line.metrics.registry.get_sample_value
+        assert value("delivery_receipts_waiting", {"provider": "twilio"}) == 2
+        assert value("delivery_receipts_oldest_waiting_seconds", {"provider": "twilio"}) == 86_400 - 300
+
+
+class TestLinks:
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            (b"", "empty_value"),
+            (b"{", "invalid_json"),
+            (b"{}", "invalid_link"),
+            (link("SM1", "m", 0, part=3, parts=2)[1].value, "invalid_link"),
+            (link("SM1", "m", 0, provider="nobody")[1].value, "unknown_provider"),
+            (link("SM1", "m", 3 * 1_440)[1].value, "time_ahead"),
+        ],
+    )
+    def test_one_that_cannot_be_used_is_a_dead_letter(self, value, reason):
+        line = Line()
+        line.take(("t.links.v1", Read(0, stamp(0), b"k", value)))
+        assert line.dead() == [reason]
+
+    def test_two_of_one_moment_are_evidence(self):
+        line = Line()
+        line.take(link("SM1", "b", 0), link("SM1", "a", 0))
+        evidence = [orjson.loads(record.value) for record in line.written["t.rejected.v1"]]
+        assert [(each["link"]["message_id"], each["kept"]["message_id"]) for each in evidence] == [("b", "a")]
+
+    def test_ids_of_sms_centres_are_compared_without_case_and_zeros(self):
+        line = Line()
+        line.take(link("00AB1", "m", 0, provider="smpp"))
+        text = "id:ab1 sub:001 dlvrd:001 submit date:2611230800 done date:2611230805 stat:DELIVRD err:000 text:"
+        value = orjson.dumps({"esm_class": 4, "short_message": text, "source_addr": "46701234567"})
+        line.take(("t.sms.v1", Read(0, stamp(5), None, value, (("provider", b"smpp"),))))
+        assert line.rows() == {"m": "received_on_mobile"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 from processor.demo.broker import EmbeddedKafka
 from tests.sharing import SharedBroker, ask_for_broker, use_known_classes
@@ -14,6 +15,20 @@ from tests.sharing import SharedBroker, ask_for_broker, use_known_classes
 pytest.register_assert_rewrite("tests.engine.harness")
 
 use_known_classes()
+
+
+@pytest.fixture(autouse=True)
+def _logs_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a command that runs in this process configures: a cached logger is deaf to `capture_logs`."""
+    configure = structlog.configure
+
+    def uncached(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", uncached)
+    yield
+    structlog.reset_defaults()
+
 
 _SHARED = pytest.StashKey[SharedBroker]()
 

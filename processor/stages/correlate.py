@@ -93,6 +93,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._events_topic, self._rejected_topic = settings.topic(EVENTS), settings.topic(REJECTED)
         self._changelog_topic = settings.topic(CORRELATIONS)
         self._events_partitions = partitioning.counts[self._events_topic]
+        self._rejected_partitions = partitioning.counts[self._rejected_topic]
         self._is_shown = settings.unlinked == "show"
         self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         self._aside = Aside(settings, CORRELATIONS, self._partition, metrics, board)
@@ -214,7 +215,9 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._links[ByLink(provider, told)] += 1
         if step.loser is not None:
             evidence = encode_contradiction(key.decode(), step.loser, step.known.links)
-            outbox.add(self._rejected_topic, self._partition, outbox.now, step.loser.message_id.encode(), evidence)
+            named = step.loser.message_id.encode()
+            partition = partition_of(named, self._rejected_partitions)
+            outbox.add(self._rejected_topic, partition, outbox.now, named, evidence)
         self._apply(key, known, step, provider, outbox)
 
     def _apply(self, key: bytes, before: Known, step: Step, provider: Provider, outbox: Outbox) -> None:

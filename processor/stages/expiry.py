@@ -30,19 +30,19 @@ class Expiry:
     """
 
     def __init__(
-        self, retention: float, clock: Callable[[], float], steady: Callable[[], float] = time.monotonic
+        self, retention: float, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """Start without a time.
 
         Args:
             retention: seconds to keep messages after their last change; 0: for ever.
             clock: returns the present time, in seconds since the epoch.
-            steady: returns seconds of a monotonic clock.
+            monotonic: returns seconds of a monotonic clock.
         """
         self._retention = int(retention * 1_000_000)
-        self._clock, self._steady = clock, steady
+        self._clock, self._monotonic = clock, monotonic
         # Imported history can be examined for a while before it is removed.
-        self._keeps_until = steady() + min(_GRACE_SECONDS, retention / 10)
+        self._keeps_until = monotonic() + min(_GRACE_SECONDS, retention / 10)
         #: How far the clock has come, and when the newest record was written (None: none had a timestamp), in
         #: microseconds.
         self._latest = _EVER
@@ -60,7 +60,7 @@ class Expiry:
     @property
     def seeks_before(self) -> Micros | None:
         """The time before which to look for expired messages; None: do not look now."""
-        return self.horizon if self._retention and self._steady() > self._keeps_until else None
+        return self.horizon if self._retention and self._monotonic() > self._keeps_until else None
 
     def restore(self, moment: Micros, written: Millis | None) -> None:
         """Set the clock after recovery.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 
 from processor.domain.counts import category_of
 from processor.domain.event import Event
 from processor.domain.fold import Verdict
-from processor.domain.moment import Micros, Millis, from_seconds
+from processor.domain.moment import Micros, Millis
 from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.status import Channel
@@ -62,19 +61,18 @@ class Facts:
         if before is not None and verdict is Verdict.APPLIED and row.since >= before.since:
             self._stays[row.channel, before.node].append(row.since - before.since)
 
-    def publish(self, metrics: Metrics, flow: Flow) -> None:
+    def publish(self, metrics: Metrics, flow: Flow, now: Micros) -> None:
         """Add the facts to the metrics and to the flow of providers' reports."""
         for fact, number in Counter(self._facts).items():
             _publish(metrics, fact, number)
-        now = time.time()
         for (channel, provider, node), pairs in self._times.items():
             times, timestamps = zip(*pairs, strict=True)
-            metrics.event_age.observe_many(ByChannel(channel), [now - moment / 1_000_000 for moment in times])
+            metrics.event_age.observe_many(ByChannel(channel), [(now - moment) / 1_000_000 for moment in times])
             label = provider_label(provider)
             metrics.see_event(label, max(times) / 1_000_000)
             ahead = max(moment - timestamp * 1_000 for moment, timestamp in pairs)
             metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
-            flow.hear(provider, node, times, timestamps, from_seconds(now))
+            flow.hear(provider, node, times, timestamps, now)
         for (channel, left), stays in self._stays.items():
             labels = ByStatus(channel, NODE_STATUS[left])
             metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in stays])

@@ -505,7 +505,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._ledger_position = max(positions.ledger, self._ledger_position)
         self._hand = Hand(self._store, ())
         self._growth = 0
-        self._facts.publish(self._metrics, self._sweeper.flow)
+        self._facts.publish(self._metrics, self._sweeper.flow, self._now())
         self._facts = Facts()
         count(self._metrics.events, self._repartitioned)
         count(self._metrics.stuck_cleared, self._cleared)

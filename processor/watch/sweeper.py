@@ -33,9 +33,13 @@ _PART_OF_TIME = 0.05
 class Pace:
     """Limits the share of time that the sweeps of all partitions of a worker take."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._rests_until = 0.0
+
+    def now(self) -> float:
+        """Return seconds of the clock that sweeps are paced by."""
+        return self._clock()
 
     def shares(self) -> Iterator[None]:
         """Yield turns until the share of time is used up; none while the worker rests."""
@@ -74,7 +78,7 @@ class Sweeper:
             Keys of messages that may be removed, once the sweep is complete.
         """
         if self._sweep is None:
-            if time.monotonic() < self._next:
+            if self._pace.now() < self._next:
                 return []
             self._sweep = Sweep(
                 self._stuck_after,
@@ -98,7 +102,7 @@ class Sweeper:
         self._board.put(self._partition, sweep.result())
         self.labels = sweep.labels()
         self.stop()
-        self._next = time.monotonic() + _REST_SECONDS
+        self._next = self._pace.now() + _REST_SECONDS
         return sweep.expired
 
     def stop(self) -> None:

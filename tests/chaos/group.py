@@ -31,7 +31,7 @@ READING = 50_000
 OVERLOAD = 3.0
 
 #: Seconds until a group that can work at all must work again.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 class Recipe(NamedTuple):

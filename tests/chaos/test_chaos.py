@@ -62,7 +62,7 @@ LONG = Extent(has_variants=True, rate=5_000, linked=100, away=60, session=10, al
 #: at 5,000 events/s broker, load and three workers that start, recover and die would want both cores for themselves,
 #: and every cost would be that of waiting for one. What is in flight when a fault strikes is the same. For the same
 #: reason time is not judged.
-SHORT = Extent(has_variants=False, rate=1_000, linked=20, away=12, session=6, allowance=None)
+SHORT = Extent(has_variants=False, rate=500, linked=5, away=12, session=6, allowance=None)
 
 EXTENT = LONG if SECONDS >= 300 else SHORT
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from processor.cli import cli
 from processor.engine.streams import Outgoing, Writer
 from processor.wire.deadletters import DeadReason, Origin, headers_of
-from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, MESSAGES, MTA, SMS, TOPICS
+from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, LINKS, MESSAGES, MTA, SMS, TOPICS
 from tests.engine.harness import Trial, environment_of, settings_for_a_trial
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -225,9 +225,9 @@ def test_simulate_publishes_to_both_raw_topics_and_tells_of_its_deliveries(broke
 
     async def count() -> list[int]:
         async with Trial(settings, tmp_path) as trial:
-            return [len(await trial.records(topic)) for topic in (MTA, SMS, CONTROL, EVENTS, MESSAGES, COUNTS)]
+            return [len(await trial.records(topic)) for topic in (MTA, SMS, CONTROL, LINKS, EVENTS, MESSAGES, COUNTS)]
 
-    mail, text, told, *others = asyncio.run(count())
-    assert mail + text + told == json.loads(result.stdout)["published"] > 60
-    assert min(mail, text, told) > 0
-    assert others == [0, 0, 0]
+    mail, text, told, links, submits, *others = asyncio.run(count())
+    assert mail + text + told + links + submits == json.loads(result.stdout)["published"] > 60
+    assert min(mail, text, told, links + submits) > 0
+    assert others == [0, 0]

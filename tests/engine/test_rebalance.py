@@ -19,7 +19,7 @@ from processor.wire.topics import EVENTS, MESSAGES
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 #: Topics that are read: two of raw records, and the events.
-INPUTS = 4
+INPUTS = 6
 
 
 class WatchedWorker(Worker):

@@ -13,7 +13,7 @@ from processor.demo.simulate import canonical_events
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 #: Topics that are read: two of raw records, the control of deliveries, and the events.
-INPUTS = 4
+INPUTS = 6
 
 
 def endless_events(seed: int) -> Iterator[bytes]:

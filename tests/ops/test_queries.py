@@ -37,6 +37,7 @@ WINDOWS = {"$__rate_interval": "20s", "$__range": "5m"}
 EMPTY = {
     ("delivery-overview", "Silent for", "A"): "no provider is silent",
     ("delivery-overview", "Alerts that fire", "A"): "this Prometheus has no rules, so nothing fires",
+    ("delivery-deliverability", "Links", "A"): "nobody publishes links here",
     ("delivery-deliverability", "Share that fails", "B"): "there was nothing a week ago",
     ("delivery-deliverability", "Providers in the time shown", "D"): "no provider is silent",
 }

@@ -56,7 +56,7 @@ COMMANDS = {
     ),
     "gateway": Lazy(
         "processor.cli.gateway:gateway",
-        "Check the gateway's file, and try out whether providers' calls are verified.",
+        "Check the gateway's file, try out whether providers' calls are verified, and send trial calls.",
     ),
     "ingest": Lazy(
         "processor.cli.publish:ingest",

@@ -1,4 +1,4 @@
-"""The gateway's commands: `gateway check` and `gateway verify`."""
+"""The gateway's commands: the group, `gateway check` and `gateway verify`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,36 @@ from typing import Any, BinaryIO
 import click
 
 from processor.cli.common import EXIT_USAGE, echo, echo_json, json_option
+from processor.cli.lazy import Lazy, LazyGroup
 from processor.cli.lines import lines_of
 from processor.gateway.config import Config, ConfigError, Route, load
 from processor.gateway.dialects import DIALECTS
 from processor.gateway.trial import judge
 from processor.gateway.verifiers import IN_ADDRESS, SHARED, SIGNATURES
 
+#: Every command of the group. Its summary is the first sentence of its help.
+GATEWAY_COMMANDS = {
+    "check": Lazy(
+        "processor.cli.gateway:check",
+        "Check the gateway's file; tell each route's address, and what to choose in its provider's console.",
+    ),
+    "send": Lazy(
+        "processor.cli.gateway_send:send",
+        "Send a trial call as its provider would, signed with the route's secret, and say what the answer means.",
+    ),
+    "verify": Lazy(
+        "processor.cli.gateway:verify",
+        "Verify calls of a provider (JSON Lines), and write of each whether it is accepted, and why.",
+    ),
+}
 
-@click.group()
+
+@click.group(cls=LazyGroup, lazy=GATEWAY_COMMANDS)
 def gateway() -> None:
-    """Check the gateway's file, and try out whether providers' calls are verified."""
+    """Check the gateway's file, try out whether providers' calls are verified, and send trial calls."""
 
 
-@gateway.command()
+@click.command()
 @click.option("--provider", required=True, type=click.Choice(sorted(DIALECTS)), help="Whose calls they are.")
 @click.argument("file", type=click.File("rb"), default="-")
 def verify(provider: str, file: BinaryIO) -> None:
@@ -35,7 +52,7 @@ def verify(provider: str, file: BinaryIO) -> None:
         echo_json({"line": number, "accepted": accepted, "detail": detail})
 
 
-@gateway.command()
+@click.command()
 @click.option(
     "--config",
     "path",

@@ -2,5 +2,5 @@
 
 `verifiers` tells whether a call comes from whom it says, `dialects` how each provider calls and what it is to be
 answered, `records` makes records of a call, `config` reads the file of routes, `spool` keeps records on disk. `trial`
-judges calls that were written down.
+judges calls that were written down; `signing` signs calls as providers do, and `sending` sends them, for trials.
 """

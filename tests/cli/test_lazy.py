@@ -9,6 +9,7 @@ import click
 import pytest
 
 from processor.cli import COMMANDS, cli
+from processor.cli.gateway import GATEWAY_COMMANDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +79,13 @@ def test_a_command_is_where_the_table_says_under_the_name_that_it_has(name):
 def test_the_list_says_of_a_command_what_its_own_help_begins_with(name):
     command = cli.get_command(click.Context(cli), name)
     assert COMMANDS[name].summary == command.get_short_help_str(limit=1_000)
+
+
+@pytest.mark.parametrize("name", GATEWAY_COMMANDS)
+def test_the_list_of_the_gateways_commands_says_the_same_as_their_help(name):
+    group = cli.get_command(click.Context(cli), "gateway")
+    command = group.get_command(click.Context(group), name)
+    assert (command.name, command.get_short_help_str(limit=1_000)) == (name, GATEWAY_COMMANDS[name].summary)
 
 
 def test_an_unknown_command_has_no_place():

@@ -8,6 +8,7 @@ from processor.demo.simulate.controls import waiting_deliveries
 from processor.demo.simulate.disorder import NONE, Disorder, Record
 from processor.demo.simulate.faults import Window, bounce_storm, broken_records, silenced, stuck_delivery, usual_past
 from processor.demo.simulate.lives import Campaign, Provider
+from processor.demo.simulate.single import Single, single_report
 from processor.demo.simulate.story import (
     EARLY_RECEIPT,
     EARLY_SID,
@@ -30,6 +31,7 @@ __all__ = [
     "Disorder",
     "Provider",
     "Record",
+    "Single",
     "Window",
     "bounce_storm",
     "broken_records",
@@ -39,6 +41,7 @@ __all__ = [
     "failed_message",
     "long_text",
     "silenced",
+    "single_report",
     "stuck_delivery",
     "traffic",
     "usual_past",

@@ -27,6 +27,8 @@ SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 UNLINKED = ("show", "hold")
 MESSAGE_ID_COVERS = ("recipient", "send")
+#: Notations of ids: of submit_sm_resp, and of receipts.
+ID_NOTATIONS = ("decimal/hex", "hex/decimal")
 STORES = ("memory", "rocksdb")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "json", "console")
@@ -55,6 +57,7 @@ class Settings:
     attempt_names: tuple[str, ...] = ("attempt",)
     message_id_covers: str = "recipient"
     smpp_receipts_by_text: bool = False
+    smpp_id_notations: Mapping[str, str] | None = None
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     http_allowed_hosts: tuple[str, ...] = ()
@@ -229,6 +232,18 @@ def _pairs(value: str) -> Mapping[str, str]:
     return pairs
 
 
+def _notations(value: str) -> Mapping[str, str]:
+    notations: dict[str, str] = {}
+    for pair in value.split(","):
+        account, _, notation = (part.strip() for part in pair.rpartition("="))
+        if notation not in ID_NOTATIONS:
+            raise ValueError(f"must be like 'north=decimal/hex', with one of {', '.join(ID_NOTATIONS)}")
+        if account in notations:
+            raise ValueError(f"names account {account!r} twice")
+        notations[account] = notation
+    return notations
+
+
 def _stuck_after(value: str) -> Mapping[tuple[Channel, Status], float]:
     places = {f"{channel.value}.{status.value}": (channel, status) for channel, status in STUCK_AFTER}
     thresholds, given, wrong = dict(STUCK_AFTER), set(), []
@@ -305,6 +320,13 @@ FIELDS: dict[str, Field] = {
     "smpp_receipts_by_text": Field(
         _yes_no,
         "Whether to recognize receipts by their text alone, although esm_class says that the deliver_sm is a message.",
+        is_shared=True,
+    ),
+    "smpp_id_notations": Field(
+        _notations,
+        "SMS centres whose receipts have ids in another notation than their submit_sm_resp, by account: "
+        "`north=decimal/hex` if submit_sm_resp has decimal and receipts have hex; without an account, like "
+        "`hex/decimal`, it applies to records without the header `account`.",
         is_shared=True,
     ),
     "http_host": Field(_text, "Address that the HTTP server (page, API, metrics, health) binds to."),

@@ -17,7 +17,7 @@ from processor.domain.transitions import NODE_NAMES
 from processor.providers import ADAPTERS, outcome, read
 from processor.providers.adapter import Context, Memory
 from processor.providers.fields import json_of
-from processor.settings import MESSAGE_ID_COVERS
+from processor.settings import ID_NOTATIONS, MESSAGE_ID_COVERS
 from processor.wire.deadletters import UnusableError
 from processor.wire.events import decode_event, encode_event
 from processor.wire.rows import encode_folded
@@ -39,6 +39,11 @@ _FILE = click.argument("file", type=click.File("rb"), default="-")
 )
 @click.option("--account", default="", help="The provider's account, as in the header `account`.")
 @click.option("--smpp-receipts-by-text", is_flag=True, help="Recognize receipts by their text alone.")
+@click.option(
+    "--smpp-id-notation",
+    type=click.Choice(ID_NOTATIONS),
+    help="Notation of ids in submit_sm_resp and in receipts, where they differ.",
+)
 @_FILE
 def normalize(  # noqa: PLR0913, PLR0917 - its options
     provider: str,
@@ -48,6 +53,7 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
     message_id_covers: str,
     account: str,
     smpp_receipts_by_text: bool,
+    smpp_id_notation: str | None,
     file: BinaryIO,
 ) -> None:
     """Read a provider's payloads as JSON Lines, and write the canonical events of each.
@@ -62,6 +68,7 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
         message_id_covers_send=message_id_covers == "send",
         account=account,
         receipts_by_text=smpp_receipts_by_text,
+        id_notations={} if smpp_id_notation is None else {account: smpp_id_notation},
         memory=Memory(),
     )
     for number, line in lines_of(file):

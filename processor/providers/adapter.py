@@ -114,6 +114,7 @@ class Room:
 
 
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
+NO_NOTATIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class Context(NamedTuple):
@@ -136,6 +137,8 @@ class Context(NamedTuple):
     memory: Memory | None = None
     #: Whether a deliver_sm whose esm_class says that it is a subscriber's message may be a receipt, by its text.
     receipts_by_text: bool = False
+    #: The notation of ids in submit_sm_resp and in receipts, by account, where they differ: "decimal/hex".
+    id_notations: Mapping[str, str] = NO_NOTATIONS
     #: What packed data may unpack to; None: the element is all of the payload, and has room of its own.
     room: Room | None = None
 

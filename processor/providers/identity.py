@@ -227,6 +227,9 @@ def key_of_receipt(adapter: Adapter, event: Event, account: str) -> str | None:
         event: as `event_of` named it.
         account: which of the provider's it came from; empty: there is but one.
     """
+    # Most ids are ours: one look tells, before a name is put together.
+    if not event.message_id.startswith(adapter.name):
+        return None
     start = native_key(adapter.name, account, "")
     if not event.message_id.startswith(start):
         return None

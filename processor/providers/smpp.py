@@ -13,7 +13,8 @@ put our ids beside the PDU's fields.
 
 Signature: none: it is a session.
 
-Traps: `err:` is each operator's own. Dates have no zone. One receipt comes for each part of a long message, and says
+Traps: some centres answer a submit_sm with a decimal id and write it in hex in receipts, or the reverse: set
+`DELIVERY_SMPP_ID_NOTATIONS` for their accounts. `err:` is each operator's own. Dates have no zone. One receipt comes for each part of a long message, and says
 which only by the TLVs or the header (UDH) of the part, where it inherits them. UNDELIV comes with `dlvrd:001` as well.
 """
 
@@ -118,9 +119,7 @@ def read(element: object, context: Context) -> list[Finding]:
     means = STATES.get(native)
     if means is None:
         return [Unknown(native)]
-    # By definition the TLV has the id as submit_sm_resp gave it; the text's may be the same number in another notation
-    # (0059113978 is 38601fa in hex). The TLV wins, and the text's id stays findable in the reason's text.
-    told = pdu.receipted_message_id if 0 < len(pdu.receipted_message_id) <= MAX_ID else pdu.receipt.id
+    told = _message_id(pdu, context.id_notations.get(context.account))
     native_id = required(told if len(told) <= MAX_ID else "", "message id (neither TLV nor 'id:')")
     # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
     ours = ours_in(context, pdu.fields)
@@ -155,6 +154,37 @@ def _is_receipt(pdu: _Pdu, context: Context) -> bool:
     if pdu.esm_class & _KIND_BITS in (_RECEIPT, _INTERMEDIATE):
         return True
     return has_text and context.receipts_by_text
+
+
+def _message_id(pdu: _Pdu, notations: str | None) -> str:
+    """Return the id as submit_sm_resp gave it.
+
+    By definition that is the TLV's; the text's may be the same number in another notation (0059113978 is 38601fa in
+    hex), and stays findable in the reason's text.
+
+    Args:
+        pdu: one receipt.
+        notations: the account's notation in submit_sm_resp and in receipts, where they differ: "decimal/hex".
+    """
+    told = pdu.receipted_message_id if 0 < len(pdu.receipted_message_id) <= MAX_ID else ""
+    if notations is None:
+        return told or pdu.receipt.id
+    # A centre that repeats the text's id in the TLV has not given it as submit_sm_resp did.
+    is_as_submitted = told and told != pdu.receipt.id and (told.isdecimal() or notations.startswith("hex"))
+    return told if is_as_submitted else _as_submitted(told or pdu.receipt.id, notations)
+
+
+def _as_submitted(native_id: str, notations: str) -> str:
+    """Return a receipt's id in the notation of submit_sm_resp; as it is, where it is no number in its own."""
+    if len(native_id) > _MAX_DIGITS or not native_id.isascii():
+        return native_id
+    if notations == "decimal/hex":
+        return str(int(native_id, 16)) if native_id and _is_hex(native_id) else native_id
+    return f"{int(native_id):x}" if native_id.isdecimal() else native_id
+
+
+#: Digits of an id that is a number; the time to convert one grows with their square.
+_MAX_DIGITS = 64
 
 
 def _state(pdu: _Pdu) -> str:

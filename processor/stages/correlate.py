@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -53,12 +53,18 @@ from processor.wire.trace import carried
 
 log = get_logger(__name__)
 
-#: Keys that one transaction goes through besides what records change.
+#: Keys, and bytes of what is known of them, that one transaction goes through besides what records change: receipts by
+#: the million may have had their time at once.
 _KEYS_AT_A_TIME = 2_000
+_BYTES_AT_A_TIME = 2 * 1024 * 1024
+#: What a dead letter has beside its receipt, roughly, in bytes.
+_LETTER_BESIDE = 1_000
 
 #: Seconds from the end of one look through all keys to the start of the next, and keys between two looks at the clock.
 _REST_SECONDS = 10.0
 _KEYS_IN_A_ROW = 250
+#: Keys of which the store is asked at once when they have had their time.
+_KEYS_READ_AT_ONCE = 25
 
 
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
@@ -97,9 +103,10 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._is_shown = settings.unlinked == "show"
         self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         self._aside = Aside(settings, CORRELATIONS, self._partition, metrics, board)
-        #: What the transaction in hand knows and changes, by key.
+        #: What the transaction in hand knows and changes, by key; and what the store has of these keys.
         self._hand: dict[bytes, Known] = {}
         self._changed: dict[bytes, bytes | None] = {}
+        self._before: dict[bytes, bytes | None] = {}
         #: Receipts by provider and what became of them, and links; counted when they are true.
         self._receipts: Counter[ByReceipt] = Counter()
         self._links: Counter[ByLink] = Counter()
@@ -177,20 +184,24 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Match a chunk of receipts and links; then do a share of what is due without one."""
-        self._hand, self._changed = {}, {}
-        keys = list({record.key for record in records if record.key is not None})
-        for key, packed in zip(keys, self._store.get_many(keys), strict=True):
-            self._hand[key] = NOTHING if packed is None else unpack_known(packed)
+        self._hand, self._changed, self._before = {}, {}, {}
+        self._load({record.key for record in records if record.key is not None})
         now = to_millis(from_seconds(self._clock()))
         for record in records:
             try:
                 self._take(record, stamp_of(record.timestamp, now), outbox)
             except Exception as error:
                 self._dead.add(record, outbox, error)
-        for key in self._search.take(_KEYS_AT_A_TIME):
-            self._expire(key, outbox)
+        self._expire_some(outbox)
         for key, packed in self._changed.items():
             outbox.add(self._changelog_topic, self._partition, outbox.now, key, packed)
+
+    def _load(self, keys: Iterable[bytes]) -> None:
+        """Take into the hand what the store knows of keys."""
+        missing = [key for key in keys if key not in self._hand]
+        for key, packed in zip(missing, self._store.get_many(missing), strict=True):
+            self._before[key] = packed
+            self._hand[key] = NOTHING if packed is None else unpack_known(packed)
 
     def _take(self, record: Record, timestamp: Millis, outbox: Outbox) -> None:
         key, value = record.key, record.value
@@ -255,13 +266,25 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     # What has had its time
 
-    def _expire(self, key: bytes, outbox: Outbox) -> None:
-        known = self._hand[key] if key in self._hand else self.known(key)
-        after, vain = expire(known, *self._search.bounds())
+    def _expire_some(self, outbox: Outbox) -> None:
+        """Expire keys that were found, as many as one transaction takes; the others stay due."""
+        bounds, keys, size = self._search.bounds(), self._search.take(_KEYS_AT_A_TIME), 0
+        while keys and size < _BYTES_AT_A_TIME:
+            some = keys[-_KEYS_READ_AT_ONCE:]
+            del keys[-_KEYS_READ_AT_ONCE:]
+            self._load(some)
+            size += sum(self._expire(key, bounds, outbox) for key in some)
+        self._search.put_back(keys)
+
+    def _expire(self, key: bytes, bounds: tuple[Millis, Micros], outbox: Outbox) -> int:
+        """Expire what has had its time of a key; return how many bytes of a transaction that may take."""
+        known = self._hand[key]
+        after, vain = expire(known, *bounds)
         for receipt in vain:
             self._give_up(receipt, _provider_of(key), outbox)
         if after != known:
             self._put(key, known, after)
+        return len(self._before[key] or b"") + _LETTER_BESIDE * len(vain)
 
     def _give_up(self, receipt: Receipt, provider: Provider, outbox: Outbox) -> None:
         """Stop waiting: what was shown stays so, and what was held back is a dead letter."""
@@ -273,13 +296,13 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     def committed(self, positions: Positions) -> None:
         """Make the chunk true for the store and the metrics."""
-        before = self._store.get_many(list(self._changed))
+        before = [self._before[key] for key in self._changed]
         growth = sum(
             (new is not None) - (old is not None) for new, old in zip(self._changed.values(), before, strict=True)
         )
         self._check(before)
         self._store.write(Change(self._changed, growth, max(positions.changelog, self._store.position)))
-        self._hand, self._changed = {}, {}
+        self._hand, self._changed, self._before = {}, {}, {}
         count(self._metrics.receipts, self._receipts)
         count(self._metrics.links, self._links)
         self._receipts.clear()
@@ -377,11 +400,20 @@ class Search:
         kept_since = from_seconds(now - self._kept) if self._kept else Micros(FIRST)
         return to_millis(from_seconds(now - self._wait)), kept_since
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look is going on."""
+        return self._keys is not None
+
     def take(self, number: int) -> list[bytes]:
         """Take so many of the keys that were found, each once."""
         taken = self.found[-number:]
         del self.found[-number:]
         return taken
+
+    def put_back(self, keys: Sequence[bytes]) -> None:
+        """Keep keys that were taken and not gone through."""
+        self.found.extend(keys)
 
     def look(self) -> None:
         """Go on looking, for a few milliseconds."""

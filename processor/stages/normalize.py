@@ -16,7 +16,7 @@ from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stag
 from processor.metrics import Metrics, count, provider_label
 from processor.metrics.labels import ByOutcome, ByProvider
 from processor.providers import ADAPTERS, decode_payload, outcome_word, read
-from processor.providers.adapter import Adapter, Context, Finding, Memory, Unknown, Unreadable
+from processor.providers.adapter import NO_NOTATIONS, Adapter, Context, Finding, Memory, Unknown, Unreadable
 from processor.providers.carried import query_of
 from processor.providers.fields import TooManyError, time_of
 from processor.providers.identity import key_of_receipt
@@ -107,6 +107,7 @@ class Normalize(Work):
             attempt_names=settings.attempt_names,
             message_id_covers_send=settings.message_id_covers == "send",
             receipts_by_text=settings.smpp_receipts_by_text,
+            id_notations=settings.smpp_id_notations or NO_NOTATIONS,
             memory=Memory(),
         )
         self._outcomes: Counter[ByOutcome] = Counter()

@@ -52,6 +52,12 @@ GAVE_UP = {"permanence": "gave_up", "category": "mailbox_full", "code": "4.2.2"}
 
 
 class TestNormalize:
+    def test_ids_of_smpp_receipts_are_given_as_they_were_submitted(self):
+        text = "id:38601fa sub:001 dlvrd:001 submit date:2611230800 done date:2611230805 stat:DELIVRD err:000 text:"
+        options = ("--account", "north", "--smpp-id-notation", "decimal/hex")
+        [line] = lines(run("normalize", "--provider", "smpp", *options, stdin=jsonl(text)))
+        assert line["events"][0]["message_id"] == "smpp@north:59113978"
+
     def test_each_line_gives_its_number_outcome_events_and_detail(self):
         result = run("normalize", "--provider", "kumomta", stdin=jsonl(record("Delivery")))
         assert result.exit_code == 0

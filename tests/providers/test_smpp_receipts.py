@@ -159,3 +159,50 @@ def test_of_a_subscribers_message_the_text_is_not_taken_apart(context, monkeypat
     monkeypatch.setattr("processor.providers.smpp.read_receipt", None)
     pdu = {"pdu": "deliver_sm", "esm_class": 0, "short_message": "identify the status"}
     assert read("smpp", pdu, context) == [NoStatus("mobile originated")]
+
+
+class TestNotations:
+    """Some centres answer a submit_sm with a decimal id, and write it in hex in receipts, or the reverse."""
+
+    def id_of(self, context, notations, text_id, tlv_id=None, account=""):
+        tlv = {} if tlv_id is None else {"receipted_message_id": tlv_id, "message_state": 2}
+        context = context._replace(account=account, id_notations={account: notations, "other": "hex/decimal"})
+        return one(pdu(TEXT.replace("1f", text_id), tlv=tlv), context).provider_message_id
+
+    @pytest.mark.parametrize(
+        ("notations", "text_id", "expected"),
+        [
+            ("decimal/hex", "38601fa", "59113978"),
+            ("decimal/hex", "038601FA", "59113978"),
+            ("decimal/hex", "10", "16"),
+            ("decimal/hex", "0", "0"),
+            ("hex/decimal", "0059113978", "38601fa"),
+            ("hex/decimal", "16", "10"),
+            # No number in that notation: it stays as it is.
+            ("decimal/hex", "m-17", "m-17"),
+            ("hex/decimal", "38601fa", "38601fa"),
+            ("decimal/hex", "f" * 65, "f" * 65),
+        ],
+    )
+    def test_a_receipts_id_becomes_the_one_that_was_submitted(self, context, notations, text_id, expected):
+        assert self.id_of(context, notations, text_id) == expected
+        assert self.id_of(context, notations, text_id, account="north") == expected
+
+    @pytest.mark.parametrize(
+        ("notations", "text_id", "tlv_id", "expected"),
+        [
+            # By definition the TLV has it as it was submitted.
+            ("decimal/hex", "38601fa", "59113978", "59113978"),
+            ("hex/decimal", "0059113978", "38601fa", "38601fa"),
+            # But this one repeats the text's, and that one is no decimal number.
+            ("decimal/hex", "10", "10", "16"),
+            ("hex/decimal", "16", "16", "10"),
+            ("decimal/hex", "", "38601fa", "59113978"),
+        ],
+    )
+    def test_a_tlv_is_believed_where_it_can_be(self, context, notations, text_id, tlv_id, expected):
+        assert self.id_of(context, notations, text_id, tlv_id) == expected
+
+    def test_other_accounts_ids_stay_as_they_are(self, context):
+        context = context._replace(account="south", id_notations={"north": "decimal/hex"})
+        assert one(pdu(TEXT), context).message_id == "smpp@south:1f"

@@ -16,7 +16,7 @@ from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import stages
-from processor.wire.links import MOVED_HEADER
+from processor.wire.links import LINK_HEADERS, MOVED_HEADER
 from processor.wire.rows import decode_row_record
 from processor.wire.topics import TOPICS
 
@@ -79,6 +79,8 @@ class Line:
             if stage.changelog
         }
         self.written: dict[str, list[Read]] = defaultdict(list)
+        #: What each transaction wrote: the topic that it read, the number of records, and their bytes.
+        self.transactions: list[tuple[str, int, int]] = []
         self._read: dict[str, int] = defaultdict(int)
 
     def clock(self) -> float:
@@ -103,6 +105,9 @@ class Line:
         work.process(records, outbox)
         for (name, _), entries in outbox.records.items():
             self.written[name] += [Read(0, *entry) for entry in entries]
+        written = [entry for entries in outbox.records.values() for entry in entries]
+        size = sum(len(key or b"") + len(value or b"") for _, key, value, _ in written)
+        self.transactions.append((topic, len(written), size))
         work.committed(Positions(len(self.written[self.changelogs.get(topic, "")])))
         audit = getattr(work, "audit", None)
         assert audit is None or audit() == 0
@@ -272,6 +277,54 @@ class TestHeld:
         assert line.outcomes() == {"received": 1, "unmatched": 1}
 
 
+class TestManyAtOnce:
+    """Receipts by the million may have waited in vain at once: no transaction takes them all."""
+
+    def expired(self, *given: tuple[str, Read]) -> tuple[Line, list[tuple[str, int, int]]]:
+        line = Line(unlinked="hold", link_wait=3_600.0, max_record_bytes=100_000)
+        for topic, record in given:
+            line.written[topic].append(record)
+        line.run()
+        line.transactions.clear()
+        line.search()
+        return line, [each for each in line.transactions if each[0] == "t.receipts.v1"]
+
+    def test_a_transaction_takes_a_bounded_number_of_them(self):
+        line, transactions = self.expired(*(receipt(f"SM{number}", "sent", 5) for number in range(5_000)))
+        assert line.outcomes() == {"received": 5_000, "unmatched": 5_000}
+        # A dead letter and a tombstone each.
+        assert sum(records for _, records, _ in transactions) == 10_000
+        assert max(records for _, records, _ in transactions) <= 4_000
+
+    def test_and_a_bounded_number_of_bytes(self):
+        line, transactions = self.expired(
+            *(self.long_receipt(f"SM{number}", second) for number in range(40) for second in range(60))
+        )
+        assert line.outcomes() == {"received": 2_400, "unmatched": 2_400}
+        assert len(transactions) > 1
+        assert max(size for _, _, size in transactions) < 4 * 2**20
+
+    def long_receipt(self, native_id: str, second: int) -> tuple[str, Read]:
+        _, told = event(f"twilio:{native_id}", "sent", second / 60, recipient="x" * 1_000, provider="twilio")
+        return "t.receipts.v1", told
+
+    def test_records_go_on_meanwhile(self):
+        line = Line(unlinked="hold", link_wait=3_600.0)
+        line.written["t.sms.v1"] += [receipt(f"SM{number}", "sent", 5)[1] for number in range(5_000)]
+        line.run()
+        work = line.works["t.receipts.v1"]
+        while not work.is_due:
+            work.punctuate(is_behind=False)
+        line.written["t.receipts.v1"].append(
+            Read(0, stamp(5), b"twilio:SM0", link("SM0", "m", 0)[1].value, LINK_HEADERS)
+        )
+        assert line._step("t.receipts.v1")
+        assert work.is_due
+        line.run()
+        assert line.rows() == {"m": "sent"}
+        assert line.outcomes() == {"received": 5_000, "matched": 1, "unmatched": 4_999}
+
+
 class TestSeen:
     def test_how_many_wait_and_since_when(self):
         line = Line()
@@ -312,3 +365,14 @@ class TestLinks:
         value = orjson.dumps({"esm_class": 4, "short_message": text, "source_addr": "46701234567"})
         line.take(("t.sms.v1", Read(0, stamp(5), None, value, (("provider", b"smpp"),))))
         assert line.rows() == {"m": "received_on_mobile"}
+
+    @pytest.mark.parametrize("told", ["38601fa", "038601FA"])
+    def test_ids_of_an_smpp_account_are_compared_in_one_notation(self, told):
+        line = Line(smpp_id_notations={"north": "decimal/hex"})
+        line.take(link("0059113978", "m", 0, provider="smpp", account="north"))
+        text = f"id:{told} sub:001 dlvrd:001 submit date:2611230800 done date:2611230805 stat:DELIVRD err:000 text:"
+        value = orjson.dumps({"esm_class": 4, "short_message": text, "source_addr": "46701234567"})
+        for account in (b"north", b"south"):
+            headers = (("provider", b"smpp"), ("account", account))
+            line.take(("t.sms.v1", Read(0, stamp(5), None, value, headers)))
+        assert line.rows() == {"m": "received_on_mobile", f"smpp@south:{told}": "received_on_mobile"}

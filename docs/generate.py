@@ -296,7 +296,7 @@ def webhooks() -> str:
         ("provider", "calls by", "verified by", "secret", "taken, again, refused", "waits", "mind"),
         (
             (
-                f"`{provider}`",
+                f"[{provider}](providers/{provider}.md#webhook)",
                 ", ".join(dialect.methods),
                 " or ".join(scheme.name for scheme in SIGNATURES.get(provider, ())) or "basic, bearer or header",
                 dialect.credential,

@@ -19,6 +19,9 @@ from typing import NamedTuple
 from processor.domain.event import Event
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
+from processor.gateway.consoles import SETUPS, WAYS, steps_of
+from processor.gateway.dialects import DIALECTS
+from processor.gateway.verifiers import IN_ADDRESS, SIGNATURES
 from processor.providers import ADAPTERS, read, reasons
 from processor.providers.adapter import Adapter, Context, Means, elements_of
 
@@ -191,6 +194,8 @@ def page(name: str, made_by: str) -> str:
     for title in dict.fromkeys(SECTIONS.values()):
         if title in described.sections and title != "Source":
             parts += [f"## {title}", described.sections[title]]
+        if title == "What is needed" and name in DIALECTS:
+            parts += ["## Webhook", *webhook(name)]
     parts += ["## Statuses", "A native status that is in no row is `unknown`: counted, and put aside."]
     said = {**_standard_comments(), **comments.get("TABLE", {})}
     rows = (
@@ -208,6 +213,28 @@ def page(name: str, made_by: str) -> str:
     if "Source" in described.sections:
         parts += ["## Source", described.sections["Source"]]
     return "\n\n".join(parts) + "\n"
+
+
+def webhook(name: str) -> Iterator[str]:
+    """Describe, step by step, how the provider is told to call the gateway."""
+    schemes = SIGNATURES.get(name, ())
+    address = f"https://hooks.example.com/hooks/{name}" + ("?token=SECRET" if IN_ADDRESS in schemes else "")
+    way = "signature" if schemes else WAYS[name][0]
+    yield (
+        f"The [gateway](../gateway.md) takes its calls at the address of a route of `{name}`, as `{address}`."
+        " `delivery-status gateway check` writes these steps with the addresses of your routes."
+    )
+    if not schemes:
+        ways = " or ".join(f'`verify = "{one}"`' for one in WAYS[name])
+        yield f"It signs nothing: the route has {ways}."
+    for setup in SETUPS[name]:
+        if setup.product and len(SETUPS[name]) > 1:
+            yield f"{setup.product}:"
+        steps = steps_of(setup, name, way, address)
+        # An address in a text would be a link, and it is an example.
+        marked = (re.sub(r"https://\S*[^\s,;:.]", lambda found: f"`{found[0]}`", step) for step in steps)
+        yield "\n".join(f"{number}. {step}" for number, step in enumerate(marked, start=1))
+    yield f"Then try it: `delivery-status gateway send --provider {name}`."
 
 
 def _standard_comments() -> dict[str, str]:

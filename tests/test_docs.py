@@ -13,6 +13,7 @@ from processor.domain.event import Event
 from processor.domain.reason import HARD, SOFT, Reason
 from processor.domain.status import Channel
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
+from processor.gateway.dialects import DIALECTS
 from processor.providers import ADAPTERS, PROVIDERS, mmg
 from processor.wire.control import decode_control
 from processor.wire.events import decode_event
@@ -114,7 +115,9 @@ def test_every_metric_and_its_labels_are_described():
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_page_of_a_provider_shows_every_status_and_what_people_need(provider):
     page = (ROOT / "docs" / "providers" / f"{provider}.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## (.*)$", page, re.MULTILINE)[:4] == ["What is needed", "Signature", "Traps", "Statuses"]
+    sections = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    webhook = ["Webhook"] if provider in DIALECTS else []
+    assert sections[: 4 + len(webhook)] == ["What is needed", *webhook, "Signature", "Traps", "Statuses"]
     statuses = page.partition("## Statuses")[2]
     assert all(f"| `{native}` |" in statuses for native in ADAPTERS[provider].table)
     assert "## Source" in page

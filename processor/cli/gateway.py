@@ -12,6 +12,7 @@ from processor.cli.common import EXIT_USAGE, echo, echo_json, json_option
 from processor.cli.lazy import Lazy, LazyGroup
 from processor.cli.lines import lines_of
 from processor.gateway.config import Config, ConfigError, Route, load
+from processor.gateway.consoles import doubts_of, setups_of, steps_of
 from processor.gateway.dialects import DIALECTS
 from processor.gateway.trial import judge
 from processor.gateway.verifiers import IN_ADDRESS, SHARED, SIGNATURES
@@ -80,24 +81,44 @@ def check(path: Path, as_json: bool) -> None:
         echo_json({"faults": [], "routes": routes})
         return
     for route in routes:
-        echo(route.pop("address"))
-        for name, told in route.items():
-            if told:
-                echo(f"    {name.replace('_', ' ')}: {', '.join(told) if isinstance(told, list) else told}")
+        _tell(route)
+
+
+def _tell(route: dict[str, Any]) -> None:
+    echo(route["address"])
+    for setup in route["console"]:
+        if setup["product"] and len(route["console"]) > 1:
+            echo(f"    {setup['product']}:")
+        for number, step in enumerate(setup["steps"], start=1):
+            echo(f"    {number}. {step}")
+    for name in ("methods", "secret", "verified_by", "topics", "mind", "doubts", "answer_to_refused"):
+        if told := route[name]:
+            echo(f"    {name.replace('_', ' ')}: {'; '.join(told) if isinstance(told, list) else told}")
 
 
 def _told(config: Config, route: Route) -> dict[str, Any]:
     dialect = DIALECTS[route.provider]
     schemes = SIGNATURES[route.provider] if route.verify == "signature" else (SHARED[route.verify],)
+    address = config.address(route) + ("?token=SECRET" if IN_ADDRESS in schemes else "")
+    by_signature = route.verify == "signature"
+    setups = setups_of(
+        route.provider,
+        has_topics=bool(route.topics) or not by_signature,
+        has_secrets=bool(route.secrets) or not by_signature,
+    )
     return {
-        "address": config.address(route) + ("?token=SECRET" if IN_ADDRESS in schemes else ""),
+        "address": address,
         "provider": route.provider,
         "account": route.account,
         "methods": list(dialect.methods),
-        "console": dialect.console,
+        "console": [
+            {"product": setup.product, "steps": steps_of(setup, route.provider, route.verify, address)}
+            for setup in setups
+        ],
         "secret": dialect.credential if route.verify != "none" else "",
         "verified_by": " or ".join(scheme.name for scheme in schemes),
         "topics": list(route.topics),
-        "mind": dialect.mind if route.verify != "none" else f"whoever knows the address may call; {dialect.mind}",
+        "mind": dialect.mind,
+        "doubts": doubts_of(setups, route.provider, route.verify, address),
         "answer_to_refused": dialect.again.status if route.refused == "again" else dialect.never.status,
     }

@@ -34,8 +34,6 @@ class Reading(Enum):
 class Dialect(NamedTuple):
     """How one provider calls."""
 
-    #: Where the address is entered, and what to choose there.
-    console: str
     #: What the secret is, or where it comes from.
     credential: str
     #: What loses calls, where something does.
@@ -59,7 +57,6 @@ _MIB = 2**20
 
 #: SNS and Firehose wrap what AWS sends; SNS waits 15 s, Firehose 3 min.
 _AWS = Dialect(
-    console="",
     credential="an access key of one's own, for Firehose; SNS needs none, but its topics",
     mind=(
         "SNS: protocol HTTPS, no raw message delivery, retries for an hour in the delivery policy, and a dead-letter"
@@ -77,39 +74,26 @@ _RESULT = b'{"result":"success"}'
 
 #: By provider. Whatever has no row does not call: it writes logs, or speaks SMPP.
 DIALECTS: dict[str, Dialect] = {
-    "aws_eum_sms": _AWS._replace(
-        console="configuration set, event destination for TEXT_ALL (MEDIA_ALL, RCS_ALL): SNS or Firehose",
-    ),
+    "aws_eum_sms": _AWS,
     "aws_sns_sms": _AWS._replace(
-        console=(
-            "Text messaging, Preferences: delivery status logging, success sample rate 100 %; CloudWatch Logs:"
-            " subscription filters of both log groups to Firehose"
-        ),
         credential="an access key of one's own",
         mind="Firehose: HTTP endpoint with the access key, and S3 for what fails",
     ),
-    "bandwidth": Dialect(
-        console="application, Messaging: callback address, with callback credentials",
-        credential=_OWN,
-    ),
+    "bandwidth": Dialect(credential=_OWN),
     "brevo": Dialect(
-        console="Transactional, Settings, Webhook: all events",
         credential=_OWN,
         mind="Brevo discards an event after any 4xx and 5xx but 429",
         again=Answer(429, headers=(("Retry-After", "60"),)),
     ),
     "firetext": Dialect(
-        console="`receipt` with each message, or in the account's settings",
         credential=_IN_ADDRESS,
         taken=Answer(200, _RESULT, "application/json"),
     ),
     "infobip": Dialect(
-        console="Subscriptions: delivery reports, `notifyContentType` application/json",
         credential=_OWN,
         batch="results",
     ),
     "jasmin": Dialect(
-        console="`dlr-url` with each message, `dlr-level` 3 and `dlr-method` POST",
         credential=_IN_ADDRESS,
         mind="three tries 30 s apart, then the receipt is gone",
         methods=("GET", "POST"),
@@ -117,88 +101,71 @@ DIALECTS: dict[str, Dialect] = {
         taken=Answer(200, b"ACK/Jasmin"),
     ),
     "kannel": Dialect(
-        console="`dlr-url` with each message, or of the sendsms-user",
         credential=_IN_ADDRESS,
         mind="without `http-request-retry` and `http-queue-delay` of smsbox each report is tried once",
         methods=("GET", "POST"),
     ),
     "kumomta": Dialect(
-        console="a log hook by HTTP",
         credential=_OWN,
         mind="the hook must make a failure a temporary `kumo.reject` (4xx): after a 5xx the record is gone",
     ),
     "mailgun": Dialect(
-        console="Sending, Webhooks: accepted, delivered, temporary and permanent failure",
         credential="the HTTP webhook signing key",
         mind="`delivered` is never repeated",
         # The only answer but 200 after which Mailgun does not try again.
         never=Answer(406),
     ),
     "mailjet": Dialect(
-        console="Account, Event notifications: sent, bounce, blocked, grouped (version 2)",
         credential="one's own, as user and password in the address",
     ),
     "messagebird": Dialect(
-        console="`reportUrl` with each message or on the account; Bird: a webhook subscription",
         credential="the account's signing key; of a Bird webhook its own (whsec_...)",
         mind="only a message that was sent with a `reference` has a report",
         methods=("GET", "POST"),
         trace=("webhook-id",),
     ),
     "mmg": Dialect(
-        console="`delurl` with each message, or on the account",
         credential="one's own, by agreement",
         taken=Answer(200, _RESULT, "application/json"),
     ),
     "plivo": Dialect(
-        console="`url` with each message, `method` POST",
         credential="the auth token of the account, or of the main account",
         mind="three tries within 7 minutes, then the callback is gone; the signature does not cover the report",
         methods=("GET", "POST"),
     ),
     "postmark": Dialect(
-        console="message stream, Webhooks: delivery and bounce",
         credential="one's own, as basic authentication or a header",
         mind="any 4xx but 408 and 429 ends it, and failing for long pauses that type of event",
         trace=("x-pm-webhook-trace-id",),
     ),
     "powermta": Dialect(
-        console="Postmastery's webhook process, JSON",
         credential="one's own, as user and password in the address",
     ),
     "resend": Dialect(
-        console="Webhooks: all `email.*` events",
         credential="the webhook's signing secret (whsec_...)",
         mind="failing for 5 days disables it",
         never=Answer(403, headers=(("webhook-delivery", "abort-message"),)),
         trace=("svix-id", "webhook-id"),
     ),
     "sendgrid": Dialect(
-        console="Settings, Mail Settings, Event Webhook: all deliverability events, Signature Verification on",
         credential="the webhook's verification key",
     ),
-    "ses": _AWS._replace(
-        console="configuration set, event destination for all event types: SNS or Firehose",
-    ),
+    "ses": _AWS,
     "sinch": Dialect(
-        console="service plan: callback address; `delivery_report` full or per_recipient with each batch",
         credential="told by the account manager, who switches signing on",
         mind="any 4xx but 429 ends it",
     ),
     "sparkpost": Dialect(
-        console="Configuration, Webhooks: message, generation and unsubscribe events",
         credential="one's own, as basic authentication or a header",
         mind="port 443 or 80; 12 tries in 8 hours",
         trace=("x-messagesystems-batch-id",),
     ),
     "telnyx": Dialect(
-        console="messaging profile: webhook address, and a second one as failover; API version 2",
         credential="the account's public key",
         mind="three tries at the most, 2 s each",
         deadline=1.5,
     ),
     "twilio": Dialect(
-        console="status callback of the messaging service or of each message, or an Event Streams sink",
         credential="the auth token of the account or sub-account that sends, or a shared key",
         mind="write #rc=5&rp=all behind the address: else only a failed connection is tried again; all within 15 s",
         methods=("GET", "POST"),
@@ -207,7 +174,6 @@ DIALECTS: dict[str, Dialect] = {
         trace=("i-twilio-idempotency-token",),
     ),
     "vonage": Dialect(
-        console="SMS: Settings, delivery receipts as POST-JSON, signed; Messages: the application's status address",
         credential="the signature secret",
         mind="any 4xx but 429 ends it",
         methods=("GET", "POST"),

@@ -33,7 +33,7 @@ from processor.domain.status import DEFINITIONS, Channel, Permanence  # noqa: E4
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node  # noqa: E402
 from processor.gateway.dialects import DIALECTS  # noqa: E402
 from processor.gateway.verifiers import SIGNATURES  # noqa: E402
-from processor.metrics import Metrics  # noqa: E402
+from processor.metrics import GatewayMetrics, Metrics  # noqa: E402
 from processor.providers import PROVIDERS  # noqa: E402
 from processor.stages import STAGE_NAMES  # noqa: E402
 from processor.wire.deadletters import DeadReason  # noqa: E402
@@ -229,7 +229,8 @@ def metrics() -> str:
             "",
             MADE_BY,
             "",
-            "Counted per chunk, after its transaction has been committed. No label holds ids, recipients or texts.",
+            "A gateway exports those of webhooks and of its spool, a worker the others, counted per chunk after its",
+            "transaction has been committed. No label holds ids, recipients or texts.",
             "Every label set that is known without traffic is exported from the start, at 0.",
             "",
             table(
@@ -247,9 +248,11 @@ def metrics() -> str:
 
 
 def exported() -> Iterator[Metric]:
-    """Yield every metric of a worker, by name."""
-    registry = Metrics(STAGE_NAMES).registry
-    for family in sorted(registry.collect(), key=lambda family: family.name):
+    """Yield every metric of a worker and of a gateway, by name."""
+    registry, of_gateway = Metrics(STAGE_NAMES).registry, GatewayMetrics().registry
+    # Where both have a metric, it is the same.
+    families = {family.name: family for family in (*of_gateway.collect(), *registry.collect())}
+    for _, family in sorted(families.items()):
         values: dict[str, set[str]] = {}
         for sample in family.samples:
             for name, value in sample.labels.items():

@@ -452,6 +452,62 @@ DELIVERABILITY = Dashboard(
             ),
         ),
         Row(
+            "Webhooks",
+            (
+                Panel(
+                    "Calls, by what became of them",
+                    "`taken`: Kafka has it. `spooled`: it is on disk, since Kafka did not answer in time. `again`: "
+                    "neither took it, and the provider is to repeat it.",
+                    "ops",
+                    {"{{outcome}}": "sum by (outcome) (rate(delivery_webhooks_total[$__rate_interval])) > 0"},
+                    legend_on_right=True,
+                ),
+                Panel(
+                    "Calls that are not verified",
+                    "Strangers; or a secret that is wrong, and then its provider gives its calls up.",
+                    "ops",
+                    {
+                        "{{provider}}": "sum by (provider) "
+                        '(rate(delivery_webhooks_total{outcome="refused"}[$__rate_interval])) > 0'
+                    },
+                    legend_on_right=True,
+                ),
+                Panel(
+                    "Time to the answer",
+                    "From a call's last byte. Telnyx waits 2 s, most others 10 to 15 s.",
+                    "s",
+                    quantiles("delivery_webhooks_seconds", "provider", 99),
+                    legend_on_right=True,
+                ),
+                Panel(
+                    "Since the last call",
+                    "Since the last verified one, by provider.",
+                    "s",
+                    {"{{provider}}": "time() - max by (provider) (delivery_webhooks_last_timestamp_seconds > 0)"},
+                    legend_on_right=True,
+                    lowest=None,
+                ),
+                Panel(
+                    "Spool",
+                    "Bytes that wait on disk for Kafka.",
+                    "bytes",
+                    {"{{instance}}": "sum by (instance) (delivery_gateway_spool_bytes)"},
+                ),
+                Panel(
+                    "Records in the spool",
+                    "They go to Kafka in the order in which they came, beside new calls.",
+                    "short",
+                    {"{{instance}}": "sum by (instance) (delivery_gateway_spool_records)"},
+                ),
+                Panel(
+                    "The oldest record in the spool",
+                    "How long it has waited for Kafka.",
+                    "s",
+                    {"{{instance}}": "max by (instance) (delivery_gateway_spool_oldest_seconds)"},
+                ),
+            ),
+        ),
+        Row(
             "By reason",
             (
                 Panel(

@@ -56,7 +56,7 @@ COMMANDS = {
     ),
     "gateway": Lazy(
         "processor.cli.gateway:gateway",
-        "Check the gateway's file, try out whether providers' calls are verified, and send trial calls.",
+        "Receive providers' webhooks until SIGTERM or SIGINT, and publish them as raw records.",
     ),
     "ingest": Lazy(
         "processor.cli.publish:ingest",

@@ -1,4 +1,4 @@
-"""The gateway's commands: the group, `gateway check` and `gateway verify`."""
+"""The gateway's commands: the group, which serves, `gateway check` and `gateway verify`."""
 
 from __future__ import annotations
 
@@ -33,10 +33,38 @@ GATEWAY_COMMANDS = {
     ),
 }
 
+_config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default="gateway.toml",
+    show_default=True,
+    help="The gateway's file.",
+)
 
-@click.group(cls=LazyGroup, lazy=GATEWAY_COMMANDS)
-def gateway() -> None:
-    """Check the gateway's file, try out whether providers' calls are verified, and send trial calls."""
+
+@click.group(cls=LazyGroup, lazy=GATEWAY_COMMANDS, invoke_without_command=True)
+@_config_option
+@click.pass_context
+def gateway(context: click.Context, path: Path) -> None:
+    """Receive providers' webhooks until SIGTERM or SIGINT, and publish them as raw records.
+
+    Each call is verified; it is answered as taken when Kafka or the disk has it.
+    """
+    if context.invoked_subcommand is None:
+        # Imported here: the other commands need no client of Kafka.
+        from processor.cli.gateway_server import serve
+
+        serve(path, _loaded(path))
+
+
+def _loaded(path: Path) -> Config:
+    try:
+        return load(path, os.environ)
+    except ConfigError as error:
+        for fault in error.faults:
+            echo(f"{path}: {fault}", err=True)
+        raise click.exceptions.Exit(EXIT_USAGE) from None
 
 
 @click.command()
@@ -54,14 +82,7 @@ def verify(provider: str, file: BinaryIO) -> None:
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default="gateway.toml",
-    show_default=True,
-    help="The gateway's file.",
-)
+@_config_option
 @json_option
 def check(path: Path, as_json: bool) -> None:
     """Check the gateway's file; tell each route's address, and what to choose in its provider's console.
@@ -69,12 +90,9 @@ def check(path: Path, as_json: bool) -> None:
     Exit 2 when something is wrong with the file or its secrets: every fault is told.
     """
     try:
-        config = load(path, os.environ)
+        config = load(path, os.environ) if as_json else _loaded(path)
     except ConfigError as error:
-        if as_json:
-            echo_json({"faults": error.faults, "routes": []})
-        for fault in () if as_json else error.faults:
-            echo(f"{path}: {fault}", err=True)
+        echo_json({"faults": error.faults, "routes": []})
         raise click.exceptions.Exit(EXIT_USAGE) from None
     routes = [_told(config, route) for route in config.routes]
     if as_json:

@@ -15,16 +15,12 @@ import zstandard
 from processor.cli.common import echo, echo_json, json_option, progress
 from processor.cli.connection import run_async, settings_from_environment
 from processor.demo.simulate import Record, traffic
-from processor.domain.status import Channel
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
 from processor.settings import Settings
-from processor.wire.topics import CONTROL, EVENTS, LINKS, MTA, SMS
+from processor.wire.topics import CONTROL, EVENTS, LINKS, MTA, RAW_TOPICS, SMS
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-
-#: The raw topic of each channel.
-_RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
 
 #: What a simulation calls each topic.
 _TOPICS = {"mta": MTA, "sms": SMS, "control": CONTROL, "events": EVENTS, "links": LINKS}
@@ -44,7 +40,7 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
     Of CSV, each record is the header line and one line of data. `-` reads standard input.
     """
     settings = settings_from_environment()
-    topic = settings.topic(_RAW_TOPICS[ADAPTERS[provider].channel])
+    topic = settings.topic(RAW_TOPICS[ADAPTERS[provider].channel])
     headers = (("provider", provider.encode()),)
 
     async def main() -> int:

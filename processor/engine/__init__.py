@@ -15,6 +15,7 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
 * store/       rows between chunks;
 * follower.py  topics that every worker reads whole;
 * transactions.py, publishing.py: the producers, safe against lost and late requests and failed batches;
+* outlet.py    publishes for callers who wait for the brokers' answer;
 * clients.py   every Kafka client; admin.py and streams.py: topics, and plain reading and writing;
 * bounds.py, clock.py: waiting with a limit, and the brokers' time.
 """

@@ -73,8 +73,13 @@ class Config(NamedTuple):
     folder: Path
     host: str
     port: int
+    #: Where operators look; providers never do.
+    admin_host: str
+    admin_port: int
     public_url: str
     spool: Path
+    #: Records in a second that go from the spool to Kafka, beside new calls.
+    replay_rate: float
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     routes: tuple[Route, ...]
 
@@ -167,12 +172,12 @@ class _Table:
             return ()
         return tuple(values)
 
-    def seconds(self, name: str, default: float) -> float:
-        """Take a number of seconds."""
+    def number(self, name: str, default: float, low: float, high: float, what: str) -> float:
+        """Take a number of something, between two bounds."""
         self._known.append(name)
         value = self._left.pop(name, default)
-        if type(value) not in (int, float) or not 0 < value < 86_400 * 30:
-            self.fault(f"{name} is no number of seconds")
+        if type(value) not in (int, float) or not low <= value <= high:
+            self.fault(f"{name} is no number of {what} from {low:g} to {high:g}")
             return default
         return float(value)
 
@@ -197,13 +202,17 @@ class _Table:
 
 
 def _config_of(table: _Table, folder: Path) -> Config:
-    host, port = _listen(table)
+    host, port = _listen(table, "listen", "127.0.0.1:8081")
+    admin_host, admin_port = _listen(table, "admin", "127.0.0.1:8082")
     config = Config(
         folder=folder,
         host=host,
         port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
         public_url=_public_url(table),
         spool=folder / table.text("spool", "gateway-spool.sqlite"),
+        replay_rate=table.number("replay_rate", 2_000, 1, 1_000_000, "records in a second"),
         trusted_proxies=tuple(_networks(table)),
         routes=tuple(
             _route(table.under(f"routes[{number}] ({route.get('provider', '?')!s:.40}): ", route))
@@ -219,13 +228,13 @@ def _config_of(table: _Table, folder: Path) -> Config:
     return config
 
 
-def _listen(table: _Table) -> tuple[str, int]:
-    text = table.text("listen", "127.0.0.1:8081")
+def _listen(table: _Table, name: str, default: str) -> tuple[str, int]:
+    text = table.text(name, default)
     found = _HOST.fullmatch(text)
-    if "listen" in table.broken:
+    if name in table.broken:
         return "", 0
     if found is None or int(found["port"]) > _MAX_PORT:
-        table.fault(f"listen is {text!r:.60}, and no host:port")
+        table.fault(f"{name} is {text!r:.60}, and no host:port")
         return "", 0
     return found["host"].strip("[]"), int(found["port"])
 
@@ -259,7 +268,7 @@ def _route(table: _Table) -> Route:
         secrets=table.texts("secrets"),
         verify=table.text("verify", "signature", WAYS),
         topics=table.texts("topics"),
-        max_age=table.seconds("max_age", MAX_AGE),
+        max_age=table.number("max_age", MAX_AGE, 1, 30 * 86_400, "seconds"),
         refused=table.text("refused", "never", REFUSALS),
     )
     table.end()

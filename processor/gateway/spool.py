@@ -25,6 +25,8 @@ _TABLE = "CREATE TABLE IF NOT EXISTS spooled (place INTEGER PRIMARY KEY AUTOINCR
 _SIZES = "SELECT COUNT(*), COALESCE(SUM(LENGTH(record)), 0) FROM spooled"
 _OLDEST = "SELECT place, received, record FROM spooled ORDER BY place LIMIT ?"
 
+#: Octets to read at once: what one read holds in memory.
+_MANY = 8 * 2**20
 
 Work = Callable[[sqlite3.Connection], None]
 
@@ -78,11 +80,25 @@ class Spool:
         self.records += len(rows)
         self.octets += sum(len(record) for _, record in rows)
 
-    def oldest(self, limit: int) -> list[tuple[int, Spooled]]:
-        """Give the oldest records, each with its place; they stay."""
-        found: list[tuple[int, int, bytes]] = []
-        self._run(lambda connection: found.extend(connection.execute(_OLDEST, (limit,))))
-        return [(place, _DECODER.decode(record)) for place, _, record in found]
+    def oldest(self, limit: int, octets: int = _MANY) -> list[tuple[int, Spooled]]:
+        """Return the oldest records, each with its place; they stay.
+
+        Args:
+            limit: how many.
+            octets: how large they may be together; the first one is returned whatever its size.
+        """
+        found: list[tuple[int, bytes]] = []
+
+        def read(connection: sqlite3.Connection) -> None:
+            left = octets
+            for place, _, record in connection.execute(_OLDEST, (limit,)):
+                left -= len(record)
+                if found and left < 0:
+                    break
+                found.append((place, record))
+
+        self._run(read)
+        return [(place, _DECODER.decode(record)) for place, record in found]
 
     def remove(self, last: int) -> None:
         """Remove all records up to a place, and it; when none is left, the file gives its room back."""

@@ -1,5 +1,6 @@
-"""The metrics of a worker: `table.py` has a row for each, `labels.py` their labels and the closed sets of values."""
+"""The metrics: `table.py` has a row for each of a worker, `gateway.py` of a gateway, `labels.py` has their labels."""
 
+from processor.metrics.gateway import GatewayMetrics
 from processor.metrics.labels import (
     NEW,
     PARTITION_STATES,
@@ -17,6 +18,7 @@ __all__ = [
     "PROVIDERS",
     "REROUTED",
     "VERDICTS",
+    "GatewayMetrics",
     "Metrics",
     "Provider",
     "count",

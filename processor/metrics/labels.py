@@ -46,6 +46,15 @@ RECEIPT_OUTCOMES: tuple[ReceiptOutcome, ...] = get_args(ReceiptOutcome)
 LinkOutcome = Literal["new", "repeated", "contradicted"]
 LINK_OUTCOMES: tuple[LinkOutcome, ...] = get_args(LinkOutcome)
 
+#: What became of a provider's call: `taken` by Kafka, `spooled` on disk, `refused` as not verified, `malformed` so that
+#: no record can be made of it, answered `again`, so that the provider repeats it, or `asked` for user and password,
+#: which some send only then.
+WebhookOutcome = Literal["taken", "spooled", "refused", "malformed", "again", "asked"]
+WEBHOOK_OUTCOMES: tuple[WebhookOutcome, ...] = get_args(WebhookOutcome)
+
+#: The providers that call: all but those that write logs, or speak SMPP.
+CALLERS: tuple[Provider, ...] = tuple(Provider(name) for name in ADAPTERS if name not in {"postfix", "smpp"})
+
 PartitionState = Literal["recovering", "running", "closing"]
 PARTITION_STATES: tuple[PartitionState, ...] = get_args(PartitionState)
 
@@ -156,6 +165,19 @@ class ByLink(NamedTuple):
 
     provider: Provider
     outcome: LinkOutcome
+
+
+class ByWebhook(NamedTuple):
+    """What became of a provider's call."""
+
+    provider: Provider
+    outcome: WebhookOutcome
+
+
+class ByCaller(NamedTuple):
+    """A provider that calls."""
+
+    provider: Provider
 
 
 class ByCause(NamedTuple):
@@ -315,6 +337,16 @@ def by_receipt() -> Iterator[ByReceipt]:
 def by_link() -> Iterator[ByLink]:
     """Yield every outcome of a link, by provider."""
     return (ByLink(provider, outcome) for provider in PROVIDERS for outcome in LINK_OUTCOMES)
+
+
+def by_webhook() -> Iterator[ByWebhook]:
+    """Yield everything that may become of a call, by provider."""
+    return (ByWebhook(provider, outcome) for provider in CALLERS for outcome in WEBHOOK_OUTCOMES)
+
+
+def by_caller() -> Iterator[ByCaller]:
+    """Yield every provider that calls."""
+    return map(ByCaller, CALLERS)
 
 
 def by_cause() -> Iterator[ByCause]:

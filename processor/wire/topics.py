@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from processor.domain.status import Channel
+
 _DAY_MS = 24 * 60 * 60 * 1000
 _MIB = 1024 * 1024
 
@@ -115,6 +117,9 @@ DEAD = Topic(
     "bytes and headers as they came, and why",
     _deleted(30, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
 )
+
+#: Where raw records of each channel go.
+RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
 
 TOPICS: tuple[Topic, ...] = (
     MTA,

@@ -99,8 +99,8 @@ def test_a_value_of_ours_has_its_schema_in_a_dialect_that_every_tool_knows(docum
 
 
 @pytest.mark.parametrize("topic", [MTA, SMS], ids=lambda topic: topic.name)
-def test_the_headers_of_a_raw_record_are_those_that_are_heard(document, topic):
-    heard = [PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER]
+def test_the_headers_of_a_raw_record_are_those_that_are_heard_or_for_people(document, topic):
+    heard = [PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER, "content-type", "trace"]
     assert list(message_of(document, topic)["headers"]["properties"]) == heard
 
 

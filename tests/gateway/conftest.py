@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from processor.gateway.verifiers import Call, Trust, headers_of
+from tests.engine.conftest import make_trial, trial
+
+__all__ = ["make_trial", "trial"]
 
 NOW = 1_750_000_000
 URL = "https://hooks.example.com/hooks/provider?message_id=m-1"
@@ -108,8 +111,8 @@ class Signed(NamedTuple):
     """A way to sign, as the tests know it."""
 
     provider: str
-    #: Makes a call that was signed with a secret at a time.
-    make: Callable[[str, float], Call]
+    #: Makes a call that was signed with a secret at a time, to an address and with a body that may be given.
+    make: Callable[..., Call]
     #: Two secrets, and what the route has for each.
     secret: str
     other: str
@@ -121,83 +124,85 @@ class Signed(NamedTuple):
     signature: str = ""
 
 
-def _sendgrid(secret, at):
+def _sendgrid(secret, at, url=URL, body=JSON + b"\r\n"):
     key = ELLIPTIC if secret == "key" else OTHER_ELLIPTIC
-    signature = key.sign(str(at).encode() + JSON + b"\r\n", ec.ECDSA(hashes.SHA256()))
     headers = {
-        "X-Twilio-Email-Event-Webhook-Signature": b64(signature),
+        "X-Twilio-Email-Event-Webhook-Signature": b64(key.sign(str(at).encode() + body, ec.ECDSA(hashes.SHA256()))),
         "X-Twilio-Email-Event-Webhook-Timestamp": str(at),
     }
-    return call(JSON + b"\r\n", **headers)
+    return call(body, url, **headers)
 
 
-def _telnyx(secret, at):
+def _telnyx(secret, at, url=URL, body=JSON):
     key = EDWARDS if secret == "key" else OTHER_EDWARDS
-    return call(JSON, telnyx_signature_ed25519=b64(key.sign(f"{at}|".encode() + JSON)), telnyx_timestamp=str(at))
+    signature = b64(key.sign(f"{at}|".encode() + body))
+    return call(body, url, telnyx_signature_ed25519=signature, telnyx_timestamp=str(at))
 
 
 def _standard(family):
-    def make(secret, at):
+    def make(secret, at, url=URL, body=JSON):
         key = base64.b64decode(secret.removeprefix("whsec_"))
-        signature = "v1," + b64(mac(key, f"msg_1.{at}.".encode() + JSON))
+        signature = "v1," + b64(mac(key, f"msg_1.{at}.".encode() + body))
         names = f"{family}-id", f"{family}-timestamp", f"{family}-signature"
-        return call(JSON, **dict(zip(names, ("msg_1", str(at), signature), strict=True)))
+        return call(body, url, **dict(zip(names, ("msg_1", str(at), signature), strict=True)))
 
     return make
 
 
-def _mailgun(secret, at):
-    signature = {"timestamp": str(at), "token": "a" * 50, "signature": mac(secret, f"{at}{'a' * 50}").hex()}
-    return call(json.dumps({"signature": signature, "event-data": {"event": "delivered"}}).encode())
+def _mailgun(secret, at, url=URL, body=b'{"event":"delivered"}', token="a" * 50):
+    signature = {"timestamp": str(at), "token": token, "signature": mac(secret, f"{at}{token}").hex()}
+    return call(json.dumps({"signature": signature, "event-data": json.loads(body)}).encode(), url)
 
 
-def _twilio(secret, at):
-    return call(FORM, X_Twilio_Signature=b64(mac(secret, URL + "StatusdeliveredTo+46701234567", "sha1")))
+def _twilio(secret, at, url=URL, body=FORM):
+    named = b"".join(name + value for name, value in sorted(parse_qsl(body)))
+    return call(body, url, X_Twilio_Signature=b64(mac(secret, url.encode() + named, "sha1")))
 
 
-def _twilio_json(secret, at):
-    url = f"{URL}&bodySHA256={hashlib.sha256(JSON).hexdigest()}"
-    return call(JSON, url=url, X_Twilio_Signature=b64(mac(secret, url, "sha1")))
+def _twilio_json(secret, at, url=URL, body=JSON):
+    signed = f"{url}{'&' if '?' in url else '?'}bodySHA256={hashlib.sha256(body).hexdigest()}"
+    return call(body, url=signed, X_Twilio_Signature=b64(mac(secret, signed, "sha1")))
 
 
-def _vonage_sms(secret, at):
-    signed = f"&status=delivered&timestamp={at}&to=46701234567"
-    fields = {"to": "46701234567", "status": "delivered", "timestamp": at, "sig": mac(secret, signed, "sha512").hex()}
-    return call(urlencode(fields).encode())
+def _vonage_sms(secret, at, url=URL, body=b"to=46701234567&status=delivered"):
+    fields = {**dict(parse_qsl(body.decode())), "timestamp": at}
+    signed = "".join(f"&{name}={value}" for name, value in sorted(fields.items()))
+    return call(urlencode({**fields, "sig": mac(secret, signed, "sha512").hex()}).encode(), url)
 
 
-def _vonage_md5(secret, at):
+def _vonage_md5(secret, at, url=URL):
     signed = f"&status=delivered&timestamp={at}&to=46701234567{secret}"
     fields = {"to": "46701234567", "status": "delivered", "timestamp": at}
-    return call(urlencode({**fields, "sig": hashlib.md5(signed.encode()).hexdigest()}).encode())
+    return call(urlencode({**fields, "sig": hashlib.md5(signed.encode()).hexdigest()}).encode(), url)
 
 
-def _vonage_messages(secret, at):
-    claims = {"iat": at, "jti": "1", "iss": "Vonage", "payload_hash": hashlib.sha256(JSON).hexdigest()}
-    return call(JSON, Authorization=f"Bearer {token(claims, secret)}")
+def _vonage_messages(secret, at, url=URL, body=JSON):
+    claims = {"iat": at, "jti": "1", "iss": "Vonage", "payload_hash": hashlib.sha256(body).hexdigest()}
+    return call(body, url, Authorization=f"Bearer {token(claims, secret)}")
 
 
-def _sinch(secret, at):
-    signature = b64(mac(secret, JSON + f".n-1.{at}".encode()))
+def _sinch(secret, at, url=URL, body=JSON):
+    signature = b64(mac(secret, body + f".n-1.{at}".encode()))
     names = "", "-nonce", "-timestamp", "-algorithm"
     values = signature, "n-1", str(at), "HmacSHA256"
-    return call(JSON, **{f"x-sinch-webhook-signature{name}": value for name, value in zip(names, values, strict=True)})
+    headers = {f"x-sinch-webhook-signature{name}": value for name, value in zip(names, values, strict=True)}
+    return call(body, url, **headers)
 
 
-def _messagebird(secret, at):
+def _messagebird(secret, at, url=URL, body=JSON):
     claims = {"iss": "MessageBird", "nbf": at, "exp": at + 60, "jti": "1"}
-    claims |= {"url_hash": hashlib.sha256(URL.encode()).hexdigest(), "payload_hash": hashlib.sha256(JSON).hexdigest()}
-    return call(JSON, MessageBird_Signature_JWT=token(claims, secret, "HS384"))
+    claims |= {"url_hash": hashlib.sha256(url.encode()).hexdigest(), "payload_hash": hashlib.sha256(body).hexdigest()}
+    return call(body, url, MessageBird_Signature_JWT=token(claims, secret, "HS384"))
 
 
-def _plivo_v2(secret, at):
-    signature = b64(mac(secret, URL.partition("?")[0] + "77"))
-    return call(FORM, X_Plivo_Signature_V2=signature, X_Plivo_Signature_V2_Nonce="77")
+def _plivo_v2(secret, at, url=URL, body=FORM):
+    signature = b64(mac(secret, url.partition("?")[0] + "77"))
+    return call(body, url, X_Plivo_Signature_V2=signature, X_Plivo_Signature_V2_Nonce="77")
 
 
-def _plivo_v3(secret, at):
-    signature = b64(mac(secret, URL + ".StatusdeliveredTo+46701234567.77"))
-    return call(FORM, X_Plivo_Signature_Ma_V3=signature, X_Plivo_Signature_V3_Nonce="77")
+def _plivo_v3(secret, at, url=URL):
+    signature = b64(mac(secret, url + ".StatusdeliveredTo+46701234567.77"))
+    return call(FORM, url, X_Plivo_Signature_Ma_V3=signature, X_Plivo_Signature_V3_Nonce="77")
 
 
 KEYS = ("whsec_" + b64(b"first secret of 24 octet"), "whsec_" + b64(b"other secret of 24 octet"))

@@ -19,8 +19,8 @@ from processor.domain.traits import Ending
 from processor.domain.transitions import NODE_NAMES
 from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.logs import KNOWN_WARNINGS
-from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, Metrics
-from processor.metrics.labels import LINK_OUTCOMES, RECEIPT_OUTCOMES, ByPartition, texts_of
+from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, GatewayMetrics, Metrics
+from processor.metrics.labels import LINK_OUTCOMES, RECEIPT_OUTCOMES, WEBHOOK_OUTCOMES, ByPartition, texts_of
 from processor.providers import OUTCOMES
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -39,7 +39,13 @@ VOCABULARY = {
     "channel": {channel.value for channel in Channel},
     "event": set(KNOWN_WARNINGS),
     "from": {*NODE_NAMES, NEW},
-    "outcome": {*[ending.value for ending in Ending], *OUTCOMES, *RECEIPT_OUTCOMES, *LINK_OUTCOMES},
+    "outcome": {
+        *[ending.value for ending in Ending],
+        *OUTCOMES,
+        *RECEIPT_OUTCOMES,
+        *LINK_OUTCOMES,
+        *WEBHOOK_OUTCOMES,
+    },
     "permanence": {permanence.value for permanence in Permanence},
     "provider": set(PROVIDERS),
     "reason": {reason.value for reason in DeadReason},
@@ -171,17 +177,23 @@ def test_no_traffic_at_all_can_make_more_series_than_there_are_words_for():
     assert most < 10_000
 
 
+def test_a_gateway_exports_what_there_are_words_for():
+    for sample in samples(GatewayMetrics()):
+        for label, value in sample.labels.items():
+            assert label == "le" or value in VOCABULARY[label], sample
+
+
 # Used, and used rightly
 
 
 @pytest.fixture(scope="module")
 def exported():
-    """Give the label sets of every series that a worker exports, by name."""
+    """Give the label sets of every series that a worker or a gateway exports, by name."""
     metrics = Metrics(STAGE_NAMES)
     # Of these the labels are known only as traffic comes.
     metrics.lag.labels(ByPartition("delivery.events.v1", 0))
     found = {}
-    for sample in samples(metrics):
+    for sample in (*samples(metrics), *samples(GatewayMetrics())):
         found.setdefault(sample.name, []).append(sample.labels)
     return found
 
@@ -227,7 +239,8 @@ def test_every_selector_finds_a_series_that_is_there_from_the_start(exported, wh
 
 
 def test_every_metric_is_used_by_a_dashboard_or_a_rule():
-    known = {family.name + "_total" * (family.type == "counter") for family in Metrics(STAGE_NAMES).registry.collect()}
+    families = (*Metrics(STAGE_NAMES).registry.collect(), *GatewayMetrics().registry.collect())
+    known = {family.name + "_total" * (family.type == "counter") for family in families}
     asked = {
         re.sub(r"_(bucket|sum|count)$", "", name) for _, query in queries() for name, _ in _SELECTOR.findall(query)
     }

@@ -28,7 +28,7 @@ TARGETS = [
 ]
 
 #: Those of Grafana's that the linter knows, as far as we use them.
-UNITS = {"none", "short", "s", "percentunit", "ops", "mps"}
+UNITS = {"none", "short", "s", "percentunit", "ops", "mps", "bytes"}
 
 #: What Grafana has now; graph, singlestat and table-old are gone since 11.
 PANEL_TYPES = {"timeseries", "stat", "bargauge", "table", "row"}

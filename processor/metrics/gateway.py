@@ -1,0 +1,67 @@
+"""Every metric of a gateway: one row each, as those of a worker in table.py.
+
+A gateway is a process of its own, and serves these and none of a worker's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from processor.metrics import labels as known
+from processor.metrics.families import Family, labelled, single
+from processor.metrics.labels import ByCaller, ByWarning, ByWebhook
+
+_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15)
+
+
+@dataclass(eq=False)
+class GatewayMetrics:
+    """All metrics of one gateway, in a registry of its own."""
+
+    webhooks: Family[Counter, ByWebhook] = labelled(
+        Counter, "delivery_webhooks", "Providers' calls by what became of them.", ByWebhook, known.by_webhook
+    )
+    webhook_seconds: Family[Histogram, ByCaller] = labelled(
+        Histogram,
+        "delivery_webhooks_seconds",
+        "Time from a call's last byte to its answer.",
+        ByCaller,
+        known.by_caller,
+        buckets=_SECONDS_BUCKETS,
+    )
+    last_webhook: Family[Gauge, ByCaller] = labelled(
+        Gauge,
+        "delivery_webhooks_last_timestamp_seconds",
+        "When a provider's last verified call came, as Unix time; 0: none since the start.",
+        ByCaller,
+        known.by_caller,
+    )
+    spool_bytes: Gauge = single(
+        Gauge, "delivery_gateway_spool_bytes", "Bytes of the records that wait in the spool for Kafka."
+    )
+    spool_records: Gauge = single(Gauge, "delivery_gateway_spool_records", "Records that wait in the spool for Kafka.")
+    spool_oldest: Gauge = single(
+        Gauge,
+        "delivery_gateway_spool_oldest_seconds",
+        "Age of the oldest record in the spool; 0 while it is empty. Take `max`, not `sum`.",
+    )
+    warnings: Family[Counter, ByWarning] = labelled(
+        Counter,
+        "delivery_warnings",
+        "Warnings and errors of the log by event, those included that it suppressed.",
+        ByWarning,
+        known.by_warning,
+    )
+
+    def __post_init__(self) -> None:
+        # A `_created` series for every counter would double the page without use.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        for row in fields(self):
+            self.registry.register(getattr(self, row.name))
+
+    def see_warning(self, event: str) -> None:
+        """Count a line of the log; `event` is one of KNOWN_WARNINGS."""
+        self.warnings.labels(ByWarning(event)).inc()

@@ -25,12 +25,15 @@ log = get_logger(__name__)
 #: Seconds after which a call asks Kafka again, where nothing is on disk that would.
 _ASK_SECONDS = 1.0
 
-#: Records that are read from disk at once, at most.
+#: Records that are read from disk at once, at most, and for how many seconds at the rate.
 _PORTION = 500
+_PORTION_OF_SECOND = 0.1
 
-#: Seconds that Kafka has for a portion before the connection is made anew, and between attempts.
+#: Seconds that Kafka has for a portion before the connection is made anew; between attempts, and between those of what
+#: Kafka refuses, at most.
 _PORTION_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
+_PATIENCE_SECONDS = 30.0
 
 
 class Kept(Enum):
@@ -51,6 +54,9 @@ class Keeper:
 
     def __init__(self, outlet: Outlet, spool: SharedSpool, rate: float) -> None:
         self._outlet, self._spool, self._rate = outlet, spool, rate
+        self._portion = max(1, min(_PORTION, int(rate * _PORTION_OF_SECOND)))
+        #: Records that were refused, one after the other.
+        self._refused = 0
         self._is_away = False
         self._ask_at = 0.0
         self._has_spooled = asyncio.Event()
@@ -132,7 +138,7 @@ class Keeper:
 
     async def replay(self) -> None:
         """Take what is on disk to Kafka, in its order, whenever there is something; until it is cancelled."""
-        size = _PORTION
+        size = self._portion
         while True:
             await self._has_spooled.wait()
             try:
@@ -150,16 +156,17 @@ class Keeper:
             if self._spool.spool.records:
                 # Another call has come meanwhile.
                 self._has_spooled.set()
-            return _PORTION
+            return self._portion
         refusal = await self._refusal([record for _, record in portion])
         if refusal is None:
-            self._is_away = False
+            self._is_away, self._refused = False, 0
             await self._spool.remove(portion[-1][0])
             await asyncio.sleep(len(portion) / self._rate)
-            return min(2 * size, _PORTION)
+            return min(2 * size, self._portion)
         if refusal.is_of_record and len(portion) == 1:
             await self._put_last(*portion[0], refusal)
-        await asyncio.sleep(_RETRY_SECONDS)
+            self._refused += 1
+        await asyncio.sleep(min(max(1, self._refused) * _RETRY_SECONDS, _PATIENCE_SECONDS))
         return 1 if refusal.is_of_record else size
 
     async def _refusal(self, spooled: Sequence[Spooled]) -> OutletError | None:

@@ -13,6 +13,7 @@ from processor.gateway.dialects import CHALLENGE, Answer, Reading, refusal_of, t
 from processor.gateway.endpoints import Endpoint
 from processor.gateway.expanding import UnrecordableError, expand
 from processor.gateway.keeper import Keeper, Kept
+from processor.gateway.keys import key_of
 from processor.gateway.records import Record, records_of
 from processor.gateway.spool import SpoolError
 from processor.gateway.tokens import Tokens
@@ -115,7 +116,7 @@ class Receiver:
         trace = trace_of(endpoint.dialect, call)
         if trace is not None:
             headers.append(("trace", octets_of(trace)[:_MAX_HEADER]))
-        return [_outgoing(endpoint.topic, record, headers, to_millis(received)) for record in made]
+        return [_outgoing(endpoint, record, headers, to_millis(received)) for record in made]
 
 
 def _refused(endpoint: Endpoint, call: Call, refused: Refused) -> _End:
@@ -131,6 +132,7 @@ def _header(name: str, headers: Mapping[str, tuple[str, ...]]) -> list[tuple[str
     return [(name, octets_of(value)[:_MAX_HEADER]) for value in headers.get(name, ())[:1]]
 
 
-def _outgoing(topic: str, record: Record, headers: list[tuple[str, bytes]], timestamp: Millis) -> Outgoing:
+def _outgoing(endpoint: Endpoint, record: Record, headers: list[tuple[str, bytes]], timestamp: Millis) -> Outgoing:
     told = [*headers, ("query", octets_of(record.query))] if record.query else headers
-    return Outgoing(topic, record.value, None, tuple(told), timestamp)
+    key = key_of(endpoint.route.provider, record.value)
+    return Outgoing(endpoint.topic, record.value, key, tuple(told), timestamp)

@@ -34,6 +34,7 @@ WARNINGS = (
     "follower_failed",
     "follower_waits",
     "gateway_failed",
+    "gateway_not_heard",
     "kafka_away",
     "member_not_asked",
     "not_closed_in_order",

@@ -63,6 +63,7 @@ class Settings:
     http_allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     advertised_url: str = ""
+    gateways: tuple[str, ...] = ()
     read_token: str = field(default="", repr=False)
     write_token: str = field(default="", repr=False)
     internal_token: str = field(default="", repr=False)
@@ -133,6 +134,13 @@ def _origin(value: str) -> str:
     if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
         raise ValueError("must be like 'http://10.0.0.5:8080'")
     return value.rstrip("/")
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    try:
+        return tuple(map(_origin, _names(value)))
+    except ValueError:
+        raise ValueError("must be like 'http://gateway-1:8082,http://gateway-2:8082'") from None
 
 
 def _token(value: str) -> str:
@@ -343,6 +351,11 @@ FIELDS: dict[str, Field] = {
     "advertised_url": Field(
         _origin,
         "URL at which other workers reach this one, `http://host:port`; empty: the address, or this host's name.",
+    ),
+    "gateways": Field(
+        _origins,
+        "Addresses of the gateways' admin servers, for the page's section on providers' calls: "
+        "`http://gateway:8082`; a name with several addresses stands for several gateways.",
     ),
     "read_token": Field(
         _token, "Token required to read page and API; without one, only this machine may read.", is_secret=True

@@ -85,6 +85,7 @@ GOOD = [
         "10.0.0.0/8, 127.0.0.1,::1",
         (ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("::1/128")),
     ),
+    ("GATEWAYS", "http://gateway:8082/, https://[fd00::5]", ("http://gateway:8082", "https://[fd00::5]")),
     ("READ_TOKEN", "~" * 16, "~" * 16),
     ("WRITE_TOKEN", "a" * 500, "a" * 500),
     ("TLS_CHECK_HOSTNAME", "No", False),
@@ -118,6 +119,7 @@ BAD = [
         ("ADVERTISED_URL", value, "must be like 'http://10.0.0.5:8080'")
         for value in ("10.0.0.5:8080", "ftp://a", "http://", "http://a b", "http://a/path", "http://a?b", "http://u@a")
     ],
+    *[("GATEWAYS", value, "must be like") for value in ("gateway:8082", "http://a,b", "http://a/report", ",")],
     *[
         ("HTTP_ALLOWED_HOSTS", value, "must be names")
         for value in ("a:80", "http://a", "*.a", "a..b", "å", "a b", ".", ",", "a.", "[::1]")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from processor.domain.moment import Millis, from_seconds, to_millis, to_rfc3339
 from processor.engine.streams import Outgoing
 from processor.gateway import firehose
+from processor.gateway.calls import Calls
 from processor.gateway.dialects import CHALLENGE, Answer, Reading, refusal_of, trace_of
 from processor.gateway.endpoints import Endpoint
 from processor.gateway.expanding import UnrecordableError, expand
@@ -37,6 +38,8 @@ class _End(NamedTuple):
 
     outcome: WebhookOutcome
     answer: Answer
+    #: Why it was refused.
+    reason: str = ""
 
 
 class Receiver:
@@ -44,15 +47,16 @@ class Receiver:
 
     Args:
         keeper: of their records.
-        metrics: where calls are counted.
+        metrics: where calls are counted, by provider.
+        calls: where they are counted by route.
         limit: octets of a record's value.
         clock: seconds since 1970.
     """
 
     def __init__(
-        self, keeper: Keeper, metrics: GatewayMetrics, limit: int, clock: Callable[[], float] = time.time
+        self, keeper: Keeper, metrics: GatewayMetrics, calls: Calls, limit: int, clock: Callable[[], float] = time.time
     ) -> None:
-        self._keeper, self._metrics, self._limit, self._clock = keeper, metrics, limit, clock
+        self._keeper, self._metrics, self._calls, self._limit, self._clock = keeper, metrics, calls, limit, clock
         self._tokens: dict[str, Tokens] = {}
 
     async def receive(self, endpoint: Endpoint, call: Call) -> Answer:
@@ -61,6 +65,7 @@ class Receiver:
         end = await self._receive(endpoint, call, now)
         provider = endpoint.provider
         self._metrics.webhooks.labels(ByWebhook(provider, end.outcome)).inc()
+        self._calls.see(endpoint.route, end.outcome, from_seconds(now), end.reason)
         self._metrics.webhook_seconds.labels(ByCaller(provider)).observe(time.perf_counter() - began)
         if endpoint.dialect.reading is Reading.FIREHOSE and firehose.is_delivery(call):
             return firehose.answer(call, end.answer, self._clock())
@@ -125,7 +130,7 @@ def _refused(endpoint: Endpoint, call: Call, refused: Refused) -> _End:
     if answer is CHALLENGE:
         return _End("asked", answer)
     log.warning("webhook_refused", route=route.path, reason=str(refused))
-    return _End("refused", answer)
+    return _End("refused", answer, str(refused))
 
 
 def _header(name: str, headers: Mapping[str, tuple[str, ...]]) -> list[tuple[str, bytes]]:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from processor.domain.moment import Millis, to_micros
 from processor.engine.bounds import closed, end
 from processor.engine.outlet import Outlet
+from processor.gateway.calls import Calls
 from processor.gateway.config import Config
 from processor.gateway.endpoints import Endpoints
 from processor.gateway.keeper import Keeper
@@ -19,6 +21,7 @@ from processor.gateway.spool import Spool
 from processor.logs import get_logger
 from processor.metrics import GatewayMetrics
 from processor.settings import Settings
+from processor.views.gateways import GatewayReport
 
 log = get_logger(__name__)
 
@@ -52,9 +55,10 @@ class Gateway:
         self._spool = Spool(config.spool)
         self._outlet = Outlet(settings, sorted({endpoint.topic for endpoint in self._endpoints}))
         self._keeper = Keeper(self._outlet, SharedSpool(self._spool), config.replay_rate)
-        receiver = Receiver(self._keeper, self.metrics, settings.max_record_bytes)
+        self._calls = Calls(config.routes)
+        receiver = Receiver(self._keeper, self.metrics, self._calls, settings.max_record_bytes)
         self._public = PublicServer(self._endpoints, receiver, config.public_url)
-        self._admin = AdminServer(self.metrics, self._problems)
+        self._admin = AdminServer(self.metrics, self._problems, self._report)
         self._works: list[asyncio.Task[None]] = []
         self.metrics.spool_bytes.set_function(lambda: self._spool.octets)
         self.metrics.spool_records.set_function(lambda: self._spool.records)
@@ -105,6 +109,10 @@ class Gateway:
     def _problems(self) -> list[str]:
         """Return what keeps calls from being taken: Kafka's absence does not, as long as the spool takes them."""
         return [f"the spool fails: {self._keeper.problem}"] if self._keeper.problem else []
+
+    def _report(self) -> GatewayReport:
+        oldest = self._spool.oldest_received
+        return GatewayReport(self._calls.reports(), self._spool.records, to_micros(Millis(oldest)) if oldest else None)
 
     def _spool_age(self) -> float:
         oldest = self._spool.oldest_received

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import orjson
 from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
@@ -17,6 +18,7 @@ from processor.gateway.receiver import Receiver
 from processor.gateway.verifiers import Call, headers_of
 from processor.logs import get_logger
 from processor.metrics import GatewayMetrics
+from processor.views.gateways import GatewayReport
 
 log = get_logger(__name__)
 
@@ -149,19 +151,23 @@ def _response(answer: Answer) -> web.Response:
 
 
 class AdminServer:
-    """Serves /livez, /readyz and /metrics, at an address of their own.
+    """Serves /livez, /readyz, /metrics and /report, at an address of their own.
 
     Args:
         metrics: what /metrics shows.
         problems: gives what is wrong, each with its remedy.
+        report: gives what workers show of this gateway.
     """
 
-    def __init__(self, metrics: GatewayMetrics, problems: Callable[[], list[str]]) -> None:
-        self._metrics, self._problems = metrics, problems
+    def __init__(
+        self, metrics: GatewayMetrics, problems: Callable[[], list[str]], report: Callable[[], GatewayReport]
+    ) -> None:
+        self._metrics, self._problems, self._report = metrics, problems, report
         application = web.Application()
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._scrape)
+        application.router.add_get("/report", self._tell)
         self._runner = web.AppRunner(application, access_log=None, logger=_SILENT)
 
     async def start(self, host: str, port: int) -> int:
@@ -188,6 +194,10 @@ class AdminServer:
     async def _scrape(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=encode(self._metrics.registry), headers={hdrs.CONTENT_TYPE: content_type})
+
+    async def _tell(self, _request: web.Request) -> web.Response:
+        body = msgspec.json.encode(self._report())
+        return web.Response(body=body, content_type="application/json")
 
 
 async def _started(runner: web.BaseRunner, host: str, port: int) -> int:

@@ -21,6 +21,7 @@ from processor.engine.streams import Outgoing
 from processor.providers import ADAPTERS
 from processor.providers.identity import key_of_name
 from processor.views.deliveries import Deliveries, DeliveryView
+from processor.views.gateways import GatewayList, GatewayReport, gateway_list
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
@@ -79,6 +80,7 @@ class Answers:
         publish: writes a record to Kafka.
         control_topic: the full name of the topic of control records.
         seal: seals ids in links.
+        gateways: gives the report of each gateway by URL; None: it does not answer.
     """
 
     def __init__(  # noqa: PLR0913 - all that knows anything
@@ -92,6 +94,7 @@ class Answers:
         publish: Callable[[Outgoing], Awaitable[None]],
         control_topic: str,
         seal: Seal,
+        gateways: Callable[[], Awaitable[Mapping[str, GatewayReport | None]]],
     ) -> None:
         self._deliveries = deliveries
         self._following = following
@@ -101,6 +104,7 @@ class Answers:
         self._publish = publish
         self._control_topic = control_topic
         self._seal = seal
+        self._gateways = gateways
 
     # Messages
 
@@ -318,6 +322,16 @@ class Answers:
             ProblemError: it cannot be had now.
         """
         return (await self._gathering.gather()).reports.providers()
+
+    async def gateways(self) -> GatewayList:
+        """List the gateways and their routes, and whether each route's provider answers, as far as that is known."""
+        reports = await self._gateways()
+        try:
+            providers = (await self.providers()).items if reports else ()
+        except ProblemError:
+            # Calls come to gateways whether or not the workers are well.
+            providers = ()
+        return gateway_list(reports, {each.provider: each.answering for each in providers if each.provider})
 
     # Control
 

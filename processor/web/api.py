@@ -12,6 +12,7 @@ from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.deliveries import DeliveryView
+from processor.views.gateways import GatewayList
 from processor.views.listing import DeliveryList, Query
 from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
@@ -171,6 +172,16 @@ ROUTES: tuple[Route, ...] = (
         *_READING,
     ),
     _get(
+        "/api/v1/gateways",
+        "gateways",
+        "List the gateways, and what became of providers' calls, by route",
+        GatewayList,
+        INVALID_REQUEST,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        INTERNAL_ERROR,
+    ),
+    _get(
         "/api/v1/statuses",
         "statuses",
         "Get the definitions of the ten statuses",
@@ -277,6 +288,9 @@ class Api:
 
     async def _providers(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.providers())
+
+    async def _gateways(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._answers.gateways())
 
     async def _statuses(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json_bytes(self._status_list)

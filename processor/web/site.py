@@ -22,6 +22,7 @@ from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
 from processor.web.forwarding import Forwarding
+from processor.web.gateways import Gateways
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
 from processor.web.owner import Owner
@@ -44,6 +45,7 @@ class Site:
         access, hops = Access(settings), Hops(settings, lambda: owner.url)
         self._forwarding = Forwarding(settings, hops, Members(settings), owner)
         gathering = Gathering(owner, metrics, board, self._forwarding, settings.topic(EVENTS))
+        self._gateways = Gateways(settings.gateways)
         self._follower = Follower(settings, (COUNTS, DELIVERIES), deliveries.take)
         answers = Answers(
             deliveries=deliveries,
@@ -54,6 +56,7 @@ class Site:
             publish=self._publish,
             control_topic=settings.topic(CONTROL),
             seal=Seal(settings),
+            gateways=self._gateways.reports,
         )
         self._routes = (Api(answers, gathering, access, hops), Page(answers, access, self._forwarding))
 
@@ -68,6 +71,7 @@ class Site:
         yield
         await end(running)
         await self._forwarding.close()
+        await self._gateways.close()
 
     async def _show_pending(self) -> None:
         while True:

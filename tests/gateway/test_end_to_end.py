@@ -1,5 +1,6 @@
 """From a provider's call to the status of a message, on a real broker."""
 
+import json
 import time
 
 import pytest
@@ -46,3 +47,30 @@ async def test_a_signed_call_becomes_a_row(trial, tmp_path):
     assert await gateway.metric("delivery_webhooks_total", provider="twilio", outcome="taken") == 1
     assert await gateway.metric("delivery_webhooks_total", provider="twilio", outcome="refused") == 1
     assert await gateway.stop() == 0
+
+
+async def test_a_worker_shows_what_became_of_the_calls(trial, tmp_path):
+    gateway = GatewayProcess(trial, tmp_path, ROUTES)
+    await gateway.ready()
+    url = f"{PUBLIC_URL}/hooks/twilio/main?message_id=m-1"
+    async with Caller(await gateway.public_address()) as caller:
+        call = SIGNED["twilio"].make(
+            "first-0123456789", 0, url=url, body=b"MessageSid=SM01&MessageStatus=sent&To=%2B46"
+        )
+        assert (await caller.call(call))[0] == 204
+        assert (await caller.call(call._replace(body=b"MessageStatus=failed")))[0] == 403
+    admin = await gateway.address()
+    worker = await trial.start_worker(DELIVERY_GATEWAYS=admin)
+    await trial.settled()
+    found = json.loads((await worker.get("/api/v1/gateways"))[1])
+    assert found["gateways"] == [{"url": admin, "answers": True, "waiting": 0, "oldest": None}]
+    [route] = found["routes"]
+    assert (route["path"], route["taken"], route["spooled"], route["refused"]) == ("/hooks/twilio/main", 1, 0, 1)
+    assert "signature is wrong" in route["refusal"]
+    assert route["last_call"] <= route["last_refused"]
+    assert await gateway.stop() == 0
+
+    async def is_named_as_away() -> bool:
+        return '"answers":false' in (await worker.get("/api/v1/gateways"))[1]
+
+    await trial.eventually(is_named_as_away, "the gateway that has stopped is named")

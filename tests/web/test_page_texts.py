@@ -11,6 +11,7 @@ from processor.domain.delivery import Cause, State
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.views.messages import Wait
+from processor.watch.silence import Answering
 from processor.web.page.language import LANGUAGES
 from processor.web.page.texts import TEXTS
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, REBALANCING, RECOVERING, STARTING
@@ -41,6 +42,7 @@ def test_a_text_says_the_same_in_both_languages(key):
         ("permanence", Permanence),
         ("wait", Wait),
         ("dead", DeadReason),
+        ("answering", Answering),
         ("meaning", Status),
     ],
 )
@@ -58,7 +60,7 @@ def test_no_text_is_left_over():
     sources = [*folder.glob("*.py"), *folder.glob("templates/*.html")]
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
-        r"(ca(use|tegory)|channel|dead|error|facts|filter|meaning|nav|partition|permanence|stage|state|unavailable|unit|"
+        r"(answering|ca(use|tegory)|channel|dead|error|facts|filter|meaning|nav|partition|permanence|stage|state|unavailable|unit|"
         r"wait|wrong)\."
     )
     left_over = [

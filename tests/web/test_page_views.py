@@ -75,6 +75,32 @@ async def test_the_overview_says_that_all_is_well():
     assert "0 stuck messages" in page.one("p", data_summary="").text
 
 
+async def test_the_overview_shows_what_became_of_providers_calls(reader):
+    section = (await reader.get("/")).one(id="gateways")
+    assert [each.text for each in section.one("ul").all("li")] == [
+        "http://10.0.0.21:8082 nothing waits on its disk",
+        "http://10.0.0.22:8082 97 records wait on its disk, the oldest for 1 min 30 s",
+        "http://10.0.0.23:8082 does not answer",
+    ]
+    rows = {provider: cells for provider, *cells in section.one("table").rows()[1:]}
+    assert [*rows] == ["infobip", "sendgrid", "twilio main"]
+    assert rows["sendgrid"][2] == "36,408"
+    assert rows["infobip"][1] == "silent"
+    assert rows["twilio main"][2:7] == ["18,622", "212", "0", "0", "3"]
+    assert "changed <b>on its way</b>" in rows["twilio main"][7]
+
+
+async def test_the_overview_without_gateways_says_nothing_of_them(reader, world):
+    world.gateways = {}
+    assert not (await reader.get("/")).all(id="gateways")
+
+
+async def test_gateways_are_shown_in_swedish(reader):
+    section = (await reader.get("/?lang=sv")).one(id="gateways")
+    assert "svarar inte" in section.text
+    assert "97 poster väntar på dess disk" in section.text
+
+
 async def test_the_overview_names_what_it_could_not_ask(reader, world):
     world.recovering = (3, 4, 6)
     page = await reader.get("/")

@@ -30,6 +30,7 @@ from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
 from processor.web.forwarding import Forwarding
+from processor.web.gateways import Gateways
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
 from processor.web.page.routes import Page
@@ -283,6 +284,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
             raise failure[0]
         published.append(record)
 
+    gateways = Gateways(settings.gateways)
     reading: Any = following
     answers = Answers(
         deliveries=_deliveries(),
@@ -293,6 +295,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         publish=publish,
         control_topic=settings.topic(CONTROL),
         seal=Seal(settings),
+        gateways=gateways.reports,
     )
     api, page = Api(answers, gathering, access, hops), Page(answers, access, forwarding)
 
@@ -301,6 +304,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
             async def close(_: Any) -> AsyncIterator[None]:
                 yield
                 await forwarding.close()
+                await gateways.close()
 
             application.cleanup_ctx.append(close)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from processor.domain.delivery import Action
-from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.moment import Micros, to_microseconds, to_rfc3339
 from processor.domain.status import Status
 from processor.domain.traits import STUCK_AFTER
 from processor.engine.status import PartitionStatus
@@ -19,6 +19,7 @@ from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES
 from processor.views.deliveries import Deliveries
+from processor.views.gateways import GatewayReport, RouteReport
 from processor.views.overview import PartitionReport, WorkerReport
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of
@@ -116,6 +117,27 @@ _DEAD = {
 }
 
 
+def _gateways(now: Micros, *, is_well: bool) -> dict[str, GatewayReport | None]:
+    """Give the reports of two gateways; where something is wrong, a third does not answer."""
+    mail = RouteReport("/hooks/sendgrid", "sendgrid", "", taken=18_204, last_call=Micros(now - 2 * SECOND))
+    phone = RouteReport("/hooks/twilio/main", "twilio", "main", taken=9_311, last_call=Micros(now - 5 * SECOND))
+    if is_well:
+        return {"http://10.0.0.21:8082": GatewayReport((mail, phone)), "http://10.0.0.22:8082": GatewayReport((mail,))}
+    away = msgspec.structs.replace(
+        phone,
+        spooled=212,
+        refused=3,
+        last_refused=Micros(now - 4 * MINUTE),
+        refusal="x-twilio-signature is wrong: another secret, or the call was changed <b>on its way</b>",
+    )
+    silent = RouteReport("/hooks/infobip", "infobip", "", taken=9_000, last_call=Micros(now - 52 * MINUTE))
+    return {
+        "http://10.0.0.21:8082": GatewayReport((mail, phone, silent)),
+        "http://10.0.0.22:8082": GatewayReport((mail, away, silent), waiting=97, oldest=Micros(now - 90 * SECOND)),
+        "http://10.0.0.23:8082": None,
+    }
+
+
 def _trouble(now: int) -> Partial:
     """Give what a partition has found to be wrong."""
 
@@ -173,6 +195,7 @@ class World:
             self.tell(campaign)
         self.rows = rows(_events(self.now))
         self.is_well = is_well
+        self.gateways = _gateways(self._moment, is_well=is_well)
         for reason, records in ({} if is_well else _DEAD).items():
             self._board.see_dead(reason, records, Origin("delivery.mta.v1", 0, 7), self._moment // 1000, "a detail")
         self.answers, self.forwarding = self._put_together()
@@ -205,8 +228,12 @@ class World:
             publish=self._publish,
             control_topic=settings.topic(CONTROL),
             seal=Seal(settings),
+            gateways=self._gateways,
         )
         return answers, forwarding
+
+    async def _gateways(self) -> Mapping[str, GatewayReport | None]:
+        return self.gateways
 
     async def _publish(self, record: Outgoing) -> None:
         self.published.append(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import datetime, timezone
 from urllib.parse import quote
@@ -50,7 +51,7 @@ class Page:
         routes.add_get("/{rest:(?!api/|internal/).+}", self._frame.nothing)
 
     async def _overview(self, visit: Visit) -> web.Response:
-        view = await self._answers.overview()
+        view, gateways = await asyncio.gather(self._answers.overview(), self._answers.gateways())
         language, messages = visit.language, view.messages
         alarms = arrange.alarms(view, language)
         counts = {alarm.name: language.number(alarm.number) for alarm in alarms}
@@ -68,6 +69,7 @@ class Page:
             totals=arrange.totals(messages),
             channel_totals={channel.value: sum(messages.get(channel.value, {}).values()) for channel in Channel},
             dead_letters=[item for item in dead_letters if item[1]],
+            gateways=gateways,
             partitions=arrange.partitions(view.partitions),
         )
 

@@ -407,7 +407,8 @@ DELIVERABILITY = Dashboard(
                 Panel(
                     "Receipts without an id of ours",
                     "By what became of them. `received` and not yet `matched`: they wait for a link that says whose "
-                    "the provider's id is.",
+                    "the provider's id is. `corrected`: a newer link of an id that was used again has taken them from "
+                    "an older message.",
                     "ops",
                     {"{{outcome}}": "sum by (outcome) (rate(delivery_receipts_total[$__rate_interval])) > 0"},
                     alerts=("DeliveryReceiptsWaiting",),

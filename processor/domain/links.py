@@ -2,8 +2,8 @@
 
 A *native key* names a provider's id with its provider and account. Of each native key are known its newest links and
 the receipts that no link explains yet. A receipt belongs to the newest link that is not later than it: providers use
-ids again. Links may come in any order, and often: what is known of a key does not depend on it. Where a receipt goes
-is decided when it comes, or when its link does, and is not taken back: see ADR 0021.
+ids again. Links may come in any order, and often: what is known of a key does not depend on it. A receipt that may
+prove to be another message's, when a newer link comes, is remembered for a while (ADR 0021).
 """
 
 from __future__ import annotations
@@ -109,11 +109,31 @@ def link_of(links: Sequence[Link], time: Micros, recipient: str | None) -> Link 
     return later
 
 
+def is_doubtful(link: Link, time: Micros) -> bool:
+    """Return whether a link that is not known yet may explain a receipt better than this one.
+
+    Most receipts come soon after their link. Where one comes later, the id may have been used again meanwhile; where it
+    is earlier, an earlier link may be on its way.
+
+    Args:
+        link: the one that the receipt belongs to, as far as is known.
+        time: the receipt's event time, in microseconds.
+    """
+    return not link.time <= time <= link.time + TOLERANCE
+
+
 #: The version of the layout in which a `Known` is packed.
 KNOWN_LAYOUT = 1
 
 #: Receipts that wait for the links of one native key. An id that so many reports are about stands for no message.
 MAX_WAITING = 64
+
+#: Receipts with a doubtful link that are remembered of one native key: the newest.
+MAX_DOUBTFUL = 16
+
+#: Provisional ids of one native key of which is remembered that they were moved: the newest. More than one are there
+#: where the provider's id covers several recipients.
+MAX_MOVED = 64
 
 
 class Receipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -133,6 +153,21 @@ class Receipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+class Match(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A receipt, and the link that says whose it is."""
+
+    receipt: Receipt
+    link: Link
+
+
+class Moved(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """That a provisional row was another message's, and the time of the last report that it showed."""
+
+    time: Moment
+    message_id: _Name
+    moved_to: _Name
+
+
 class Known(msgspec.Struct, array_like=True, tag=KNOWN_LAYOUT, frozen=True, gc=False):
     """What is known of one native key."""
 
@@ -140,16 +175,26 @@ class Known(msgspec.Struct, array_like=True, tag=KNOWN_LAYOUT, frozen=True, gc=F
     links: tuple[Link, ...] = ()
     #: In order of time, each once.
     waiting: tuple[Receipt, ...] = ()
+    #: Receipts whose link is doubtful (`is_doubtful`), in order of time, each once.
+    doubtful: tuple[Match, ...] = ()
+    #: In order of time, each provisional id once.
+    moved: tuple[Moved, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not (self.links or self.waiting or self.doubtful or self.moved)
 
 
 NOTHING = Known()
 
 
-class Match(msgspec.Struct, frozen=True, gc=False):
-    """A receipt, and the link that says whose it is."""
+class Correction(msgspec.Struct, frozen=True, gc=False):
+    """A receipt that proves to be another message's than was thought."""
 
     receipt: Receipt
-    link: Link
+    before: Link
+    after: Link
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -157,59 +202,150 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
     known: Known
     matches: tuple[Match, ...] = ()
-    #: Provisional ids that have turned out to be a message, each with that message's id.
-    moves: tuple[tuple[str, str], ...] = ()
+    #: Receipts that go to another message than the one that they went to before.
+    corrections: tuple[Correction, ...] = ()
+    #: Provisional ids that have turned out to be a message.
+    moves: tuple[Moved, ...] = ()
     #: Receipts that are shown under their provisional ids: as they come, and again after a move that was not theirs.
     shown: tuple[Receipt, ...] = ()
     #: A receipt that there is no room for, and a link that lost against another of the same moment.
     unmatched: Receipt | None = None
     loser: Link | None = None
+    #: Moved ids that are remembered no longer.
+    forgotten: tuple[Moved, ...] = ()
 
 
 def take_receipt(known: Known, receipt: Receipt) -> Step:
     """Match a receipt, or let it wait; one that waits already changes nothing."""
     link = link_of(known.links, receipt.time, receipt.recipient)
     if link is not None:
-        return Step(known, matches=(Match(receipt, link),))
-    if any((each.time, each.event) == (receipt.time, receipt.event) for each in known.waiting):
+        match = Match(receipt, link)
+        return Step(_remember(known, match), matches=(match,))
+    if any(_same(each, receipt) for each in known.waiting):
         return Step(known)
     if len(known.waiting) >= MAX_WAITING:
         return Step(known, shown=(receipt,), unmatched=receipt)
     waiting = tuple(sorted((*known.waiting, receipt), key=lambda each: (each.time, each.event)))
-    return Step(Known(known.links, waiting), shown=(receipt,))
+    return Step(msgspec.structs.replace(known, waiting=waiting), shown=(receipt,))
 
 
-def take_link(known: Known, link: Link) -> Step:
-    """Join a link; the receipts that it explains wait no longer, and the rows that showed them are moved."""
+def _remember(known: Known, match: Match) -> Known:
+    """Remember a receipt whose link is doubtful, once."""
+    receipt = match.receipt
+    if not is_doubtful(match.link, receipt.time):
+        return known
+    if any(_same(each.receipt, receipt) for each in known.doubtful):
+        return known
+    doubtful = sorted((*known.doubtful, match), key=_place_of_match)[-MAX_DOUBTFUL:]
+    return msgspec.structs.replace(known, doubtful=tuple(doubtful))
+
+
+def _same(one: Receipt, other: Receipt) -> bool:
+    return (one.time, one.event) == (other.time, other.event)
+
+
+def _place_of_match(match: Match) -> tuple[int, bytes]:
+    return match.receipt.time, match.receipt.event
+
+
+def take_link(known: Known, link: Link, *, is_shown: bool = True) -> Step:
+    """Join a link.
+
+    The receipts that it explains wait no longer, and the rows that showed them are moved. Receipts with a doubtful link
+    that it explains better go to its message.
+
+    Args:
+        known: what is known of the link's native key.
+        link: one more.
+        is_shown: whether receipts that wait are shown under provisional ids, so that there are rows to move.
+    """
     joined = join_link(known.links, link)
     if not joined.is_news:
         return Step(known, loser=joined.loser)
-    matches, waiting = [], []
+    matches: list[Match] = []
+    waiting: list[Receipt] = []
     for receipt in known.waiting:
         found = link_of(joined.links, receipt.time, receipt.recipient)
         if found is None:
             waiting.append(receipt)
         else:
             matches.append(Match(receipt, found))
-    moves = {match.receipt.message_id: match.link.message_id for match in matches}
+    moves = {
+        match.receipt.message_id: Moved(match.receipt.time, match.receipt.message_id, match.link.message_id)
+        for match in matches
+        if is_shown
+    }
     # A row that is moved takes all with it that was shown there; what is not explained is shown anew.
     shown = tuple(receipt for receipt in waiting if receipt.message_id in moves)
-    after = Known(joined.links, tuple(waiting))
-    return Step(after, tuple(matches), tuple(sorted(moves.items())), shown, loser=joined.loser)
+    stay = [each for each in known.moved if each.message_id not in moves]
+    moved = sorted((*stay, *moves.values()), key=lambda each: (each.time, each.message_id))
+    corrections, placed = _place_anew(known.doubtful, joined.links)
+    after = Known(joined.links, tuple(waiting), placed, tuple(moved[-MAX_MOVED:]))
+    for match in matches:
+        after = _remember(after, match)
+    return Step(
+        after,
+        tuple(matches),
+        corrections,
+        tuple(moves[name] for name in sorted(moves)),
+        shown,
+        loser=joined.loser,
+        forgotten=tuple(moved[:-MAX_MOVED]),
+    )
 
 
-def expire(known: Known, received_before: Millis, linked_before: Micros) -> tuple[Known, tuple[Receipt, ...]]:
+def _place_anew(doubtful: Sequence[Match], links: Sequence[Link]) -> tuple[tuple[Correction, ...], tuple[Match, ...]]:
+    """Return which of the doubtful matches are another link's now, and those that are still doubtful."""
+    corrections, placed = [], []
+    for match in doubtful:
+        receipt, before = match.receipt, match.link
+        # Where the newest links have crowded out the one that it had, there may be none.
+        after = link_of(links, receipt.time, receipt.recipient) or before
+        if _meaning(after) != _meaning(before):
+            corrections.append(Correction(receipt, before, after))
+        if is_doubtful(after, receipt.time):
+            placed.append(Match(receipt, after))
+    return tuple(corrections), tuple(placed)
+
+
+def _meaning(link: Link) -> tuple[str, int | None, int | None]:
+    return link.message_id, link.part, link.parts
+
+
+class Expired(msgspec.Struct, frozen=True, gc=False):
+    """What is left of a key when some has had its time, and what has had it."""
+
+    known: Known
+    #: Receipts that waited in vain.
+    vain: tuple[Receipt, ...]
+    #: Moved ids that are remembered no longer.
+    forgotten: tuple[Moved, ...]
+
+
+def expire(known: Known, received_before: Millis, linked_before: Micros) -> Expired:
     """Forget what has had its time.
 
     Args:
         known: what is known of a native key.
-        received_before: receipts that came in earlier wait no longer, in milliseconds.
-        linked_before: links that are older are forgotten, in microseconds.
-
-    Returns:
-        What is left, and the receipts that waited in vain.
+        received_before: receipts that came in earlier wait no longer, and are in doubt no longer, in milliseconds.
+        linked_before: links, and moved ids, that are older are forgotten, in microseconds.
     """
     links = tuple(link for link in known.links if link.time >= linked_before)
     waiting = tuple(receipt for receipt in known.waiting if receipt.received >= received_before)
-    vain = tuple(receipt for receipt in known.waiting if receipt.received < received_before)
-    return Known(links, waiting), vain
+    doubtful = tuple(match for match in known.doubtful if match.receipt.received >= received_before)
+    moved = tuple(each for each in known.moved if each.time >= linked_before)
+    return Expired(
+        Known(links, waiting, doubtful, moved),
+        vain=tuple(receipt for receipt in known.waiting if receipt.received < received_before),
+        forgotten=tuple(each for each in known.moved if each.time < linked_before),
+    )
+
+
+def has_expired(known: Known, received_before: Millis, linked_before: Micros) -> bool:
+    """Return whether `expire` would change what is known."""
+    return (
+        any(link.time < linked_before for link in known.links)
+        or any(receipt.received < received_before for receipt in known.waiting)
+        or any(match.receipt.received < received_before for match in known.doubtful)
+        or any(each.time < linked_before for each in known.moved)
+    )

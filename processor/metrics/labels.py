@@ -41,7 +41,7 @@ New = Literal["new"]
 NEW: New = "new"
 
 #: What happens to a receipt without a message id of ours: `received` is the sum of the others, and of those that wait.
-ReceiptOutcome = Literal["received", "matched", "repeated", "unmatched"]
+ReceiptOutcome = Literal["received", "matched", "repeated", "corrected", "unmatched"]
 RECEIPT_OUTCOMES: tuple[ReceiptOutcome, ...] = get_args(ReceiptOutcome)
 LinkOutcome = Literal["new", "repeated", "contradicted"]
 LINK_OUTCOMES: tuple[LinkOutcome, ...] = get_args(LinkOutcome)

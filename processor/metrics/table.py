@@ -157,7 +157,8 @@ class Metrics:
     receipts: Family[Counter, ByReceipt] = labelled(
         Counter,
         "delivery_receipts",
-        "Receipts without a message id of ours, by outcome; `received` is the sum of the others and of those waiting.",
+        "Receipts without a message id of ours, by outcome; `received` is the sum of the others and of those waiting, "
+        "but for `corrected`: those of the matched that a newer link gave to another message.",
         ByReceipt,
         known.by_receipt,
     )

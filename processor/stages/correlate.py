@@ -14,7 +14,19 @@ from itertools import islice
 
 import msgspec
 
-from processor.domain.links import NOTHING, Known, Link, Receipt, Step, expire, take_link, take_receipt
+from processor.domain.links import (
+    NOTHING,
+    Correction,
+    Known,
+    Link,
+    Moved,
+    Receipt,
+    Step,
+    expire,
+    has_expired,
+    take_link,
+    take_receipt,
+)
 from processor.domain.moment import FIRST, Micros, Millis, from_seconds, stamp_of, to_millis
 from processor.engine.stage import (
     AuditedWork,
@@ -44,7 +56,16 @@ from processor.watch.waiting import WaitingBoard, WaitingReceipts
 from processor.wire.correlations import pack_known, unpack_known
 from processor.wire.deadletters import DeadReason, Headers, UnusableError
 from processor.wire.events import decode_event, encode_event
-from processor.wire.links import MOVED_HEADER, decode_link, encode_contradiction, encode_moved, is_link, to_link
+from processor.wire.links import (
+    FORGOTTEN_HEADER,
+    MOVED_HEADER,
+    TAKEN_BACK_HEADER,
+    decode_link,
+    encode_contradiction,
+    encode_moved,
+    is_link,
+    to_link,
+)
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
@@ -221,7 +242,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             self._apply(key, known, step, provider, outbox)
 
     def _link(self, key: bytes, known: Known, link: Link, provider: Provider, outbox: Outbox) -> None:
-        step = take_link(known, link)
+        step = take_link(known, link, is_shown=self._is_shown)
         told: LinkOutcome = "contradicted" if step.loser else "repeated" if step.known is known else "new"
         self._links[ByLink(provider, told)] += 1
         if step.loser is not None:
@@ -235,14 +256,20 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         """Write what a step says: events of messages, moves of provisional rows, and what is shown meanwhile."""
         for match in step.matches:
             self._send(_told_of(match.receipt, match.link), match.receipt, outbox)
+        for correction in step.corrections:
+            self._take_back(correction, outbox)
+            self._send(_told_of(correction.receipt, correction.after), correction.receipt, outbox)
+        for moved in step.moves:
+            self._order(MOVED_HEADER, moved, outbox)
+        for moved in step.forgotten:
+            self._order(FORGOTTEN_HEADER, moved, outbox)
         if self._is_shown:
-            for provisional, message_id in step.moves:
-                self._move(provisional, message_id, outbox)
             for receipt in step.shown:
                 self._send((receipt.message_id, receipt.event), receipt, outbox)
         if step.unmatched is not None:
             self._give_up(step.unmatched, provider, outbox)
         self._receipts[ByReceipt(provider, "matched")] += len(step.matches)
+        self._receipts[ByReceipt(provider, "corrected")] += len(step.corrections)
         self._put(key, before, step.known)
 
     def _send(self, event: tuple[str, bytes], receipt: Receipt, outbox: Outbox) -> None:
@@ -251,18 +278,25 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         partition = partition_of(key, self._events_partitions)
         outbox.forward(self._events_topic, partition, receipt.received, key, value, receipt.headers)
 
-    def _move(self, provisional: str, message_id: str, outbox: Outbox) -> None:
-        key = provisional.encode()
-        headers = ((MOVED_HEADER, message_id.encode()),)
+    def _order(self, name: str, moved: Moved, outbox: Outbox) -> None:
+        """Order that a provisional row is moved, or that the record of its move goes."""
+        key, headers = moved.message_id.encode(), ((name, moved.moved_to.encode()),)
         partition = partition_of(key, self._events_partitions)
-        outbox.add(self._events_topic, partition, outbox.now, key, encode_moved(provisional, message_id), headers)
+        value = encode_moved(moved.message_id, moved.moved_to)
+        outbox.add(self._events_topic, partition, outbox.now, key, value, headers)
+
+    def _take_back(self, correction: Correction, outbox: Outbox) -> None:
+        """Order that the message which a receipt went to forgets it."""
+        message_id, value = _told_of(correction.receipt, correction.before)
+        key, headers = message_id.encode(), ((TAKEN_BACK_HEADER, correction.after.message_id.encode()),)
+        partition = partition_of(key, self._events_partitions)
+        outbox.forward(self._events_topic, partition, correction.receipt.received, key, value, headers)
 
     def _put(self, key: bytes, before: Known, after: Known) -> None:
         if after is before:
             return
         self._hand[key] = after
-        is_empty = not (after.links or after.waiting)
-        self._changed[key] = None if is_empty else pack_known(after)
+        self._changed[key] = None if after.is_empty else pack_known(after)
 
     # What has had its time
 
@@ -279,12 +313,15 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
     def _expire(self, key: bytes, bounds: tuple[Millis, Micros], outbox: Outbox) -> int:
         """Expire what has had its time of a key; return how many bytes of a transaction that may take."""
         known = self._hand[key]
-        after, vain = expire(known, *bounds)
-        for receipt in vain:
+        if not has_expired(known, *bounds):
+            return 0
+        expired = expire(known, *bounds)
+        for receipt in expired.vain:
             self._give_up(receipt, _provider_of(key), outbox)
-        if after != known:
-            self._put(key, known, after)
-        return len(self._before[key] or b"") + _LETTER_BESIDE * len(vain)
+        for moved in expired.forgotten:
+            self._order(FORGOTTEN_HEADER, moved, outbox)
+        self._put(key, known, expired.known)
+        return len(self._before[key] or b"") + _LETTER_BESIDE * len(expired.vain)
 
     def _give_up(self, receipt: Receipt, provider: Provider, outbox: Outbox) -> None:
         """Stop waiting: what was shown stays so, and what was held back is a dead letter."""
@@ -436,8 +473,7 @@ class Search:
         for receipt in known.waiting:
             self._waiting[provider] += 1
             self._oldest[provider] = min(receipt.received, self._oldest.get(provider, receipt.received))
-        is_over = any(each.received < received_before for each in known.waiting)
-        if is_over or any(link.time < linked_before for link in known.links):
+        if has_expired(known, received_before, linked_before):
             self._candidates.append(key)
 
     def _finish(self) -> None:

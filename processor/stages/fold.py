@@ -16,6 +16,7 @@ from processor.domain.counts import STATUS_INDEX, Counts, DeliveryCounts, Place,
 from processor.domain.event import MAX_AHEAD, Event
 from processor.domain.fold import Verdict, fold
 from processor.domain.moment import NO_TIMESTAMP, Micros, Millis, from_seconds, to_micros, to_millis
+from processor.domain.retraction import retract
 from processor.domain.row import Row
 from processor.domain.transitions import Node
 from processor.domain.waiting import may_expire
@@ -52,7 +53,16 @@ from processor.wire.control import is_marker
 from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.events import decode_event
-from processor.wire.links import LINK_HEADERS, decode_moved, encode_link, encode_moved, is_move, is_moved
+from processor.wire.links import (
+    FORGOTTEN_HEADER,
+    LINK_HEADERS,
+    TAKEN_BACK_HEADER,
+    decode_moved,
+    encode_link,
+    encode_moved,
+    is_moved,
+    order_in,
+)
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
@@ -400,9 +410,15 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         """Do what a record asks for that is no event; return whether it was one that does."""
         if is_marker(record.headers):
             _refuse_marker()
-        if not is_move(record.headers):
+        order = order_in(record.headers)
+        if order is None:
             return False
-        self._move(record, hand, outbox)
+        if order == TAKEN_BACK_HEADER:
+            self._take_back(record, hand, outbox)
+        elif order == FORGOTTEN_HEADER:
+            self._forget(record, hand, outbox)
+        else:
+            self._move(record, hand, outbox)
         return True
 
     def _move(self, record: Record, hand: Hand, outbox: Outbox) -> None:
@@ -417,14 +433,39 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         ):
             detail = f"{moved.message_id!r} is no provisional row: only one that goes by a provider's id can be moved"
             raise UnusableError(DeadReason.INVALID_EVENT, detail)
+        self._take_away(key, encode_moved(moved.message_id, moved.moved_to), hand, outbox)
+
+    def _take_away(self, key: bytes, value: bytes | None, hand: Hand, outbox: Outbox) -> None:
+        """Take a row out of table and counts, as one that has never been; the value takes its place in the topic."""
         before = hand.before[key]
         if before is not None:
             self._counts.move({(_place(before), None): 1})
             self._growth -= 1
             self._touched.add(before.delivery)
-        value = encode_moved(moved.message_id, moved.moved_to)
         outbox.add(self._messages_topic, self._partition, outbox.now, key, value)
         hand.move_away(key)
+
+    def _forget(self, record: Record, hand: Hand, outbox: Outbox) -> None:
+        """Remove the record of a move from the topic; where a row has taken its place, retention removes that."""
+        key = decode_moved(record.value).message_id.encode()
+        if hand.row(key) is None and key not in self._aside.notes:
+            outbox.add(self._messages_topic, self._partition, outbox.now, key, None)
+
+    def _take_back(self, record: Record, hand: Hand, outbox: Outbox) -> None:
+        """Take a receipt back from a message: it was another's, as a newer link of a provider's id tells."""
+        event, node, moment = decode_event(record.value, None)
+        key = event.message_id.encode()
+        known = hand.row(key)
+        if known is None:
+            return
+        row = retract(known, event, node, moment)
+        if row is None:
+            self._take_away(key, None, hand, outbox)
+        elif row is not known:
+            packed = pack_row(row)
+            value = encode_row(event.message_id, row, known, packed)
+            outbox.add(self._messages_topic, self._partition, outbox.now, key, value)
+            hand.put(key, row, packed)
 
     # Cancelling
 

@@ -21,6 +21,12 @@ from processor.wire.decoding import decode_json, is_ahead
 #: The header of a record in events.v1 which says that a provisional row is another message's: its id.
 MOVED_HEADER = "delivery.moved_to"
 
+#: The header of one which says that the record of such a move has had its time.
+FORGOTTEN_HEADER = "delivery.forgotten"
+
+#: The header of one which says that an event of before was another message's; the value is that event.
+TAKEN_BACK_HEADER = "delivery.taken_back"
+
 #: The header that tells links from receipts in receipts.v1.
 KIND_HEADER, LINK = "delivery.kind", b"link"
 LINK_HEADERS: Headers = ((KIND_HEADER, LINK),)
@@ -144,6 +150,9 @@ def is_link(headers: Iterable[tuple[str, bytes | None]]) -> bool:
     return any(name == KIND_HEADER and value == LINK for name, value in headers)
 
 
-def is_move(headers: Iterable[tuple[str, bytes | None]]) -> bool:
-    """Return whether a record among the events moves a provisional row."""
-    return any(name == MOVED_HEADER for name, _ in headers)
+_ORDERS = frozenset({MOVED_HEADER, FORGOTTEN_HEADER, TAKEN_BACK_HEADER})
+
+
+def order_in(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
+    """Return the header by which a record among the events is an order about links; None: it is none."""
+    return next((name for name, _ in headers if name in _ORDERS), None)

@@ -2,21 +2,28 @@
 
 from itertools import permutations, product
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.links import (
+    MAX_DOUBTFUL,
     MAX_LINKS,
+    MAX_MOVED,
     MAX_WAITING,
     NOTHING,
     TOLERANCE,
+    Correction,
+    Expired,
     Known,
     Link,
     Match,
+    Moved,
     Receipt,
     Step,
     expire,
+    has_expired,
     join_link,
     link_of,
     native_key,
@@ -143,15 +150,21 @@ class World:
         self.known = NOTHING
         self.got: dict[str, set[Receipt]] = {}
         self.row: set[Receipt] = set()
+        #: All that the provisional row ever showed.
+        self.shown: set[Receipt] = set()
         self.unmatched: list[Receipt] = []
 
     def take(self, given: "Link | Receipt") -> Step:
         step = take_link(self.known, given) if isinstance(given, Link) else take_receipt(self.known, given)
         for match in step.matches:
             self.got.setdefault(match.link.message_id, set()).add(match.receipt)
+        for correction in step.corrections:
+            self.got[correction.before.message_id].remove(correction.receipt)
+            self.got.setdefault(correction.after.message_id, set()).add(correction.receipt)
         if step.moves:
             self.row.clear()
         self.row.update(step.shown)
+        self.shown.update(step.shown)
         if step.unmatched is not None:
             self.unmatched.append(step.unmatched)
         self.known = step.known
@@ -176,7 +189,7 @@ class TestReceipts:
         world.take(receipt(6))
         step = world.take(Link(1, "m"))
         assert world.got == {"m": {receipt(5), receipt(6)}}
-        assert (step.moves, step.shown, world.row, world.known.waiting) == ((("p:1", "m"),), (), set(), ())
+        assert (step.moves, step.shown, world.row, world.known.waiting) == ((Moved(6, "p:1", "m"),), (), set(), ())
 
     def test_what_a_link_does_not_explain_is_shown_anew(self):
         world = World()
@@ -212,6 +225,7 @@ class TestReceipts:
         expected = {each for each in receipts if link_of((link,), each.time, None)}
         assert world.got.get("m", set()) == expected
         assert world.row == set(receipts) - expected == set(world.known.waiting)
+        assert {each.message_id for each in world.known.moved} == ({"p:1"} if expected & world.shown else set())
 
     @given(
         st.lists(st.integers(0, 40).map(lambda hour: receipt(hour * HOUR)), max_size=10),
@@ -229,11 +243,121 @@ class TestReceipts:
         assert world.row == set(world.known.waiting)
 
 
+class TestIdsThatAreUsedAgain:
+    def test_a_newer_link_takes_what_belongs_to_it_from_the_older_ones_message(self):
+        world = World()
+        world.take(Link(1, "old"))
+        world.take(receipt(10 * HOUR))
+        step = world.take(Link(9 * HOUR, "new"))
+        assert step.corrections == (Correction(receipt(10 * HOUR), Link(1, "old"), Link(9 * HOUR, "new")),)
+        assert world.got == {"old": set(), "new": {receipt(10 * HOUR)}}
+
+    def test_so_does_an_older_link_from_one_that_is_later_than_the_receipt(self):
+        world = World()
+        world.take(Link(10 * HOUR + 5, "new"))
+        world.take(receipt(10 * HOUR))
+        world.take(Link(9 * HOUR, "old"))
+        assert world.got == {"new": set(), "old": {receipt(10 * HOUR)}}
+
+    def test_a_receipt_that_comes_soon_after_its_link_is_not_remembered(self):
+        world = World()
+        world.take(Link(HOUR, "m"))
+        for time in (HOUR, HOUR + 1, HOUR + TOLERANCE):
+            world.take(receipt(time))
+        assert world.known.doubtful == ()
+
+    def test_one_that_waited_and_one_that_is_repeated_are_remembered_once(self):
+        world = World()
+        for each in (receipt(9 * HOUR), Link(1, "old"), receipt(9 * HOUR)):
+            world.take(each)
+        assert world.known.doubtful == (Match(receipt(9 * HOUR), Link(1, "old")),)
+
+    def test_the_newest_are_remembered(self):
+        world = World()
+        world.take(Link(1, "m"))
+        for hour in range(2, MAX_DOUBTFUL + 5):
+            world.take(receipt(hour * HOUR))
+        assert [match.receipt.time // HOUR for match in world.known.doubtful] == [*range(5, MAX_DOUBTFUL + 5)]
+
+    def test_that_another_link_says_the_same_corrects_nothing(self):
+        world = World()
+        world.take(Link(1, "m"))
+        world.take(receipt(9 * HOUR))
+        step = world.take(Link(8 * HOUR, "m"))
+        assert step.corrections == ()
+
+    @given(
+        st.lists(st.integers(0, 60).map(lambda half: receipt(half * HOUR // 2)), max_size=12, unique=True),
+        # At least two hours apart, and so each with a message of its own.
+        st.sets(st.integers(0, 10).map(lambda place: place * 3 * HOUR), max_size=4),
+        st.randoms(use_true_random=False),
+    )
+    def test_whatever_comes_first_and_however_often_each_receipt_is_with_its_newest_link(self, receipts, times, chance):
+        links = sorted(Link(time, f"m{time}") for time in times)
+        given_: list[Link | Receipt] = [*receipts, *links]
+        given_ += chance.choices(given_, k=len(given_)) if given_ else []
+        chance.shuffle(given_)
+        world = World()
+        for each in given_:
+            world.take(each)
+        expected: dict[str, set[Receipt]] = {}
+        for each in receipts:
+            found = link_of(links, each.time, None)
+            if found is not None:
+                expected.setdefault(found.message_id, set()).add(each)
+        assert {name: got for name, got in world.got.items() if got} == expected
+        assert world.row == set(world.known.waiting) == set(receipts).difference(*expected.values())
+
+
+class TestMoves:
+    def test_of_more_than_can_be_remembered_the_oldest_are_forgotten(self):
+        names = [f"p:1:{number}" for number in range(MAX_MOVED + 2)]
+        known = NOTHING
+        forgotten = []
+        for hour, name in enumerate(names, 1):
+            waiting = msgspec.structs.replace(receipt(hour * HOUR), message_id=name)
+            known = take_receipt(known, waiting).known
+            step = take_link(known, Link(hour * HOUR - 1, "m"))
+            known = step.known
+            forgotten += step.forgotten
+            known = msgspec.structs.replace(known, links=())
+        assert [each.message_id for each in forgotten] == names[:2]
+        assert [each.message_id for each in known.moved] == names[2:]
+
+    def test_where_nothing_is_shown_nothing_moves(self):
+        known = take_receipt(NOTHING, receipt(5)).known
+        step = take_link(known, Link(1, "m"), is_shown=False)
+        assert (step.moves, step.shown, step.known.moved, len(step.matches)) == ((), (), (), 1)
+
+
 class TestExpire:
     def test_receipts_and_links_go_by_their_own_times(self):
         known = Known((Link(1, "a"), Link(9, "b")), (receipt(1_000), receipt(9_000)))
-        assert expire(known, 5, 5) == (Known((Link(9, "b"),), (receipt(9_000),)), (receipt(1_000),))
+        assert expire(known, 5, 5) == Expired(Known((Link(9, "b"),), (receipt(9_000),)), (receipt(1_000),), ())
+
+    def test_what_is_remembered_of_matches_and_moves_goes_too(self):
+        link = Link(9, "b")
+        old, new = Match(receipt(1_000), link), Match(receipt(9_000), link)
+        known = Known((link,), (), (old, new), (Moved(1, "p:1", "b"), Moved(9, "p:2", "b")))
+        left = Known((link,), (), (new,), (Moved(9, "p:2", "b"),))
+        assert expire(known, 5, 5) == Expired(left, (), (Moved(1, "p:1", "b"),))
 
     def test_what_has_time_left_stays_as_it_is(self):
-        known = Known((Link(9, "b"),), (receipt(9_000),))
-        assert expire(known, 5, 5) == (known, ())
+        link = Link(9, "b")
+        known = Known((link,), (receipt(9_000),), (Match(receipt(9_000), link),), (Moved(9, "p:2", "b"),))
+        assert expire(known, 5, 5) == Expired(known, (), ())
+        assert not has_expired(known, 5, 5)
+
+    @given(
+        st.builds(
+            Known,
+            st.lists(st.builds(Link, st.integers(0, 9), st.just("m")), max_size=2).map(tuple),
+            st.lists(st.integers(0, 9_000).map(receipt), max_size=2).map(tuple),
+            st.lists(st.builds(Match, st.integers(0, 9_000).map(receipt), st.just(Link(0, "m"))), max_size=2).map(
+                tuple
+            ),
+            st.lists(st.builds(Moved, st.integers(0, 9), st.just("p"), st.just("m")), max_size=2).map(tuple),
+        )
+    )
+    def test_whether_anything_has_had_its_time_is_told_beforehand(self, known):
+        assert has_expired(known, 5, 5) is (expire(known, 5, 5).known != known)

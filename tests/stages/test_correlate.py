@@ -16,7 +16,7 @@ from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import stages
-from processor.wire.links import LINK_HEADERS, MOVED_HEADER
+from processor.wire.links import FORGOTTEN_HEADER, LINK_HEADERS, MOVED_HEADER
 from processor.wire.rows import decode_row_record
 from processor.wire.topics import TOPICS
 
@@ -118,6 +118,8 @@ class Line:
         latest = {record.key: record.value for record in self.written["t.messages.v1"]}
         told = {}
         for key, value in latest.items():
+            if value is None:
+                continue
             moved = orjson.loads(value).get("moved_to")
             told[key.decode()] = f"-> {moved}" if moved else decode_row_record(value).status.value
         return told
@@ -130,7 +132,7 @@ class Line:
         value = self.metrics.registry.get_sample_value
         return {
             outcome: found
-            for outcome in ("received", "matched", "repeated", "unmatched")
+            for outcome in ("received", "matched", "repeated", "corrected", "unmatched")
             if (found := value("delivery_receipts_total", {"provider": "twilio", "outcome": outcome}))
         }
 
@@ -252,6 +254,121 @@ class TestStory:
         *others, last = long_text(START)
         assert self.told(others).rows() == {LONG_TEXT: "taken_into_account"}
         assert self.told([*others, last]).rows() == {LONG_TEXT: "received_on_mobile"}
+
+
+class TestIdsThatAreUsedAgain:
+    """A newer link takes what belongs to it from the message of the older one, whatever came first."""
+
+    DAY = 24 * 60
+
+    def test_a_receipt_of_the_new_message_is_taken_back_from_the_old_one(self):
+        line = Line(retention=0.0)
+        line.take(link("SM1", "old", -10 * self.DAY), event("old", "sent", -10 * self.DAY))
+        line.take(receipt("SM1", "delivered", 5))
+        assert line.rows() == {"old": "received_on_mobile"}
+        line.take(link("SM1", "new", 0))
+        assert line.rows() == {"old": "sent", "new": "received_on_mobile"}
+        assert line.counted() == 2
+        assert line.outcomes() == {"received": 1, "matched": 1, "corrected": 1}
+
+    def test_a_message_that_only_that_receipt_told_of_is_gone(self):
+        line = Line(retention=0.0)
+        line.take(link("SM1", "old", -10 * self.DAY), receipt("SM1", "delivered", 5), link("SM1", "new", 0))
+        assert line.rows() == {"new": "received_on_mobile"}
+        assert line.counted() == 1
+
+    @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @given(st.randoms(use_true_random=False))
+    def test_no_order_matters(self, chance):
+        given_ = [
+            *(link("SM1", message_id, day * self.DAY) for message_id, day in (("a", -9), ("b", -6), ("c", -3))),
+            *(event(message_id, "sent_to_provider", day * self.DAY) for message_id, day in (("a", -9), ("c", -3))),
+            receipt("SM1", "sent", -9 * self.DAY + 2),
+            receipt("SM1", "sent", -6 * self.DAY + 2),
+            receipt("SM1", "delivered", -6 * self.DAY + 90),
+            receipt("SM1", "failed", -1 * self.DAY, ErrorCode="30003"),
+        ]
+        given_ += chance.choices(given_, k=4)
+        chance.shuffle(given_)
+        line = Line(retention=0.0)
+        line.take(*given_)
+        found = {name: status for name, status in line.rows().items() if not status.startswith("->")}
+        assert found == {"a": "sent", "b": "received_on_mobile", "c": "failed"}
+        assert (line.counted(), line.dead()) == (3, [])
+        # Down to the last bit of what the rows remember.
+        ordered = Line(retention=0.0)
+        ordered.take(*sorted(given_, key=lambda each: (each[0] != "t.links.v1", each[1].timestamp)))
+        assert [line.works["t.events.v1"].row(name) for name in (b"a", b"b", b"c")] == [
+            ordered.works["t.events.v1"].row(name) for name in (b"a", b"b", b"c")
+        ]
+
+
+class TestForgotten:
+    """The record of a move goes when its message would, so that the topic does not grow for ever."""
+
+    def moved(self, **settings: object) -> Line:
+        line = Line(**settings)
+        line.take(event("m", "sent_to_provider", 0), receipt("SM1", "delivered", 5), link("SM1", "m", 0))
+        assert line.rows() == {"m": "received_on_mobile", "twilio:SM1": "-> m"}
+        return line
+
+    def written(self, line: Line) -> list[bytes | None]:
+        return [record.value for record in line.written["t.messages.v1"] if record.key == b"twilio:SM1"]
+
+    def test_it_goes_when_its_retention_ends_and_once(self):
+        line = self.moved(retention=30 * 86_400.0)
+        line.now = START + timedelta(days=30)
+        line.search()
+        assert self.written(line)[-1] is not None
+        for _ in range(3):
+            line.now += timedelta(days=1)
+            line.search()
+        shown, gone, *tombstones = self.written(line)
+        assert (shown is not None, gone is not None, tombstones) == (True, True, [None])
+        assert (line.counted(), line.works["t.events.v1"].row(b"twilio:SM1")) == (1, None)
+        # Nothing of the key is left in the stage's own state.
+        assert line.written["t.correlations.v1"][-1].value is None
+
+    def test_with_no_retention_it_stays(self):
+        line = self.moved(retention=0.0)
+        line.now = START + timedelta(days=10_000)
+        line.search()
+        assert line.rows()["twilio:SM1"] == "-> m"
+
+    def test_a_row_that_has_taken_its_place_stays(self):
+        line = self.moved(retention=30 * 86_400.0)
+        # Too early for the link, and so it is shown again.
+        line.take(receipt("SM1", "sent", -120))
+        line.now = START + timedelta(days=31)
+        line.search()
+        assert line.rows()["twilio:SM1"] == "sent"
+        assert None not in self.written(line)
+
+    def test_nobody_can_remove_a_row_with_such_an_order(self):
+        line = self.moved()
+        order = Read(0, stamp(1), b"m", b'{"message_id":"m","moved_to":"x"}', ((FORGOTTEN_HEADER, b"x"),))
+        line.take(("t.events.v1", order))
+        assert line.rows()["m"] == "received_on_mobile"
+
+    def test_it_goes_after_a_restart_too(self):
+        line, again = self.moved(retention=86_400.0), Line(retention=86_400.0)
+        for topic, changelog in line.changelogs.items():
+            work, records = again.works[topic], line.written[changelog]
+            work.restore(records, len(records))
+            again.written[changelog] += records
+        again.works["t.events.v1"].restore_ledger(line.written["t.counts.v1"], len(line.written["t.counts.v1"]))
+        for topic in ("t.receipts.v1", "t.events.v1"):
+            again.works[topic].restored()
+        again.now = START + timedelta(days=2)
+        again.search()
+        assert self.written(again)[-1] is None
+
+    def test_where_receipts_are_held_there_is_none(self):
+        line = Line(unlinked="hold", retention=86_400.0)
+        line.take(receipt("SM1", "delivered", 5), link("SM1", "m", 0))
+        line.now = START + timedelta(days=2)
+        line.search()
+        assert self.written(line) == []
 
 
 class TestHeld:

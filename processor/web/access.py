@@ -16,11 +16,11 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 
 from processor.logs import get_logger
+from processor.serving.proxies import Proxies, was_handed_on
 from processor.settings import Settings
 from processor.web.attempts import Attempts
 from processor.web.hosts import host_of, is_loopback
 from processor.web.problems import FORBIDDEN, TOO_MANY_ATTEMPTS, UNAUTHORIZED, ProblemError
-from processor.web.proxies import Proxies, was_handed_on
 from processor.web.sessions import SESSION_COOKIE, Session, Sessions
 
 log = get_logger(__name__)

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from processor.serving.proxies import was_handed_on
 from processor.settings import Settings
 from processor.web.hosts import host_of, is_loopback
 from processor.web.problems import FORBIDDEN, ProblemError
-from processor.web.proxies import was_handed_on
 
 #: The header that marks a request of another worker, and the seconds for which its signature is valid.
 HOP_HEADER = "Delivery-Hop"

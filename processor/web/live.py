@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from processor.logs import get_logger
-from processor.web.connections import connection_limit
+from processor.serving.connections import connection_limit
 from processor.web.problems import TOO_MANY_STREAMS, ProblemError
 
 log = get_logger(__name__)

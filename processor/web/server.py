@@ -18,11 +18,12 @@ import orjson
 from aiohttp import web
 
 from processor.metrics import Metrics
+from processor.serving.connections import Connections, Site, connection_limit
+from processor.serving.scrape import Scrape
 from processor.settings import Settings
-from processor.web.connections import Connections, connection_limit
+from processor.web.bodies import take_bodies
 from processor.web.hosts import Hosts
 from processor.web.problems import tell_problems
-from processor.web.scrape import Scrape
 
 #: Seconds between heart beats of the event loop; and how late one may be before the worker counts as hung.
 _HEART_BEAT_SECONDS = 1.0
@@ -69,9 +70,6 @@ _LAST_SECONDS = 5.0
 #: are answered (problems.py); addresses may name recipients.
 _SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # noqa: LOG001 - it is nobody else's to configure
 
-#: Connections that the kernel may queue for the server.
-_BACKLOG = 64
-
 #: Headers of every response that does not set them: no caching, no guessing of types, no showing inside another page.
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -92,7 +90,8 @@ class Server:
         self._heart: asyncio.Task[None] | None = None
         self._connections = Connections(connection_limit())
         application = web.Application(
-            middlewares=[tell_problems, self._connections.serve, Hosts(settings).check], client_max_size=_MAX_BODY_BYTES
+            middlewares=[tell_problems, take_bodies(self._connections), Hosts(settings).check],
+            client_max_size=_MAX_BODY_BYTES,
         )
         application.on_response_prepare.append(_add_headers)
         application.router.add_get("/metrics", Scrape(metrics.registry).answer)
@@ -117,7 +116,7 @@ class Server:
             OSError: the address cannot be bound.
         """
         await self._runner.setup()
-        site = _Site(self._runner, self._settings, self._connections)
+        site = Site(self._runner, self._settings.http_host, self._settings.http_port, self._connections)
         try:
             await site.start()
         except OSError:
@@ -155,34 +154,6 @@ class Server:
             "partitions": self._health.states(),
         }
         return _json(body, 200 if ready else 503)
-
-
-class _Site(web.BaseSite):
-    """A listening socket whose connections are bounded."""
-
-    def __init__(self, runner: web.AppRunner, settings: Settings, connections: Connections) -> None:
-        super().__init__(runner, backlog=_BACKLOG)
-        self._protocol = runner.server
-        self._host, self._port = settings.http_host, settings.http_port
-        self._connections = connections
-
-    @property
-    def name(self) -> str:
-        """The URL that it was to listen at."""
-        return f"http://{self._host}:{self._port}"
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            OSError: the address cannot be bound.
-        """
-        await super().start()
-        if self._protocol is None:
-            raise RuntimeError("the runner has not been set up")
-        make = self._connections.factory(self._protocol)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(make, self._host, self._port, backlog=self._backlog)
 
 
 def advertised_url(settings: Settings, address: str) -> str:

@@ -13,12 +13,12 @@ import pytest
 from aiohttp import web
 
 from processor.metrics import Metrics
+from processor.serving import connections as module
+from processor.serving.connections import connection_limit
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES
-from processor.web import connections as module
 from processor.web import live
 from processor.web import server as server_module
-from processor.web.connections import connection_limit
 from processor.web.server import Server
 from tests.web.workers import OwnerInMemory
 
@@ -92,13 +92,13 @@ async def until(happens) -> None:
 
 @pytest.mark.parametrize("half", HALVES)
 async def test_what_does_not_ask_is_closed(monkeypatch, half):
-    monkeypatch.setattr(module, "_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.2)
     async with served(monkeypatch) as at:
         assert await ended(await at.connect(half))
 
 
 async def test_a_request_that_drips_has_no_longer(monkeypatch):
-    monkeypatch.setattr(module, "_REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.5)
     async with served(monkeypatch) as at:
         host, port = at.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -131,7 +131,7 @@ async def test_a_body_that_is_too_large_is_told_so(monkeypatch):
 
 
 async def test_what_was_answered_and_asks_no_more_is_closed(monkeypatch):
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
     async with served(monkeypatch) as at:
         reader = await at.connect(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 200")
@@ -147,7 +147,7 @@ async def test_one_who_asks_again_is_answered_again(monkeypatch):
 
 
 async def test_one_that_does_not_read_its_answer_is_closed(monkeypatch):
-    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
     async with served(monkeypatch) as at:
         await at.connect(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: at.server._connections._all)

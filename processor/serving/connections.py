@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import cast
 
 from aiohttp import web
 
-from processor.web.problems import BAD_REQUEST, TOO_MANY_CONNECTIONS, Handler, Kind, ProblemError
-
-#: Paths of the probes of an orchestrator.
-PROBES = frozenset({"/livez", "/readyz"})
-
 #: Seconds for the headers and for the body of a request to arrive; and for the next request, or for reading an answer.
-_REQUEST_SECONDS = 10.0
-_IDLE_SECONDS = 30.0
+REQUEST_SECONDS = 10.0
+IDLE_SECONDS = 30.0
 
 #: Most bytes of a request's headers.
 _ASKING_MAX_BYTES = 96 * 1024
+#: Connections that the kernel may queue for the server.
+_BACKLOG = 128
+
 _HEADERS_END = b"\r\n\r\n"
 
 #: Most connections at a time, and at most this share of the process's open files: Kafka and the store need the others.
@@ -36,12 +36,12 @@ _PART_OF_FILES = 4
 _RESERVE = 8
 
 
-def connection_limit() -> int:
-    """Give how many connections this process can serve at a time."""
+def connection_limit(most: int = _CONNECTIONS_MAX) -> int:
+    """Return how many connections this process can serve at a time, at most as many as given."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return _CONNECTIONS_MAX
-    return max(_RESERVE, min(_CONNECTIONS_MAX, files // _PART_OF_FILES))
+        return most
+    return max(_RESERVE, min(most, files // _PART_OF_FILES))
 
 
 class _State(Enum):
@@ -66,13 +66,13 @@ class Connections:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._all: dict[asyncio.BaseProtocol, _Connection] = {}
+        self._all: dict[asyncio.BaseProtocol, Connection] = {}
         #: Those that wait, the one that has waited longest first.
-        self._waiting: dict[_Connection, None] = {}
+        self._waiting: dict[Connection, None] = {}
 
     def factory(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Wrap the factory of the protocols that serve connections."""
-        return lambda: _Connection(self, make())
+        return lambda: Connection(self, make())
 
     def close_late(self) -> None:
         """Close all connections whose time is up; called about every second."""
@@ -81,30 +81,32 @@ class Connections:
             self.leave(connection)
             connection.abort()
 
-    @web.middleware
-    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Take a request's body, and mark its connection while it is answered."""
-        connection = self._all.get(request.protocol)
+    @contextmanager
+    def serving(self, protocol: asyncio.BaseProtocol) -> Iterator[Connection]:
+        """Mark a connection that sends the body of a request, until it has been answered.
+
+        Raises:
+            ConnectionResetError: it has been closed.
+        """
+        connection = self._all.get(protocol)
         if connection is None:
             raise ConnectionResetError("the connection has been closed")
         connection.state, connection.arrived_bytes = _State.SENDING, 0
         try:
-            if connection.is_of_reserve and request.path not in PROBES:
-                return _last(TOO_MANY_CONNECTIONS, f"{self.limit} connections are open")
-            problem = await _take_body(request) if request.body_exists else None
-            if problem is not None:
-                return _last(BAD_REQUEST, problem)
-            self._waiting.pop(connection, None)
-            connection.state = _State.SERVED
-            return await handler(request)
+            yield connection
         finally:
             connection.state = _State.IDLE
-            if request.protocol in self._all:
-                self._wait(connection, _IDLE_SECONDS)
+            if protocol in self._all:
+                self._wait(connection, IDLE_SECONDS)
+
+    def answer(self, connection: Connection) -> None:
+        """Mark a connection whose request has arrived, and is being answered: it does not wait any more."""
+        self._waiting.pop(connection, None)
+        connection.state = _State.SERVED
 
     # Called by connections
 
-    def enter(self, connection: _Connection) -> bool:
+    def enter(self, connection: Connection) -> bool:
         """Accept a connection; False: there is no room."""
         if len(self._all) >= self.limit:
             if self._waiting:
@@ -116,51 +118,78 @@ class Connections:
             else:
                 connection.is_of_reserve = True
         self._all[connection.inner] = connection
-        self._wait(connection, _REQUEST_SECONDS)
+        self._wait(connection, REQUEST_SECONDS)
         return True
 
-    def arrive(self, connection: _Connection, data: bytes) -> bool:
+    def arrive(self, connection: Connection, data: bytes) -> bool:
         """Start the time limit of a request that begins to arrive; False: its headers are too long."""
         if connection.inner not in self._all:
             return True
         if connection.state is _State.IDLE:
             connection.state = _State.ASKING
-            self._wait(connection, _REQUEST_SECONDS)
+            self._wait(connection, REQUEST_SECONDS)
         if connection.state is _State.ASKING and _HEADERS_END not in data:
             connection.arrived_bytes += len(data)
         return connection.arrived_bytes <= _ASKING_MAX_BYTES
 
-    def _wait(self, connection: _Connection, seconds: float) -> None:
+    def _wait(self, connection: Connection, seconds: float) -> None:
         """Let a connection wait, as the one that has waited least."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
         connection.until = time.monotonic() + seconds
 
-    def leave(self, connection: _Connection) -> None:
+    def leave(self, connection: Connection) -> None:
         """Forget a connection."""
         self._all.pop(connection.inner, None)
         self._waiting.pop(connection, None)
 
 
-async def _take_body(request: web.Request) -> str | None:
-    """Read a body into its request; give what is wrong with it, or None."""
-    try:
-        await asyncio.wait_for(request.read(), _REQUEST_SECONDS)
-    except asyncio.TimeoutError:
-        return f"the body took longer than {_REQUEST_SECONDS:g} s"
-    except (ConnectionError, web.RequestPayloadError):
-        return "the body has no end"
-    return None
+class Site(web.BaseSite):
+    """A listening socket whose connections are bounded.
+
+    Args:
+        runner: has been set up.
+        host: to listen at.
+        port: 0 is any free one.
+        connections: all of them.
+        ssl_context: with it, TLS is spoken.
+    """
+
+    def __init__(
+        self,
+        runner: web.BaseRunner,
+        host: str,
+        port: int,
+        connections: Connections,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(runner, backlog=_BACKLOG)
+        self._protocol = runner.server
+        self._host, self._port, self._tls = host, port, ssl_context
+        self._connections = connections
+
+    @property
+    def name(self) -> str:
+        """The URL that it was to listen at."""
+        return f"{'http' if self._tls is None else 'https'}://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        await super().start()
+        if self._protocol is None:
+            raise RuntimeError("the runner has not been set up")
+        make = self._connections.factory(self._protocol)
+        handshake = None if self._tls is None else REQUEST_SECONDS
+        self._server = await asyncio.get_running_loop().create_server(
+            make, self._host, self._port, backlog=self._backlog, ssl=self._tls, ssl_handshake_timeout=handshake
+        )
 
 
-def _last(kind: Kind, detail: str) -> web.Response:
-    """Make the last response of a connection."""
-    response = ProblemError(kind, detail).response()
-    response.force_close()
-    return response
-
-
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Wraps the protocol that serves a connection, and reports what happens to it."""
 
     def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:

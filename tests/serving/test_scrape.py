@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
-from processor.web.scrape import Scrape
+from processor.serving.scrape import Scrape
 
 
 class Costly:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from provider_pages import table
 
@@ -10,11 +10,15 @@ from processor.web.api import ROUTES
 from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import HEARTBEAT_SECONDS, MAX_STREAMS, SNAPSHOT_SECONDS
 from processor.web.masking import mask_recipient
+from processor.web.message_query import MESSAGE_PARAMETERS
 from processor.web.openapi import JSON, Route
+from processor.web.parameters import Parameter
 from processor.web.problems import KINDS
 
 _ASK = """\
     curl localhost:8080/api/v1/messages/m-000001
+    curl 'localhost:8080/api/v1/messages?delivery=DM1042&status=failed'
+    curl -G localhost:8080/api/v1/messages --data-urlencode 'recipient=+46 70 123 45 12'
     curl 'localhost:8080/api/v1/deliveries?pending=concurrency_limit&sort=-messages&limit=10'
     curl -N localhost:8080/api/v1/events
     curl -X POST -H "Authorization: Bearer $DELIVERY_WRITE_TOKEN" localhost:8080/api/v1/deliveries/DM1042/cancel
@@ -44,9 +48,20 @@ def page(made_by: str) -> str:
             "its form for tokens at `/login` and `/logout`, and its files at `/static/{name}`. Every request must",
             "name an address, or a host of this worker (`DELIVERY_HTTP_ALLOWED_HOSTS`).",
             "",
+            "## Parameters of the list of messages",
+            "",
+            table(("parameter", "takes", "meaning"), _parameters(MESSAGE_PARAMETERS)),
+            "The order is that of the last change of status by event time, the newest first, then that of the id. A",
+            "page may hold fewer messages than asked for, even none: where few messages match, a worker stops after",
+            "some work, and `next` goes on behind what it has looked at. A list ends where `next` is null. A cursor",
+            "names a place in the list, not a worker: any worker takes it, also after a rebalance. Where",
+            "`incomplete` is not empty, the page lacks messages of those partitions: ask again with the same cursor.",
+            "What is indexed is said by `DELIVERY_INDEX`",
+            "([0022](adr/0022-rows-are-indexed-in-the-batch-that-writes-them.md)).",
+            "",
             "## Parameters of the list of deliveries",
             "",
-            table(("parameter", "takes", "meaning"), _parameters()),
+            table(("parameter", "takes", "meaning"), _parameters(LIST_PARAMETERS)),
             "An unknown parameter or value is an error. `next` of a page is the `cursor` of the following one: a place",
             "in the list, so that deliveries that come and go move no others from page to page.",
             "",
@@ -103,8 +118,8 @@ def _route(route: Route) -> tuple[str, str, str]:
     return f"`{route.method} {route.path}`", route.summary, answer
 
 
-def _parameters() -> Iterator[tuple[str, str, str]]:
-    for parameter in LIST_PARAMETERS:
+def _parameters(parameters: Iterable[Parameter]) -> Iterator[tuple[str, str, str]]:
+    for parameter in parameters:
         schema = parameter.schema
         if parameter.name == "sort":
             # Each once: the others are these with a sign.

@@ -36,6 +36,7 @@ WARNINGS = (
     "gateway_failed",
     "gateway_not_heard",
     "kafka_away",
+    "list_share_unreadable",
     "member_not_asked",
     "not_closed_in_order",
     "offset_ahead",

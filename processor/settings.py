@@ -30,6 +30,7 @@ MESSAGE_ID_COVERS = ("recipient", "send")
 #: Notations of ids: of submit_sm_resp, and of receipts.
 ID_NOTATIONS = ("decimal/hex", "hex/decimal")
 STORES = ("memory", "rocksdb")
+INDEXES = ("delivery", "recipient", "provider_message_id")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "json", "console")
 
@@ -79,6 +80,7 @@ class Settings:
     store: str = "memory"
     store_path: str = "delivery-store"
     store_cache_mib: int = 256
+    index: tuple[str, ...] = INDEXES
     unlinked: str = "show"
     link_wait: float = 7 * 86_400.0
     retention: float = 30 * 86_400.0
@@ -214,6 +216,15 @@ def _names(value: str) -> tuple[str, ...]:
     if not names:
         raise ValueError("must be names separated by commas")
     return names
+
+
+def _indexes(value: str) -> tuple[str, ...]:
+    names = _names(value)
+    if names == ("none",):
+        return ()
+    if not set(names) <= set(INDEXES):
+        raise ValueError(f"must be some of {', '.join(INDEXES)}, separated by commas, or 'none'")
+    return tuple(name for name in INDEXES if name in names)
 
 
 def _hosts(value: str) -> tuple[str, ...]:
@@ -384,6 +395,11 @@ FIELDS: dict[str, Field] = {
     ),
     "store_path": Field(_text, "Folder of the rocksdb store, with one folder for each partition."),
     "store_cache_mib": Field(_whole(8, 1_048_576), "Memory limit of the rocksdb store in this process, in MiB."),
+    "index": Field(
+        _indexes,
+        "What messages are listed and found by: `delivery` (with status and time), `recipient`, `provider_message_id`; "
+        "`none`: by their ids only.",
+    ),
     "unlinked": Field(
         _one_of(*UNLINKED),
         "What happens to a receipt that has only the provider's id until its link arrives: `show` it under that id, or "

@@ -56,6 +56,8 @@ class TestDefaults:
 EMAIL_PENDING, SMS_PREPARED = (Channel.EMAIL, Status.PENDING), (Channel.SMS, Status.PREPARED)
 WAITING = [f"{channel.value}.{status.value}" for channel, status in STUCK_AFTER]
 GOOD = [
+    ("INDEX", "none", ()),
+    ("INDEX", " recipient , delivery", ("delivery", "recipient")),
     ("BROKERS", "a:9092", "a:9092"),
     ("BROKERS", " a:9092 , [::1]:65535 ", "a:9092,[::1]:65535"),
     ("APP_ID", "mine", "mine"),
@@ -138,6 +140,8 @@ BAD = [
     ("TLS_CA_FILE", ".", "must be a file"),
     ("TLS_CHECK_HOSTNAME", "maybe", "must be true or false"),
     ("STORE", "disk", "must be one of memory, rocksdb"),
+    ("INDEX", "label", "must be some of delivery, recipient, provider_message_id, separated by commas, or 'none'"),
+    ("INDEX", "none,delivery", "must be some of"),
     ("STORE_CACHE_MIB", "7", f"{WHOLE} 8 to 1048576"),
     ("CHUNK_RECORDS", "0", f"{WHOLE} 1 to 100000"),
     ("CONCURRENCY_LIMIT", "0", f"{WHOLE} 1 to 1000000"),

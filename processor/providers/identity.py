@@ -7,6 +7,7 @@ another record of the same message may name another number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -249,6 +250,33 @@ def bare_address(recipient: str) -> str:
     if recipient.endswith(">") and "<" in recipient:
         recipient = recipient[recipient.rindex("<") + 1 : -1]
     return recipient.strip().lower()
+
+
+_DIGITS = frozenset("0123456789")
+_UNUSUAL = re.compile(r"[\s>]")
+#: A number as people and providers write it, with the scheme of its URI.
+_WRITTEN_NUMBER = re.compile(r"(?:[a-z]{2,12}:)?\+?[0-9 ().,/\-\xa0]+", re.IGNORECASE)
+
+
+def comparable_address(recipient: str) -> str:
+    """Return a recipient in the form in which it is searched for.
+
+    Case and spaces do not matter; in numbers neither do hyphens, dots and brackets, nor a `+` or `00` at the start.
+    """
+    if recipient.isascii() and recipient.islower() and "@" in recipient and not _UNUSUAL.search(recipient):
+        # The usual case: an address that is written as it is compared.
+        return recipient
+    bare = bare_address(recipient)
+    if "@" not in bare and _WRITTEN_NUMBER.fullmatch(bare):
+        digits = "".join([char for char in bare if char in _DIGITS])
+        if digits:
+            return digits.removeprefix("00") or digits
+    return "".join(bare.casefold().split())
+
+
+def comparable_ids(provider_message_id: str) -> tuple[str, ...]:
+    """Return a provider's id in the forms in which it may be found, whoever the provider is."""
+    return tuple(dict.fromkeys((provider_message_id, comparable("smpp", provider_message_id))))
 
 
 def refuse_shared(ours: Ours, context: Context) -> None:

@@ -46,6 +46,7 @@ from processor.stages.dead import DeadLetters
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
+from processor.stages.index import Index
 from processor.stages.link import link_told_by
 from processor.watch.board import Board
 from processor.watch.sweeper import Pace, Sweeper
@@ -67,7 +68,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
 from processor.wire.rejected import encode_rejected
-from processor.wire.rows import encode_row, pack_row, packed_row_in, unpack_row
+from processor.wire.rows import encode_row, pack_row, row_in, unpack_row
 from processor.wire.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, RECEIPTS, REJECTED
 from processor.wire.trace import carried
 
@@ -138,6 +139,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._partition = partitioning.number
         self._store = store
         self.is_durable = store.is_durable
+        #: What the rows are listed and found by.
+        self.index = Index(settings.index, store)
         self._counts = Counts()
         self._ledger_position = 0
         #: When the counts were last written, in milliseconds; 0: it is not known.
@@ -196,17 +199,24 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         """Take committed rows, the last one of each message; set unreadable ones aside."""
         latest = {record.key: record for record in records if record.key is not None}
         rows: dict[bytes, bytes | None] = {}
+        unpacked: list[Row | None] = []
         aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
         for key, record in latest.items():
             value = record.value
+            packed: bytes | None = None
+            row: Row | None = None
             try:
-                rows[key] = None if value is None or is_moved(value) else packed_row_in(value)
                 key.decode()
+                if value is not None and not is_moved(value):
+                    packed, row = row_in(value)
             except (UnreadableError, UnicodeDecodeError) as error:
-                rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
+                aside[key] = pack_note(note_of(record.offset, error))
+            rows[key] = packed
+            unpacked.append(row)
         known = self._store.get_many(list(rows))
         growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
-        self._store.write(Change(rows, growth, max(position, self._store.position), aside))
+        index = self.index.change_stored(zip(rows, unpacked, strict=True), known)
+        self._store.write(Change(rows, growth, max(position, self._store.position), aside, index))
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
         """Take the last published counts of every delivery; unreadable ones are recomputed later."""
@@ -542,7 +552,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
 
     def committed(self, positions: Positions) -> None:
         """Apply the committed chunk to the store and the metrics."""
-        self._store.write(Change(self._hand.changed, self._growth, max(positions.changelog, self._store.position)))
+        hand, position = self._hand, max(positions.changelog, self._store.position)
+        self._store.write(Change(hand.changed, self._growth, position, indexed=self.index.change(hand.changes())))
         self._ledger_position = max(positions.ledger, self._ledger_position)
         self._hand = Hand(self._store, ())
         self._growth = 0

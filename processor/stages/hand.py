@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from processor.domain.row import Row
 from processor.engine.store import Store
@@ -15,7 +15,7 @@ Rows = dict[bytes, "Row | None"]
 class Hand:
     """The rows that one transaction touches: as stored, as changed, and the changes to write."""
 
-    __slots__ = ("_store", "before", "changed", "now")
+    __slots__ = ("_moved", "_store", "before", "changed", "now")
 
     def __init__(self, store: Store, keys: Collection[bytes]) -> None:
         self._store = store
@@ -24,6 +24,8 @@ class Hand:
         self.now: Rows = self.before.copy()
         #: Packed rows; None: removed.
         self.changed: dict[bytes, bytes | None] = {}
+        #: The stored rows of those that were moved away.
+        self._moved: Rows = {}
 
     def row(self, key: bytes) -> Row | None:
         """Return the present row, read from the store the first time."""
@@ -38,8 +40,15 @@ class Hand:
 
     def move_away(self, key: bytes) -> None:
         """Remove a row that is in hand, as one that counts no more: an event that comes after makes a new one."""
+        self._moved.setdefault(key, self.before[key])
         self.before[key] = None
         self.remove(key)
+
+    def changes(self) -> Iterator[tuple[bytes, Row | None, Row | None]]:
+        """Yield each changed key with its row as stored and as it is now."""
+        before, now, moved = self.before, self.now, self._moved
+        for key in self.changed:
+            yield key, (moved[key] if key in moved else before[key]), now[key]
 
     def remove(self, key: bytes) -> None:
         """Remove a row that is in hand."""

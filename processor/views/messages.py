@@ -151,7 +151,7 @@ def message_view(
         row.status,
         row.permanence,
         to_rfc3339(row.since),
-        _reason(row.reason),
+        reason_view(row.reason),
         row.attempt,
         row.recipient_name,
         row.provider_name,
@@ -165,7 +165,8 @@ def message_view(
     )
 
 
-def _reason(reason: Reason | None) -> MessageReason | None:
+def reason_view(reason: Reason | None) -> MessageReason | None:
+    """Return the reason of a status as it is shown."""
     if reason is None:
         return None
     code = None if reason.category is None else ADOBE_CODES.get(reason.category)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +24,7 @@ from processor.providers.identity import key_of_name
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.gateways import GatewayList, GatewayReport, gateway_list
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
+from processor.views.message_list import FoundItem, MessageItem, MessageList, MessageQuery
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.control_facts import ControlFacts, control_record
@@ -36,6 +38,8 @@ from processor.web.masking.views import (
     mask_overview,
     mask_stuck,
 )
+from processor.web.message_lists import MessageLists
+from processor.web.message_query import read_cursor, write_cursor
 from processor.web.owner import Links, Rows, links_of, rows_of
 from processor.web.parameters import NAME_MAX
 from processor.web.problems import (
@@ -76,6 +80,7 @@ class Answers:
         following: reads them.
         forwarding: asks the owner of a partition.
         gathering: asks all workers what is wrong.
+        lists: lists messages of all workers.
         stuck_after: seconds in a status after which a message is stuck.
         publish: writes a record to Kafka.
         control_topic: the full name of the topic of control records.
@@ -90,6 +95,7 @@ class Answers:
         following: Follower,
         forwarding: Forwarding,
         gathering: Gathering,
+        lists: MessageLists,
         stuck_after: Mapping[tuple[Channel, Status], float],
         publish: Callable[[Outgoing], Awaitable[None]],
         control_topic: str,
@@ -100,6 +106,7 @@ class Answers:
         self._following = following
         self._forwarding = forwarding
         self._gathering = gathering
+        self._lists = lists
         self._stuck_after = stuck_after
         self._publish = publish
         self._control_topic = control_topic
@@ -180,6 +187,38 @@ class Answers:
 
         path = f"{LINK_PATH}{quote(provisional, safe='')}"
         return Question(RECEIPTS, self._forwarding.partition_of(RECEIPTS, key), links_of, path, LinkedMessage, find)
+
+    async def messages(self, given: Mapping[str, Any], *, reveal: bool) -> MessageList:
+        """List the messages that match.
+
+        Args:
+            given: fields of `MessageQuery`; `cursor` stands for `after`.
+            reveal: whether recipients are shown whole.
+
+        Raises:
+            ProblemError: the cursor is wrong, or the list cannot be had now.
+        """
+        query = MessageQuery(**{name: value for name, value in given.items() if name != "cursor"})
+        if "cursor" in given:
+            query = msgspec.structs.replace(query, after=self._place(given["cursor"]))
+        found, reached, incomplete = await self._lists.page(query, reveal=reveal)
+        items = [self._item(each, reveal=reveal) for each in found]
+        more = None
+        if reached is not None:
+            more = write_cursor(reached[0], self.reference(reached[1], reveal=reveal))
+        return MessageList(tuple(items), more, incomplete)
+
+    def _item(self, found: FoundItem, *, reveal: bool) -> MessageItem:
+        return msgspec.structs.replace(found.item, reference=self.reference(found.message_id, reveal=reveal))
+
+    def _place(self, cursor: str) -> tuple[Micros, str]:
+        try:
+            since, reference = read_cursor(cursor)
+            return since, self._seal.open(reference)
+        except ValueError:
+            raise invalid("cursor is none of ours") from None
+        except SealError:
+            raise invalid("cursor was sealed with another token, or by another worker: begin anew") from None
 
     async def message_here(self, message_id: str, *, reveal: bool) -> MessageView:
         """Give a message, if this worker has its partition.

@@ -14,6 +14,7 @@ from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.deliveries import DeliveryView
 from processor.views.gateways import GatewayList
 from processor.views.listing import DeliveryList, Query
+from processor.views.message_list import MessageList, MessageQuery
 from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
@@ -23,6 +24,8 @@ from processor.web.gathering import REPORT_PATH, Gathering
 from processor.web.hops import Hops
 from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import Live, stream_limit
+from processor.web.message_lists import LIST_PATH, MessageLists
+from processor.web.message_query import MESSAGE_PARAMETERS
 from processor.web.openapi import JSON, PathParameter, Route, document
 from processor.web.parameters import Parameter, flag, parse_query
 from processor.web.problems import (
@@ -34,6 +37,7 @@ from processor.web.problems import (
     INVALID_REQUEST,
     MESSAGE_NOT_KNOWN,
     MESSAGE_UNREADABLE,
+    NOT_INDEXED,
     OWNER_AWAY,
     REBALANCING,
     RECOVERING,
@@ -106,6 +110,15 @@ def _post(path: str, name: str, summary: str, body: Any, *problems: Kind) -> Rou
 
 
 ROUTES: tuple[Route, ...] = (
+    _get(
+        "/api/v1/messages",
+        "messages",
+        "List messages, newest change first",
+        MessageList,
+        *_READING,
+        NOT_INDEXED,
+        query=MESSAGE_PARAMETERS,
+    ),
     _get(
         "/api/v1/messages/{message_id}",
         "message",
@@ -219,9 +232,9 @@ Body = TypeVar("Body")
 class Api:
     """Serves the API of one worker, and the internal requests of the others."""
 
-    def __init__(self, answers: Answers, gathering: Gathering, access: Access, hops: Hops) -> None:
+    def __init__(self, answers: Answers, gathering: Gathering, lists: MessageLists, access: Access, hops: Hops) -> None:
         self._answers = answers
-        self._gathering = gathering
+        self._gathering, self._lists = gathering, lists
         self._access = access
         self._hops = hops
         self._status_list = msgspec.json.encode(_status_list())
@@ -239,6 +252,7 @@ class Api:
                 router.add_post(route.pattern, handler)
         router.add_get(MESSAGE_PATH + "{message_id:.+}", self._hop_message)
         router.add_get(LINK_PATH + "{provisional:.+}", self._hop_link)
+        router.add_post(LIST_PATH, self._hop_list)
         router.add_get(REPORT_PATH, self._hop_report)
         router.add_post(ENDED_PATH, self._hop_end_session)
         application.on_shutdown.append(self._end_streams)
@@ -260,6 +274,9 @@ class Api:
 
     async def _message(self, request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.message(request.match_info["message_id"], reveal=reveal))
+
+    async def _messages(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
+        return _json(await self._answers.messages(query, reveal=reveal))
 
     async def _deliveries(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
         return _json(await self._answers.deliveries(Query(**query)))
@@ -315,6 +332,10 @@ class Api:
     async def _hop_link(self, request: web.Request) -> web.Response:
         await self._hops.check(request)
         return _json(await self._answers.linked_here(request.match_info["provisional"]))
+
+    async def _hop_list(self, request: web.Request) -> web.Response:
+        is_signed = await self._hops.check(request)
+        return _json(self._lists.share(await _body(request, MessageQuery), reveal=is_signed))
 
     async def _hop_report(self, request: web.Request) -> web.Response:
         await self._hops.check(request)

@@ -9,6 +9,7 @@ from processor.domain.links import Known
 from processor.domain.row import Row
 from processor.engine.stage import Work
 from processor.engine.status import PartitionStatus
+from processor.views.message_list import IndexedRows
 from processor.wire.topics import EVENTS, RECEIPTS, Topic
 
 
@@ -46,6 +47,15 @@ class Rows(Protocol):
 
 
 @runtime_checkable
+class Indexed(Protocol):
+    """One partition of messages, which can be listed."""
+
+    @property
+    def index(self) -> IndexedRows:
+        """What its messages are listed and found by."""
+
+
+@runtime_checkable
 class Links(Protocol):
     """What is known of the providers' ids of one partition of receipts."""
 
@@ -55,6 +65,12 @@ class Links(Protocol):
         Raises:
             UnreadableError: they are there, and cannot be read.
         """
+
+
+def index_of(owner: Owner, number: int) -> IndexedRows | None:
+    """Return the index of a partition of messages; None: it is not owned here, or has not recovered."""
+    work = owner.running_work(EVENTS, number)
+    return work.index if work is not None and isinstance(work, Indexed) else None
 
 
 def rows_of(owner: Owner, number: int) -> Rows | None:

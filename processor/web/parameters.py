@@ -88,9 +88,20 @@ def text(name: str, meaning: str, *, max_length: int = NAME_MAX) -> Parameter:
     def parse(given: str) -> str:
         if not 1 <= len(given) <= max_length:
             raise ValueError(f"must have 1 to {max_length} characters")
+        if not is_text(given):
+            raise ValueError("must be UTF-8")
         return given
 
     return Parameter(name, meaning, {"type": "string", "minLength": 1, "maxLength": max_length}, parse)
+
+
+def is_text(given: str) -> bool:
+    """Return whether a text can be written in UTF-8: what was sent may hold halves of characters."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_query(query: Mapping[str, str], parameters: Iterable[Parameter]) -> dict[str, Any]:

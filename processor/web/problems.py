@@ -45,6 +45,7 @@ BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
 INTERNAL_ERROR = Kind("internal-error", 500, "The worker failed; its log has the error")
 MESSAGE_UNREADABLE = Kind("message-unreadable", 500, "The message exists, but this version cannot read its row")
 HOP_REFUSED = Kind("hop-refused", 502, "The owning worker refused the internal request, or its answer cannot be used")
+NOT_INDEXED = Kind("not-indexed", 501, "What is asked for is not indexed: see DELIVERY_INDEX")
 STARTING = Kind("starting", 503, "The worker is starting", 2)
 REBALANCING = Kind("rebalancing", 503, "The group is rebalancing", 2)
 RECOVERING = Kind("recovering", 503, "The partition of the message is recovering", 5)
@@ -66,6 +67,7 @@ KINDS: tuple[Kind, ...] = (
     TOO_LARGE,
     INTERNAL_ERROR,
     MESSAGE_UNREADABLE,
+    NOT_INDEXED,
     HOP_REFUSED,
     STARTING,
     REBALANCING,

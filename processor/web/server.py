@@ -60,10 +60,10 @@ class Routes(Protocol):
         """Add its routes."""
 
 
-#: Most bytes of a body and of a request's first line (the longest id takes twelve thousand); and seconds that running
-#: requests may take when the server stops.
+#: Most bytes of a body and of a request's first line (the longest name takes twelve thousand, and a list may be asked
+#: for by four, and by a cursor); and seconds that running requests may take when the server stops.
 _MAX_BODY_BYTES = 64 * 1024
-_MAX_LINE_BYTES = 32 * 1024
+_MAX_LINE_BYTES = 128 * 1024
 _LAST_SECONDS = 5.0
 
 #: aiohttp logs a traceback, with the address, for every request that is no HTTP. Our own faults are logged where they

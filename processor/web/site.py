@@ -25,6 +25,7 @@ from processor.web.forwarding import Forwarding
 from processor.web.gateways import Gateways
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
+from processor.web.message_lists import MessageLists
 from processor.web.owner import Owner
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
@@ -47,18 +48,20 @@ class Site:
         gathering = Gathering(owner, metrics, board, self._forwarding, settings.topic(EVENTS))
         self._gateways = Gateways(settings.gateways)
         self._follower = Follower(settings, (COUNTS, DELIVERIES), deliveries.take)
+        lists = MessageLists(owner, self._forwarding, settings, deliveries.starts)
         answers = Answers(
             deliveries=deliveries,
             following=self._follower,
             forwarding=self._forwarding,
             gathering=gathering,
+            lists=lists,
             stuck_after=settings.stuck_after,
             publish=self._publish,
             control_topic=settings.topic(CONTROL),
             seal=Seal(settings),
             gateways=self._gateways.reports,
         )
-        self._routes = (Api(answers, gathering, access, hops), Page(answers, access, self._forwarding))
+        self._routes = (Api(answers, gathering, lists, access, hops), Page(answers, access, self._forwarding))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""

@@ -150,15 +150,25 @@ def decode_row_record(value: bytes) -> RowRecord:
     return record
 
 
+def row_in(value: bytes) -> tuple[bytes, Row]:
+    """Return the row of a record of the messages topic, packed as it is there, and unpacked.
+
+    Raises:
+        UnreadableError: the value is not one of ours, or a newer version wrote it.
+    """
+    packed = read_back(_decode_memory, value).memory
+    row = unpack_row(packed)
+    _refuse_foreign_node(row)
+    return packed, row
+
+
 def packed_row_in(value: bytes) -> bytes:
     """Return the packed row of a record of the messages topic, after checking that it can be unpacked.
 
     Raises:
         UnreadableError: the value is not one of ours, or a newer version wrote it.
     """
-    packed = read_back(_decode_memory, value).memory
-    _refuse_foreign_node(unpack_row(packed))
-    return packed
+    return row_in(value)[0]
 
 
 def decode_row(value: bytes) -> Row:

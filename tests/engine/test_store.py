@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def on_disk(tmp_path: Path, clock: Clock) -> Callable[..., RocksStore]:
-    return lambda name=NAME: RocksStore(tmp_path / "store", name, 16, clock)
+    return lambda name=NAME: RocksStore(tmp_path / "store", name, 16, clock=clock)
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
@@ -59,7 +59,7 @@ def power_cut(folder: Path, changes: int, size: int) -> None:
     script = (
         "import os, sys; from pathlib import Path; from processor.engine.store import *\n"
         "from processor.engine.store.rocksdb import RocksStore\n"
-        f"store = RocksStore(Path(sys.argv[1]), StoreName{tuple(NAME)!r}, 16, lambda: 1_800_000_000.0)\n"
+        f"store = RocksStore(Path(sys.argv[1]), StoreName{tuple(NAME)!r}, 16, clock=lambda: 1_800_000_000.0)\n"
         f"for n in range({changes}): store.write(Change({{b'%d' % n: os.urandom({size})}}, 1, n + 1))\n"
         "os._exit(9)\n"
     )

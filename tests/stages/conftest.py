@@ -10,6 +10,7 @@ import pytest
 
 from processor.domain.delivery import Action, Control, join
 from processor.engine.stage import Outbox, Partitioning, Positions
+from processor.engine.store import Store
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import expiry, fold
@@ -22,7 +23,7 @@ from processor.wire.topics import DELIVERIES
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 SETTINGS = Settings(topic_prefix="t.")
-TOPICS = {f"t.{name}.v1": 1 for name in ("events", "messages", "counts", "rejected", "dead")}
+TOPICS = {f"t.{name}.v1": 1 for name in ("events", "messages", "counts", "rejected", "dead", "receipts")}
 
 
 class Read(NamedTuple):
@@ -74,13 +75,18 @@ class Desk:
         self.now = START + timedelta(days=10_000)
         self._start()
 
+    @property
+    def store(self) -> Store:
+        """The rows of the work."""
+        return self.work._store
+
     def clock(self) -> float:
         return self.now.timestamp()
 
     def _start(self) -> None:
         self.board = CountingBoard(self.metrics)
         stage = fold.stage(self.settings, self.metrics, self.board, self.clock)
-        self._outputs = [self.settings.topic(topic) for topic in stage.outputs]
+        self.outputs = [self.settings.topic(topic) for topic in stage.outputs]
         self.work = stage.start_work(Partitioning("t.events.v1", 0, TOPICS, "cluster"))
         assert stage.follows is not None
         self.follow = stage.follows.take
@@ -97,7 +103,7 @@ class Desk:
 
     def chunk(self, *records: Read) -> None:
         """Fold one chunk and commit it."""
-        outbox = Outbox(topics=self._outputs)
+        outbox = Outbox(topics=self.outputs)
         self.work.process(records, outbox)
         for (topic, _), entries in outbox.records.items():
             self.written[topic] += [(key, value, headers) for _, key, value, headers in entries]

@@ -8,6 +8,7 @@ import pytest
 
 from processor.web import problems
 from processor.web.list_query import LIST_PARAMETERS
+from processor.web.message_query import MESSAGE_PARAMETERS
 from tests.web.workers import READ_TOKEN, WRITE_TOKEN, workers
 
 PATIENCE = 180
@@ -109,6 +110,10 @@ async def test_parameters_of_lists(ask):
                 parameter.name,
                 value,
             )
+    for parameter in MESSAGE_PARAMETERS:
+        for value in VALUES:
+            path = f"/api/v1/messages?{parameter.name}={value}"
+            assert await ask("GET", path) in {200, 400}, (parameter.name, value)
     for value in VALUES:
         assert await ask("GET", f"/api/v1/deliveries?{value}=1") in {200, 400}
         assert await ask("GET", f"/api/v1/overview?{value}") in {200, 400}

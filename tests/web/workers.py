@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import Any
 
 import aiohttp
@@ -18,10 +19,13 @@ from processor.domain.row import Row
 from processor.domain.traits import STUCK_AFTER
 from processor.engine.membership.members import Group, Member, UnreachableError, UnsettledError
 from processor.engine.status import PartitionStatus
+from processor.engine.store import Change
+from processor.engine.store.memory import MemoryStore
 from processor.engine.streams import Outgoing
 from processor.metrics import Metrics
-from processor.settings import Settings
+from processor.settings import INDEXES, Settings
 from processor.stages import STAGE_NAMES
+from processor.stages.index import Index
 from processor.views.deliveries import Deliveries
 from processor.watch.board import Board
 from processor.watch.findings import Partial
@@ -33,11 +37,13 @@ from processor.web.forwarding import Forwarding
 from processor.web.gateways import Gateways
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
+from processor.web.message_lists import MessageLists
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
 from processor.web.server import Server
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of
+from processor.wire.rows import pack_row
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, RECEIPTS, Topic
 from tests.views.told import Record, told
 
@@ -104,9 +110,19 @@ class Work:
     """A partition's work: its rows, and what a sweep finds in them."""
 
     rows: dict[bytes, Row]
+    indexed: tuple[str, ...] = INDEXES
 
     def row(self, key: bytes) -> Row | None:
         return self.rows.get(key)
+
+    @cached_property
+    def index(self) -> Index:
+        """The rows in a store, with their index."""
+        store = MemoryStore()
+        index = Index(self.indexed, store)
+        change = index.change((key, None, row) for key, row in self.rows.items())
+        store.write(Change({key: pack_row(row) for key, row in self.rows.items()}, len(self.rows), 1, indexed=change))
+        return index
 
     def partial(self) -> Partial:
         """Give what a sweep finds."""
@@ -239,7 +255,11 @@ SETTINGS = Settings(http_port=0, write_token=WRITE_TOKEN, internal_token=HOP_TOK
 
 @asynccontextmanager
 async def workers(
-    number: int = 1, group: TheGroup | None = None, settings: Settings = SETTINGS, **changed: Any
+    number: int = 1,
+    group: TheGroup | None = None,
+    settings: Settings = SETTINGS,
+    events: Iterable[Mapping[str, Any]] = EVENTS,
+    **changed: Any,
 ) -> AsyncIterator[list[WorkerInMemory]]:
     """Run workers that share the partitions out evenly, until the block ends."""
     group = group or TheGroup()
@@ -249,7 +269,7 @@ async def workers(
             worker.owned.url = await worker.server.start()
             worker.session = aiohttp.ClientSession()
         group.urls = [worker.url for worker in made]
-        known = rows()
+        known = rows(events)
         for partition in range(PARTITIONS):
             owner = made[partition % number]
             owner.owned.works[partition] = Work(
@@ -286,18 +306,21 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
 
     gateways = Gateways(settings.gateways)
     reading: Any = following
+    deliveries = _deliveries()
+    lists = MessageLists(owner, forwarding, settings, deliveries.starts)
     answers = Answers(
-        deliveries=_deliveries(),
+        deliveries=deliveries,
         following=reading,
         forwarding=forwarding,
         gathering=gathering,
+        lists=lists,
         stuck_after=STUCK_AFTER,
         publish=publish,
         control_topic=settings.topic(CONTROL),
         seal=Seal(settings),
         gateways=gateways.reports,
     )
-    api, page = Api(answers, gathering, access, hops), Page(answers, access, forwarding)
+    api, page = Api(answers, gathering, lists, access, hops), Page(answers, access, forwarding)
 
     class Closing:
         def add_to(self, application: Any) -> None:

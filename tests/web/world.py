@@ -29,6 +29,7 @@ from processor.web.answers import Answers
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
+from processor.web.message_lists import MessageLists
 from processor.web.problems import RECOVERING, ProblemError
 from processor.web.sealing import Seal
 from processor.wire.control import decode_control
@@ -222,6 +223,7 @@ class World:
         answers = Answers(
             deliveries=self._deliveries,
             following=any_self,
+            lists=MessageLists(any_self, forwarding, settings, self._deliveries.starts),
             forwarding=forwarding,
             gathering=Gathering(any_self, Metrics(STAGE_NAMES), self._board, forwarding, EVENTS_TOPIC, clock=clock),
             stuck_after=STUCK_AFTER,

@@ -6,8 +6,28 @@ Only committed changes are written to a store, with the changelog position that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
+
+from processor.domain.standing import Mark, Standing
+from processor.domain.transitions import Node
+
+
+class Name(IntEnum):
+    """What rows are found by, beside their keys. The values are stored on disk: never change or reuse one."""
+
+    RECIPIENT = 0
+    PROVIDER_MESSAGE_ID = 1
+
+
+class IndexChange(NamedTuple):
+    """The changes of one chunk to the index; each tells what was there, as the store knows it, and what is now."""
+
+    #: By key: the standing before and after; None: the row was, or is, in no list.
+    standings: Sequence[tuple[bytes, Standing | None, Standing | None]] = ()
+    #: By key and kind: the name before and after, in the form that names are compared in; None: there was, or is, none.
+    names: Sequence[tuple[bytes, Name, str | None, str | None]] = ()
 
 
 class Change(NamedTuple):
@@ -21,6 +41,8 @@ class Change(NamedTuple):
     position: int
     #: What is noted, by key, of rows that were set aside because they could not be read; None: nothing any more.
     aside: Mapping[bytes, bytes | None] = MappingProxyType({})
+    #: What the rows are listed and found by.
+    indexed: IndexChange = IndexChange()
 
 
 class Store(Protocol):
@@ -45,6 +67,18 @@ class Store(Protocol):
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all rows with their keys; those written meanwhile may be among them or not."""
+
+    def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
+        """Yield the rows of one delivery, or of all (None), that stand at a node, from below a mark down.
+
+        The store must not change meanwhile.
+        """
+
+    def named(self, kind: Name, name: str) -> Iterator[bytes]:
+        """Yield the keys of the rows with a name, in the form that names are compared in, and perhaps of a few others.
+
+        The store must not change meanwhile.
+        """
 
     def clear(self) -> None:
         """Forget everything."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from processor.engine.store import Change, note_aside
+from processor.domain.standing import Mark
+from processor.domain.transitions import Node
+from processor.engine.store import Change, Name, note_aside
+from processor.engine.store.memory_index import MemoryIndex
 
 #: Dictionaries that the rows are spread over, a power of two. One alone stops the worker for half a second where it has
 #: ten million rows: when it grows, and when its keys are listed.
@@ -21,6 +24,7 @@ class MemoryStore:
         self.aside: dict[bytes, bytes] = {}
         #: By the hash of the key.
         self._shards: tuple[dict[bytes, bytes], ...] = tuple({} for _ in range(_SHARDS))
+        self._index = MemoryIndex()
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the rows of the keys in their order, None for unknown ones."""
@@ -36,6 +40,7 @@ class MemoryStore:
                 rows.pop(key, None)
             else:
                 rows[key] = row
+        self._index.write(change.indexed)
         note_aside(self.aside, change)
         self.position = change.position
 
@@ -47,10 +52,19 @@ class MemoryStore:
                 if row is not None:
                     yield key, row
 
+    def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
+        """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""
+        return self._index.standing(delivery, node, below)
+
+    def named(self, kind: Name, name: str) -> Iterator[bytes]:
+        """Yield the keys of the rows with a name, and perhaps of a few others."""
+        return self._index.named(kind, name)
+
     def clear(self) -> None:
         """Forget everything."""
         for rows in self._shards:
             rows.clear()
+        self._index = MemoryIndex()
         self.aside.clear()
         self.position = 0
 
@@ -58,6 +72,7 @@ class MemoryStore:
         """Release the memory."""
         for rows in self._shards:
             rows.clear()
+        self._index = MemoryIndex()
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -40,7 +40,7 @@ def open_store(settings: Settings, name: StoreName) -> Store:
     from processor.engine.store.rocksdb import RocksStore  # noqa: PLC0415
 
     folder = _folder(settings) / name.changelog / str(name.partition)
-    return RocksStore(folder, name, settings.store_cache_mib)
+    return RocksStore(folder, name, settings.store_cache_mib, settings.index)
 
 
 def _folder(settings: Settings) -> Path:

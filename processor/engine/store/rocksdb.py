@@ -1,13 +1,14 @@
 """Rows on disk, for state that is larger than memory.
 
-Each partition has a folder of its own. A chunk's rows and the changelog position are one batch, so after any crash the
-folder holds the state at some position, and a restart reads only the tail of the changelog. A folder that cannot be
-opened, that belongs to another cluster, topic or partition, or that is so old that tombstones may have gone from the
-changelog, is emptied and rebuilt; it is never trusted or repaired.
+Each partition has a folder of its own. A chunk's rows, their index and the changelog position are one batch, so after
+any crash the folder holds the state at some position, and a restart reads only the tail of the changelog. A folder that
+cannot be opened, that belongs to another cluster, topic or partition, that is indexed otherwise, or that is so old that
+tombstones may have gone from the changelog, is emptied and rebuilt; it is never trusted or repaired.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,9 @@ from typing import cast
 import msgspec
 import rocksdict
 
-from processor.engine.store import Change, StoreName, note_aside
+from processor.domain.standing import Mark
+from processor.domain.transitions import Node
+from processor.engine.store import Change, Name, StoreName, disk_index, note_aside
 from processor.logs import get_logger
 
 log = get_logger(__name__)
@@ -30,7 +33,8 @@ _TRUSTED_SECONDS = 20 * 60 * 60
 #: let go of it yet, or the disk takes no more. Built anew, it would not be better off.
 _NOT_THE_FOLDERS = ("lock", "no space left", "quota exceeded", "file too large", "too many open files", "read-only")
 
-#: What the first byte of a key says: a row, a note of one that was set aside, or the one record about the whole.
+#: What the first byte of a key says: a row, a note of one that was set aside, or the one record about the whole. What
+#: the index begins with is in disk_index.py.
 _ROW, _ASIDE, _ABOUT = b"r", b"x", b"a"
 
 _MIB = 1024 * 1024
@@ -46,10 +50,13 @@ class About(msgspec.Struct, array_like=True, frozen=True):
     position: int
     rows: int
     written_at: float
+    #: What is indexed, and the key that names are hashed with.
+    indexed: tuple[str, ...]
+    secret: bytes
 
 
 #: To be raised with the layout of rows, too: what this version cannot read is not taken from a folder.
-_FORMAT = 3
+_FORMAT = 4
 _decode_about = msgspec.msgpack.Decoder(About).decode
 _encode_about = msgspec.msgpack.Encoder().encode
 
@@ -90,8 +97,16 @@ class RocksStore:
 
     is_durable = True
 
-    def __init__(self, folder: Path, name: StoreName, cache_mib: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: StoreName,
+        cache_mib: int,
+        indexed: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._folder, self._name, self._cache_mib, self._clock = folder, name, cache_mib, clock
+        self._indexed, self._secret = indexed, os.urandom(disk_index.SECRET_BYTES)
         self.position = 0
         self._rows = 0
         self.aside: dict[bytes, bytes] = {}
@@ -114,7 +129,7 @@ class RocksStore:
         problem = self._distrust(about)
         if problem:
             return self._rebuild(problem, db)
-        self.position, self._rows = about.position, about.rows
+        self.position, self._rows, self._secret = about.position, about.rows, about.secret
         self.aside = dict(_entries(db, _ASIDE))
         return db
 
@@ -127,6 +142,8 @@ class RocksStore:
             return f"it has format {about.format}, and this is {_FORMAT}"
         if (about.cluster, about.changelog, about.partition) != self._name:
             return f"it belongs to {about.changelog}[{about.partition}] of cluster {about.cluster}"
+        if about.indexed != self._indexed:
+            return f"{', '.join(about.indexed) or 'nothing'} is indexed, and DELIVERY_INDEX is something else"
         if self._clock() - about.written_at > _TRUSTED_SECONDS:
             return "it has not been written for so long that tombstones may have been missed"
         return ""
@@ -161,8 +178,10 @@ class RocksStore:
                 batch.delete(_ASIDE + key)
             else:
                 batch.put(_ASIDE + key, note)
+        disk_index.write_index(batch, change.indexed, self._secret)
         rows = self._rows + change.growth
-        batch.put(_ABOUT, _encode_about(About(_FORMAT, *self._name, change.position, rows, self._clock())))
+        about = About(_FORMAT, *self._name, change.position, rows, self._clock(), self._indexed, self._secret)
+        batch.put(_ABOUT, _encode_about(about))
         try:
             self._db.write(batch)
         except Exception as error:
@@ -173,6 +192,14 @@ class RocksStore:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all rows with their keys, as of the first call of the iterator."""
         return _entries(self._db, _ROW)
+
+    def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
+        """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""
+        return disk_index.standing(self._db, delivery, node, below)
+
+    def named(self, kind: Name, name: str) -> Iterator[bytes]:
+        """Yield the keys of the rows with a name, and perhaps of a few others."""
+        return disk_index.named(self._db, kind, name, self._secret)
 
     def clear(self) -> None:
         """Forget everything."""

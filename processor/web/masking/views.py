@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from processor.views.message_list import MessageItem
 from processor.views.messages import MessageReason, MessageView
 from processor.views.overview import (
     ContradictionList,
@@ -24,10 +25,11 @@ from processor.web.masking import mask_id, mask_native_id, mask_recipient, mask_
 #: Gives what a link names a message by: its id, sealed where it is masked.
 Reference = Callable[[str], str]
 
+_Message = TypeVar("_Message", MessageView, MessageItem)
 _Group = TypeVar("_Group", StuckMessages, ContradictoryMessages)
 
 
-def mask_message(view: MessageView) -> MessageView:
+def mask_message(view: _Message) -> _Message:
     """Mask one message: its recipient wherever ids, codes and texts may quote it."""
     recipient, native = view.recipient, view.provider_message_id
     return msgspec.structs.replace(

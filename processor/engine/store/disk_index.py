@@ -1,0 +1,91 @@
+"""The keys under which a store on disk lists and finds rows, beside the rows themselves.
+
+A list is a range of keys, which are in the order of their bytes: `l`, node, since, key for the rows of all deliveries,
+and `d`, the length of the delivery's name, its name, node, since, key for those of one. What is found by a name is `n`,
+kind, hash of the name, key. Nothing is stored under them. A time is written so that bytes have the order of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import cast
+
+import rocksdict
+
+from processor.domain.moment import Micros
+from processor.domain.standing import Mark, Standing
+from processor.domain.transitions import Node
+from processor.engine.store import IndexChange, Name
+
+_OF_ALL, _OF_DELIVERY, _NAMED = b"l", b"d", b"n"
+
+#: Added to a time, so that it is not negative.
+_BIAS = 1 << 63
+
+_TIME_BYTES = 8
+_HASH_BYTES = 8
+
+#: Bytes of the key that names are hashed with.
+SECRET_BYTES = 16
+
+
+def write_index(batch: rocksdict.WriteBatch, change: IndexChange, secret: bytes) -> None:
+    """Add the changes of one chunk to a batch."""
+    put, delete = batch.put, batch.delete
+    for key, before, after in change.standings:
+        if before is not None:
+            for entry in _standing_entries(before, key):
+                delete(entry)
+        if after is not None:
+            for entry in _standing_entries(after, key):
+                put(entry, b"")
+    for key, kind, name_before, name_after in change.names:
+        if name_before is not None:
+            delete(_named(kind, name_before, secret) + key)
+        if name_after is not None:
+            put(_named(kind, name_after, secret) + key, b"")
+
+
+def standing(db: rocksdict.Rdict, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
+    """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""
+    start = _list(delivery, node)
+    from_key = start + _moment(below[0]) + below[1]
+    skipped = len(start) + _TIME_BYTES
+    for entry in cast("Iterable[bytes]", db.keys(backwards=True, from_key=from_key)):
+        if not entry.startswith(start):
+            return
+        if entry != from_key:
+            since = int.from_bytes(entry[len(start) : skipped], "big") - _BIAS
+            yield Micros(since), entry[skipped:]
+
+
+def named(db: rocksdict.Rdict, kind: Name, name: str, secret: bytes) -> Iterator[bytes]:
+    """Yield the keys of the rows with a name."""
+    start = _named(kind, name, secret)
+    for entry in cast("Iterable[bytes]", db.keys(from_key=start)):
+        if not entry.startswith(start):
+            return
+        yield entry[len(start) :]
+
+
+def _standing_entries(standing: Standing, key: bytes) -> tuple[bytes, bytes]:
+    delivery, node, since = standing
+    mark = _moment(since) + key
+    return _list(None, node) + mark, _list(delivery, node) + mark
+
+
+def _list(delivery: str | None, node: Node) -> bytes:
+    if delivery is None:
+        return _OF_ALL + bytes((node,))
+    name = delivery.encode()
+    return b"%b%b%b%b" % (_OF_DELIVERY, len(name).to_bytes(2, "big"), name, bytes((node,)))
+
+
+def _moment(since: int) -> bytes:
+    return (since + _BIAS).to_bytes(_TIME_BYTES, "big")
+
+
+def _named(kind: Name, name: str, secret: bytes) -> bytes:
+    # A name in a row may hold what UTF-8 cannot: such a row has been packed by nobody.
+    return _NAMED + bytes((kind,)) + blake2b(name.encode(), digest_size=_HASH_BYTES, key=secret).digest()

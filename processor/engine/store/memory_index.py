@@ -1,0 +1,82 @@
+"""What rows in memory are listed and found by."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from typing import cast
+
+from processor.domain.standing import Mark
+from processor.domain.transitions import Node
+from processor.engine.store import IndexChange, Name
+from processor.engine.store.ordered import Ordered
+
+
+class MemoryIndex:
+    """The lists and names of one store.
+
+    Names are kept as Python's own hash of a text: 64 bits under a key that is random in each process, so that nobody
+    can choose names which collide.
+    """
+
+    def __init__(self) -> None:
+        self._lists: dict[Node, dict[str, Ordered]] = {node: {} for node in Node}
+        self._names: dict[Name, Ordered] = {kind: Ordered() for kind in Name}
+
+    def write(self, change: IndexChange) -> None:
+        """Take the changes of one chunk."""
+        lists = self._lists
+        for each, before, after in change.standings:
+            key = each
+            if before is not None:
+                delivery, node, since = before
+                listed = lists[node][delivery]
+                # The object that the rows have, too.
+                key = listed.remove(since, key)
+                if listed.is_empty:
+                    del lists[node][delivery]
+            if after is not None:
+                delivery, node, since = after
+                of_node = lists[node]
+                (of_node.get(delivery) or of_node.setdefault(delivery, Ordered())).add(since, key)
+        for key, kind, name_before, name_after in change.names:
+            if name_before is not None:
+                self._names[kind].remove(hash(name_before), key)
+            if name_after is not None:
+                self._names[kind].add(hash(name_after), key)
+
+    def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
+        """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""
+        of_node = self._lists[node]
+        if delivery is None:
+            return _merged(list(of_node.values()), below)
+        listed = of_node.get(delivery)
+        return iter(()) if listed is None else _marks(listed, below)
+
+    def named(self, kind: Name, name: str) -> Iterator[bytes]:
+        """Yield the keys of the rows with a name."""
+        return self._names[kind].of_rank(hash(name))
+
+
+def _marks(listed: Ordered, below: Mark) -> Iterator[Mark]:
+    return cast("Iterator[Mark]", listed.below(*below))
+
+
+def _merged(lists: list[Ordered], below: Mark) -> Iterator[Mark]:
+    """Yield the marks of several lists below a mark, from the highest down.
+
+    Few of many deliveries have what a page shows: a list is opened when the highest mark that it can have is next.
+    """
+    bounds = [(min(each.highest, below), number) for number, each in enumerate(lists) if each.lowest < below]
+    waiting = sorted(bounds)
+    opened: list[tuple[Mark, int, Iterator[Mark]]] = []
+    while waiting or opened:
+        if waiting and (not opened or waiting[-1][0] >= opened[-1][0]):
+            number = waiting.pop()[1]
+            marks = _marks(lists[number], below)
+        else:
+            mark, number, marks = opened.pop()
+            yield mark
+        following = next(marks, None)
+        if following is not None:
+            insort(opened, (following, number, marks))

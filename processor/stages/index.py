@@ -1,0 +1,98 @@
+"""What the rows of one partition are listed and found by, besides their keys (ADR 0022).
+
+The fold stage knows each row that it changes as it was and as it is. So what was indexed of a row is removed, and what
+is now is added, in the same batch as the row; rows that are restored from the changelog are compared with the stored
+ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from processor.domain.row import Names, Row
+from processor.domain.standing import Mark, Standing
+from processor.domain.transitions import Node
+from processor.engine.store import IndexChange, Name, Store
+from processor.providers.identity import comparable, comparable_address, comparable_ids
+from processor.wire.rows import unpack_row
+
+#: A key, and its row as stored and as it is now.
+Changed = tuple[bytes, "Row | None", "Row | None"]
+
+
+class Index:
+    """The index of one partition.
+
+    Args:
+        indexed: what is indexed: some of `INDEXES` in settings.py.
+        store: keeps it.
+    """
+
+    def __init__(self, indexed: Sequence[str], store: Store) -> None:
+        self.indexed = frozenset(indexed)
+        self._store = store
+        self._lists = "delivery" in self.indexed
+        self._recipients, self._native = "recipient" in self.indexed, "provider_message_id" in self.indexed
+
+    # Writing
+
+    def change(self, rows: Iterable[Changed]) -> IndexChange:
+        """Return what changes in the index when rows change."""
+        if not self.indexed:
+            return IndexChange()
+        lists, recipients, native = self._lists, self._recipients, self._native
+        standings: list[tuple[bytes, Standing | None, Standing | None]] = []
+        names: list[tuple[bytes, Name, str | None, str | None]] = []
+        for key, before, after in rows:
+            if lists:
+                here = None if before is None else (before.names.delivery_id or "", before.node, before.since)
+                there = None if after is None else (after.names.delivery_id or "", after.node, after.since)
+                if here != there:
+                    standings.append((key, here, there))
+            old = None if before is None else before.names
+            new = None if after is None else after.names
+            if old is new:
+                continue
+            if recipients and (known := _recipient(old)) != (told := _recipient(new)):
+                names.append((key, Name.RECIPIENT, known, told))
+            if native and (known := _native(old)) != (told := _native(new)):
+                names.append((key, Name.PROVIDER_MESSAGE_ID, known, told))
+        return IndexChange(standings, names)
+
+    def change_stored(self, rows: Iterable[tuple[bytes, Row | None]], stored: Iterable[bytes | None]) -> IndexChange:
+        """Return what changes in the index when rows replace packed ones, which are in the same order."""
+        if not self.indexed:
+            return IndexChange()
+        pairs = zip(rows, stored, strict=True)
+        return self.change((key, None if old is None else unpack_row(old), row) for (key, row), old in pairs)
+
+    # Reading
+
+    def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
+        """Yield the rows of one delivery, or of all (None), that stand at a node, from below a mark down."""
+        return self._store.standing(delivery, node, below)
+
+    def of_recipient(self, recipient: str) -> Iterator[bytes]:
+        """Yield the keys of the rows of a recipient, however it is written, and perhaps of a few others."""
+        return self._store.named(Name.RECIPIENT, comparable_address(recipient))
+
+    def of_provider_message(self, provider_message_id: str) -> Iterator[bytes]:
+        """Yield the keys of the rows with a provider's id, in any of its forms, and perhaps of a few others."""
+        for form in comparable_ids(provider_message_id):
+            yield from self._store.named(Name.PROVIDER_MESSAGE_ID, form)
+
+    def rows(self, keys: Sequence[bytes]) -> Sequence[Row | None]:
+        """Return the committed rows of the keys, in their order."""
+        return [None if packed is None else unpack_row(packed) for packed in self._store.get_many(keys)]
+
+
+def _recipient(names: Names | None) -> str | None:
+    """Return whom a row is found by; None: by nobody."""
+    return None if names is None or names.recipient is None else comparable_address(names.recipient)
+
+
+def _native(names: Names | None) -> str | None:
+    """Return the provider's id that a row is found by; None: by none."""
+    if names is None or names.provider_message_id is None:
+        return None
+    return comparable(names.provider or "", names.provider_message_id)

@@ -1,0 +1,151 @@
+"""Lists of messages over all workers: each answers for its partitions over the internal hop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.moment import Micros
+from processor.domain.waiting import Starts, stuck_before
+from processor.logs import get_logger
+from processor.settings import Settings
+from processor.views.message_list import (
+    FoundItem,
+    IndexedRows,
+    Judge,
+    ListShare,
+    MessageQuery,
+    list_share,
+    merge_shares,
+)
+from processor.web.forwarding import Forwarding
+from processor.web.masking.views import mask_message
+from processor.web.owner import Owner, index_of
+from processor.web.problems import NOT_INDEXED, STARTING, ProblemError
+from processor.wire.topics import EVENTS
+
+log = get_logger(__name__)
+
+LIST_PATH = "/internal/v1/message-list"
+
+#: What a list needs to be by time, and by name.
+_BY_TIME = "delivery"
+_BY_NAME = {"recipient": "recipient", "provider_message_id": "provider_message_id"}
+
+
+class Page(NamedTuple):
+    """One page of a list."""
+
+    found: tuple[FoundItem, ...]
+    #: Where it ends; None: there is no more.
+    reached: tuple[Micros, str] | None
+    #: Partitions that could not be asked.
+    incomplete: tuple[int, ...]
+
+
+decode_query = msgspec.json.Decoder(MessageQuery).decode
+_decode_share = msgspec.json.Decoder(ListShare).decode
+
+
+class MessageLists:
+    """Lists messages of all workers.
+
+    Args:
+        owner: the worker.
+        forwarding: asks the other workers.
+        settings: those of the worker.
+        starts: the start times of deliveries that have one.
+    """
+
+    def __init__(self, owner: Owner, forwarding: Forwarding, settings: Settings, starts: Starts) -> None:
+        self._owner, self._forwarding, self._events_topic = owner, forwarding, settings.topic(EVENTS)
+        self._stuck_after, self._starts = settings.stuck_after, starts
+        #: Whether workers tell each other whole recipients; else each of them masks what it tells.
+        self._tells_whole = bool(settings.workers_token)
+
+    async def page(self, query: MessageQuery, *, reveal: bool) -> Page:
+        """Return one page of the messages of all workers that answer.
+
+        A partition counts only if the worker that the group calls its owner has answered for it.
+
+        Raises:
+            ProblemError: the query needs what is not indexed, or this worker has not reached Kafka yet.
+        """
+        counts = self._owner.partition_counts
+        if self._events_topic not in counts:
+            raise ProblemError(STARTING, "this worker has not reached Kafka yet")
+        shares = {self._owner.url: self.share(query, reveal=self._tells_whole)}
+        try:
+            owners = await self._forwarding.owners()
+            heard = await self._forwarding.ask_all(LIST_PATH, "POST", msgspec.json.encode(query))
+        except ProblemError:
+            # Without the group this worker lists its own; the other partitions count as missing.
+            owners, heard = {}, {}
+        shares |= dict(_readable(heard))
+        true = [_of_owner(url, share, self._owned_by(url, share, owners)) for url, share in shares.items()]
+        found, reached = merge_shares(true, query.limit)
+        answered = {number for share in true for number in share.partitions}
+        missing = tuple(number for number in range(counts[self._events_topic]) if number not in answered)
+        if self._tells_whole and not reveal:
+            found = _masked(found)
+        return Page(tuple(found), reached, missing)
+
+    def _owned_by(self, url: str, share: ListShare, owners: Mapping[tuple[str, int], str]) -> frozenset[int]:
+        """Return the partitions of a share that are the worker's, as far as it is known who owns them."""
+        of_itself = url == self._owner.url
+        return frozenset(
+            number
+            for number in share.partitions
+            if owners.get((self._events_topic, number), url if of_itself else None) == url
+        )
+
+    def share(self, query: MessageQuery, *, reveal: bool) -> ListShare:
+        """Return what this worker's own partitions have for a page.
+
+        Raises:
+            ProblemError: the query needs what is not indexed.
+        """
+        indexes = dict(self._indexes())
+        for index in indexes.values():
+            _require_index(index, query)
+        now = Micros(time.time_ns() // 1000)
+        share = list_share(indexes, query, Judge(stuck_before(self._stuck_after, now), self._starts))
+        return share if reveal else msgspec.structs.replace(share, found=_masked(share.found))
+
+    def _indexes(self) -> Iterator[tuple[int, IndexedRows]]:
+        for number in range(self._owner.partition_counts[self._events_topic]):
+            index = index_of(self._owner, number)
+            if index is not None:
+                yield number, index
+
+
+def _require_index(index: IndexedRows, query: MessageQuery) -> None:
+    asked = [name for name in _BY_NAME if getattr(query, name) is not None]
+    if index.indexed.isdisjoint([_BY_TIME, *asked]):
+        wanted = " or ".join([_BY_TIME, *asked])
+        raise ProblemError(NOT_INDEXED, f"DELIVERY_INDEX of this worker does not have {wanted}")
+
+
+def _masked(found: Sequence[FoundItem]) -> tuple[FoundItem, ...]:
+    return tuple([msgspec.structs.replace(each, item=mask_message(each.item)) for each in found])
+
+
+def _of_owner(url: str, share: ListShare, owned: frozenset[int]) -> ListShare:
+    """Leave out what a worker told of partitions that are not its own."""
+    if owned == frozenset(share.partitions):
+        return share
+    log.info("list_share_of_others", url=url, partitions=sorted(set(share.partitions) - owned))
+    found = tuple([each for each in share.found if each.partition in owned])
+    return ListShare(found, share.reached, tuple(sorted(owned)))
+
+
+def _readable(heard: Mapping[str, bytes]) -> Iterator[tuple[str, ListShare]]:
+    for url, share in heard.items():
+        try:
+            yield url, _decode_share(share)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            # Its worker is of another version, during an upgrade: its partitions count as missing.
+            log.warning("list_share_unreadable", url=url, error=str(error))

@@ -1,0 +1,57 @@
+"""The query of a list of messages: its parameters, and what its cursors name."""
+
+from __future__ import annotations
+
+from processor.domain.moment import Micros, to_rfc3339
+from processor.domain.reason import Category
+from processor.domain.status import Channel, Permanence, Status
+from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT
+from processor.web.parameters import Parameter, choice, flag, moment, text, whole
+
+#: A time, a slash and a reference, which may be sealed.
+_CURSOR_MAX = 6_000
+
+#: The parameters, named as the fields of `MessageQuery`; the cursor becomes its `after`.
+MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
+    text("delivery", "Only messages of this delivery."),
+    choice("channel", Channel, "Only messages on this channel."),
+    choice("status", Status, "Only messages at this status."),
+    choice("category", Category, "Only messages with a reason of this category."),
+    choice("permanence", Permanence, "Only messages that failed so, or whose last attempt did."),
+    text("provider", "Only messages of this provider."),
+    text("domain", "Only messages to this mail domain."),
+    text(
+        "recipient",
+        "Only messages to this recipient: the whole address or number; case, spaces and a number's hyphens, `+` and "
+        "leading `00` do not matter.",
+    ),
+    text("provider_message_id", "Only messages with this id at their provider."),
+    moment("since", "Only messages that have had their status since then or later, by event time."),
+    moment("until", "Only messages that have had their status since then or earlier, by event time."),
+    flag("stuck", "Only messages that are stuck, or that are not."),
+    whole("limit", 1, MAX_LIMIT, DEFAULT_LIMIT, "Most messages on one page."),
+    text(
+        "cursor",
+        "The `next` of the previous page; or `since/reference` of any message, to go on behind it.",
+        max_length=_CURSOR_MAX,
+    ),
+)
+
+_TIME = moment("cursor", "")
+
+
+def write_cursor(since: Micros, reference: str) -> str:
+    """Return the cursor that names a place in a list."""
+    return f"{to_rfc3339(since)}/{reference}"
+
+
+def read_cursor(cursor: str) -> tuple[Micros, str]:
+    """Return the time and the reference that a cursor names.
+
+    Raises:
+        ValueError: it is none of ours.
+    """
+    since, slash, reference = cursor.partition("/")
+    if not slash or not reference:
+        raise ValueError("is none of ours")
+    return Micros(_TIME.parse(since)), reference

@@ -1,0 +1,82 @@
+"""An ordered set of pairs holds what a sorted list holds, whatever is added and removed."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from processor.engine.store import ordered
+from processor.engine.store.ordered import Ordered, Pair
+from tests.examples import examples
+
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+
+#: Few ranks and keys, so that they coincide; and the first and last ranks there are.
+ranks = st.integers(0, 5) | st.sampled_from((LEAST, MOST))
+keys = st.binary(max_size=2)
+pairs = st.tuples(ranks, keys)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ordered, "_BLOCK_PAIRS", 4)
+        yield
+
+
+class Sets(RuleBasedStateMachine):
+    """An ordered set beside a set of Python's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ordered = Ordered()
+        self.plain: set[Pair] = set()
+
+    @rule(pair=pairs)
+    def add(self, pair: Pair) -> None:
+        if pair not in self.plain:
+            self.ordered.add(*pair)
+            self.plain.add(pair)
+
+    @rule(pair=pairs)
+    def remove(self, pair: Pair) -> None:
+        if pair in self.plain:
+            assert self.ordered.remove(*pair) == pair[1]
+            self.plain.remove(pair)
+        else:
+            with pytest.raises(KeyError):
+                self.ordered.remove(*pair)
+
+    @rule(pair=pairs)
+    def look_below(self, pair: Pair) -> None:
+        assert list(self.ordered.below(*pair)) == sorted([each for each in self.plain if each < pair], reverse=True)
+
+    @rule(rank=ranks)
+    def look_up(self, rank: int) -> None:
+        assert list(self.ordered.of_rank(rank)) == sorted([key for each, key in self.plain if each == rank])
+
+    @invariant()
+    def knows_its_ends(self) -> None:
+        assert self.ordered.is_empty is (not self.plain)
+        if self.plain:
+            assert (self.ordered.lowest, self.ordered.highest) == (min(self.plain), max(self.plain))
+
+
+TestSets = Sets.TestCase
+TestSets.settings = settings(max_examples=examples(200))
+
+
+@given(st.lists(pairs, unique=True))
+def test_what_was_added_comes_out_in_order(given_pairs):
+    found = Ordered()
+    for pair in given_pairs:
+        found.add(*pair)
+    assert list(found.below(MOST, b"\xff\xff\xff")) == sorted(given_pairs, reverse=True)
+
+
+def test_the_key_that_it_gives_back_is_the_one_that_it_had():
+    found, key = Ordered(), bytes([109, 45, 49])
+    found.add(7, key)
+    assert found.remove(7, b"m-1") is key

@@ -462,6 +462,7 @@ DELIVERABILITY = Dashboard(
                     "ops",
                     {"{{outcome}}": "sum by (outcome) (rate(delivery_webhooks_total[$__rate_interval])) > 0"},
                     legend_on_right=True,
+                    alerts=("DeliveryGatewayDown", "DeliveryWebhooksNotTaken"),
                 ),
                 Panel(
                     "Calls that are not verified",
@@ -472,6 +473,7 @@ DELIVERABILITY = Dashboard(
                         '(rate(delivery_webhooks_total{outcome="refused"}[$__rate_interval])) > 0'
                     },
                     legend_on_right=True,
+                    alerts=("DeliveryWebhooksRefused",),
                 ),
                 Panel(
                     "Time to the answer",
@@ -487,6 +489,7 @@ DELIVERABILITY = Dashboard(
                     {"{{provider}}": "time() - max by (provider) (delivery_webhooks_last_timestamp_seconds > 0)"},
                     legend_on_right=True,
                     lowest=None,
+                    alerts=("DeliveryRouteSilent",),
                 ),
                 Panel(
                     "Spool",
@@ -505,6 +508,7 @@ DELIVERABILITY = Dashboard(
                     "How long it has waited for Kafka.",
                     "s",
                     {"{{instance}}": "max by (instance) (delivery_gateway_spool_oldest_seconds)"},
+                    alerts=("DeliverySpoolAging",),
                 ),
             ),
         ),

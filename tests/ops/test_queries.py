@@ -1,4 +1,4 @@
-"""Every query of the dashboards, asked of a real Prometheus that scrapes real workers under simulated traffic."""
+"""Every query of the dashboards, asked of a real Prometheus that scrapes real processes under simulated traffic."""
 
 import asyncio
 import json
@@ -15,6 +15,8 @@ from processor.demo.simulate import traffic
 from processor.demo.simulate.disorder import USUAL
 from processor.engine.streams import Outgoing
 from processor.wire.topics import EVENTS, SMS
+from tests.gateway.conftest import SIGNED
+from tests.gateway.serving import PUBLIC_URL, Caller, GatewayProcess
 from tests.ops.conftest import panels_of, read_dashboards
 from tests.rules.servers import free_address, ready, running
 from tests.tools import require
@@ -80,12 +82,17 @@ def filled_in(text: str) -> str:
     return re.sub(r"\$\{?([a-z]+)\}?", lambda found: EVERYTHING[found[1]], text)
 
 
-async def scrape(folder, workers):
-    """Give the command of a Prometheus that scrapes these workers every second, and its address."""
-    targets = [(await worker.address()).removeprefix("http://") for worker in workers]
+async def scrape(folder, jobs):
+    """Give the command of a Prometheus that scrapes the processes of each job every second, and its address."""
+    targets = {
+        job: [(await process.address()).removeprefix("http://") for process in processes]
+        for job, processes in jobs.items()
+    }
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [{"job_name": "delivery-status", "static_configs": [{"targets": targets}]}],
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()
+        ],
     }
     file, address = folder / "prometheus.yml", free_address()
     file.write_text(json.dumps(config), encoding="utf-8")
@@ -93,7 +100,15 @@ async def scrape(folder, workers):
     return [require("prometheus"), *options, "--log.level=warn"], f"http://{address}"
 
 
-async def publish(trial):
+async def call(address):
+    """Call the gateway once as Twilio does, and once as a stranger."""
+    async with Caller(address) as caller:
+        right = SIGNED["twilio"].make("s3cret", 0, url=f"{PUBLIC_URL}/hooks/twilio", body=b"MessageStatus=sent")
+        await caller.call(right)
+        await caller.call(right._replace(body=b"MessageStatus=delivered"))
+
+
+async def publish(trial, address):
     """Publish lives of some days, within some seconds: rates need samples before and after."""
     speed, rate = 600.0, 300.0
     start = datetime.now(timezone.utc) - timedelta(seconds=MESSAGES / rate) - timedelta(days=3) / speed
@@ -103,6 +118,7 @@ async def publish(trial):
     portions, rest = 6, iter(records)
     while portion := list(islice(rest, len(records) // portions + 1)):
         await trial.publish(portion)
+        await call(address)
         await asyncio.sleep(1.5)
 
 
@@ -111,7 +127,9 @@ async def test_every_query_has_an_answer_that_should_have_one(trial, tmp_path):
     workers = await trial.start_workers(2)
     for worker in workers:
         await worker.ready()
-    command, url = await scrape(tmp_path, workers)
+    gateway = GatewayProcess(trial, tmp_path, '[[routes]]\nprovider = "twilio"\nsecrets = ["value:s3cret"]\n')
+    await gateway.ready()
+    command, url = await scrape(tmp_path, {"delivery-status": workers, "delivery-status-gateway": [gateway]})
     with running(command, tmp_path / "prometheus.log"):
         await ready(url)
         async with aiohttp.ClientSession() as session:
@@ -122,7 +140,7 @@ async def test_every_query_has_an_answer_that_should_have_one(trial, tmp_path):
 
             await trial.eventually(knows, "Prometheus has scraped")
             before = max(await knows("scrape_samples_scraped"))
-            await publish(trial)
+            await publish(trial, await gateway.public_address())
             await trial.settled()
             # What was committed last is shown by the next scrape, and what the sweep found by one soon after.
             await trial.eventually(lambda: knows("sum(delivery_oldest_in_status_seconds) > 0"), "rows were swept")

@@ -5,13 +5,14 @@ import subprocess
 
 import pytest
 
+from processor.gateway.config import load as load_gateway
 from processor.settings import Settings
 from tests.rules.shipped import ALERTMANAGER, ALERTS, NAMES, PROMETHEUS, SEVERITIES, load
 from tests.tools import require
 
 FILE = ALERTMANAGER / "alertmanager.yml"
 CONFIG = load(FILE)
-[SCRAPE] = load(PROMETHEUS / "prometheus.yml")["scrape_configs"]
+SCRAPES = load(PROMETHEUS / "prometheus.yml")["scrape_configs"]
 
 
 def amtool(*arguments):
@@ -22,16 +23,21 @@ def amtool(*arguments):
 # Prometheus
 
 
-def test_workers_are_asked_at_their_own_port_and_path():
-    [discovery] = SCRAPE["dns_sd_configs"]
-    assert discovery["port"] == Settings().http_port
-    assert "metrics_path" not in SCRAPE  # /metrics is what Prometheus asks for, and what the server serves.
+def test_workers_and_gateways_are_asked_at_their_own_ports_and_path(tmp_path):
+    file = tmp_path / "gateway.toml"
+    file.write_text('public_url = "https://h.example"\n[[routes]]\nprovider = "kannel"\nverify = "none"\n')
+    ports = [discovery["port"] for scrape in SCRAPES for discovery in scrape["dns_sd_configs"]]
+    assert ports == [Settings().http_port, load_gateway(file, {}).admin_port]
+    # /metrics is what Prometheus asks for, and what the servers serve.
+    assert not any("metrics_path" in scrape for scrape in SCRAPES)
 
 
 def test_alerts_about_who_does_not_answer_ask_for_the_name_of_the_job():
     asked = {job for alert in ALERTS for job in re.findall(r'up\{job="([^"]+)"', alert["expr"])}
     given = {alert["labels"]["job"] for alert in ALERTS if "job" in alert["labels"]}
-    assert asked == given == {SCRAPE["job_name"]}
+    assert asked == {scrape["job_name"] for scrape in SCRAPES}
+    # What is absent has no labels to take a job from.
+    assert given == {SCRAPES[0]["job_name"]}
 
 
 # Alertmanager

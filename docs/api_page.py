@@ -11,6 +11,8 @@ from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import HEARTBEAT_SECONDS, MAX_STREAMS, SNAPSHOT_SECONDS
 from processor.web.masking import mask_recipient
 from processor.web.message_query import MESSAGE_PARAMETERS
+from processor.web.message_streams import CSV, NDJSON
+from processor.web.message_streams import MAX_STREAMS as MAX_MESSAGE_STREAMS
 from processor.web.openapi import JSON, Route
 from processor.web.parameters import Parameter
 from processor.web.problems import KINDS
@@ -18,6 +20,7 @@ from processor.web.problems import KINDS
 _ASK = """\
     curl localhost:8080/api/v1/messages/m-000001
     curl 'localhost:8080/api/v1/messages?delivery=DM1042&status=failed'
+    curl -H 'Accept: text/csv' 'localhost:8080/api/v1/messages?delivery=DM1042' > messages.csv
     curl -G localhost:8080/api/v1/messages --data-urlencode 'recipient=+46 70 123 45 12'
     curl 'localhost:8080/api/v1/deliveries?pending=concurrency_limit&sort=-messages&limit=10'
     curl -N localhost:8080/api/v1/events
@@ -58,6 +61,12 @@ def page(made_by: str) -> str:
             "`incomplete` is not empty, the page lacks messages of those partitions: ask again with the same cursor.",
             "What is indexed is said by `DELIVERY_INDEX`",
             "([0022](adr/0022-rows-are-indexed-in-the-batch-that-writes-them.md)).",
+            "",
+            f"With `Accept: {CSV}` or `{NDJSON}` the answer is a stream of the whole list, or",
+            "of `limit` messages. A stream waits for partitions that recover; one that cannot go on is cut off, which HTTP",
+            "clients tell from an end. It goes on behind the last line that came, with `since/reference` of that line",
+            f"as its `cursor`. A worker serves at most {MAX_MESSAGE_STREAMS} of them. In CSV a reason or provider that",
+            "begins like a formula has an apostrophe before it.",
             "",
             "## Parameters of the list of deliveries",
             "",

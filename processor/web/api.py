@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
@@ -26,6 +26,7 @@ from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import Live, stream_limit
 from processor.web.message_lists import LIST_PATH, MessageLists
 from processor.web.message_query import MESSAGE_PARAMETERS
+from processor.web.message_streams import STREAMS, MessageStreams, stream_type
 from processor.web.openapi import JSON, PathParameter, Route, document
 from processor.web.parameters import Parameter, flag, parse_query
 from processor.web.problems import (
@@ -89,8 +90,10 @@ def _get(  # noqa: PLR0913 - the parts of a route that differ
     query: tuple[Parameter, ...] = (),
     part: PathParameter | None = None,
     media_type: str = JSON,
+    streams: tuple[str, ...] = (),
 ) -> Route:
-    return Route("GET", path, name, summary, answer, part=part, query=query, problems=problems, media_type=media_type)
+    route = Route("GET", path, name, summary, answer, part=part, query=query, problems=problems)
+    return route._replace(media_type=media_type, streams=streams)
 
 
 def _post(path: str, name: str, summary: str, body: Any, *problems: Kind) -> Route:
@@ -113,11 +116,14 @@ ROUTES: tuple[Route, ...] = (
     _get(
         "/api/v1/messages",
         "messages",
-        "List messages, newest change first",
+        "List messages, newest change first; as CSV or JSON Lines (`Accept`) the whole list",
         MessageList,
         *_READING,
         NOT_INDEXED,
+        RECOVERING,
+        TOO_MANY_STREAMS,
         query=MESSAGE_PARAMETERS,
+        streams=tuple(STREAMS),
     ),
     _get(
         "/api/v1/messages/{message_id}",
@@ -234,7 +240,7 @@ class Api:
 
     def __init__(self, answers: Answers, gathering: Gathering, lists: MessageLists, access: Access, hops: Hops) -> None:
         self._answers = answers
-        self._gathering, self._lists = gathering, lists
+        self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
         self._access = access
         self._hops = hops
         self._status_list = msgspec.json.encode(_status_list())
@@ -259,6 +265,7 @@ class Api:
         application.cleanup_ctx.append(self._gathering.metering)
 
     async def _end_streams(self, _application: web.Application) -> None:
+        self._streams.stop()
         await self.live.stop()
 
     def _checked(self, route: Route, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
@@ -275,8 +282,16 @@ class Api:
     async def _message(self, request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.message(request.match_info["message_id"], reveal=reveal))
 
-    async def _messages(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
-        return _json(await self._answers.messages(query, reveal=reveal))
+    async def _messages(self, request: web.Request, reveal: bool, query: Any) -> web.StreamResponse:
+        async def ask(given: Mapping[str, Any]) -> MessageList:
+            return await self._answers.messages(given, reveal=reveal)
+
+        media_type = stream_type(request.headers.get(hdrs.ACCEPT, ""))
+        if media_type is not None:
+            return await self._streams.serve(request, media_type, query, ask)
+        response = _json(await ask(query))
+        response.headers[hdrs.VARY] = hdrs.ACCEPT
+        return response
 
     async def _deliveries(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
         return _json(await self._answers.deliveries(Query(**query)))

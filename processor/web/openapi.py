@@ -44,6 +44,8 @@ class Route(NamedTuple):
     answer: Any
     status: int = 200
     media_type: str = JSON
+    #: The media types of streams that a client may accept instead.
+    streams: tuple[str, ...] = ()
     part: PathParameter | None = None
     query: tuple[Parameter, ...] = ()
     body: Any = None
@@ -122,10 +124,9 @@ def _responses(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
         schema = schema_of[repr(route.answer)]
     else:
         schema = {"type": "object"} if route.media_type == JSON else {"type": "string"}
+    content = {route.media_type: {"schema": schema}, **{each: {"schema": {"type": "string"}} for each in route.streams}}
     said = HTTPStatus(route.status).phrase
-    responses: dict[str, Any] = {
-        str(route.status): {"description": said, "content": {route.media_type: {"schema": schema}}}
-    }
+    responses: dict[str, Any] = {str(route.status): {"description": said, "content": content}}
     by_status: dict[int, list[Kind]] = {}
     for kind in route.problems:
         by_status.setdefault(kind.status, []).append(kind)

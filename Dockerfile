@@ -16,7 +16,9 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels .
     pip --python /opt/delivery-status/bin/python install --no-cache-dir --no-deps --no-index wheels/*.whl
 
 FROM python:3.12.12-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin delivery
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin delivery && \
+    # A new volume takes over whose folder it is mounted on: the gateway's spool, or RocksDB.
+    install --directory --mode 0700 --owner 10001 --group 10001 /var/lib/delivery-status
 COPY --from=build /opt/delivery-status /opt/delivery-status
 ENV PATH=/opt/delivery-status/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,4 +1,4 @@
-"""The reports of all gateways, asked for at the addresses that `DELIVERY_GATEWAYS` names (ADR 0022)."""
+"""The reports of all gateways, asked for at the addresses that `DELIVERY_GATEWAYS` names (ADR 0024)."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import jsonschema_rs
@@ -16,6 +17,7 @@ import yaml
 from processor import settings
 from processor.cli import cli
 from processor.demo.broker import KAFKA_VERSION, _java, _kafka_jars
+from processor.gateway.config import load as load_gateway
 from processor.settings import Settings
 from processor.wire.topics import TOPICS
 from tests.ops.conftest import OPS, ROOT, read_yaml
@@ -33,11 +35,15 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SECRETS = {
     "DELIVERY_READ_TOKEN": "a-token-for-reading",
     "DELIVERY_WRITE_TOKEN": "a-token-for-writing",
+    "GATEWAY_SECRET": "a-secret-for-calls",
     "GRAFANA_PASSWORD": "a-password",
 }
 
 #: Images that are not root's by themselves, and so need no `user` here: their Dockerfiles end with USER.
 NOT_ROOT = {"apache/kafka": "appuser", "ghcr.io/kafbat/kafka-ui": "kafkaui"}
+
+#: What the gateway's file asks the environment for, and what is no setting.
+GATEWAYS_OWN = {"GATEWAY_SECRET"}
 
 #: Services whose containers may write outside of volumes, and why.
 WRITES = {"broker": "the image makes its settings of KAFKA_* when it starts"}
@@ -145,14 +151,15 @@ def test_our_image_is_tagged_with_our_version():
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_is_known_and_right(name):
     environment = environment_of(name)
-    assert all(variable.startswith(settings.PREFIX) for variable in environment)
+    assert {each for each in environment if not each.startswith(settings.PREFIX)} <= GATEWAYS_OWN
     settings.load(environment)
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_is_understood(name):
     command, arguments = cli, list(OURS[name]["command"])
-    while isinstance(command, click.Group):
+    # A group with options only is a command itself.
+    while isinstance(command, click.Group) and not arguments[0].startswith("-"):
         command = command.get_command(click.Context(command), arguments.pop(0))
     command.make_context(name, arguments)
 
@@ -241,7 +248,7 @@ def test_topics_are_created_by_us_only_and_before_anything_needs_them():
     assert BROKER["environment"]["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
     assert SERVICES["topics"]["command"] == ["topics", "create"]
     assert SERVICES["topics"]["depends_on"]["broker"]["condition"] == "service_healthy"
-    for name in ("worker", "traffic"):
+    for name in ("worker", "gateway", "traffic"):
         assert OURS[name]["depends_on"]["topics"]["condition"] == "service_completed_successfully"
 
 
@@ -280,6 +287,25 @@ def test_each_worker_is_published_from_where_it_serves():
     assert int(inside) == worker.http_port
     assert int(last) - int(first) + 1 == SERVICES["worker"]["deploy"]["replicas"] == 2
     assert f"http://127.0.0.1:{worker.http_port}/livez" in SERVICES["worker"]["healthcheck"]["test"][-1]
+
+
+def test_the_gateway_is_published_from_where_it_serves_and_its_admin_server_is_not():
+    gateway = load_gateway(ROOT / "ops/gateway/gateway.toml", SECRETS)
+    assert (gateway.host, gateway.admin_host) == ("0.0.0.0", "0.0.0.0")
+    [port] = SERVICES["gateway"]["ports"]
+    assert port == f"127.0.0.1:{urlsplit(gateway.public_url).port}:{gateway.port}"
+    assert f"http://127.0.0.1:{gateway.admin_port}/livez" in SERVICES["gateway"]["healthcheck"]["test"][-1]
+    assert settings.load(environment_of("worker")).gateways == (f"http://gateway:{gateway.admin_port}",)
+
+
+def test_the_gateways_file_is_where_its_command_looks_and_its_spool_on_its_volume():
+    mounted, spooled = (volume.split(":") for volume in SERVICES["gateway"]["volumes"])
+    folder, name = SERVICES["gateway"]["command"][-1].rsplit("/", 1)
+    assert mounted[:2] == ["./ops/gateway", folder]
+    assert (ROOT / mounted[0] / name).is_file()
+    spool = load_gateway(ROOT / "ops/gateway/gateway.toml", SECRETS).spool
+    assert spooled == ["gateway", str(spool.parent)]
+    assert f"--owner 10001 --group 10001 {spool.parent}" in DOCKERFILE, "else the volume is root's"
 
 
 def test_kafka_answers_outside_where_it_says_it_does():
@@ -323,12 +349,13 @@ def test_kafka_is_of_the_series_that_the_tests_run_against():
 # Beside us
 
 
-def test_prometheus_scrapes_the_workers_where_they_serve():
-    [job] = read_yaml("ops/prometheus/prometheus.yml")["scrape_configs"]
-    [discovery] = job["dns_sd_configs"]
+def test_prometheus_scrapes_workers_and_gateways_where_they_serve():
+    jobs = read_yaml("ops/prometheus/prometheus.yml")["scrape_configs"]
     worker = settings.load(environment_of("worker"))
-    assert (discovery["names"], discovery["type"], discovery["port"]) == (["worker"], "A", worker.http_port)
-    assert job.get("metrics_path", "/metrics") == "/metrics"
+    gateway = load_gateway(ROOT / "ops/gateway/gateway.toml", SECRETS)
+    found = [(each["names"], each["type"], each["port"]) for job in jobs for each in job["dns_sd_configs"]]
+    assert found == [(["worker"], "A", worker.http_port), (["gateway"], "A", gateway.admin_port)]
+    assert not any("metrics_path" in job for job in jobs)
 
 
 def test_prometheus_tells_alertmanager_and_alertmanager_the_webhook():

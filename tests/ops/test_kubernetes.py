@@ -7,11 +7,13 @@ import shutil
 import subprocess
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 import yaml
 
 from processor import settings
+from processor.gateway.config import load as load_gateway
 from processor.web.hosts import Hosts
 from tests.ops.conftest import OPS, ROOT, read_yaml
 
@@ -31,12 +33,13 @@ def documents(folder: Path):
 
 
 BASE = documents(FOLDER / "base")
+GATEWAY = documents(FOLDER / "components" / "gateway")
+ALL = {**BASE, **GATEWAY}
 WORKERS = BASE["StatefulSet", "delivery-status"]
+GATEWAYS = GATEWAY["StatefulSet", "delivery-status-gateway"]
 POD = WORKERS["spec"]["template"]["spec"]
 [WORKER] = POD["containers"]
-PODS = {
-    kind: each["spec"]["template"]["spec"] for (kind, _), each in BASE.items() if "template" in each.get("spec", {})
-}
+PODS = {name: each["spec"]["template"]["spec"] for (_, name), each in ALL.items() if "template" in each.get("spec", {})}
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
@@ -65,10 +68,10 @@ def kubernetes() -> ModuleType:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize(("kind", "name"), BASE)
+@pytest.mark.parametrize(("kind", "name"), ALL)
 @pytest.mark.slow
 def test_the_schemas_of_kubernetes_hold(kubernetes, kind, name, release):
-    kubernetes.validate(BASE[kind, name], release, strict=True)
+    kubernetes.validate(ALL[kind, name], release, strict=True)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -94,11 +97,12 @@ def test_kubectl_makes_the_example_of_it(kubernetes):
     command = ["kubectl", "kustomize", str(FOLDER / "example")]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
-    made = {each["kind"]: each for each in yaml.safe_load_all(outcome.stdout)}
-    assert set(made) == {kind for kind, _ in BASE} | {"ServiceMonitor"}
-    for kind in set(made) - {"ServiceMonitor"}:
-        kubernetes.validate(made[kind], RELEASES[-1], strict=True)
-    workers = made["StatefulSet"]["spec"]
+    made = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(outcome.stdout)}
+    monitors = {key for key in made if key[0] == "ServiceMonitor"}
+    assert set(made) - monitors == set(ALL)
+    for key in set(made) - monitors:
+        kubernetes.validate(made[key], RELEASES[-1], strict=True)
+    workers = made["StatefulSet", "delivery-status"]["spec"]
     [worker] = workers["template"]["spec"]["containers"]
     names = {each["name"]: each.get("value") for each in worker["env"]}
     assert workers["replicas"] == 4
@@ -220,17 +224,106 @@ def test_prometheus_finds_every_worker_under_the_name_that_alerts_ask_for():
     headless = BASE["Service", "delivery-status-workers"]
     assert monitor["selector"]["matchLabels"] == headless["metadata"]["labels"]
     assert "app.kubernetes.io/component" not in BASE["Service", "delivery-status"]["metadata"]["labels"]
-    [scrape] = read_yaml("ops/prometheus/prometheus.yml")["scrape_configs"]
+    scrape, _ = read_yaml("ops/prometheus/prometheus.yml")["scrape_configs"]
     assert headless["metadata"]["labels"][monitor["jobLabel"]] == scrape["job_name"]
     [endpoint] = monitor["endpoints"]
     assert endpoint["port"] in {port["name"] for port in headless["spec"]["ports"]}
     assert endpoint["interval"] == read_yaml("ops/prometheus/prometheus.yml")["global"]["scrape_interval"]
 
 
+class TestGateways:
+    [CONTAINER] = GATEWAYS["spec"]["template"]["spec"]["containers"]
+    LABELS = GATEWAYS["spec"]["template"]["metadata"]["labels"]
+    PORTS: ClassVar[dict[str, int]] = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
+
+    @pytest.fixture(params=["the component's", "the example's"])
+    def file(self, request, tmp_path):
+        """Give what a gateway reads of its file, with its secrets where the pod has them."""
+        told = GATEWAY["ConfigMap", "delivery-status-gateway"]
+        if request.param == "the example's":
+            patches = read_yaml("ops/kubernetes/example/kustomization.yaml")["patches"]
+            [told] = [
+                patch
+                for each in patches
+                if (patch := yaml.safe_load(each["patch"]))["metadata"]["name"] == "delivery-status-gateway"
+            ]
+        (tmp_path / "twilio").write_text("a-secret", encoding="utf-8")
+        text = told["data"]["gateway.toml"].replace("/run/delivery-status/secrets", str(tmp_path))
+        (tmp_path / "gateway.toml").write_text(text, encoding="utf-8")
+        return load_gateway(tmp_path / "gateway.toml", {})
+
+    def test_serve_where_their_ports_are_named(self, file):
+        assert (file.host, file.admin_host) == ("0.0.0.0", "0.0.0.0")
+        assert {"hooks": file.port, "admin": file.admin_port} == self.PORTS
+
+    def test_keep_calls_on_a_volume_of_their_own(self, file):
+        mounts = {each["name"]: each["mountPath"] for each in self.CONTAINER["volumeMounts"]}
+        [claim] = GATEWAYS["spec"]["volumeClaimTemplates"]
+        assert mounts[claim["metadata"]["name"]] == str(file.spool.parent)
+        assert self.CONTAINER["args"] == ["gateway", "--config", f"{mounts['file']}/gateway.toml"]
+        assert f"file:{mounts['secrets']}/" in GATEWAY["ConfigMap", "delivery-status-gateway"]["data"]["gateway.toml"]
+
+    def test_are_probed_where_providers_never_call(self):
+        probes = [self.CONTAINER[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+        assert {probe["port"] for probe in probes} == {"admin"}
+        assert [probe["path"] for probe in probes] == ["/livez", "/livez", "/readyz"]
+
+    def test_are_reached_by_services_each_at_its_own_port(self):
+        for name, port in (("delivery-status-gateway", "hooks"), ("delivery-status-gateways", "admin")):
+            service = GATEWAY["Service", name]["spec"]
+            assert service["selector"] == self.LABELS
+            assert [each["targetPort"] for each in service["ports"]] == [port]
+        assert GATEWAYS["spec"]["serviceName"] == "delivery-status-gateways"
+        assert GATEWAY["Service", "delivery-status-gateways"]["spec"]["clusterIP"] == "None"
+
+    def test_are_asked_by_workers_at_the_name_that_stands_for_all_of_them(self):
+        patch = read_yaml("ops/kubernetes/components/gateway/settings.yaml")
+        assert patch["metadata"]["name"] == BASE["ConfigMap", "delivery-status-settings"]["metadata"]["name"]
+        chosen = settings.load(patch["data"])
+        assert chosen.gateways == (f"http://delivery-status-gateways:{self.PORTS['admin']}",)
+
+    def test_are_scraped_under_the_name_that_the_alert_asks_for(self):
+        monitor = read_yaml("ops/kubernetes/components/service-monitor/gateways.yaml")["spec"]
+        labels = GATEWAY["Service", "delivery-status-gateways"]["metadata"]["labels"]
+        assert monitor["selector"]["matchLabels"] == labels
+        _, scrape = read_yaml("ops/prometheus/prometheus.yml")["scrape_configs"]
+        assert labels[monitor["jobLabel"]] == scrape["job_name"]
+        assert [each["port"] for each in monitor["endpoints"]] == ["admin"]
+
+    def test_are_taken_away_one_at_a_time(self):
+        budget = GATEWAY["PodDisruptionBudget", "delivery-status-gateway"]["spec"]
+        assert (budget["maxUnavailable"], budget["selector"]["matchLabels"]) == (1, self.LABELS)
+
+    def test_let_providers_to_their_hooks_and_only_workers_and_prometheus_to_the_rest(self):
+        policy = GATEWAY["NetworkPolicy", "delivery-status-gateways"]["spec"]
+        assert policy["podSelector"]["matchLabels"] == self.LABELS
+        to_hooks, to_admin = policy["ingress"]
+        assert [each["port"] for each in to_hooks["ports"]] == ["hooks"]
+        assert [each["port"] for each in to_admin["ports"]] == ["admin"]
+        workers = {"podSelector": {"matchLabels": WORKERS["spec"]["template"]["metadata"]["labels"]}}
+        assert workers in to_admin["from"]
+        assert workers not in to_hooks["from"]
+        assert all(peer["podSelector"]["matchLabels"] for rule in policy["ingress"] for peer in rule["from"])
+
+    def test_reach_no_private_network_by_what_sns_needs(self):
+        [rule] = GATEWAY["NetworkPolicy", "delivery-status-gateways"]["spec"]["egress"]
+        [peer] = rule["to"]
+        assert "10.0.0.0/8" in peer["ipBlock"]["except"]
+        assert "169.254.0.0/16" in peer["ipBlock"]["except"], "where clouds tell credentials"
+        assert [each["port"] for each in rule["ports"]] == [443]
+
+    def test_are_reached_by_workers(self):
+        policy = GATEWAY["NetworkPolicy", "delivery-status-workers-to-gateways"]["spec"]
+        assert policy["podSelector"]["matchLabels"] == WORKERS["spec"]["template"]["metadata"]["labels"]
+        [rule] = policy["egress"]
+        assert rule["to"] == [{"podSelector": {"matchLabels": self.LABELS}}]
+        assert [each["port"] for each in rule["ports"]] == ["admin"]
+
+
 class TestNetworkPolicies:
     """Policies add up: what one of them lets pass, passes."""
 
-    POLICIES = tuple(each["spec"] for (kind, _), each in BASE.items() if kind == "NetworkPolicy")
+    POLICIES = tuple(each["spec"] for (kind, _), each in ALL.items() if kind == "NetworkPolicy")
     EVERYBODY = BASE["NetworkPolicy", "delivery-status"]["spec"]
     WORKERS = BASE["NetworkPolicy", "delivery-status-workers"]["spec"]
 
@@ -238,7 +331,7 @@ class TestNetworkPolicies:
     def matches(selector, labels):
         return selector["matchLabels"].items() <= labels.items()
 
-    @pytest.mark.parametrize("pod", [each for each in BASE.values() if "template" in each.get("spec", {})])
+    @pytest.mark.parametrize("pod", [each for each in ALL.values() if "template" in each.get("spec", {})])
     def test_every_pod_is_closed_both_ways_but_for_what_is_named(self, pod):
         labels = pod["spec"]["template"]["metadata"]["labels"]
         [policy] = [each for each in self.POLICIES if each is self.EVERYBODY]
@@ -272,7 +365,7 @@ class TestNetworkPolicies:
         allowed = {each["port"] for each in to_brokers["ports"]}
         example = read_yaml("ops/kubernetes/example/kustomization.yaml")["patches"]
         told = [BASE["ConfigMap", "delivery-status-settings"], *(yaml.safe_load(each["patch"]) for each in example)]
-        brokers = ",".join(each["data"]["DELIVERY_BROKERS"] for each in told)
+        brokers = ",".join(each["data"]["DELIVERY_BROKERS"] for each in told if "DELIVERY_BROKERS" in each["data"])
         assert {int(broker.rpartition(":")[2]) for broker in brokers.split(",")} == allowed
 
 

@@ -231,7 +231,8 @@ def test_the_check_fails_for_a_tag_alone(pinned, tmp_path):
 def test_a_compose_implementation_takes_a_tag_with_its_digest(pinned, tmp_path):
     compose = require("docker-compose")
     pinned()
-    secrets = dict.fromkeys(("DELIVERY_READ_TOKEN", "DELIVERY_WRITE_TOKEN", "GRAFANA_PASSWORD"), "secret")
+    names = ("DELIVERY_READ_TOKEN", "DELIVERY_WRITE_TOKEN", "GATEWAY_SECRET", "GRAFANA_PASSWORD")
+    secrets = dict.fromkeys(names, "secret")
     environment = {"PATH": "/usr/bin:/bin", **secrets}
     outcome = subprocess.run(
         [compose, "config"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

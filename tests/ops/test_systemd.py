@@ -1,4 +1,4 @@
-"""The unit is one that systemd takes, says what the code understands, and is confined."""
+"""The units are ones that systemd takes, say what the code understands, and are confined."""
 
 import re
 import subprocess
@@ -11,23 +11,34 @@ from processor.cli import EXIT_USAGE
 from tests.ops.conftest import OPS
 from tests.tools import require
 
-UNIT = OPS / "systemd" / "delivery-status@.service"
-TEXT = UNIT.read_text(encoding="utf-8")
+#: By the name of an instance.
+UNITS = {
+    "delivery-status@8080.service": OPS / "systemd" / "delivery-status@.service",
+    "delivery-status-gateway.service": OPS / "systemd" / "delivery-status-gateway.service",
+}
+WORKER, GATEWAY = (path.read_text(encoding="utf-8") for path in UNITS.values())
 
 #: The most that `systemd-analyze security` may find fault with: 10 is a unit without any confinement.
 EXPOSURE = 1.5
 
 
-def value(name):
-    [found] = re.findall(rf"^{name}=(.*)$", TEXT, re.MULTILINE)
+def value(text, name):
+    [found] = re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
     return found
 
 
-@pytest.fixture
-def instance(tmp_path):
-    """Give the unit of a port, of a command that is there."""
-    path = tmp_path / "delivery-status@8080.service"
-    path.write_text(TEXT.replace("/opt/delivery-status/bin/delivery-status", sys.executable), encoding="utf-8")
+def given(text):
+    """Give the settings of a unit."""
+    pairs = dict(each.split("=", 1) for each in value(text, "Environment").split())
+    return {name: text.replace("%i", "8080") for name, text in pairs.items() if name.startswith(settings.PREFIX)}
+
+
+@pytest.fixture(params=UNITS)
+def instance(request, tmp_path):
+    """Give a unit, of a command that is there."""
+    text = UNITS[request.param].read_text(encoding="utf-8")
+    path = tmp_path / request.param
+    path.write_text(text.replace("/opt/delivery-status/bin/delivery-status", sys.executable), encoding="utf-8")
     return path
 
 
@@ -57,22 +68,31 @@ def test_it_is_confined(instance):
     assert outcome.returncode == 0, outcome.stdout[-500:]
 
 
+@pytest.mark.parametrize("text", [WORKER, GATEWAY])
+def test_it_is_started_again_unless_its_settings_are_wrong(text):
+    assert value(text, "Restart") == "always"
+    assert int(value(text, "RestartPreventExitStatus")) == EXIT_USAGE
+
+
 def test_settings_are_known_and_right():
-    given = dict(each.split("=", 1) for each in value("Environment").split())
-    ours = {name: text.replace("%i", "8080") for name, text in given.items() if name.startswith(settings.PREFIX)}
-    chosen = settings.load(ours)
+    chosen = settings.load(given(WORKER))
     assert (chosen.http_port, chosen.log_format) == (8080, "json")
-    assert chosen.store_path == f"%S/{value('StateDirectory').replace('%i', '8080')}"
+    assert chosen.store_path == f"%S/{value(WORKER, 'StateDirectory').replace('%i', '8080')}"
+    assert settings.load(given(GATEWAY)).log_format == "json"
 
 
-def test_it_runs_a_worker():
-    assert value("ExecStart").split()[1] == "worker"
+def test_they_run_a_worker_and_a_gateway():
+    assert value(WORKER, "ExecStart").split()[1] == "worker"
+    assert value(GATEWAY, "ExecStart").split()[1:3] == ["gateway", "--config"]
 
 
 def test_a_worker_has_the_time_to_stop_in_good_order():
-    assert float(value("TimeoutStopSec")) > settings.Settings().commit_timeout
+    assert float(value(WORKER, "TimeoutStopSec")) > settings.Settings().commit_timeout
 
 
-def test_it_is_started_again_unless_its_settings_are_wrong():
-    assert value("Restart") == "always"
-    assert int(value("RestartPreventExitStatus")) == EXIT_USAGE
+def test_the_gateways_file_and_secrets_are_credentials_and_its_spool_is_in_its_folder():
+    credential, folder = value(GATEWAY, "LoadCredential").split(":")
+    assert value(GATEWAY, "ExecStart").endswith(f" %d/{credential}_gateway.toml")
+    assert f"file:{credential}_twilio-token" in GATEWAY
+    assert f"{folder}/twilio-token" in GATEWAY
+    assert f'spool = "/var/lib/{value(GATEWAY, "StateDirectory")}/' in GATEWAY

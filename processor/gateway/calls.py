@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from processor.domain.moment import Micros
 from processor.gateway.config import Route
-from processor.metrics.labels import WebhookOutcome
+from processor.metrics import GatewayMetrics, Provider
+from processor.metrics.labels import ByCaller, ByWebhook, WebhookOutcome
 from processor.views.gateways import RouteReport
 
 #: Characters of a reason that are remembered: a stranger may have a hand in it.
 _MAX_REASON = 300
-#: Outcomes of calls that have been verified.
-_VERIFIED: tuple[WebhookOutcome, ...] = ("taken", "spooled", "malformed", "again")
+#: Outcomes of calls that have been verified for certain; "again" may be said before.
+_VERIFIED: tuple[WebhookOutcome, ...] = ("taken", "spooled", "malformed")
 
 
 class RouteCalls:
@@ -53,14 +54,23 @@ class RouteCalls:
 
 
 class Calls:
-    """The calls of all routes."""
+    """The calls of all routes, by route and, as metrics, by provider."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], metrics: GatewayMetrics) -> None:
         self._by_path = {route.path: RouteCalls(route) for route in routes}
+        self._metrics = metrics
 
     def see(self, route: Route, outcome: WebhookOutcome, now: Micros, reason: str = "") -> None:
-        """Count a call."""
+        """Count a call; `reason` tells why one was refused."""
         self._by_path[route.path].see(outcome, now, reason)
+        provider = Provider(route.provider)
+        self._metrics.webhooks.labels(ByWebhook(provider, outcome)).inc()
+        if outcome in _VERIFIED:
+            self._metrics.last_webhook.labels(ByCaller(provider)).set(now / 1_000_000)
+
+    def see_time(self, route: Route, seconds: float) -> None:
+        """Add how long a call waited for its answer."""
+        self._metrics.webhook_seconds.labels(ByCaller(Provider(route.provider))).observe(seconds)
 
     def reports(self) -> tuple[RouteReport, ...]:
         """Return what there is to say of each route."""

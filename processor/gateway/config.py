@@ -59,6 +59,8 @@ class Route(NamedTuple):
     max_age: float = MAX_AGE
     #: What a call that is refused is answered: "again" while secrets are changed.
     refused: str = "never"
+    #: Calls in a second; 0: any number.
+    rate: float = 0
 
     @property
     def path(self) -> str:
@@ -80,6 +82,12 @@ class Config(NamedTuple):
     spool: Path
     #: Records in a second that go from the spool to Kafka, beside new calls.
     replay_rate: float
+    #: Calls at a time that have arrived whole, and connections.
+    max_calls: int
+    max_connections: int
+    #: Files with a certificate chain and its key; None: a proxy speaks TLS.
+    certificate: Path | None
+    key: Path | None
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     routes: tuple[Route, ...]
 
@@ -104,6 +112,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     config = _config_of(_Table(table, "", faults), path.absolute().parent)
     for number, route in enumerate(config.routes, start=1):
         faults += _secret_faults(route, f"routes[{number}] ({route.provider}): ", config.folder, environment)
+    faults += _tls_faults(config)
     if faults:
         raise ConfigError(faults)
     return config
@@ -213,6 +222,10 @@ def _config_of(table: _Table, folder: Path) -> Config:
         public_url=_public_url(table),
         spool=folder / table.text("spool", "gateway-spool.sqlite"),
         replay_rate=table.number("replay_rate", 2_000, 1, 1_000_000, "records in a second"),
+        max_calls=int(table.number("max_calls", 1_000, 1, 100_000, "calls")),
+        max_connections=int(table.number("max_connections", 2_000, 10, 100_000, "connections")),
+        certificate=_file(table, "certificate", folder),
+        key=_file(table, "key", folder),
         trusted_proxies=tuple(_networks(table)),
         routes=tuple(
             _route(table.under(f"routes[{number}] ({route.get('provider', '?')!s:.40}): ", route))
@@ -220,12 +233,19 @@ def _config_of(table: _Table, folder: Path) -> Config:
         ),
     )
     table.end()
+    if (config.certificate is None) != (config.key is None):
+        table.fault("certificate and key belong together: one of them is missing")
     if not config.routes and "routes" not in table.broken:
         table.fault("no [[routes]]: nobody may call")
     twice = [path for path, times in Counter(route.path for route in config.routes).items() if times > 1]
     for path in twice:
         table.fault(f"more than one route {path}: one with several secrets, or an account each")
     return config
+
+
+def _file(table: _Table, name: str, folder: Path) -> Path | None:
+    text = table.text(name)
+    return folder / text if text else None
 
 
 def _listen(table: _Table, name: str, default: str) -> tuple[str, int]:
@@ -270,6 +290,7 @@ def _route(table: _Table) -> Route:
         topics=table.texts("topics"),
         max_age=table.number("max_age", MAX_AGE, 1, 30 * 86_400, "seconds"),
         refused=table.text("refused", "never", REFUSALS),
+        rate=table.number("rate", 0, 0, 1_000_000, "calls in a second"),
     )
     table.end()
     if provider not in DIALECTS:
@@ -282,17 +303,28 @@ def _route(table: _Table) -> Route:
     _check_topics(table, route)
     if route.verify == "none" and route.secrets:
         table.fault("verify is none, but there are secrets: leave one of the two out")
-    if route.verify != "none" and not (route.secrets or route.topics or table.broken):
+    if route.verify != "none" and not (route.secrets or (route.topics and route.verify == "signature") or table.broken):
         table.fault('no secrets: whoever may call unverified is to be told so by verify = "none"')
     return route
 
 
 def _check_topics(table: _Table, route: Route) -> None:
-    if route.topics and (route.provider not in SNS_PROVIDERS or route.verify != "signature"):
-        table.fault(f"topics are of SNS: of {' and '.join(SNS_PROVIDERS)}, verified by signature")
+    if route.topics and route.provider not in SNS_PROVIDERS:
+        table.fault(f"topics are of SNS: of {' and '.join(SNS_PROVIDERS)}")
     for topic in route.topics:
         if not _TOPIC.fullmatch(topic):
             table.fault(f"topics: {topic!r:.80} is no ARN of an SNS topic")
+
+
+def _tls_faults(config: Config) -> Iterator[str]:
+    if config.certificate is None or config.key is None:
+        return
+    from processor.gateway.tls import Tls  # noqa: PLC0415 - most files name none
+
+    try:
+        Tls(config.certificate, config.key)
+    except OSError as error:
+        yield f"certificate, key: they cannot be used: {error.strerror or error}"
 
 
 def _secret_faults(route: Route, place: str, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:

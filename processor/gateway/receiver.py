@@ -9,7 +9,9 @@ from typing import NamedTuple
 from processor.domain.moment import Millis, from_seconds, to_millis, to_rfc3339
 from processor.engine.streams import Outgoing
 from processor.gateway import firehose
+from processor.gateway.bounds import Rate
 from processor.gateway.calls import Calls
+from processor.gateway.config import SNS_PROVIDERS
 from processor.gateway.dialects import CHALLENGE, Answer, Reading, refusal_of, trace_of
 from processor.gateway.endpoints import Endpoint
 from processor.gateway.expanding import UnrecordableError, expand
@@ -17,20 +19,22 @@ from processor.gateway.keeper import Keeper, Kept
 from processor.gateway.keys import key_of
 from processor.gateway.records import Record, records_of
 from processor.gateway.spool import SpoolError
+from processor.gateway.subscriptions import Sns, UnavailableError
 from processor.gateway.tokens import Tokens
-from processor.gateway.verifiers import Call, Refused, choose, mailgun, octets_of, verify
+from processor.gateway.verifiers import SNS, Call, Refused, choose, mailgun, octets_of, sns, verify
 from processor.logs import get_logger
-from processor.metrics import GatewayMetrics
-from processor.metrics.labels import ByCaller, ByWebhook, WebhookOutcome
+from processor.metrics.labels import WebhookOutcome
 
 log = get_logger(__name__)
 
-#: Octets of a header that a record keeps of a call.
+#: Octets of a header that a record keeps of a call, and those that a body may expand to.
 _MAX_HEADER = 500
-#: How many times the octets of a record a call may expand to.
 _MAX_EXPANDED = 64 * 2**20
 
 _OUTCOMES: dict[Kept, WebhookOutcome] = {Kept.TAKEN: "taken", Kept.SPOOLED: "spooled"}
+
+#: Gives the address that a call comes from, for people.
+Client = Callable[[], str]
 
 
 class _End(NamedTuple):
@@ -42,59 +46,122 @@ class _End(NamedTuple):
     reason: str = ""
 
 
+class Limits(NamedTuple):
+    """What a receiver takes at most."""
+
+    #: Octets of a record's value.
+    record: int
+    #: Calls at a time that have arrived whole.
+    calls: int
+
+
 class Receiver:
     """Receives calls.
 
     Args:
         keeper: of their records.
-        metrics: where calls are counted, by provider.
-        calls: where they are counted by route.
-        limit: octets of a record's value.
+        subscriptions: asks SNS.
+        calls: where they are counted.
+        limits: what is taken at most.
         clock: seconds since 1970.
     """
 
     def __init__(
-        self, keeper: Keeper, metrics: GatewayMetrics, calls: Calls, limit: int, clock: Callable[[], float] = time.time
+        self, keeper: Keeper, subscriptions: Sns, calls: Calls, limits: Limits, clock: Callable[[], float] = time.time
     ) -> None:
-        self._keeper, self._metrics, self._calls, self._limit, self._clock = keeper, metrics, calls, limit, clock
+        self._keeper, self._sns, self._calls = keeper, subscriptions, calls
+        self._limits, self._clock = limits, clock
+        self._present = 0
         self._tokens: dict[str, Tokens] = {}
+        self._rates: dict[str, Rate] = {}
 
-    async def receive(self, endpoint: Endpoint, call: Call) -> Answer:
+    def refusal(self, endpoint: Endpoint, call: Call, client: Client) -> Answer | None:
+        """Return the answer to a call whose head alone shows that it is not verified; None: its body is needed."""
+        scheme = choose(endpoint.schemes, call)
+        if not scheme.is_by_head:
+            return None
+        try:
+            verify(scheme, endpoint.trust, call, self._clock())
+        except Refused as refused:
+            return self._ended(endpoint, call, _refused(endpoint, call, refused, client))
+        return None
+
+    def unread(self, endpoint: Endpoint, call: Call, outcome: WebhookOutcome, answer: Answer) -> Answer:
+        """Count a call whose body was not taken; return what it is answered."""
+        return self._ended(endpoint, call, _End(outcome, answer))
+
+    async def receive(self, endpoint: Endpoint, call: Call, client: Client) -> Answer:
         """Receive a call; what it says is safe when it is answered as taken."""
-        began, now = time.perf_counter(), self._clock()
-        end = await self._receive(endpoint, call, now)
-        provider = endpoint.provider
-        self._metrics.webhooks.labels(ByWebhook(provider, end.outcome)).inc()
-        self._calls.see(endpoint.route, end.outcome, from_seconds(now), end.reason)
-        self._metrics.webhook_seconds.labels(ByCaller(provider)).observe(time.perf_counter() - began)
+        began = time.perf_counter()
+        if self._present >= self._limits.calls or not self._rate_of(endpoint).takes():
+            return self._ended(endpoint, call, _End("again", endpoint.dialect.again))
+        self._present += 1
+        try:
+            end = await self._receive(endpoint, call, self._clock(), client)
+        finally:
+            self._present -= 1
+        self._calls.see_time(endpoint.route, time.perf_counter() - began)
+        return self._ended(endpoint, call, end)
+
+    def _ended(self, endpoint: Endpoint, call: Call, end: _End) -> Answer:
+        self._calls.see(endpoint.route, end.outcome, from_seconds(self._clock()), end.reason)
         if endpoint.dialect.reading is Reading.FIREHOSE and firehose.is_delivery(call):
             return firehose.answer(call, end.answer, self._clock())
         return end.answer
 
-    async def _receive(self, endpoint: Endpoint, call: Call, now: float) -> _End:
+    async def _receive(self, endpoint: Endpoint, call: Call, now: float, client: Client) -> _End:
         dialect = endpoint.dialect
         try:
-            self._verify(endpoint, call, now)
-        except Refused as refused:
-            return _refused(endpoint, call, refused)
-        self._metrics.last_webhook.labels(ByCaller(endpoint.provider)).set(now)
-        try:
+            message = await self._verified(endpoint, call, now)
+            if message is not None and message.fields["Type"] != "Notification":
+                return await self._subscribe(endpoint, message)
             records = self._records(endpoint, call, now)
+            kept = await self._keeper.keep(records, dialect.deadline) if records else Kept.TAKEN
+        except Refused as refused:
+            return _refused(endpoint, call, refused, client)
         except UnrecordableError as error:
             log.warning("webhook_malformed", route=endpoint.route.path, reason=str(error))
             return _End("malformed", dialect.never)
-        try:
-            kept = await self._keeper.keep(records, dialect.deadline) if records else Kept.TAKEN
+        except UnavailableError as error:
+            log.warning("sns_unavailable", route=endpoint.route.path, reason=str(error))
+            return _End("again", dialect.again)
         except SpoolError:
             return _End("again", dialect.again)
         self._remember(endpoint, call, now)
         return _End(_OUTCOMES[kept], dialect.taken)
 
-    def _verify(self, endpoint: Endpoint, call: Call, now: float) -> None:
+    # Verification
+
+    async def _verified(self, endpoint: Endpoint, call: Call, now: float) -> sns.Message | None:
+        """Verify a call; return the message of SNS that it is, if so."""
+        scheme = choose(endpoint.schemes, call)
+        if scheme is SNS:
+            return await self._verified_sns(endpoint, call, now)
         trust = endpoint.trust
         if endpoint.route.provider == "mailgun":
             trust = trust._replace(tokens=self._tokens_of(endpoint))
-        verify(choose(endpoint.schemes, call), trust, call, now)
+        verify(scheme, trust, call, now)
+        if endpoint.route.provider in SNS_PROVIDERS and sns.is_handshake(call):
+            # What delivers raw is verified otherwise; but what it asks us to fetch is signed by SNS alone.
+            return await self._verified_sns(endpoint, call, now)
+        return None
+
+    async def _verified_sns(self, endpoint: Endpoint, call: Call, now: float) -> sns.Message:
+        # The topic first: nothing is fetched for somebody else's.
+        message = sns.message_of(endpoint.trust, call)
+        certificate = await self._sns.certificate(message.certificate_url)
+        verify(SNS, endpoint.trust._replace(certificate_of=lambda _: certificate), call, now)
+        return message
+
+    async def _subscribe(self, endpoint: Endpoint, message: sns.Message) -> _End:
+        """Confirm a subscription; of one that has ended, people are told."""
+        topic = message.fields["TopicArn"]
+        if message.subscribe_url is None:
+            log.warning("sns_unsubscribed", route=endpoint.route.path, topic=topic)
+        else:
+            await self._sns.confirm(message.subscribe_url)
+            log.info("sns_subscribed", route=endpoint.route.path, topic=topic)
+        return _End("taken", endpoint.dialect.taken)
 
     def _tokens_of(self, endpoint: Endpoint) -> Tokens:
         path = endpoint.route.path
@@ -110,11 +177,18 @@ class Receiver:
         for token in mailgun.tokens_of(call):
             tokens.remember(token, digest, now)
 
+    def _rate_of(self, endpoint: Endpoint) -> Rate:
+        path = endpoint.route.path
+        if path not in self._rates:
+            self._rates[path] = Rate(endpoint.route.rate)
+        return self._rates[path]
+
+    # Records
+
     def _records(self, endpoint: Endpoint, call: Call, now: float) -> list[Outgoing]:
-        encodings = call.headers.get("content-encoding", ())
-        for encoding in reversed(encodings):
+        for encoding in reversed(call.headers.get("content-encoding", ())):
             call = call._replace(body=expand(call.body, encoding, _MAX_EXPANDED))
-        made = records_of(endpoint.dialect, call, endpoint.trust.secrets, self._limit)
+        made = records_of(endpoint.dialect, call, endpoint.trust.secrets, self._limits.record)
         received = from_seconds(now)
         headers = [*endpoint.headers, ("received", to_rfc3339(received).encode())]
         headers += _header("content-type", call.headers)
@@ -124,12 +198,12 @@ class Receiver:
         return [_outgoing(endpoint, record, headers, to_millis(received)) for record in made]
 
 
-def _refused(endpoint: Endpoint, call: Call, refused: Refused) -> _End:
+def _refused(endpoint: Endpoint, call: Call, refused: Refused, client: Client) -> _End:
     route = endpoint.route
     answer = refusal_of(endpoint.dialect, call, route.verify, again=refused.again or route.refused == "again")
     if answer is CHALLENGE:
         return _End("asked", answer)
-    log.warning("webhook_refused", route=route.path, reason=str(refused))
+    log.warning("webhook_refused", route=route.path, reason=str(refused), client=client())
     return _End("refused", answer, str(refused))
 
 

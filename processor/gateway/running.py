@@ -14,19 +14,22 @@ from processor.gateway.calls import Calls
 from processor.gateway.config import Config
 from processor.gateway.endpoints import Endpoints
 from processor.gateway.keeper import Keeper
-from processor.gateway.receiver import Receiver
+from processor.gateway.receiver import Limits, Receiver
 from processor.gateway.server import AdminServer, PublicServer
 from processor.gateway.shared_spool import SharedSpool
 from processor.gateway.spool import Spool
+from processor.gateway.subscriptions import Sns
+from processor.gateway.tls import Tls
 from processor.logs import get_logger
 from processor.metrics import GatewayMetrics
+from processor.serving.proxies import Proxies
 from processor.settings import Settings
 from processor.views.gateways import GatewayReport
 
 log = get_logger(__name__)
 
-#: Seconds between two readings of the secrets.
-_SECRETS_SECONDS = 5.0
+#: Seconds between two readings of secrets and certificate.
+_RENEW_SECONDS = 5.0
 
 
 class Addresses(NamedTuple):
@@ -43,22 +46,29 @@ class Gateway:
         config: its file.
         settings: where the brokers are, and what topics are called.
         environment: where secrets may be.
+        subscriptions: asks SNS.
 
     Raises:
         ConfigError: a secret cannot be read.
     """
 
-    def __init__(self, config: Config, settings: Settings, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Config, settings: Settings, environment: Mapping[str, str], subscriptions: Sns | None = None
+    ) -> None:
         self._config = config
         self.metrics = GatewayMetrics()
         self._endpoints = Endpoints(config, settings, environment)
         self._spool = Spool(config.spool)
         self._outlet = Outlet(settings, sorted({endpoint.topic for endpoint in self._endpoints}))
         self._keeper = Keeper(self._outlet, SharedSpool(self._spool), config.replay_rate)
-        self._calls = Calls(config.routes)
-        receiver = Receiver(self._keeper, self.metrics, self._calls, settings.max_record_bytes)
-        self._public = PublicServer(self._endpoints, receiver, config.public_url)
-        self._admin = AdminServer(self.metrics, self._problems, self._report)
+        self._calls = Calls(config.routes, self.metrics)
+        self._sns = subscriptions or Sns()
+        limits = Limits(settings.max_record_bytes, config.max_calls)
+        receiver = Receiver(self._keeper, self._sns, self._calls, limits)
+        proxies = Proxies(config.trusted_proxies)
+        self._public = PublicServer(self._endpoints, receiver, config.public_url, proxies, config.max_connections)
+        self._admin = AdminServer(self.metrics, lambda: self._public.late, self._problems, self._report)
+        self._tls = None if config.certificate is None or config.key is None else Tls(config.certificate, config.key)
         self._works: list[asyncio.Task[None]] = []
         self.metrics.spool_bytes.set_function(lambda: self._spool.octets)
         self.metrics.spool_records.set_function(lambda: self._spool.records)
@@ -74,7 +84,9 @@ class Gateway:
         await self._keeper.open()
         self._works = [asyncio.create_task(work) for work in (self._outlet.run(), self._keeper.replay(), self._renew())]
         addresses = Addresses(
-            await self._public.start(self._config.host, self._config.port),
+            await self._public.start(
+                self._config.host, self._config.port, None if self._tls is None else self._tls.context
+            ),
             await self._admin.start(self._config.admin_host, self._config.admin_port),
         )
         log.info("gateway_started", port=addresses.public, admin_port=addresses.admin, spooled=self._spool.records)
@@ -97,14 +109,17 @@ class Gateway:
         await closed("public server", self._public.stop(), 15.0)
         await end(self._works)
         await closed("spool", self._keeper.close())
+        await closed("SNS", self._sns.close())
         await closed("admin server", self._admin.stop())
         log.info("gateway_stopped", spooled=self._spool.records)
 
     async def _renew(self) -> None:
-        """Read secrets again and again, so that they can be changed without a restart."""
+        """Read secrets and certificate again and again, so that they can be changed without a restart."""
         while True:
-            await asyncio.sleep(_SECRETS_SECONDS)
+            await asyncio.sleep(_RENEW_SECONDS)
             self._endpoints.read_secrets()
+            if self._tls is not None:
+                self._tls.renew()
 
     def _problems(self) -> list[str]:
         """Return what keeps calls from being taken: Kafka's absence does not, as long as the spool takes them."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from functools import partial
+from ssl import SSLContext
 from typing import Any
 
 import msgspec
 import orjson
 from aiohttp import hdrs, web
-from prometheus_client.exposition import choose_encoder
 
+from processor.gateway.bodies import Bodies, TooLargeError, TooManyError
 from processor.gateway.dialects import Answer, probe_of
 from processor.gateway.endpoints import Endpoint, Endpoints
 from processor.gateway.receiver import Receiver
-from processor.gateway.verifiers import Call, headers_of
+from processor.gateway.verifiers import Call, choose, headers_of
 from processor.logs import get_logger
 from processor.metrics import GatewayMetrics
+from processor.serving.connections import Connection, Connections, Site, connection_limit
+from processor.serving.proxies import Proxies
+from processor.serving.scrape import Scrape
 from processor.views.gateways import GatewayReport
 
 log = get_logger(__name__)
@@ -31,21 +37,18 @@ _MAX_LINE = 16 * 1024
 _MAX_FIELD = 16 * 1024
 _MAX_HEADERS = 100
 
-#: Seconds for a body to arrive, and that calls may take when the server stops.
-_BODY_SECONDS = 30.0
+#: Octets of a body whose caller is only known from it.
+_MAX_UNKNOWN = 5 * 2**20
+
+#: Seconds that calls may take when the server stops, and between two looks for connections whose time is up.
 _LAST_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+
+#: Seconds by which such a look may be late before the process counts as hung.
+_HUNG_SECONDS = 30.0
 
 _NO_ROUTE = Answer(404)
 _TOO_LARGE = Answer(413)
-_TOO_SLOW = Answer(408)
-
-
-class _Unread(Exception):  # noqa: N818 - an answer and no error
-    """A body is not taken."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(str(answer.status))
-        self.answer = answer
 
 
 class PublicServer:
@@ -55,16 +58,23 @@ class PublicServer:
         endpoints: what there is.
         receiver: of calls.
         public_url: what providers were told.
+        proxies: whose word about clients counts.
+        most: connections at a time.
     """
 
-    def __init__(self, endpoints: Endpoints, receiver: Receiver, public_url: str) -> None:
-        self._endpoints, self._receiver = endpoints, receiver
+    def __init__(self, endpoints: Endpoints, receiver: Receiver, public_url: str, proxies: Proxies, most: int) -> None:
+        self._endpoints, self._receiver, self._proxies = endpoints, receiver, proxies
         scheme, _, rest = public_url.partition("://")
         host, slash, path = rest.partition("/")
         self._origin, self._prefix = f"{scheme}://{host}", slash + path
+        # Kafka and the spool need few files.
+        self._connections = Connections(connection_limit(most, part=2))
+        self._bodies = Bodies(self._connections)
         self._runner: web.ServerRunner | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = time.monotonic()
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: SSLContext | None) -> int:
         """Bind and serve; return the port.
 
         Raises:
@@ -81,66 +91,81 @@ class PublicServer:
             auto_decompress=False,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=_LAST_SECONDS)
-        return await _started(self._runner, host, port)
+        await self._runner.setup()
+        try:
+            await Site(self._runner, host, port, self._connections, tls).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._looking = asyncio.create_task(self._look())
+        bound: int = self._runner.addresses[0][1]
+        return bound
 
     async def stop(self) -> None:
         """Accept no more calls, and answer those that are there."""
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    @property
+    def late(self) -> float:
+        """Seconds by which the event loop is late; about 0 while it turns."""
+        return max(0.0, time.monotonic() - self._looked - _LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        while True:
+            self._looked = time.monotonic()
+            self._connections.close_late()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        target = request.raw_path
-        path, _, _ = target.partition("?")
-        is_whole = bool(self._prefix) and path.startswith(self._prefix + "/")
-        endpoint = self._endpoints.find(path.removeprefix(self._prefix) if is_whole else path)
-        if endpoint is None:
-            return _response(_NO_ROUTE)
-        try:
-            answer = await self._answer(endpoint, request, self._origin + ("" if is_whole else self._prefix) + target)
-        except Exception:
-            # No address: it may hold a secret, or name a recipient.
-            log.exception("webhook_failed", route=endpoint.route.path)
-            answer = endpoint.dialect.again
-        return _response(answer)
+        with self._connections.serving(request.protocol) as connection:
+            if request.content.is_eof():
+                # All of it has come with its head, as most do.
+                self._connections.answer(connection)
+            target = request.raw_path
+            path, _, _ = target.partition("?")
+            is_whole = bool(self._prefix) and path.startswith(self._prefix + "/")
+            endpoint = self._endpoints.find(path.removeprefix(self._prefix) if is_whole else path)
+            if endpoint is None:
+                return _response(_NO_ROUTE)
+            url = self._origin + ("" if is_whole else self._prefix) + target
+            try:
+                answer = await self._answer(endpoint, request, connection, url)
+            except ConnectionError:
+                # Nobody is there to be answered.
+                raise
+            except Exception:
+                # No address: it may hold a secret, or name a recipient.
+                log.exception("webhook_failed", route=endpoint.route.path)
+                answer = endpoint.dialect.again
+            response = _response(answer)
+            if connection.is_of_reserve:
+                response.force_close()
+            return response
 
-    async def _answer(self, endpoint: Endpoint, request: web.BaseRequest, url: str) -> Answer:
+    async def _answer(self, endpoint: Endpoint, request: web.BaseRequest, connection: Connection, url: str) -> Answer:
         dialect = endpoint.dialect
-        probe = probe_of(dialect, request.method)
-        if probe is not None:
-            return probe
         if request.method not in dialect.methods:
-            return Answer(405, headers=(("Allow", ", ".join(dialect.methods)),))
+            allowed = Answer(405, headers=(("Allow", ", ".join(dialect.methods)),))
+            return probe_of(dialect, request.method) or allowed
+        call = Call(request.method, url, headers_of(request.headers.items()), b"")
+        client = partial(self._proxies.address, request)
+        if connection.is_of_reserve:
+            return self._receiver.unread(endpoint, call, "again", dialect.again)
+        if refusal := self._receiver.refusal(endpoint, call, client):
+            return refusal
+        is_known = choose(endpoint.schemes, call).is_by_head
+        limit = dialect.max_body if is_known else min(dialect.max_body, _MAX_UNKNOWN)
         try:
-            body = await _body_of(request, dialect.max_body)
-        except _Unread as unread:
-            return unread.answer
-        return await self._receiver.receive(
-            endpoint, Call(request.method, url, headers_of(request.headers.items()), body)
-        )
-
-
-async def _body_of(request: web.BaseRequest, limit: int) -> bytes:
-    if request.content_length is not None and request.content_length > limit:
-        raise _Unread(_TOO_LARGE)
-    if request.content.is_eof():
-        # All of it has come with its head, as most do.
-        body = request.content.read_nowait()
-        if len(body) > limit:
-            raise _Unread(_TOO_LARGE)
-        return body
-    try:
-        return await asyncio.wait_for(_read(request, limit), _BODY_SECONDS)
-    except asyncio.TimeoutError:
-        raise _Unread(_TOO_SLOW) from None
-
-
-async def _read(request: web.BaseRequest, limit: int) -> bytes:
-    body = bytearray()
-    while not request.content.at_eof():
-        body += await request.content.readany()
-        if len(body) > limit:
-            raise _Unread(_TOO_LARGE)
-    return bytes(body)
+            body = await self._bodies.take(request, connection, limit)
+        except TooLargeError:
+            return self._receiver.unread(endpoint, call, "malformed", _TOO_LARGE)
+        except TooManyError:
+            return self._receiver.unread(endpoint, call, "again", dialect.again)
+        self._connections.answer(connection)
+        return await self._receiver.receive(endpoint, call._replace(body=body), client)
 
 
 def _response(answer: Answer) -> web.Response:
@@ -155,18 +180,23 @@ class AdminServer:
 
     Args:
         metrics: what /metrics shows.
+        late: gives the seconds by which the event loop is late.
         problems: gives what is wrong, each with its remedy.
         report: gives what workers show of this gateway.
     """
 
     def __init__(
-        self, metrics: GatewayMetrics, problems: Callable[[], list[str]], report: Callable[[], GatewayReport]
+        self,
+        metrics: GatewayMetrics,
+        late: Callable[[], float],
+        problems: Callable[[], list[str]],
+        report: Callable[[], GatewayReport],
     ) -> None:
-        self._metrics, self._problems, self._report = metrics, problems, report
+        self._late, self._problems, self._report = late, problems, report
         application = web.Application()
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", self._scrape)
+        application.router.add_get("/metrics", Scrape(metrics.registry).answer)
         application.router.add_get("/report", self._tell)
         self._runner = web.AppRunner(application, access_log=None, logger=_SILENT)
 
@@ -176,14 +206,24 @@ class AdminServer:
         Raises:
             OSError: the address cannot be bound.
         """
-        return await _started(self._runner, host, port)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        bound: int = self._runner.addresses[0][1]
+        return bound
 
     async def stop(self) -> None:
         """Stop serving."""
         await self._runner.cleanup()
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        """Answer that the event loop turns."""
+        """Answer whether the event loop turns. Kafka does not matter, or an outage would restart every gateway."""
+        late = self._late()
+        if late >= _HUNG_SECONDS:
+            return _json({"status": "hung", "reason": f"the event loop was held up for {late:.0f} s"}, 503)
         return _json({"status": "alive"}, 200)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
@@ -191,24 +231,9 @@ class AdminServer:
         problems = self._problems()
         return _json({"status": "wrong" if problems else "ready", "problems": problems}, 503 if problems else 200)
 
-    async def _scrape(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-        return web.Response(body=encode(self._metrics.registry), headers={hdrs.CONTENT_TYPE: content_type})
-
     async def _tell(self, _request: web.Request) -> web.Response:
         body = msgspec.json.encode(self._report())
         return web.Response(body=body, content_type="application/json")
-
-
-async def _started(runner: web.BaseRunner, host: str, port: int) -> int:
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    bound: int = runner.addresses[0][1]
-    return bound
 
 
 def _json(body: dict[str, Any], status: int) -> web.Response:

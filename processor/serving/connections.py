@@ -36,12 +36,17 @@ _PART_OF_FILES = 4
 _RESERVE = 8
 
 
-def connection_limit(most: int = _CONNECTIONS_MAX) -> int:
-    """Return how many connections this process can serve at a time, at most as many as given."""
+def connection_limit(most: int = _CONNECTIONS_MAX, part: int = _PART_OF_FILES) -> int:
+    """Return how many connections this process can serve at a time.
+
+    Args:
+        most: of them.
+        part: which part of the process's open files they may be: 4 is a fourth.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return most
-    return max(_RESERVE, min(most, files // _PART_OF_FILES))
+    return max(_RESERVE, min(most, files // part))
 
 
 class _State(Enum):
@@ -95,9 +100,11 @@ class Connections:
         try:
             yield connection
         finally:
-            connection.state = _State.IDLE
+            if connection.state is _State.SERVED:
+                connection.state = _State.IDLE
+            # Else it was answered before its body had arrived, and goes on sending that.
             if protocol in self._all:
-                self._wait(connection, IDLE_SECONDS)
+                self.wait(connection, IDLE_SECONDS)
 
     def answer(self, connection: Connection) -> None:
         """Mark a connection whose request has arrived, and is being answered: it does not wait any more."""
@@ -118,7 +125,7 @@ class Connections:
             else:
                 connection.is_of_reserve = True
         self._all[connection.inner] = connection
-        self._wait(connection, REQUEST_SECONDS)
+        self.wait(connection, REQUEST_SECONDS)
         return True
 
     def arrive(self, connection: Connection, data: bytes) -> bool:
@@ -127,13 +134,19 @@ class Connections:
             return True
         if connection.state is _State.IDLE:
             connection.state = _State.ASKING
-            self._wait(connection, REQUEST_SECONDS)
-        if connection.state is _State.ASKING and _HEADERS_END not in data:
-            connection.arrived_bytes += len(data)
+            self.wait(connection, REQUEST_SECONDS)
+        if connection.state is _State.ASKING:
+            arrived = connection.tail + data
+            if _HEADERS_END in arrived:
+                # What follows is the body.
+                connection.state, connection.tail = _State.SENDING, b""
+            else:
+                connection.arrived_bytes += len(data)
+                connection.tail = arrived[1 - len(_HEADERS_END) :]
         return connection.arrived_bytes <= _ASKING_MAX_BYTES
 
-    def _wait(self, connection: Connection, seconds: float) -> None:
-        """Let a connection wait, as the one that has waited least."""
+    def wait(self, connection: Connection, seconds: float) -> None:
+        """Let a connection wait for some seconds from now, as the one that has waited least."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
         connection.until = time.monotonic() + seconds
@@ -196,8 +209,9 @@ class Connection(asyncio.Protocol):
         self.inner = inner
         self.until = 0.0
         self.state = _State.IDLE
-        #: Of a request, before it can be looked at.
+        #: Of a request, before it can be looked at; and the last of them, which may begin the end of its headers.
         self.arrived_bytes = 0
+        self.tail = b""
         self.is_of_reserve = False
         self._connections = connections
         self._transport: asyncio.Transport | None = None

@@ -29,7 +29,7 @@ class Proxies:
         scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
         return scheme.partition(",")[0].strip().lower() == "https"
 
-    def address(self, request: web.Request) -> str:
+    def address(self, request: web.BaseRequest) -> str:
         """Give the address that a request comes from: the nearest one that is no trusted proxy."""
         address = request.remote or ""
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))

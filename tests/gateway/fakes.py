@@ -105,11 +105,11 @@ def route_of(provider: str, **more: str) -> str:
 _numbers = itertools.count()
 
 
-def signed_call(provider: str, query: str, status: str | None = None, address: str = "") -> Call:
+def signed_call(provider: str, query: str, address: str = "", payload: str = "") -> Call:
     """Give a call of now, with a query in its address."""
-    report = single_report(provider, status, f"m-{query}", datetime.now(timezone.utc))
+    told = payload.encode() or single_report(provider, None, f"m-{query}", datetime.now(timezone.utc)).payload
     secret = _PAIRS[provider][0] if provider in _PAIRS else secret_of(provider)
-    call = call_with(provider, f"{address or f'{PUBLIC_URL}/hooks/{provider}'}?{query}", report.payload)
+    call = call_with(provider, f"{address or f'{PUBLIC_URL}/hooks/{provider}'}?{query}", told)
     return sign(provider, way_of(provider), secret, call, Once(int(time.time()), f"n{next(_numbers)}"))
 
 

@@ -26,7 +26,11 @@ def test_the_file_that_is_shown_is_right(tmp_path):
 def test_every_key_of_the_file_is_described(tmp_path):
     keys = {"listen", "public_url", "spool", "trusted_proxies", "provider", "account", "secrets", "verify", "topics"}
     described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE))))
-    assert keys | {"admin", "replay_rate", "max_age", "refused"} <= described
+    assert (
+        keys
+        | {"admin", "replay_rate", "max_age", "refused", "rate", "certificate", "key", "max_calls", "max_connections"}
+        <= described
+    )
 
 
 def test_the_call_that_is_shown_is_accepted():

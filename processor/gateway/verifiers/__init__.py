@@ -32,18 +32,20 @@ class Scheme(NamedTuple):
     verify: Verify
     #: Any of these headers shows that a call is meant to be verified so; without any, every call is.
     marks: tuple[str, ...] = ()
+    #: Whether the head of a call says all, so that strangers are refused before their body is read.
+    is_by_head: bool = False
 
 
-_SNS = Scheme("SNS", sns.verify, sns.MARKS)
-_FIREHOSE = Scheme("Firehose access key", shared.verify_firehose, shared.FIREHOSE_MARKS)
+SNS = Scheme("SNS", sns.verify, sns.MARKS)
+_FIREHOSE = Scheme("Firehose access key", shared.verify_firehose, shared.FIREHOSE_MARKS, is_by_head=True)
 _STANDARD = Scheme("Standard Webhooks (Svix)", standard_webhooks.verify, standard_webhooks.MARKS)
 #: Of who calls whatever address it is given, with a secret in it.
-IN_ADDRESS = Scheme("secret in the address's query", shared.verify_address)
+IN_ADDRESS = Scheme("secret in the address's query", shared.verify_address, is_by_head=True)
 
 #: What each provider that signs, signs with; of several the first whose mark a call has, else the last. Providers that
 #: are not here sign nothing. Kannel, Jasmin and Firetext call whatever address they are given, with a secret in it.
 SIGNATURES: dict[str, tuple[Scheme, ...]] = {
-    "aws_eum_sms": (_FIREHOSE, _SNS),
+    "aws_eum_sms": (_FIREHOSE, SNS),
     "aws_sns_sms": (_FIREHOSE,),
     "firetext": (IN_ADDRESS,),
     "jasmin": (IN_ADDRESS,),
@@ -56,7 +58,7 @@ SIGNATURES: dict[str, tuple[Scheme, ...]] = {
     "plivo": (Scheme("Plivo V3 or V2", plivo.verify, plivo.MARKS),),
     "resend": (_STANDARD,),
     "sendgrid": (Scheme("ECDSA", sendgrid.verify, sendgrid.MARKS),),
-    "ses": (_FIREHOSE, _SNS),
+    "ses": (_FIREHOSE, SNS),
     "sinch": (Scheme("Sinch HMAC", sinch.verify, sinch.MARKS),),
     "telnyx": (Scheme("Ed25519", telnyx.verify, telnyx.MARKS),),
     "twilio": (Scheme("X-Twilio-Signature", twilio.verify, twilio.MARKS),),
@@ -81,10 +83,10 @@ UNSIGNED = (
 
 #: What a route may ask for instead of a signature, by its word for it.
 SHARED: dict[str, Scheme] = {
-    "basic": Scheme("user and password", shared.verify_basic),
-    "bearer": Scheme("bearer token", shared.verify_bearer),
-    "header": Scheme("header", shared.verify_header),
-    "none": Scheme("nothing", shared.verify_none),
+    "basic": Scheme("user and password", shared.verify_basic, is_by_head=True),
+    "bearer": Scheme("bearer token", shared.verify_bearer, is_by_head=True),
+    "header": Scheme("header", shared.verify_header, is_by_head=True),
+    "none": Scheme("nothing", shared.verify_none, is_by_head=True),
 }
 
 #: For a trial of a provider that signs nothing: any of the above but "nothing".
@@ -103,7 +105,7 @@ def verify(scheme: Scheme, trust: Trust, call: Call, now: float | None) -> str:
     Raises:
         Refused: it is not verified.
     """
-    needs_secret = scheme not in (_SNS, SHARED["none"])
+    needs_secret = scheme not in (SNS, SHARED["none"])
     if needs_secret and not any(secret.strip() for secret in trust.secrets):
         raise Refused("the route has no secret")
     known = trust._replace(secrets=[secret for secret in trust.secrets if secret.strip()])
@@ -144,6 +146,7 @@ __all__ = [
     "MAX_AGE",
     "SHARED",
     "SIGNATURES",
+    "SNS",
     "UNSIGNED",
     "Call",
     "Refused",

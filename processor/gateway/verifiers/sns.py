@@ -55,6 +55,11 @@ class Message(NamedTuple):
         return self.fields["SubscribeURL"] if self.fields["Type"] == "SubscriptionConfirmation" else None
 
 
+def is_handshake(call: Call) -> bool:
+    """Return whether a call says that it is about a subscription and no notification."""
+    return any(kind != "Notification" for kind in call.headers.get(_TYPE, ()))
+
+
 def verify(trust: Trust, call: Call, now: float | None) -> str:
     """Verify the call: its topic is ours, and its signature that of a certificate of SNS."""
     from processor.gateway.verifiers import public_keys  # noqa: PLC0415 - most calls need no public key

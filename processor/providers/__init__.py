@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Literal, get_args
 
+import orjson
+
 from processor.domain.event import Event
 from processor.providers.adapter import (
     UNKNOWN_MAX,
@@ -26,7 +28,7 @@ from processor.providers.adapter import (
     Unreadable,
     left_unread,
 )
-from processor.providers.fields import TooManyError, json_of
+from processor.providers.fields import CONTAINERS_MAX, TooManyError, json_of
 
 #: The files beside this one; a file's name is the provider's name on the wire.
 PROVIDERS = (
@@ -82,6 +84,10 @@ def decode_payload(value: bytes) -> object:
     """
     if value[:1] == b"{" or _MAY_BE_JSON.match(value):
         try:
+            return orjson.loads(value) if len(value) <= CONTAINERS_MAX else json_of(value)
+        except orjson.JSONDecodeError:
+            pass
+        try:
             return json_of(value)
         except TooManyError:
             raise
@@ -118,7 +124,9 @@ def read(provider: str | Adapter, payload: object, context: Context) -> list[Fin
             place = None if element is payload else element
             try:
                 for finding in adapter.read(element, context):
-                    if type(finding) is Unknown:
+                    if type(finding) is Event:
+                        findings.append(finding)
+                    elif type(finding) is Unknown:
                         unknown += 1
                         findings.append(Unknown(finding.native, place))
                     elif type(finding) is Unreadable:

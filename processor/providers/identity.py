@@ -8,10 +8,10 @@ another record of the same message may name another number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 from processor.domain.event import MAX_ATTEMPT, MAX_NAME, MAX_PARTS, Event
@@ -37,14 +37,24 @@ def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
     """Find our ids and our attempt in what travels with a message, and in the callback's own address."""
     if context.query:
         places = (*places, context.query)
+    elif not any(places):
+        return NOTHING_OF_OURS
     wanted = _wanted(context.message_id_names, context.delivery_id_names, context.attempt_names)
     # Most of what a payload has is not ours: one look at its names, then only at the few that are.
-    present = wanted.names.intersection(map(str.lower, chain.from_iterable(places)))
+    lengths, stands_for = wanted.lengths, wanted.stands_for
+    present = [
+        lower for place in places for key in place if len(key) in lengths and (lower := key.lower()) in stands_for
+    ]
     if not present:
         return NOTHING_OF_OURS
-    message_id, delivery_id, attempt, part, parts = [
-        None if each.lower.isdisjoint(present) else _found(each.names, places) for each in wanted.of_each
-    ]
+    found: list[str | None] = [None] * len(wanted.names)
+    for name in present:
+        for which in stands_for[name]:
+            if found[which] is None:
+                found[which] = _found(wanted.names[which], places)
+    message_id, delivery_id, attempt, part, parts = found
+    if attempt is None and part is None and parts is None:
+        return Ours(message_id, delivery_id)
     return Ours(
         message_id,
         delivery_id,
@@ -59,26 +69,25 @@ NOTHING_OF_OURS = Ours()
 _PART_NAMES, _PARTS_NAMES = ("part",), ("parts",)
 
 
-class _Names(NamedTuple):
-    """The names of one of what is ours: as they are configured, and in lower case."""
-
-    names: tuple[str, ...]
-    lower: frozenset[str]
-
-
 class _Wanted(NamedTuple):
-    #: All names, in lower case.
-    names: frozenset[str]
-    #: Of the message id, the delivery id, the attempt, the part, the number of parts.
-    of_each: tuple[_Names, ...]
+    #: The names of each of what is ours, as they are configured: of the message id, the delivery id, the attempt, the
+    #: part, the number of parts.
+    names: tuple[tuple[str, ...], ...]
+    #: Which of the five each of them stands for, in lower case.
+    stands_for: Mapping[str, Sequence[int]]
+    #: How many characters they have; anything where some are not ASCII, whose case may change it.
+    lengths: Container[int]
 
 
 @lru_cache(maxsize=64)
 def _wanted(*configured: tuple[str, ...]) -> _Wanted:
-    of_each = tuple(
-        _Names(names, frozenset(name.lower() for name in names)) for names in (*configured, _PART_NAMES, _PARTS_NAMES)
-    )
-    return _Wanted(frozenset[str]().union(*(each.lower for each in of_each)), of_each)
+    names = (*configured, _PART_NAMES, _PARTS_NAMES)
+    stands_for: dict[str, list[int]] = {}
+    for which, some in enumerate(names):
+        for name in some:
+            stands_for.setdefault(name.lower(), []).append(which)
+    is_ascii = all(map(str.isascii, stands_for))
+    return _Wanted(names, stands_for, frozenset(map(len, stands_for)) if is_ascii else range(sys.maxsize))
 
 
 def number_of(text: str | None, largest: int) -> int | None:
@@ -151,47 +160,42 @@ def event_of(  # noqa: PLR0913 - what an event is made of
         PayloadError: one id of ours is told of several recipients, although it covers one; this one of several has no
             address; or what names the message is too long together.
     """
+    # This runs for every event: what is told of ours is taken apart once, and nothing is called that need not be.
+    name, delivery_id, attempt, part, parts = ours
     if names_several:
         refuse_shared(ours, context)
-    if recipient is None and (names_several or (needs_recipient and ours.message_id is None)):
+    if recipient is None and (names_several or (needs_recipient and name is None)):
         raise PayloadError("one of several recipients has no address")
-    if covers_several is None:
-        covers_several = adapter.id_covers_several
-    channel = channel or adapter.channel
-    part, parts = (ours.part, ours.parts) if channel is Channel.SMS else (None, None)
-    if part is not None and parts is not None and part > parts:
-        part = parts = None
-    return Event(
-        time=time,
-        message_id=_name_of(adapter.name, context, native_id, ours, recipient, covers_several),
-        channel=channel,
-        status=status,
-        delivery_id=ours.delivery_id,
-        provider=adapter.name,
-        provider_message_id=provider_message_id or native_id,
-        recipient=recipient,
-        attempt=ours.attempt,
-        reason=reason,
-        part=part,
-        parts=parts,
-    )
-
-
-def _name_of(  # noqa: PLR0913, PLR0917 - what a name may be made of
-    provider: str, context: Context, native_id: str, ours: Ours, recipient: str | None, covers_several: bool
-) -> str:
-    if ours.message_id is None:
-        # Ids of two accounts, or of two SMS centres, may be equal.
-        name = native_key(provider, context.account, native_id)
+    provider, channel = adapter.name, channel or adapter.channel
+    if name is not None:
+        covers_several = context.message_id_covers_send
     else:
-        name, covers_several = ours.message_id, context.message_id_covers_send
+        # Ids of two accounts, or of two SMS centres, may be equal.
+        name = native_key(provider, context.account, native_id) if context.account else f"{provider}:{native_id}"
+        if covers_several is None:
+            covers_several = adapter.id_covers_several
     if covers_several and recipient is not None:
-        name = with_recipient(name, recipient)
+        name = f"{name}:{bare_address(recipient)}"
     if len(name) > MAX_NAME:
         raise PayloadError(
             f"account, id and recipient make a message id of {len(name)} characters; {MAX_NAME} are allowed"
         )
-    return name
+    event = Event(
+        time,
+        name,
+        channel,
+        status,
+        None,
+        delivery_id,
+        provider,
+        provider_message_id or native_id,
+        recipient,
+        attempt,
+        reason,
+    )
+    if channel is Channel.SMS and (part is None or parts is None or part <= parts):
+        event.part, event.parts = part, parts
+    return event
 
 
 #: Providers whose ids are those of SMS centres: each program on the way may write them in another case, or padded.
@@ -247,7 +251,7 @@ def with_recipient(name: str, recipient: str) -> str:
 
 def bare_address(recipient: str) -> str:
     """Reduce a recipient to what identifies it: lower case, without a display name ('Jane <jane@…>')."""
-    if recipient.endswith(">") and "<" in recipient:
+    if recipient[-1:] == ">" and "<" in recipient:
         recipient = recipient[recipient.rindex("<") + 1 : -1]
     return recipient.strip().lower()
 
@@ -310,7 +314,7 @@ def each_recipient(
         PayloadError: they have one id of ours among them (`refuse_shared`).
     """
     if len(recipients) == 1:
-        return [event(recipients[0], *[of_each[0] for of_each in beside])]
+        return [event(recipients[0], *[of_each[0] for of_each in beside]) if beside else event(recipients[0])]
     refuse_shared(ours, context)
     findings: list[Finding] = []
     bad = 0

@@ -124,25 +124,22 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     if record.get("reception_protocol") == "LogRecord":
         # A log hook's own records travel as messages, and are logged in their turn.
         return [NoStatus("LogRecord")]
-    if kind not in TABLE:
-        return [Unknown(kind[:MAX_TEXT])]
-    means = TABLE[kind]
+    means = TABLE.get(kind)
     if means is None:
-        return [NoStatus(kind)]
+        return [NoStatus(kind) if kind in TABLE else Unknown(kind[:MAX_TEXT])]
 
     native_id = required(record.get("id"), "spool id ('id')")
-    meta, headers = part_of(record, "meta"), part_of(record, "headers")
     ours = NOTHING_OF_OURS
-    if meta or headers or context.query:
-        ours = ours_in(context, meta, headers)
+    if record.get("meta") or record.get("headers") or context.query:
+        ours = ours_in(context, part_of(record, "meta"), part_of(record, "headers"))
     recipient = record.get("recipient")
     # One string; since 2025.12.02 an array when a message has several recipients.
     recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
+    names_several = len(recipients) > 1
     time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp")) or context.received
     reason = _reason(record, means)
 
     def event(recipient: object) -> Event:
-        address = identifier(recipient)
         return event_of(
             ADAPTER,
             context,
@@ -150,12 +147,12 @@ def read(element: object, context: Context) -> Iterable[Finding]:
             ours,
             time=time,
             status=means.status,
-            names_several=len(recipients) > 1,
-            recipient=address,
+            names_several=names_several,
+            recipient=identifier(recipient),
             reason=reason,
         )
 
-    return each_recipient(recipients, ours, context, event)
+    return each_recipient(recipients, ours, context, event) if names_several else (event(recipients[0]),)
 
 
 def _reason(record: dict[str, Any], means: Means) -> Reason | None:

@@ -281,6 +281,8 @@ def reply_code_in(text: str | None) -> str | None:
 
 def telling_code(told: str | None, text: str | None) -> str | None:
     """Return the more specific of the reported enhanced code and the one in the server's text."""
+    if told is not None and not told.endswith(".0.0"):
+        return told
     in_text = enhanced_code_in(text)
     return in_text if in_text is not None and (told is None or told == f"{in_text[0]}.0.0") else told
 

@@ -120,13 +120,15 @@ def read(element: object, context: Context) -> list[Finding]:
     means = STATES.get(native)
     if means is None:
         return [Unknown(native)]
-    told = _message_id(pdu, context.id_notations.get(context.account))
+    notations = context.id_notations.get(context.account) if context.id_notations else None
+    told = _message_id(pdu, notations)
     native_id = required(told if len(told) <= MAX_ID else "", "message id (neither TLV nor 'id:')")
     # A receipt has no place for our own ids; a gateway that knows them puts them beside the PDU's fields.
     ours = ours_in(context, pdu.fields)
     if pdu.part is not None:
         ours = ours._replace(part=pdu.part[0], parts=pdu.part[1])
-    means = _as_attempt(means, pdu)
+    if means.status is Status.TAKEN_INTO_ACCOUNT or pdu.is_intermediate:
+        means = _as_attempt(means, pdu)
     return [
         event_of(
             ADAPTER,
@@ -167,7 +169,9 @@ def _message_id(pdu: _Pdu, notations: str | None) -> str:
         pdu: one receipt.
         notations: the account's notation in submit_sm_resp and in receipts, where they differ: "decimal/hex".
     """
-    told = pdu.receipted_message_id if 0 < len(pdu.receipted_message_id) <= MAX_ID else ""
+    told = pdu.receipted_message_id
+    if len(told) > MAX_ID:
+        told = ""
     if notations is None:
         return told or pdu.receipt.id
     # A centre that repeats the text's id in the TLV has not given it as submit_sm_resp did.
@@ -264,6 +268,8 @@ def _pdu_of(element: object, context: Context) -> _Pdu:
             (receipt, read_receipt(_text(tlv["message_payload"]))),
             key=lambda receipt: (bool(receipt.id) + bool(receipt.stat), len(receipt.head)),
         )
+    if not tlv:
+        return _Pdu(kind, esm_class, receipt, "", "", None, receipt.part, fields)
     return _Pdu(
         kind=kind,
         esm_class=esm_class,
@@ -297,13 +303,13 @@ _TLV_SPELLINGS = {name.replace("_", ""): name for name in _TAGS.values()}
 
 def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
     """Take the TLVs by name: out of an object or a list of their own, else from beside the PDU's fields."""
-    named: dict[str, object] = {name: fields[name] for name in _NAMED_TLVS & fields.keys()}
+    named: dict[str, object] = {}
+    if not _NAMED_TLVS.isdisjoint(fields):
+        named = {name: fields[name] for name in _NAMED_TLVS & fields.keys()}
     if _PLACES_OF_TLVS.isdisjoint(fields):
         return named
     for place in _TLV_NAMES:
-        if place not in fields:
-            continue
-        tlvs = fields[place]
+        tlvs = fields.get(place)
         if isinstance(tlvs, list):
             tlvs = dict(map(_tlv_of, filter(_is_object, tlvs)))
         if isinstance(tlvs, dict):

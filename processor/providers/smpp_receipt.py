@@ -180,12 +180,12 @@ class Receipt(NamedTuple):
     part: tuple[int, int] | None = None
 
 
-# What nearly all centres write, as appendix B has it.
+# What nearly all centres write, as appendix B has it; and the same in another case, which takes longer to look for.
 _USUAL = re.compile(
     r"id:([!-+\--:<-~]{1,65}) sub:\d{1,3} dlvrd:\d{1,3} submit date:\d{6,14} done date:\d{6,14}"
-    r" stat:([A-Z]{1,20}) err:([0-9A-Za-z]{0,5}) text:",
-    re.IGNORECASE,
+    r" stat:([A-Za-z]{1,20}) err:([0-9A-Za-z]{0,5}) [Tt]ext:"
 )
+_USUAL_IN_ANY_CASE = re.compile(_USUAL.pattern, re.IGNORECASE)
 # A field: a name, in other words as well, and a colon or an equals sign. It begins a word; but for `id`, whose name is
 # too short to be sure of, it may follow on a value without anything between ("dlvrd:001submit date:…").
 _FIELD = re.compile(
@@ -223,7 +223,7 @@ def read_receipt(text: str) -> Receipt:
     """
     if not text:
         return NO_RECEIPT
-    usual = _USUAL.match(text)
+    usual = _USUAL.match(text) or _USUAL_IN_ANY_CASE.match(text)
     if usual is not None:
         return Receipt(text[: usual.end() - 5], usual[1], usual[2], usual[3])
     text = text[:_MAX_CHARACTERS]

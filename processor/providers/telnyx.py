@@ -155,12 +155,9 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         if native is None:
             raise PayloadError("no status ('to[].status')")
         native = native.lower()
-        if native not in TABLE:
-            return Unknown(native)
-        means = TABLE[native]
+        means = TABLE.get(native)
         if means is None:
-            return NoStatus(native)
-        address = identifier(about.get("phone_number"))
+            return NoStatus(native) if native in TABLE else Unknown(native)
         return event_of(
             ADAPTER,
             context,
@@ -169,11 +166,14 @@ def read(element: object, context: Context) -> Iterable[Finding]:
             time=time,
             status=means.status,
             names_several=len(recipients) > 1,
-            recipient=address,
+            recipient=identifier(about.get("phone_number")),
             reason=_reason(native, means, error),
         )
 
-    return each_recipient(recipients, ours, context, finding, _errors(message, len(recipients)))
+    errors = _errors(message, len(recipients))
+    if len(recipients) == 1:
+        return (finding(recipients[0], errors[0]),)
+    return each_recipient(recipients, ours, context, finding, errors)
 
 
 def _recipients(message: dict[str, Any]) -> list[Any]:
@@ -183,6 +183,8 @@ def _recipients(message: dict[str, Any]) -> list[Any]:
         return [{"phone_number": to, "status": message.get("status")}]
     if isinstance(to, dict):
         return [to]
+    if isinstance(to, list) and not message.get("cc") and len(to) <= _MAX_RECIPIENTS:
+        return to
     recipients = [
         recipient for name in ("to", "cc") if isinstance(told := message.get(name), list) for recipient in told
     ]
@@ -193,17 +195,17 @@ def _recipients(message: dict[str, Any]) -> list[Any]:
 
 def _time(data: dict[str, Any], message: dict[str, Any]) -> datetime | None:
     time = time_of(data.get("occurred_at"))
-    for name in _TIMES:
-        time = time or time_of(message.get(name))
+    if time is None:
+        time = next(filter(None, [time_of(message.get(name)) for name in _TIMES]), None)
     return time
 
 
 def _errors(message: dict[str, Any], recipients: int) -> list[dict[str, Any]]:
     """Return the error of each recipient: the first that points at it, else the first that points at none."""
-    told: dict[str, dict[str, Any]] = {}
     errors = message.get("errors")
-    if not isinstance(errors, list) or not errors:
-        return [told] * recipients
+    if not errors or not isinstance(errors, list):
+        return [{}] * recipients
+    told: dict[str, dict[str, Any]] = {}
     for error in errors:
         if isinstance(error, dict):
             told.setdefault(text_of(part_of(error, "source").get("pointer")) or "", error)

@@ -21,6 +21,7 @@ _ASK = """\
     curl localhost:8080/api/v1/messages/m-000001
     curl 'localhost:8080/api/v1/messages?delivery=DM1042&status=failed'
     curl -H 'Accept: text/csv' 'localhost:8080/api/v1/messages?delivery=DM1042' > messages.csv
+    curl -G localhost:8080/api/v1/find --data-urlencode 'q=ulla@example.com'
     curl -G localhost:8080/api/v1/messages --data-urlencode 'recipient=+46 70 123 45 12'
     curl 'localhost:8080/api/v1/deliveries?pending=concurrency_limit&sort=-messages&limit=10'
     curl -N localhost:8080/api/v1/events
@@ -62,11 +63,14 @@ def page(made_by: str) -> str:
             "What is indexed is said by `DELIVERY_INDEX`",
             "([0022](adr/0022-rows-are-indexed-in-the-batch-that-writes-them.md)).",
             "",
-            f"With `Accept: {CSV}` or `{NDJSON}` the answer is a stream of the whole list, or",
-            "of `limit` messages. A stream waits for partitions that recover; one that cannot go on is cut off, which HTTP",
-            "clients tell from an end. It goes on behind the last line that came, with `since/reference` of that line",
-            f"as its `cursor`. A worker serves at most {MAX_MESSAGE_STREAMS} of them. In CSV a reason or provider that",
-            "begins like a formula has an apostrophe before it.",
+            "A stream of the whole list, or of `limit` messages, is the answer to",
+            f"`Accept: {CSV}` or `{NDJSON}`. It waits for partitions that recover; one that cannot go on",
+            "is cut off, which HTTP clients tell from an end. It goes on behind the last line that came, with",
+            f"`since/reference` of that line as its `cursor`. A worker serves {MAX_MESSAGE_STREAMS} at most. In",
+            "CSV a reason or provider that begins like a formula has an apostrophe before it.",
+            "",
+            "`/api/v1/find?q=` takes any of it: a message's id (also sealed, and `provider:id`), a provider's id, a",
+            "whole address or number, a delivery's id, a part of its label. Each item says what `matched`.",
             "",
             "## Parameters of the list of deliveries",
             "",

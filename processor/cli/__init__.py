@@ -50,6 +50,10 @@ COMMANDS = {
         "processor.cli.inspect:export",
         "Write all committed rows as JSON Lines, in the format of `fold`, sorted within each partition.",
     ),
+    "find": Lazy(
+        "processor.cli.messages:find",
+        "Find messages by id, provider's id or whole address, and deliveries by id or a part of the label.",
+    ),
     "fold": Lazy(
         "processor.cli.offline:fold",
         "Fold canonical events (JSON Lines), and write one row per message, sorted by id.",
@@ -69,6 +73,10 @@ COMMANDS = {
     "message": Lazy(
         "processor.cli.inspect:message",
         "Show one message: status, since when, reason, and what was reported.",
+    ),
+    "messages": Lazy(
+        "processor.cli.messages:messages",
+        "List messages, newest change first.",
     ),
     "normalize": Lazy(
         "processor.cli.offline:normalize",

@@ -70,7 +70,8 @@ def echo_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: 
     lines = [[*row] for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(lines) and all(isinstance(line[index], int) for line in lines)
-        table.add_column(text(column), justify="right" if numeric else "left", no_wrap=numeric)
+        # An id that does not fit goes on in the next line: one that is cut short is good for nothing.
+        table.add_column(text(column), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for line in lines:
         table.add_row(*map(text, line))
     console().print(table)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import time
 from datetime import datetime, timezone
-from enum import Enum
 from typing import Any
 
 import click
@@ -13,56 +11,25 @@ import msgspec
 
 from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
+from processor.cli.known import known_deliveries, present
+from processor.cli.options import names_of, parse_moment
 from processor.domain.delivery import Action, Cause, Control, State
-from processor.domain.moment import Micros, to_microseconds, to_millis
+from processor.domain.moment import to_microseconds, to_millis
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.traits import CANCELABLE
 from processor.domain.transitions import NODE_STATUS
 from processor.engine.admin import count_partitions
-from processor.engine.records import Stored
-from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.engine.streams import Outgoing, Writer
 from processor.printable import printable
 from processor.settings import Settings
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, DeliveryList, Query, list_deliveries
 from processor.wire.control import decode_control, encode_control
 from processor.wire.deadletters import UnusableError
-from processor.wire.topics import CONTROL, COUNTS, DELIVERIES
+from processor.wire.topics import CONTROL
 
 #: Where a message may still be cancelled, on one channel or the other.
 _CANCELABLE = {NODE_STATUS[node] for nodes in CANCELABLE.values() for node in nodes}
-
-
-async def _known(settings: Settings) -> Deliveries:
-    """Read the state of all deliveries."""
-    deliveries = Deliveries(settings.concurrency_limit, _now())
-    for topic in (COUNTS, DELIVERIES):
-        latest: dict[bytes | None, Stored] = {}
-        async for record in read_to_end(settings, settings.topic(topic)):
-            latest[record.key] = record
-        deliveries.take(topic, latest.values())
-    return deliveries
-
-
-def _now() -> Micros:
-    return Micros(time.time_ns() // 1000)
-
-
-def _moment(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """Parse a time in the format of records."""
-    if value is None:
-        return None
-    try:
-        moment = msgspec.convert(value, datetime)
-    except msgspec.ValidationError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise click.BadParameter("must be like 2026-11-24T06:00:00+01:00", param=parameter)
-    return moment
-
-
-def _names(members: type[Enum]) -> click.Choice[str]:
-    return click.Choice([member.value for member in members])
 
 
 def _write(value: object) -> None:
@@ -73,12 +40,12 @@ def _write(value: object) -> None:
 
 
 @click.command()
-@click.option("--channel", type=_names(Channel), help="Only those of one channel.")
-@click.option("--status", type=_names(Status), help="Only those that have messages at a status.")
+@click.option("--channel", type=names_of(Channel), help="Only those of one channel.")
+@click.option("--status", type=names_of(Status), help="Only those that have messages at a status.")
 @click.option("--provider", default="", help="Only those that have messages of a provider.")
-@click.option("--state", type=_names(State), help="Only those in one state.")
+@click.option("--state", type=names_of(State), help="Only those in one state.")
 @click.option("--pending", type=click.Choice([ANY_CAUSE, *[cause.value for cause in Cause]]), help="Only pending ones.")
-@click.option("--since", callback=_moment, metavar="TIME", help="Only those that changed since then.")
+@click.option("--since", callback=parse_moment, metavar="TIME", help="Only those that changed since then.")
 @click.option("--search", default="", metavar="TEXT", help="Only those with this in their id, label or campaign.")
 @click.option(
     "--sort", type=click.Choice(SORTS), default=DEFAULT_SORT, metavar="NAME", help="Sort key; -NAME reverses it."
@@ -94,7 +61,7 @@ def deliveries(as_json: bool, since: datetime | None, search: str, **given: Any)
         given[name] = None if given[name] is None else kind(given[name])
     given["pending"] = given["pending"] or ""
     query = Query(q=search, since=None if since is None else to_microseconds(since), **given)
-    found = list_deliveries(run_async(settings, lambda: _known(settings)), query, _now())
+    found = list_deliveries(run_async(settings, lambda: known_deliveries(settings)), query, present())
     if as_json:
         for item in found.items:
             _write(item)
@@ -128,8 +95,8 @@ def _tell_list(found: DeliveryList) -> None:
 def delivery(delivery_id: str, as_json: bool) -> None:
     """Show one delivery: messages by status, indicators, and why it is pending."""
     settings = settings_from_environment()
-    known = run_async(settings, lambda: _known(settings))
-    view = known.one(delivery_id, _now())
+    known = run_async(settings, lambda: known_deliveries(settings))
+    view = known.one(delivery_id, present())
     if view is None:
         raise _unknown(known, delivery_id)
     # What this command did not watch it cannot tell: how the counts grew.
@@ -193,9 +160,9 @@ def _told_bounces(view: DeliveryView) -> str:
 @click.argument("action", type=click.Choice([action.value for action in Action if action is not Action.CANCEL]))
 @click.option("--label", help="Its name for people.")
 @click.option("--campaign", help="Its campaign.")
-@click.option("--channel", type=_names(Channel), help="The channel of its messages.")
+@click.option("--channel", type=names_of(Channel), help="The channel of its messages.")
 @click.option("--planned", type=click.IntRange(min=0), help="How many messages it will have.")
-@click.option("--scheduled-at", callback=_moment, metavar="TIME", help="Start time; required by `schedule`.")
+@click.option("--scheduled-at", callback=parse_moment, metavar="TIME", help="Start time; required by `schedule`.")
 @json_option
 def control(delivery_id: str, action: str, channel: str | None, as_json: bool, **facts: Any) -> None:
     """Publish a control record: an action on a delivery, and facts about it. To cancel, use `cancel`."""
@@ -244,8 +211,8 @@ def cancel(delivery_id: str, yes: bool, force: bool, as_json: bool) -> None:
     settings = settings_from_environment()
     record = Control(datetime.now(timezone.utc), delivery_id, Action.CANCEL)
     _check(record)
-    known = run_async(settings, lambda: _known(settings))
-    view = known.one(delivery_id, _now())
+    known = run_async(settings, lambda: known_deliveries(settings))
+    view = known.one(delivery_id, present())
     if view is None and not force:
         raise _unknown(known, delivery_id, ", and --force cancels it all the same")
     if view is not None and view.canceled_at is not None:

@@ -58,7 +58,7 @@ async def _last_row(settings: Settings, message_id: str) -> RowRecord | None:
         raise Failure(f"message {message_id!r} is not UTF-8: no event can have named it", EXIT_NOT_FOUND) from None
     last = await _last_of(settings, MESSAGES, key)
     if last is None or is_moved(last.value or b""):
-        linked = await _linked(settings, message_id)
+        linked = await linked_message(settings, message_id)
         last = None if linked is None else await _last_of(settings, MESSAGES, linked.encode())
     if last is None or last.value is None:
         return None
@@ -79,8 +79,8 @@ async def _last_of(settings: Settings, topic: Topic, key: bytes) -> Stored | Non
     return None if last is None or last.value is None else last
 
 
-async def _linked(settings: Settings, provisional: str) -> str | None:
-    """Return the message that a provider's id was linked to last; None where it was to none."""
+async def linked_message(settings: Settings, provisional: str) -> str | None:
+    """Return the message that a provider's id, as `provider:id`, was linked to last; None where it was to none."""
     named = key_of_name(provisional)
     last = None if named is None else await _last_of(settings, CORRELATIONS, named[1].encode())
     if last is None or last.value is None:
@@ -157,15 +157,15 @@ async def _row_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[b
             latest.pop(record.key, None)
             bad.pop(record.key, None)
             try:
-                is_row = read_row(record)
+                row = read_row(record)
             except UnreadableError as error:
                 bad[record.key] = describe(record, error)
             else:
-                if is_row and record.value is not None:
+                if row is not None and record.value is not None:
                     latest[record.key] = record.value
         for key in sorted(latest):
-            row = decode_row_record(latest[key])
-            yield encode_folded(row.message_id, unpack_row(row.memory))
+            published = decode_row_record(latest[key])
+            yield encode_folded(published.message_id, unpack_row(published.memory))
         left_out += bad.values()
 
 

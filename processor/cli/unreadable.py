@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from processor.domain.row import Row
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
 from processor.settings import Settings
@@ -12,7 +13,7 @@ from processor.wire.counts import decode_counts_of
 from processor.wire.deliveries import decode_delivery_of
 from processor.wire.links import is_moved
 from processor.wire.readback import UnreadableError
-from processor.wire.rows import packed_row_in
+from processor.wire.rows import row_in
 from processor.wire.topics import CORRELATIONS, COUNTS, DELIVERIES, MESSAGES, Topic
 
 RUNBOOK = "docs/runbooks/DeliveryRowsUnreadable.md says what to do"
@@ -24,20 +25,20 @@ def describe(record: Stored, error: Exception) -> str:
     return f"{record.topic}[{record.partition}] offset {record.offset}, {key}: {error}"
 
 
-def read_row(record: Stored) -> bool:
-    """Read a record of the messages topic; return whether it is a row, and not one that was moved or removed.
+def read_row(record: Stored) -> tuple[bytes, Row] | None:
+    """Read a record of the messages topic; return its row, packed and unpacked, or None if it was moved or removed.
 
     Raises:
         UnreadableError: it is none of ours, or a newer version wrote it.
     """
     if record.value is None or is_moved(record.value):
-        return False
-    packed_row_in(record.value)
+        return None
+    row = row_in(record.value)
     try:
         (record.key or b"").decode()
     except UnicodeDecodeError as error:
         raise UnreadableError(f"its key is no text: {error}") from None
-    return True
+    return row
 
 
 def _read_delivery(record: Stored) -> None:

@@ -167,7 +167,7 @@ def list_share(partitions: Mapping[int, IndexedRows], query: MessageQuery, judge
         judge: tells which messages are stuck.
     """
     numbers, sources = tuple(partitions), tuple(partitions.values())
-    wanted = _Wanted(query, judge)
+    wanted = Wanted(query, judge)
     places = _named_places(sources, wanted) if query.is_by_name else None
     if places is None:
         places = _listed_places(sources, wanted)
@@ -220,7 +220,7 @@ def merge_shares(shares: Iterable[ListShare], limit: int) -> tuple[Sequence[Foun
     return found, None if stop is None else (stop[0], stop[1].decode())
 
 
-class _Wanted:
+class Wanted:
     """A query, prepared to be asked of many rows."""
 
     def __init__(self, query: MessageQuery, judge: Judge) -> None:
@@ -243,6 +243,10 @@ class _Wanted:
             # Nothing is ever stuck where no status has a threshold.
             marks.append((Micros(-(1 << 62)), b"") if latest is None else (Micros(latest + 1), b""))
         return min(marks)
+
+    def has_at(self, mark: Mark, row: Row) -> bool:
+        """Return whether a row at a mark matches, and is on the page or behind it."""
+        return mark < self.below and self.is_in_time(mark) and self.has(row)
 
     def is_in_time(self, mark: Mark) -> bool:
         """Return whether a mark is not before the first time."""
@@ -311,7 +315,7 @@ def _rows(sources: Sequence[IndexedRows], places: Sequence[_Place]) -> Iterator[
         yield next(rows[number])
 
 
-def _named_places(sources: Sequence[IndexedRows], wanted: _Wanted) -> Iterator[_Place] | None:
+def _named_places(sources: Sequence[IndexedRows], wanted: Wanted) -> Iterator[_Place] | None:
     """Return the places of what a recipient or a provider's id names; None: there are too many, or no index."""
     places: list[_Place] = []
     for number, source in enumerate(sources):
@@ -337,7 +341,7 @@ def _named(source: IndexedRows, query: MessageQuery) -> Iterator[bytes] | None:
     return None
 
 
-def _listed_places(sources: Sequence[IndexedRows], wanted: _Wanted) -> Iterator[_Place]:
+def _listed_places(sources: Sequence[IndexedRows], wanted: Wanted) -> Iterator[_Place]:
     """Yield the places of what stands where the query asks, from the highest down."""
     delivery, below = wanted.query.delivery, wanted.below
 

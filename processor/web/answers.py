@@ -137,18 +137,44 @@ class Answers:
 
     async def _shown(self, message_id: str, *, reveal: bool) -> MessageView | None:
         """Return a message; where the id is a provider's, the message that it was linked to last."""
-        try:
-            view = await self._forwarding.ask_owner(self._question(message_id, reveal=reveal))
-        except ProblemError as error:
-            if error.kind is not MESSAGE_NOT_KNOWN:
-                raise
-            view = None
+        view = await self._of_id(message_id, reveal=reveal)
         if view is not None:
             return view
         linked = await self._linked(message_id)
-        if linked is None:
+        return None if linked is None else await self._of_id(linked.message_id, reveal=reveal)
+
+    async def _of_id(self, message_id: str, *, reveal: bool) -> MessageView | None:
+        try:
+            return await self._forwarding.ask_owner(self._question(message_id, reveal=reveal))
+        except ProblemError as error:
+            if error.kind is not MESSAGE_NOT_KNOWN:
+                raise
             return None
-        return await self._forwarding.ask_owner(self._question(linked.message_id, reveal=reveal))
+
+    async def named(self, reference: str) -> tuple[str, bool] | None:
+        """Return the id of the message that a text names, and whether it does so by a link; None: it names none.
+
+        Args:
+            reference: an id, as it is or sealed, or a provider's id as `provider:id`.
+
+        Raises:
+            ProblemError: it cannot be had now.
+        """
+        message_id = self._opened(reference)
+        if await self._of_id(message_id, reveal=False) is not None:
+            return message_id, False
+        linked = await self._linked(message_id)
+        if linked is None or await self._of_id(linked.message_id, reveal=False) is None:
+            return None
+        return linked.message_id, True
+
+    def partition_of(self, message_id: str) -> int:
+        """Return the partition of a message.
+
+        Raises:
+            ProblemError: the worker has not seen the cluster yet, or no event can have named the message.
+        """
+        return self._forwarding.partition_of(EVENTS, _key(message_id))
 
     async def _linked(self, provisional: str) -> LinkedMessage | None:
         named = key_of_name(provisional)
@@ -281,7 +307,7 @@ class Answers:
         _key(delivery_id)
         stuck = await self._stuck_by_delivery()
         view = self._deliveries.one(delivery_id, _now(), stuck)
-        self._require_deliveries()
+        self.require_deliveries()
         if view is not None:
             return view
         # A worker that Kafka does not reach may have missed the delivery: it cannot call it unknown.
@@ -294,14 +320,19 @@ class Answers:
         Raises:
             ProblemError: the cursor is wrong, or the list cannot be had now.
         """
-        self._require_deliveries()
+        self.require_deliveries()
         stuck = await self._stuck_by_delivery()
         try:
             return list_deliveries(self._deliveries, query, _now(), stuck)
         except QueryError as error:
             raise invalid(f"cursor: {error}") from None
 
-    def _require_deliveries(self) -> None:
+    def require_deliveries(self) -> None:
+        """Require that all is known of deliveries.
+
+        Raises:
+            ProblemError: this worker is still reading it.
+        """
         if not self._following.is_caught_up:
             raise ProblemError(STARTING, "this worker is still reading what is known of deliveries")
 
@@ -320,7 +351,7 @@ class Answers:
         Raises:
             ProblemError: it cannot be had now.
         """
-        self._require_deliveries()
+        self.require_deliveries()
         reports, owners = await self._gathering.gather()
         messages = self._deliveries.messages()
         pending = self._deliveries.pending_deliveries(_now())

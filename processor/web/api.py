@@ -12,6 +12,7 @@ from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.deliveries import DeliveryView
+from processor.views.finding import FindList
 from processor.views.gateways import GatewayList
 from processor.views.listing import DeliveryList, Query
 from processor.views.message_list import MessageList, MessageQuery
@@ -20,6 +21,7 @@ from processor.views.overview import ContradictionList, DeadLetterList, Overview
 from processor.web.access import Access
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
 from processor.web.control_facts import ControlFacts
+from processor.web.finding import Finding
 from processor.web.gathering import REPORT_PATH, Gathering
 from processor.web.hops import Hops
 from processor.web.list_query import LIST_PARAMETERS
@@ -28,7 +30,7 @@ from processor.web.message_lists import LIST_PATH, MessageLists
 from processor.web.message_query import MESSAGE_PARAMETERS
 from processor.web.message_streams import STREAMS, MessageStreams, stream_type
 from processor.web.openapi import JSON, PathParameter, Route, document
-from processor.web.parameters import Parameter, flag, parse_query
+from processor.web.parameters import Parameter, flag, parse_query, text
 from processor.web.problems import (
     BROKER_AWAY,
     DELIVERY_NOT_KNOWN,
@@ -135,6 +137,14 @@ ROUTES: tuple[Route, ...] = (
         MESSAGE_UNREADABLE,
         part=_MESSAGE_ID,
     ),
+    _get(
+        "/api/v1/find",
+        "find",
+        "Find messages by id, provider's id or recipient, and deliveries by id or label",
+        FindList,
+        *_ASKING,
+        query=(text("q", "An id, a whole address or number, or a part of a label.")._replace(is_required=True),),
+    ),
     _get("/api/v1/deliveries", "deliveries", "List deliveries", DeliveryList, *_READING, query=LIST_PARAMETERS),
     _get(
         "/api/v1/deliveries/{delivery_id}",
@@ -238,8 +248,16 @@ Body = TypeVar("Body")
 class Api:
     """Serves the API of one worker, and the internal requests of the others."""
 
-    def __init__(self, answers: Answers, gathering: Gathering, lists: MessageLists, access: Access, hops: Hops) -> None:
-        self._answers = answers
+    def __init__(  # noqa: PLR0913, PLR0917 - all that answers, and who may ask
+        self,
+        answers: Answers,
+        finding: Finding,
+        gathering: Gathering,
+        lists: MessageLists,
+        access: Access,
+        hops: Hops,
+    ) -> None:
+        self._answers, self._finding = answers, finding
         self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
         self._access = access
         self._hops = hops
@@ -292,6 +310,9 @@ class Api:
         response = _json(await ask(query))
         response.headers[hdrs.VARY] = hdrs.ACCEPT
         return response
+
+    async def _find(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
+        return _json(await self._finding.find(query["q"].strip(), reveal=reveal))
 
     async def _deliveries(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
         return _json(await self._answers.deliveries(Query(**query)))

@@ -71,6 +71,10 @@ class MessageLists:
 
         A partition counts only if the worker that the group calls its owner has answered for it.
 
+        Args:
+            query: what to list.
+            reveal: whether recipients are shown whole.
+
         Raises:
             ProblemError: the query needs what is not indexed, or this worker has not reached Kafka yet.
         """

@@ -116,7 +116,8 @@ def _path_parameters(part: PathParameter | None) -> Iterable[dict[str, Any]]:
 
 
 def _query_parameter(parameter: Parameter) -> dict[str, Any]:
-    return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": dict(parameter.schema)}
+    given = {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": dict(parameter.schema)}
+    return {**given, "required": True} if parameter.is_required else given
 
 
 def _responses(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:

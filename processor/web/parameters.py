@@ -25,6 +25,7 @@ class Parameter(NamedTuple):
     parse: Callable[[str], Any]
     #: The values that it takes, where they can be listed.
     allowed: tuple[str, ...] = ()
+    is_required: bool = False
 
 
 def choice(name: str, values: Iterable[str | Enum], meaning: str) -> Parameter:
@@ -112,7 +113,7 @@ def parse_query(query: Mapping[str, str], parameters: Iterable[Parameter]) -> di
         parameters: those that the route takes.
 
     Raises:
-        ProblemError: a name is unknown or repeated, or a value is not one that its parameter takes.
+        ProblemError: a name is unknown, repeated or missing, or a value is not one that its parameter takes.
     """
     known = {parameter.name: parameter for parameter in parameters}
     values: dict[str, Any] = {}
@@ -127,4 +128,7 @@ def parse_query(query: Mapping[str, str], parameters: Iterable[Parameter]) -> di
             values[name] = parameter.parse(given)
         except ValueError as error:
             raise invalid(f"{name} {error}", parameter.allowed) from None
+    for name, parameter in known.items():
+        if parameter.is_required and name not in values:
+            raise invalid(f"{name} must be given")
     return values

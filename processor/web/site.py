@@ -21,6 +21,7 @@ from processor.watch.board import Board
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gateways import Gateways
 from processor.web.gathering import Gathering
@@ -61,7 +62,9 @@ class Site:
             seal=Seal(settings),
             gateways=self._gateways.reports,
         )
-        self._routes = (Api(answers, gathering, lists, access, hops), Page(answers, access, self._forwarding))
+        finding = Finding(answers, lists, deliveries, settings.index)
+        api = Api(answers, finding, gathering, lists, access, hops)
+        self._routes = (api, Page(answers, access, self._forwarding))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""

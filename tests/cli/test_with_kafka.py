@@ -1,6 +1,8 @@
 """The commands on a real Kafka: from a mail server's log files to the status of each message and delivery."""
 
 import asyncio
+import csv
+import io
 import json
 from collections.abc import Callable
 from itertools import pairwise
@@ -159,7 +161,11 @@ def test_topics_that_do_not_exist_are_all_named_with_the_mend(corner, delivery_s
         assert all("topics create" in problem for problem in problems)
 
 
-@pytest.mark.parametrize("arguments", [("message", "m-1"), ("delivery", "DM7"), ("export",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [("message", "m-1"), ("delivery", "DM7"), ("export",), ("messages",), ("find", "m-1")],
+    ids=" ".join,
+)
 def test_where_there_are_no_topics_nothing_is_found(corner, delivery_status, arguments):
     elsewhere = environment_of(settings_for_a_trial(corner.settings.brokers))
     result = delivery_status(*arguments, **elsewhere)
@@ -180,6 +186,58 @@ def test_message_tells_people_why(corner):
     assert told.startswith("m-2: Failed (permanent)\n")
     for fact in ("2026-11-20T08:00:04.5", "DM7", "user2@example.org", "user_unknown", "5.1.1", "taken_into_account"):
         assert fact in told
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ([], ["m-4", "m-2", "m-5", "m-1", "m-3"]),
+        (["--status", "failed"], ["m-4", "m-2"]),
+        (["--delivery", "DM7", "--permanence", "gave_up"], ["m-4"]),
+        (["--delivery", "DM8"], []),
+        (["--category", "user_unknown"], ["m-2"]),
+        (["--domain", "example.org", "--limit", "1"], ["m-4"]),
+        (["--recipient", "User2 <USER2@example.org>"], ["m-2"]),
+        (["--provider-message-id", f"{3:032x}"], ["m-3"]),
+        (["--until", "2026-11-20T08:00:02Z"], ["m-3"]),
+        (["--since", "2026-11-20T08:00:04.5Z"], ["m-4", "m-2"]),
+        (["--stuck"], ["m-3"]),
+        (["--not-stuck", "--channel", "email"], ["m-4", "m-2", "m-5", "m-1"]),
+    ],
+    ids=lambda each: " ".join(each) if each else "all",
+)
+def test_messages_lists_what_is_asked_for(corner, filters, found):
+    assert [item["message_id"] for item in corner.lines("messages", *filters, "--json")] == found
+
+
+def test_messages_writes_csv_and_tables(corner):
+    written = corner.run("messages", "--status", "failed", "--csv").stdout.decode()
+    rows = list(csv.DictReader(io.StringIO(written, newline="")))
+    assert [(row["message_id"], row["reason_code"]) for row in rows] == [("m-4", "5.4.7"), ("m-2", "5.1.1")]
+    told = corner.run("messages", "--limit", "1").stdout.decode()
+    assert told.split()[6:9] == ["m-4", "DM7", "failed"]
+    assert "there are more" in told
+    assert corner.run("messages", "--csv", "--json").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("m-2", [("message", "m-2", "message_id")]),
+        (f"{2:032x}", [("message", "m-2", "provider_message_id")]),
+        ("USER2@example.org", [("message", "m-2", "recipient")]),
+        ("DM7", [("delivery", "DM7", "delivery_id")]),
+    ],
+)
+def test_find_finds(corner, text, found):
+    [answer] = corner.lines("find", text, "--json")
+    assert [(item["kind"], item["id"], item["matched"]) for item in answer["items"]] == found
+
+
+def test_what_is_not_found_exits_with_4(corner):
+    result = corner.run("find", "user2")
+    assert result.returncode == 4
+    assert b"nothing is found" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("message", "m-6"), ("delivery", "DM8")], ids=" ".join)

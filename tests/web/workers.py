@@ -33,6 +33,7 @@ from processor.watch.sweep import Sweep
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gateways import Gateways
 from processor.web.gathering import Gathering
@@ -320,7 +321,8 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         seal=Seal(settings),
         gateways=gateways.reports,
     )
-    api, page = Api(answers, gathering, lists, access, hops), Page(answers, access, forwarding)
+    finding = Finding(answers, lists, deliveries, settings.index)
+    api, page = Api(answers, finding, gathering, lists, access, hops), Page(answers, access, forwarding)
 
     class Closing:
         def add_to(self, application: Any) -> None:

@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from heapq import merge
 from operator import attrgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from processor import logs
 from processor.cli.assembly import Assembly, assemble
 from processor.cli.common import Failure, echo, json_option
 from processor.cli.connection import run_async
+from processor.cli.demo_calls import CALLERS, Calls
 from processor.cli.demo_screen import Screen
 from processor.cli.publish import outgoing, paced
 from processor.demo.alerts import AlertReceiver
@@ -147,18 +150,22 @@ async def _run(settings: Settings, plan: _Plan, screen: Screen) -> None:
     stop, enough = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, enough.set)
-    start = datetime.now(timezone.utc)
-    windows = plan.windows(start)
-    workplace = _Workplace(settings, windows.get("worker-down"))
     receiver = AlertReceiver(screen.tell)
     async with AsyncExitStack() as stack:
+        calls = Calls(settings, Path(stack.enter_context(TemporaryDirectory(prefix="delivery-status-"))), plan.seed)
+        await calls.start()
+        stack.push_async_callback(calls.stop)
+        settings = replace(settings, gateways=(*settings.gateways, calls.admin))
+        start = datetime.now(timezone.utc)
+        windows = plan.windows(start)
+        workplace = _Workplace(settings, windows.get("worker-down"))
         stack.push_async_callback(receiver.stop)
         alerts = await receiver.start(_ALERTS_HOST, _ALERTS_PORT)
         address = await workplace.open()
-        for line in _opening(settings, windows, address, alerts):
+        for line in _opening(settings, windows, address, alerts, calls):
             screen.tell(line)
         working = asyncio.ensure_future(workplace.run(stop))
-        publishing = asyncio.ensure_future(_publish(settings, _script(plan, start, windows)))
+        publishing = asyncio.ensure_future(_publish(settings, _script(plan, start, windows), calls))
         waiting = asyncio.ensure_future(_wait(enough, plan.seconds or None))
         try:
             async with screen.live(lambda: workplace.assembly.metrics):
@@ -166,6 +173,7 @@ async def _run(settings: Settings, plan: _Plan, screen: Screen) -> None:
                 publishing.cancel()
                 with suppress(asyncio.CancelledError):
                     await publishing
+                await calls.settle()
                 if workplace.is_open and not working.done():
                     await _catch_up(workplace.assembly)
             screen.final(workplace.assembly.metrics)
@@ -180,9 +188,12 @@ async def _wait(event: asyncio.Event, seconds: float | None) -> None:
         await asyncio.wait_for(event.wait(), seconds)
 
 
-async def _publish(settings: Settings, script: Iterator[Record]) -> None:
+async def _publish(settings: Settings, script: Iterator[Record], calls: Calls) -> None:
     async with Writer(settings) as writer:
         async for record in paced(script):
+            if calls.takes(record):
+                calls.call(record)
+                continue
             # The past was heard of when it happened, not now.
             written = Millis(round(record.due.timestamp() * 1000))
             await writer.write(outgoing(settings, record)._replace(timestamp=written))
@@ -223,11 +234,14 @@ def _script(plan: _Plan, start: datetime, windows: Mapping[str, Window]) -> Iter
     return merge(*parts, key=attrgetter("due"))
 
 
-def _opening(settings: Settings, windows: Mapping[str, Window], address: str, alerts: str) -> Iterator[str]:
+def _opening(
+    settings: Settings, windows: Mapping[str, Window], address: str, alerts: str, calls: Calls
+) -> Iterator[str]:
     """Yield the lines that say where everything is and what to look for."""
     yield f"Kafka    {settings.brokers}"
     yield f"page     {address}/   API  {address}/api/openapi.json"
     yield f"metrics  {address}/metrics   health  {address}/readyz"
+    yield f"gateway  {calls.address}/hooks/ takes the signed calls of {', '.join(CALLERS)}: {calls.file}"
     yield f"alerts   {alerts}/ takes Alertmanager's web hook; they are shown here"
     yield ""
     if windows:
@@ -239,6 +253,7 @@ def _opening(settings: Settings, windows: Mapping[str, Window], address: str, al
         yield f"  which delivery the concurrency limit holds   {address}/deliveries?pending=any"
         yield f"  which provider went silent, after a minute   {address}/"
         yield f"  why message {FAILED_MESSAGE} failed                {address}/messages/{FAILED_MESSAGE}"
+        yield f"  what became of providers' calls              {address}/#gateways-title"
         yield f"  whose receipt came before it was told of     {address}/messages/twilio:{EARLY_SID}"
     if settings.stuck_after == _impatient(settings.stuck_after):
         yield f"Here, a pending message is stuck after {_STUCK_SECONDS:g} s (DELIVERY_STUCK_AFTER; default: an hour)."

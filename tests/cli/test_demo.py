@@ -47,12 +47,24 @@ class TestDemo:
     def settings(self, brokers):
         return {**environment_of(settings_for_a_trial(brokers, partitions=2)), "DELIVERY_HTTP_PORT": "0"}
 
-    def test_what_it_says_is_there_is_found(self, started, settings):
+    def test_what_it_says_is_there_is_found(self, started, delivery_status, settings):
         with started("demo", "--json", "--rate", "60", **settings) as running:
             page, alerts = address(running, "page"), address(running, "alerts")
             told = running.stderr()
             assert f"{page}/messages/{FAILED_MESSAGE}" in told
             assert "60 s" in told
+
+            file = re.search(r"^gateway .* (/\S+/gateway.toml)$", told, re.MULTILINE)[1]
+            trial = delivery_status("gateway", "send", "--config", file, "--provider", "twilio", "--message-id", "mine")
+            assert trial.returncode == 0, trial.stderr
+            mine = running.until(lambda: get_json(f"{page}/api/v1/messages/mine"), "the trial has become a status")
+            assert mine["status"] == "received_on_mobile"
+
+            def calling():
+                routes = get_json(f"{page}/api/v1/gateways")["routes"]
+                return routes and all(route["taken"] for route in routes)
+
+            running.until(calling, "every simulated provider that signs has called")
 
             def held():
                 found = get_json(f"{page}/api/v1/deliveries?pending=concurrency_limit").get("items", ())

@@ -37,13 +37,13 @@ class Family(Collector, Generic[Child, Labels]):
         self.names = tuple(names)
         self._family: Any = family
         self._of_stage = of_stage
-        for each in known:
-            self.labels(each)
+        #: Made when somebody first looks: there are thousands, and a worker is to start at once.
+        self._known = list(known)
 
     def start(self, stage: str) -> None:
         """Export what is known of a stage."""
-        for each in self._of_stage(stage) if self._of_stage is not None else ():
-            self.labels(each)
+        if self._of_stage is not None:
+            self._known += self._of_stage(stage)
 
     def labels(self, labels: Labels) -> Child:
         """Return the metric of these labels."""
@@ -56,6 +56,7 @@ class Family(Collector, Generic[Child, Labels]):
 
     def clear(self) -> None:
         """Export none of the metrics any longer."""
+        self._known.clear()
         self._family.clear()
 
     def describe(self) -> Iterable[Metric]:
@@ -64,6 +65,9 @@ class Family(Collector, Generic[Child, Labels]):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the samples, as prometheus_client asks for them."""
+        known, self._known = self._known, []
+        for each in known:
+            self.labels(each)
         yield from self._family.collect()
 
 

@@ -292,16 +292,6 @@ def by_move() -> Iterator[ByMove]:
                 yield ByMove(channel, before, after)
 
 
-def by_contradiction() -> Iterator[ByContradiction]:
-    """Yield every pair of nodes of which neither may follow the other, by channel and provider."""
-    for channel, provider in _reporting():
-        table = TRANSITIONS[channel]
-        for stands in table:
-            for reported in table:
-                if stands is not reported and reported not in table[stands] and stands not in table[reported]:
-                    yield ByContradiction(channel, provider, stands, reported)
-
-
 def by_ending() -> Iterator[ByEnding]:
     """Yield every ending, by channel and provider."""
     return (ByEnding(channel, provider, ending) for channel, provider in _reporting() for ending in Ending)

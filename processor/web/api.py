@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -262,8 +263,12 @@ class Api:
         self._access = access
         self._hops = hops
         self._status_list = msgspec.json.encode(_status_list())
-        self._document = msgspec.json.encode(document(ROUTES))
         self.live = Live(self._snapshot, max_streams=stream_limit())
+
+    @cached_property
+    def _document(self) -> bytes:
+        """The OpenAPI document; a worker that nobody asks for it does not make it."""
+        return msgspec.json.encode(document(ROUTES))
 
     def add_to(self, application: web.Application) -> None:
         """Add the routes."""

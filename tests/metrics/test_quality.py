@@ -16,11 +16,19 @@ from processor.domain.delivery import Cause
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import Ending
-from processor.domain.transitions import NODE_NAMES
+from processor.domain.transitions import NODE_NAMES, Node
 from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.logs import KNOWN_WARNINGS
 from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, GatewayMetrics, Metrics
-from processor.metrics.labels import LINK_OUTCOMES, RECEIPT_OUTCOMES, WEBHOOK_OUTCOMES, ByPartition, texts_of
+from processor.metrics.labels import (
+    LINK_OUTCOMES,
+    RECEIPT_OUTCOMES,
+    WEBHOOK_OUTCOMES,
+    ByContradiction,
+    ByPartition,
+    Provider,
+    texts_of,
+)
 from processor.providers import OUTCOMES
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -192,6 +200,8 @@ def exported():
     metrics = Metrics(STAGE_NAMES)
     # Of these the labels are known only as traffic comes.
     metrics.lag.labels(ByPartition("delivery.events.v1", 0))
+    contradiction = ByContradiction(Channel.EMAIL, Provider("kumomta"), Node.FAILED, Node.CANCELED)
+    metrics.rejected_transitions.labels(contradiction)
     found = {}
     for sample in (*samples(metrics), *samples(GatewayMetrics())):
         found.setdefault(sample.name, []).append(sample.labels)

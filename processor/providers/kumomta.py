@@ -30,6 +30,7 @@ are left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from processor.domain.event import Event
@@ -47,7 +48,7 @@ from processor.providers.fields import (
     time_of,
     time_of_epoch,
 )
-from processor.providers.identity import NOTHING_OF_OURS, each_recipient, event_of, ours_in
+from processor.providers.identity import NOTHING_OF_OURS, Ours, each_recipient, event_of, ours_in
 from processor.providers.reasons import qualify, telling_code
 from processor.providers.shipped import LINE_NAMES, lines_in
 
@@ -139,11 +140,26 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     if record.get("meta") or record.get("headers") or context.query:
         ours = ours_in(context, part_of(record, "meta"), part_of(record, "headers"))
     recipient = record.get("recipient")
-    # One string; since 2025.12.02 an array when a message has several recipients.
-    recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
-    names_several = len(recipients) > 1
     time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp")) or context.received
     reason = _reason(record, means)
+    if isinstance(recipient, list) and recipient:
+        return _events(recipient, context, native_id, ours, time, means.status, reason)
+    address = identifier(recipient)
+    return (
+        event_of(ADAPTER, context, native_id, ours, time=time, status=means.status, recipient=address, reason=reason),
+    )
+
+
+def _events(  # noqa: PLR0913, PLR0917 - what the events of one record share
+    recipients: list[Any],
+    context: Context,
+    native_id: str,
+    ours: Ours,
+    time: datetime,
+    status: Status,
+    reason: Reason | None,
+) -> list[Finding]:
+    """Make one event a recipient: since 2025.12.02 they are an array where a message has several."""
 
     def event(recipient: object) -> Event:
         return event_of(
@@ -152,17 +168,19 @@ def read(element: object, context: Context) -> Iterable[Finding]:
             native_id,
             ours,
             time=time,
-            status=means.status,
-            names_several=names_several,
+            status=status,
+            names_several=len(recipients) > 1,
             recipient=identifier(recipient),
             reason=reason,
         )
 
-    return each_recipient(recipients, ours, context, event) if names_several else (event(recipients[0]),)
+    return each_recipient(recipients, ours, context, event)
 
 
 def split(payload: object) -> Iterable[object]:
     """Split an array, or the batch of a log shipper."""
+    if isinstance(payload, dict) and "type" in payload:
+        return (payload,)
     lines = lines_in(payload)
     if lines is None:
         return elements_of(payload)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import click
 
 from processor import logs
+from processor.cli import garbage
 from processor.cli.assembly import assemble
 from processor.cli.common import EXIT_USAGE, Failure, echo, echo_json, json_option
 from processor.cli.connection import run_async
@@ -83,7 +83,8 @@ async def run_worker(settings: Settings) -> None:
         raise Failure(f"DELIVERY_HTTP_HOST, DELIVERY_HTTP_PORT: cannot serve: {error.strerror}") from None
     url = assembly.worker.url
     log.info("worker_started", http=address, url=url, brokers=settings.brokers, app_id=settings.app_id)
-    _calm_garbage_collector()
+    garbage.make_rare()
+    collecting = asyncio.ensure_future(garbage.collect_by_time())
     try:
         await assembly.worker.run(stop)
     except Exception as error:
@@ -91,6 +92,7 @@ async def run_worker(settings: Settings) -> None:
         log.error("worker_failed", error=repr(error), exc_info=not isinstance(error, _TOLD))  # noqa: TRY400
         raise
     finally:
+        collecting.cancel()
         _end_soon(1 if sys.exc_info()[0] else 0, _END_SECONDS)
         await closed("server", assembly.server.stop(), _SERVER_SECONDS)
         log.info("worker_stopped")
@@ -101,15 +103,6 @@ def _end_soon(code: int, seconds: float) -> None:
     timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True
     timer.start()
-
-
-def _calm_garbage_collector() -> None:
-    """Make garbage collection rare: rows at rest are bytes, and reference counts free what a chunk allocates.
-
-    A chunk in hand holds tens of thousands of tuples, which the collector would walk for nothing (docs/performance.md).
-    """
-    gc.freeze()
-    gc.set_threshold(500_000, 5, 20)
 
 
 @click.command()

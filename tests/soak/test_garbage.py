@@ -1,7 +1,7 @@
 """What a worker makes, it lets go by itself: the collector runs seldom, so what waits for it looks like a leak.
 
-A worker lets Python's garbage collector run once in half a million objects (cli/run.py). A few hundred objects a second
-that wait for it would be freed after half an hour, and tens of mebibytes later.
+A worker lets Python's garbage collector run once a minute (cli/garbage.py), for what libraries leave. Thousands of
+objects that wait for it are memory that an allocator keeps, and a longer pause.
 """
 
 import asyncio

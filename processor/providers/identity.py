@@ -258,7 +258,6 @@ def bare_address(recipient: str) -> str:
 
 
 _DIGITS = frozenset("0123456789")
-_UNUSUAL = re.compile(r"[\s>]")
 #: A number as people and providers write it, with the scheme of its URI.
 _WRITTEN_NUMBER = re.compile(r"(?:[a-z]{2,12}:)?\+?[0-9 ().,/\-\xa0]+", re.IGNORECASE)
 
@@ -268,15 +267,22 @@ def comparable_address(recipient: str) -> str:
 
     Case and spaces do not matter; in numbers neither do hyphens, dots and brackets, nor a `+` or `00` at the start.
     """
-    if recipient.isascii() and recipient.islower() and "@" in recipient and not _UNUSUAL.search(recipient):
-        # The usual case: an address that is written as it is compared.
-        return recipient
+    # The usual cases: an address that is written as it is compared, and a number that nearly is.
+    if "@" in recipient:
+        if recipient.islower() and recipient.isascii() and recipient.isprintable() and _is_bare(recipient):
+            return recipient
+    elif (digits := recipient.removeprefix("+")).isdigit() and digits.isascii():
+        return digits.removeprefix("00") or digits
     bare = bare_address(recipient)
     if "@" not in bare and _WRITTEN_NUMBER.fullmatch(bare):
         digits = "".join([char for char in bare if char in _DIGITS])
         if digits:
             return digits.removeprefix("00") or digits
     return "".join(bare.casefold().split())
+
+
+def _is_bare(recipient: str) -> bool:
+    return " " not in recipient and recipient[-1] != ">"
 
 
 def comparable_ids(provider_message_id: str) -> tuple[str, ...]:

@@ -44,19 +44,25 @@ class Index:
         standings: list[tuple[bytes, Standing | None, Standing | None]] = []
         names: list[tuple[bytes, Name, str | None, str | None]] = []
         for key, before, after in rows:
-            if lists:
-                here = None if before is None else (before.names.delivery_id or "", before.node, before.since)
-                there = None if after is None else (after.names.delivery_id or "", after.node, after.since)
-                if here != there:
-                    standings.append((key, here, there))
             old = None if before is None else before.names
             new = None if after is None else after.names
+            if lists:
+                here = None if before is None or old is None else (old.delivery_id or "", before.node, before.since)
+                there = None if after is None or new is None else (new.delivery_id or "", after.node, after.since)
+                if here != there:
+                    standings.append((key, here, there))
             if old is new:
                 continue
-            if recipients and (known := _recipient(old)) != (told := _recipient(new)):
-                names.append((key, Name.RECIPIENT, known, told))
-            if native and (known := _native(old)) != (told := _native(new)):
-                names.append((key, Name.PROVIDER_MESSAGE_ID, known, told))
+            if recipients:
+                known = None if old is None or old.recipient is None else comparable_address(old.recipient)
+                told = None if new is None or new.recipient is None else comparable_address(new.recipient)
+                if known != told:
+                    names.append((key, Name.RECIPIENT, known, told))
+            if native:
+                known = None if old is None else _native(old)
+                told = None if new is None else _native(new)
+                if known != told:
+                    names.append((key, Name.PROVIDER_MESSAGE_ID, known, told))
         return IndexChange(standings, names)
 
     def change_stored(self, rows: Iterable[tuple[bytes, Row | None]], stored: Iterable[bytes | None]) -> IndexChange:
@@ -78,21 +84,17 @@ class Index:
 
     def of_provider_message(self, provider_message_id: str) -> Iterator[bytes]:
         """Yield the keys of the rows with a provider's id, in any of its forms, and perhaps of a few others."""
-        for form in comparable_ids(provider_message_id):
-            yield from self._store.named(Name.PROVIDER_MESSAGE_ID, form)
+        forms = comparable_ids(provider_message_id)
+        found = [key for form in forms for key in self._store.named(Name.PROVIDER_MESSAGE_ID, form)]
+        # What is found by its bucket may be found by both forms.
+        yield from dict.fromkeys(found) if len(forms) > 1 else found
 
     def rows(self, keys: Sequence[bytes]) -> Sequence[Row | None]:
         """Return the committed rows of the keys, in their order."""
         return [None if packed is None else unpack_row(packed) for packed in self._store.get_many(keys)]
 
 
-def _recipient(names: Names | None) -> str | None:
-    """Return whom a row is found by; None: by nobody."""
-    return None if names is None or names.recipient is None else comparable_address(names.recipient)
-
-
-def _native(names: Names | None) -> str | None:
+def _native(names: Names) -> str | None:
     """Return the provider's id that a row is found by; None: by none."""
-    if names is None or names.provider_message_id is None:
-        return None
-    return comparable(names.provider or "", names.provider_message_id)
+    native = names.provider_message_id
+    return None if native is None else comparable(names.provider or "", native)

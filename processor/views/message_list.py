@@ -33,9 +33,10 @@ MAX_LIMIT = 500
 _LOOKED_AT_MAX = 4_000
 _AT_A_TIME = 100
 
-#: Messages with one name that are put in order for a page. Where there are more, as of an address for trials, the lists
-#: by time are looked through instead.
+#: Messages with one name that are put in order for a page, and rows of a partition that are looked at for it. Where
+#: there are more, as of an address for trials, the lists by time are looked through instead.
 _NAMED_MAX = 1_000
+_CANDIDATES_MAX = 5_000
 
 
 class MessageQuery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -322,13 +323,16 @@ def _named_places(sources: Sequence[IndexedRows], wanted: Wanted) -> Iterator[_P
         named = _named(source, wanted.query)
         if named is None:
             return None
-        keys = list(islice(named, _NAMED_MAX + 1))
-        if len(keys) + len(places) > _NAMED_MAX and "delivery" in source.indexed:
+        keys = list(islice(named, _CANDIDATES_MAX + 1))
+        may_look_by_time = "delivery" in source.indexed
+        if len(keys) > _CANDIDATES_MAX and may_look_by_time:
             return None
         keys += named
         for key, row in zip(keys, source.rows(keys), strict=True):
-            if row is not None and (row.since, key) < wanted.below and wanted.is_in_time((row.since, key)):
+            if row is not None and wanted.has_at((row.since, key), row):
                 places.append((row.since, key, number))
+        if len(places) > _NAMED_MAX and may_look_by_time:
+            return None
     return iter(sorted(places, reverse=True))
 
 

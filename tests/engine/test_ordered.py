@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from processor.engine.store import ordered
+from processor.engine.store import buckets, ordered
+from processor.engine.store.buckets import Buckets
 from processor.engine.store.ordered import Ordered, Pair
 from tests.examples import examples
 
@@ -53,10 +54,6 @@ class Sets(RuleBasedStateMachine):
     def look_below(self, pair: Pair) -> None:
         assert list(self.ordered.below(*pair)) == sorted([each for each in self.plain if each < pair], reverse=True)
 
-    @rule(rank=ranks)
-    def look_up(self, rank: int) -> None:
-        assert list(self.ordered.of_rank(rank)) == sorted([key for each, key in self.plain if each == rank])
-
     @invariant()
     def knows_its_ends(self) -> None:
         assert self.ordered.is_empty is (not self.plain)
@@ -80,3 +77,31 @@ def test_the_key_that_it_gives_back_is_the_one_that_it_had():
     found, key = Ordered(), bytes([109, 45, 49])
     found.add(7, key)
     assert found.remove(7, b"m-1") is key
+
+
+class TestBuckets:
+    @pytest.mark.parametrize("most", [2, 1_000])
+    @given(given_pairs=st.dictionaries(st.binary(max_size=3), st.integers(LEAST, MOST)))
+    def test_hold_what_was_added_until_it_is_removed(self, most, given_pairs):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(buckets, "_BUCKETS", 4)
+            patch.setattr(buckets, "_LIST_MAX", most)
+            found = Buckets()
+            for key, given_hash in given_pairs.items():
+                found.add(given_hash, key)
+            while given_pairs:
+                for given_hash in given_pairs.values():
+                    same = {key for key, each in given_pairs.items() if (each - given_hash) % 4 == 0}
+                    assert len(found.of(given_hash)) == len(same)
+                    assert set(found.of(given_hash)) == same
+                key, given_hash = given_pairs.popitem()
+                found.remove(given_hash, key)
+
+    @pytest.mark.parametrize("others", [0, 1, 5])
+    def test_know_what_they_do_not_have(self, monkeypatch, others):
+        monkeypatch.setattr(buckets, "_LIST_MAX", 3)
+        found = Buckets()
+        for number in range(others):
+            found.add(7, b"%d" % number)
+        with pytest.raises(KeyError):
+            found.remove(7, b"x")

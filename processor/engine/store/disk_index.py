@@ -8,17 +8,21 @@ kind, hash of the name, key. Nothing is stored under them. A time is written so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from typing import cast
 
 import rocksdict
 
 from processor.domain.moment import Micros
-from processor.domain.standing import Mark, Standing
+from processor.domain.standing import Mark
 from processor.domain.transitions import Node
 from processor.engine.store import IndexChange, Name
 
 _OF_ALL, _OF_DELIVERY, _NAMED = b"l", b"d", b"n"
+
+#: By node. Members of enumerations are slow keys of dictionaries.
+_NODES = tuple(bytes((node,)) for node in Node)
 
 #: Added to a time, so that it is not negative.
 _BIAS = 1 << 63
@@ -35,11 +39,15 @@ def write_index(batch: rocksdict.WriteBatch, change: IndexChange, secret: bytes)
     put, delete = batch.put, batch.delete
     for key, before, after in change.standings:
         if before is not None:
-            for entry in _standing_entries(before, key):
-                delete(entry)
+            delivery, node, since = before
+            mark = _NODES[node] + _moment(since) + key
+            delete(_OF_ALL + mark)
+            delete(_of_delivery(delivery) + mark)
         if after is not None:
-            for entry in _standing_entries(after, key):
-                put(entry, b"")
+            delivery, node, since = after
+            mark = _NODES[node] + _moment(since) + key
+            put(_OF_ALL + mark, b"")
+            put(_of_delivery(delivery) + mark, b"")
     for key, kind, name_before, name_after in change.names:
         if name_before is not None:
             delete(_named(kind, name_before, secret) + key)
@@ -69,17 +77,16 @@ def named(db: rocksdict.Rdict, kind: Name, name: str, secret: bytes) -> Iterator
         yield entry[len(start) :]
 
 
-def _standing_entries(standing: Standing, key: bytes) -> tuple[bytes, bytes]:
-    delivery, node, since = standing
-    mark = _moment(since) + key
-    return _list(None, node) + mark, _list(delivery, node) + mark
-
-
 def _list(delivery: str | None, node: Node) -> bytes:
-    if delivery is None:
-        return _OF_ALL + bytes((node,))
+    """Return what the keys of a list begin with."""
+    return _OF_ALL + _NODES[node] if delivery is None else _of_delivery(delivery) + _NODES[node]
+
+
+@lru_cache(maxsize=4_096)
+def _of_delivery(delivery: str) -> bytes:
+    """Return what the keys of all lists of a delivery begin with: it is no beginning of another's."""
     name = delivery.encode()
-    return b"%b%b%b%b" % (_OF_DELIVERY, len(name).to_bytes(2, "big"), name, bytes((node,)))
+    return _OF_DELIVERY + len(name).to_bytes(2, "big") + name
 
 
 def _moment(since: int) -> bytes:
@@ -87,5 +94,4 @@ def _moment(since: int) -> bytes:
 
 
 def _named(kind: Name, name: str, secret: bytes) -> bytes:
-    # A name in a row may hold what UTF-8 cannot: such a row has been packed by nobody.
     return _NAMED + bytes((kind,)) + blake2b(name.encode(), digest_size=_HASH_BYTES, key=secret).digest()

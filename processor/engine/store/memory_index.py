@@ -9,19 +9,21 @@ from typing import cast
 from processor.domain.standing import Mark
 from processor.domain.transitions import Node
 from processor.engine.store import IndexChange, Name
+from processor.engine.store.buckets import Buckets
 from processor.engine.store.ordered import Ordered
 
 
 class MemoryIndex:
     """The lists and names of one store.
 
-    Names are kept as Python's own hash of a text: 64 bits under a key that is random in each process, so that nobody
-    can choose names which collide.
+    Names are kept by Python's own hash of a text, which has a key that is random in each process: nobody can choose
+    names that crowd one bucket.
     """
 
     def __init__(self) -> None:
-        self._lists: dict[Node, dict[str, Ordered]] = {node: {} for node in Node}
-        self._names: dict[Name, Ordered] = {kind: Ordered() for kind in Name}
+        #: By node, then by delivery; and by kind. Members of enumerations are slow keys of dictionaries.
+        self._lists: list[dict[str, Ordered]] = [{} for _ in Node]
+        self._names: list[Buckets] = [Buckets() for _ in Name]
 
     def write(self, change: IndexChange) -> None:
         """Take the changes of one chunk."""
@@ -54,8 +56,8 @@ class MemoryIndex:
         return iter(()) if listed is None else _marks(listed, below)
 
     def named(self, kind: Name, name: str) -> Iterator[bytes]:
-        """Yield the keys of the rows with a name."""
-        return self._names[kind].of_rank(hash(name))
+        """Yield the keys of the rows with a name, and of some others."""
+        return iter(self._names[kind].of(hash(name)))
 
 
 def _marks(listed: Ordered, below: Mark) -> Iterator[Mark]:

@@ -111,15 +111,6 @@ class Ordered:
             for index in range(at - 1, -1, -1):
                 yield block.ranks[index], block.keys[index]
 
-    def of_rank(self, rank: int) -> Iterator[bytes]:
-        """Yield the keys of one rank in order; the set must not change meanwhile."""
-        for number in range(bisect_left(self._tops, (rank, b"")), len(self._blocks)):
-            block = self._blocks[number]
-            start, end = bisect_left(block.ranks, rank), bisect_right(block.ranks, rank)
-            yield from block.keys[start:end]
-            if end < len(block.ranks):
-                return
-
     @property
     def lowest(self) -> Pair:
         """The lowest pair of a set that is not empty."""

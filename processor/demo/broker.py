@@ -423,10 +423,11 @@ def _serves_clients(port: int, cluster_id: str) -> bool:
             connection.sendall(struct.pack(">i", len(request)) + request)
             (size,) = struct.unpack(">i", stream.read(4))
             answer = stream.read(size)
-            (_correlation_id, _throttle, brokers_alive) = struct.unpack_from(">iii", answer)
     except (OSError, struct.error):
         return False
-    return brokers_alive == 1 and cluster_id.encode() in answer
+    # The brokers that are alive come first, each with its host and port: a broker in a cluster sees others, too.
+    address = struct.pack(">h", len(_HOST)) + _HOST.encode() + struct.pack(">i", port)
+    return address in answer and cluster_id.encode() in answer
 
 
 def _java() -> Path:

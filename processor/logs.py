@@ -39,6 +39,7 @@ WARNINGS = (
     "kafka_away",
     "list_share_unreadable",
     "member_not_asked",
+    "membership_over",
     "not_closed_in_order",
     "offset_ahead",
     "page_failed",

@@ -18,6 +18,7 @@ from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
 from processor.engine.host import Host
 from processor.engine.partition import Partition, PartitionState
+from processor.engine.pin import Pin
 from processor.engine.stage import Stage, Work, close
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES
@@ -57,15 +58,20 @@ class Assignment:
 
     # What the group decides
 
-    async def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        """Open partitions, and drop suspended work of partitions that are not among them: other workers own those."""
+    async def assigned(self, tps: Sequence[TopicPartition], pin: Pin) -> None:
+        """Open partitions, and drop suspended work of partitions that are not among them: other workers own those.
+
+        Args:
+            tps: the partitions.
+            pin: the membership under which they are ours.
+        """
         if not self._takes_more:
             return
         self._host.metrics.rebalances.inc()
         log.info("partitions_assigned", partitions=len(tps))
         self._drop_suspended(set(self._suspended) - set(tps))
         for tp in tps:
-            self._open(tp)
+            self._open(tp, pin)
         self.is_assigned = True
 
     async def revoked(self, tps: Sequence[TopicPartition]) -> None:
@@ -105,8 +111,8 @@ class Assignment:
 
     # Opening and closing
 
-    def _open(self, tp: TopicPartition) -> None:
-        partition = self.partitions[tp] = Partition(self._stage_of[tp.topic], tp, self._host)
+    def _open(self, tp: TopicPartition, pin: Pin) -> None:
+        partition = self.partitions[tp] = Partition(self._stage_of[tp.topic], tp, self._host, pin)
         task = self._tasks[tp] = asyncio.ensure_future(partition.run(self._suspended.pop(tp, None)))
         task.add_done_callback(self.judge)
 

@@ -15,6 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.clock import APPEND_TIME, BrokerClock
+from processor.engine.pin import PinnedGroup
 from processor.engine.proof import Proof
 from processor.engine.records import fill_batch
 from processor.engine.stage import Outbox, Written
@@ -29,7 +30,7 @@ class Committer:
 
     Args:
         producer: a transactional one, started; all that it left open has been ended.
-        group: the consumer group whose offset is committed.
+        group: the consumer group whose offset is committed, and as whom.
         tp: the input partition whose offset it is.
         changelog: the partition that holds its state; None: there is none.
         clock: tells what the records' times are, and learns from the answers.
@@ -41,7 +42,7 @@ class Committer:
         self,
         producer: AIOKafkaProducer,
         *,
-        group: str,
+        group: PinnedGroup,
         tp: TopicPartition,
         changelog: TopicPartition | None,
         clock: BrokerClock,

@@ -38,6 +38,7 @@ from processor.engine.chunks import Chunk
 from processor.engine.commit import Committer, position_in
 from processor.engine.host import Host
 from processor.engine.inbox import Decision, Inbox
+from processor.engine.pin import MEMBERSHIP_OVER, Pin, PinnedGroup
 from processor.engine.recovery import Recovery, tell_expired
 from processor.engine.stage import (
     AuditedWork,
@@ -83,9 +84,16 @@ class FencedError(Exception):
 
 
 class Partition:
-    """One input partition of a stage, owned by this worker until it is closed."""
+    """One input partition of a stage, owned by this worker until it is closed.
 
-    def __init__(self, stage: Stage, tp: TopicPartition, host: Host) -> None:
+    Args:
+        stage: what is done with its records.
+        tp: the input partition.
+        host: its worker.
+        pin: the membership under which it is the worker's.
+    """
+
+    def __init__(self, stage: Stage, tp: TopicPartition, host: Host, pin: Pin) -> None:
         self.stage = stage
         self.tp = tp
         self.state = PartitionState.RECOVERING
@@ -95,12 +103,13 @@ class Partition:
         self.last_commit = host.monotonic()
         self._host = host
         self._settings = host.settings
+        self._group = PinnedGroup(host.settings.app_id, pin)
         self._outputs = frozenset(host.settings.topic(topic) for topic in stage.outputs)
         self._inbox = Inbox(host.settings.chunk_records)
         #: Set when there is something to look at: a chunk, or that it is to close.
         self._arrival = asyncio.Event()
         self._closing = asyncio.Event()
-        self._recovery = Recovery(stage, tp, host, self._closing)
+        self._recovery = Recovery(stage, tp, self._group, host, self._closing)
         #: Where its state is kept; None: it has none.
         self.changelog = self._recovery.changelog
 
@@ -180,7 +189,7 @@ class Partition:
             FencedError: another worker has the partition.
             Exception: a fault of ours. The state of the partition is worthless and the worker must end.
         """
-        attempt = 0
+        attempt, is_over = 0, False
         while self.state is not PartitionState.CLOSING:
             producer = self._host.transactional_producer(self._transactional_id)
             try:
@@ -189,6 +198,12 @@ class Partition:
                 await self._process_chunks(committer)
             except (ProducerFenced, InvalidProducerIdMapping) as error:
                 raise FencedError(f"{self.tp.topic}[{self.tp.partition}]: {_told_fencing(error)}") from error
+            except MEMBERSHIP_OVER as error:
+                log.warning(
+                    "membership_over", topic=self.tp.topic, partition=self.tp.partition, error=type(error).__name__
+                )
+                self._drop()
+                is_over = True
             except (KafkaError, OSError, asyncio.TimeoutError) as error:
                 if not _is_passing(error):
                     raise
@@ -210,6 +225,9 @@ class Partition:
                 return suspend(self._running_work)
             finally:
                 await self._abandon(producer)
+            if is_over:
+                # The group takes the partition back, and assigns it anew, perhaps to us.
+                await self._closing.wait()
             suspended = None
             await self._pause(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
             attempt += 1
@@ -248,7 +266,7 @@ class Partition:
         )
         return Committer(
             producer,
-            group=self._settings.app_id,
+            group=self._group,
             tp=self.tp,
             changelog=self.changelog,
             clock=host.clock,

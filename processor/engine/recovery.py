@@ -17,6 +17,7 @@ from processor.engine import clients
 from processor.engine.batches import readable
 from processor.engine.bounds import closed, within
 from processor.engine.host import Host
+from processor.engine.pin import PinnedGroup
 from processor.engine.proof import Proof, read_proof
 from processor.engine.stage import LedgerWork, Record, Stage, StatefulWork, Work
 from processor.logs import get_logger
@@ -51,11 +52,14 @@ class Recovery:
     Args:
         stage: what the partition belongs to.
         tp: the input partition.
+        group: the group, as the member that the partition belongs to.
         host: asks the broker.
         closing: ends everything soon, when it is set.
     """
 
-    def __init__(self, stage: Stage, tp: TopicPartition, host: Host, closing: asyncio.Event) -> None:
+    def __init__(
+        self, stage: Stage, tp: TopicPartition, group: PinnedGroup, host: Host, closing: asyncio.Event
+    ) -> None:
         topic = host.settings.topic
         #: Where the partition's state is kept, and what was derived of it.
         self.changelog = TopicPartition(topic(stage.changelog), tp.partition) if stage.changelog else None
@@ -66,7 +70,7 @@ class Recovery:
         #: Why the partition waits for somebody's help, with the mend; empty while it does not.
         self.problem = ""
         self._outputs = [TopicPartition(topic(each), tp.partition) for each in stage.outputs]
-        self._tp, self._host, self._settings, self._closing = tp, host, host.settings, closing
+        self._tp, self._group, self._host, self._settings, self._closing = tp, group, host, host.settings, closing
 
     async def run(self, producer: AIOKafkaProducer, work: Work, *, is_resumed: bool) -> tuple[int, Proof | None]:
         """Bring the work to what is committed.
@@ -108,7 +112,7 @@ class Recovery:
         try:
             while not self._is_closing and (stable := await self._hangs_from(changelog)) is not None:
                 self.problem = hanging.see(stable)
-                await self._within(clients.abort_in(producer, self._outputs, self._tp, self._settings.app_id))
+                await self._within(clients.abort_in(producer, self._outputs, self._tp, self._group))
                 # The markers of this end come after the answer, and a broker may forget them as it forgot the others:
                 # what hangs then would become true with the first chunk.
                 await self._wait_for_markers(changelog)

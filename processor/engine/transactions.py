@@ -15,12 +15,13 @@ aiokafka's own has three faults, each of which commits records without a commit 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import CoordinationType
 from aiokafka.errors import (
+    ConcurrentTransactions,
     GroupAuthorizationFailedError,
     InvalidProducerIdMapping,
     KafkaConnectionError,
@@ -36,10 +37,17 @@ from aiokafka.producer.sender import (
     TxnOffsetCommitHandler,
 )
 from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.transaction import EndTxnRequest_v0
-from aiokafka.protocol.types import Boolean, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.api import Response
 from aiokafka.structs import OffsetAndMetadata
+
+from processor.engine.pin import MEMBERSHIP_OVER, PinnedGroup
+from processor.engine.protocol import (
+    EndTxnRequest,
+    EndTxnResponseV5,
+    ProducerState,
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitResponseV3,
+)
 
 __all__ = ["LAST_SEQUENCE", "NewProducerNeededError", "ProducerReplacedError", "TransactionalProducer", "equip"]
 
@@ -61,45 +69,6 @@ class NewProducerNeededError(KafkaError):
 
 class ProducerReplacedError(ProducerFenced):
     """The broker has another producer id for our transactional id, or has forgotten it: none of ours is valid."""
-
-
-class _EndTxnResponseV5(Response):
-    API_KEY = 26
-    API_VERSION = 5
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("error_code", Int16),
-        ("producer_id", Int64),
-        ("producer_epoch", Int16),
-        ("tags", TaggedFields),
-    )
-
-
-class _EndTxnRequestV5(RequestStruct):
-    API_KEY = 26
-    API_VERSION = 5
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _EndTxnResponseV5
-    SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
-        ("producer_id", Int64),
-        ("producer_epoch", Int16),
-        ("committed", Boolean),
-        ("tags", TaggedFields),
-    )
-
-
-class _EndTxnRequest(Request[EndTxnRequest_v0 | _EndTxnRequestV5]):
-    """Ends a transaction, in the highest version that the broker knows."""
-
-    API_KEY = 26
-
-    def __init__(self, manager: _TransactionManager, *, commit: bool) -> None:
-        self._fields = (manager.transactional_id, manager.producer_id, manager.producer_epoch, commit)
-
-    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
-        tags: tuple[Mapping[int, bytes], ...] = ({},) if request_struct_class.FLEXIBLE_VERSION else ()
-        return request_struct_class(*self._fields, *tags)
 
 
 class _TransactionManager(TransactionManager):
@@ -128,6 +97,11 @@ class _TransactionManager(TransactionManager):
         super().error_transaction(exc)
         self._txn_partitions.update(partitions)
         self._txn_consumer_group: str | None = group
+
+    @property
+    def producer(self) -> ProducerState:
+        """What identifies the producer in a request."""
+        return ProducerState(self.transactional_id, self.producer_id, self.producer_epoch)
 
     def request_unanswered(self) -> None:
         """Record that a request may have been sent, and may arrive at any time."""
@@ -168,17 +142,46 @@ class _AddOffsetsHandler(_NotingHandler, AddOffsetsToTxnHandler):
 
 
 class _OffsetCommitHandler(_NotingHandler, TxnOffsetCommitHandler):
-    pass
+    """Commits offsets as the member that a `PinnedGroup` names; as nobody, where the group's id is a plain one."""
+
+    def create_request(self) -> Any:
+        if not isinstance(self._group_id, PinnedGroup):
+            return super().create_request()
+        producer = self._sender._txn_manager.producer
+        return TxnOffsetCommitRequest(producer, str(self._group_id), self._group_id.pin, self._offsets)
+
+    def handle_response(self, response: Response) -> float | None:
+        if isinstance(response, TxnOffsetCommitResponseV3):
+            response.errors = _without_tags(response.errors)
+        codes = {code for _, partitions in response.errors for _, code in partitions}
+        if ConcurrentTransactions.errno in codes:
+            # The coordinator of the transaction is being asked about another one of ours.
+            self._is_answered = True
+            backoff: float = self._default_backoff
+            return backoff
+        for refusal in MEMBERSHIP_OVER:
+            if refusal.errno in codes:
+                self._is_answered = True
+                self._refuse(refusal())
+                return None
+        return super().handle_response(response)
+
+    def _refuse(self, error: KafkaError) -> None:
+        """Leave nothing but an abort; the producer may be used on."""
+        manager = self._sender._txn_manager
+        manager.error_transaction(error)
+        # Whoever has sent the offsets is told; nobody waits for the transaction's end, where it is told once more.
+        manager.wait_for_transaction_end().exception()
 
 
 class _EndTxnHandler(_NotingHandler, EndTxnHandler):
-    def create_request(self) -> _EndTxnRequest:
-        return _EndTxnRequest(self._sender._txn_manager, commit=bool(self._commit_result))
+    def create_request(self) -> EndTxnRequest:
+        return EndTxnRequest(self._sender._txn_manager.producer, commit=bool(self._commit_result))
 
     def handle_response(self, response: Response) -> float | None:
         if response.error_code == _PRODUCER_FENCED:
             raise ProducerFenced
-        if response.error_code == 0 and isinstance(response, _EndTxnResponseV5):
+        if response.error_code == 0 and isinstance(response, EndTxnResponseV5):
             self._sender._txn_manager.ended(response.producer_id, response.producer_epoch)
         return super().handle_response(response)
 
@@ -194,7 +197,7 @@ class _Sender(Sender):
 
     async def _do_txn_offset_commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str) -> None:
         try:
-            node_id = await self._find_coordinator(CoordinationType.GROUP, group_id)
+            node_id = await self._find_coordinator(CoordinationType.GROUP, str(group_id))
         except GroupAuthorizationFailedError as error:
             self._txn_manager.error_transaction(error)
             return
@@ -233,6 +236,11 @@ class TransactionalProducer(AIOKafkaProducer):
     def __init__(self, *, transactional_id: str, transaction_timeout_ms: int, **options: Any) -> None:
         super().__init__(transactional_id=transactional_id, transaction_timeout_ms=transaction_timeout_ms, **options)
         equip(self, _TransactionManager(transactional_id, transaction_timeout_ms), _Sender)
+
+
+def _without_tags(topics: Sequence[Any]) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Return the errors of an answer as aiokafka's handler reads them."""
+    return [(topic, [(number, code) for number, code, _ in partitions]) for topic, partitions, _ in topics]
 
 
 def equip(producer: AIOKafkaProducer, manager: TransactionManager, sender: type[Sender]) -> None:

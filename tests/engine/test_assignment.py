@@ -8,8 +8,11 @@ from structlog.testing import capture_logs
 from processor.engine import bounds
 from processor.engine.assignment import HungError
 from processor.engine.partition import PartitionState
+from processor.engine.pin import Pin
 from processor.metrics.labels import ByPartition
 from tests.engine.fakes import CHANGELOG, EVENTS, Hosting, Open, lag_shown, partition
+
+PIN = Pin(1, "member")
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ class TestRunning:
         assert host.assignment.runs
 
     async def test_of_a_worker_that_was_given_nothing_is_there_at_once(self, host):
-        await host.assignment.assigned([])
+        await host.assignment.assigned([], PIN)
         assert host.assignment.runs
         await host.assignment.revoked([])
         assert not host.assignment.runs
@@ -87,7 +90,7 @@ class TestClosing:
         leaves.may_end.set()
         await host.assignment.revoked([EVENTS])
         assert leaves.work.told == []
-        await host.assignment.assigned([])
+        await host.assignment.assigned([], PIN)
         assert leaves.work.told == ["closed"]
 
     async def test_that_takes_too_long_is_cancelled(self, host):
@@ -159,7 +162,7 @@ class TestFailures:
 
 async def test_nothing_is_opened_by_a_worker_that_is_about_to_end(host):
     host.assignment.refuse()
-    await host.assignment.assigned([EVENTS])
+    await host.assignment.assigned([EVENTS], PIN)
     assert host.assignment.partitions == {}
     assert not host.assignment.runs
 

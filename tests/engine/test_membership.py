@@ -10,6 +10,7 @@ from faust.types import TP
 from processor.engine.chunks import Chunk
 from processor.engine.membership.app import Introduction
 from processor.engine.membership.membership import Membership
+from processor.engine.pin import NO_MEMBER, Pin
 from processor.settings import Settings
 
 
@@ -19,8 +20,8 @@ class Owner:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 
-    async def assigned(self, tps) -> None:
-        self.told.append(("assigned", tps))
+    async def assigned(self, tps, pin) -> None:
+        self.told.append(("assigned", tps, pin))
 
     async def revoked(self, tps) -> None:
         self.told.append(("revoked", tps))
@@ -62,9 +63,16 @@ async def test_an_agent_of_faust_stands_for_each_stage_and_hands_its_chunks_over
 async def test_its_owner_is_told_what_the_group_decides(membership, owner):
     decided = {TP("events", 1), TP("events", 0)}
     both = [TopicPartition("events", 0), TopicPartition("events", 1)]
+    membership._consumer._thread.pin = Pin(3, "member")
     await membership._app.on_partitions_assigned.send(decided)
     await membership._app.on_partitions_revoked.send(decided)
-    assert owner.told == [("assigned", both), ("revoked", both)]
+    assert owner.told == [("assigned", both, Pin(3, "member")), ("revoked", both)]
+
+
+async def test_an_assignment_whose_membership_is_lost_already_gives_its_owner_nothing(membership, owner):
+    """Another one follows; what is done in between could not be committed."""
+    await membership._app.on_partitions_assigned.send({TP("events", 0)})
+    assert owner.told == [("assigned", [], NO_MEMBER)]
 
 
 async def test_a_fetch_asks_the_owner_what_it_may_fetch_and_never_takes_that_for_nothing(membership):

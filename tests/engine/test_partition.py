@@ -27,6 +27,7 @@ from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import FencedError, Partition, PartitionState
+from processor.engine.pin import MEMBERSHIP_OVER, Pin
 from processor.engine.stage import Outbox, Partitioning, Positions, PunctuatedWork, Stage, StoredWork
 from processor.engine.transactions import NewProducerNeededError, ProducerReplacedError
 from processor.metrics import Metrics
@@ -36,6 +37,8 @@ from processor.wire.topics import EVENTS, MESSAGES
 
 INPUT = TopicPartition("t.events.v1", 3)
 CHANGELOG = TopicPartition("t.messages.v1", 3)
+
+PIN = Pin(7, "member")
 
 PASSING = (
     KafkaConnectionError,
@@ -147,7 +150,7 @@ class Producer:
     async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, Any], group: str) -> None:
         self.calls.append("offsets")
         self._broker.maybe_fail("offsets")
-        assert group == "app"
+        assert (group, group.pin) == ("app", PIN)
         [(tp, offset)] = offsets.items()
         assert tp == INPUT
         self._offset, self._metadata = offset.offset, offset.metadata
@@ -329,7 +332,7 @@ class Stand:
 
     def partition(self) -> Partition:
         stage = Stage(name="fold", inputs=(EVENTS,), outputs=(MESSAGES,), start=self._start, changelog=MESSAGES)
-        return Partition(stage, INPUT, self.host)
+        return Partition(stage, INPUT, self.host, PIN)
 
     def _start(self, partitioning: Partitioning) -> Work:
         self.works.append(Work(partitioning))
@@ -828,6 +831,25 @@ class TestFailures:
         with pytest.raises(FencedError, match=r"has another producer id by now.* This worker ends"):
             await asyncio.wait_for(task, 120)
         assert len(stand.broker.producers) == 1, "it must not fence the true owner"
+
+    @pytest.mark.parametrize("error", MEMBERSHIP_OVER, ids=lambda error: error.__name__)
+    async def test_one_whose_membership_is_over_rests_until_the_group_takes_it_back(self, stand, error):
+        with capture_logs() as told:
+            async with stand.running() as running:
+                await running.accept(chunk(0, 2))
+                await until(lambda: running.committed == 2)
+                stand.broker.failures["offsets"] = [error()]
+                await running.accept(chunk(2, 4))
+                await until(lambda: stand.broker.producers[0].calls[-1] == "stop")
+                assert running.state is PartitionState.RECOVERING
+                assert stand.works[0].closed
+                await running.accept(chunk(4, 6))
+                assert not running.has_room()
+        assert stand.suspended is None
+        assert stand.broker.committed == 2
+        assert stand.broker.changelog == [*rows(0, 1).items(), None]
+        assert len(stand.broker.producers) == 1, "it must not fence the true owner"
+        assert [each["error"] for each in told if each["event"] == "membership_over"] == [error.__name__]
 
     @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])
     @pytest.mark.parametrize("error", PASSING, ids=lambda error: error.__name__)

@@ -31,8 +31,8 @@ class WatchedWorker(Worker):
         self.opened: list[Partition] = []
         self._open, self.assignment._open = self.assignment._open, self._open_and_remember
 
-    def _open_and_remember(self, tp) -> None:
-        self._open(tp)
+    def _open_and_remember(self, tp, pin) -> None:
+        self._open(tp, pin)
         self.opened.append(self.assignment.partitions[tp])
 
     def runs(self, partitions: int) -> bool:

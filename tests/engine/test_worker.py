@@ -11,6 +11,7 @@ import pytest
 from processor.engine import bounds
 from processor.engine import worker as engine
 from processor.engine.assignment import HungError
+from processor.engine.pin import Pin
 from processor.engine.worker import Worker
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -170,7 +171,7 @@ class TestEnd:
 
     async def test_a_worker_that_has_failed_takes_no_partitions_any_more(self, worker):
         worker.fail(ValueError("wrong"))
-        await worker.assignment.assigned([])
+        await worker.assignment.assigned([], Pin(1, "member"))
         assert not worker.is_ready
         with suppress(ValueError):
             await worker._failure

@@ -14,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition
+from processor.engine.pin import Pin
 from processor.engine.stage import Stage, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -261,7 +262,8 @@ class Worker:
         """Take a partition."""
         if tp not in self._feeds:
             self._feeds[tp] = self.process.context.copy().run(Feed, self, tp)
-        partition = self._engine.partition(self._stage, tp, self)
+        # There is no group here: partitions are given and taken by the run.
+        partition = self._engine.partition(self._stage, tp, self, Pin(1, self.name))
         task = self.process.start(partition.run(self.suspended.pop(tp, None)))
         self.tenures[tp] = tenure = Tenure(self, partition, task)
         task.add_done_callback(lambda _: self._end(tp, tenure))

@@ -31,6 +31,7 @@ from mode import Service
 
 from processor.engine import clients
 from processor.engine.chunks import Chunk
+from processor.engine.pin import NO_MEMBER, Pin
 from processor.engine.stage import Record
 from processor.settings import Settings
 
@@ -53,10 +54,23 @@ class ChunkSchema(Schema):
         return decode
 
 
+class PinningListener(driver.ConsumerRebalanceListener):
+    """Remembers under which membership partitions are assigned."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pass an assignment on. Nothing changes the membership until all have taken it, unless it is lost."""
+        coordinator = self._thread._ensure_consumer()._coordinator
+        self._thread.pin = Pin(coordinator.generation, coordinator.member_id)
+        await super().on_partitions_assigned(assigned)
+
+
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that fetches and keeps the group membership alive while the main thread folds."""
 
     logger = FAUST_LOGGER
+
+    #: The membership of the last assignment. One object, so safe to read from any thread.
+    pin = NO_MEMBER
 
     def _create_worker_consumer(self, transport: ChunkTransport) -> Any:
         # Faust would fall back to round robin without tables, which moves every partition at each rebalance.
@@ -179,6 +193,8 @@ class ChunkConsumer(driver.Consumer):
 
     logger = FAUST_LOGGER
 
+    RebalanceListener = PinningListener
+
     _thread: ChunkConsumerThread
 
     #: Seconds; and when the fetch that has not returned yet began.
@@ -229,6 +245,11 @@ class ChunkConsumer(driver.Consumer):
     def member_id(self) -> str:
         """The member id; empty while this worker is not in the group."""
         return self._thread.member_id
+
+    @property
+    def pin(self) -> Pin:
+        """The membership under which the last partitions were assigned."""
+        return self._thread.pin
 
     def wake(self) -> None:
         """Wake a waiting fetch, so that it asks again which partitions are wanted."""

@@ -15,14 +15,15 @@ from faust.types import TP
 from processor.engine.chunks import Chunk
 from processor.engine.membership.app import App, Introduction
 from processor.engine.membership.consumer import ChunkConsumer, ChunkSchema
+from processor.engine.pin import Pin
 from processor.settings import Settings
 
 
 class Owner(Protocol):
     """The owner of the partitions that the group assigns to this worker."""
 
-    async def assigned(self, tps: Sequence[TopicPartition]) -> None:
-        """Take the assigned partitions: all that the worker has from now on."""
+    async def assigned(self, tps: Sequence[TopicPartition], pin: Pin) -> None:
+        """Take the assigned partitions, all that the worker has from now on, and the membership they belong to."""
 
     async def revoked(self, tps: Sequence[TopicPartition]) -> None:
         """Release revoked partitions; the rebalance waits for it."""
@@ -84,7 +85,10 @@ class Membership:
         self._app.agent(topic, name=f"processor.{stage}")(hand_over)
 
     async def _on_assigned(self, _app: Any, assigned: Iterable[TP], **_: Any) -> None:
-        await self._owner.assigned([TopicPartition(*tp) for tp in sorted(assigned)])
+        pin = self._consumer.pin
+        # One that is lost already is followed by another assignment; until then nothing can be committed.
+        tps = sorted(assigned) if pin.is_of_a_member else ()
+        await self._owner.assigned([TopicPartition(*tp) for tp in tps], pin)
 
     async def _on_revoked(self, _app: Any, revoked: Iterable[TP], **_: Any) -> None:
         await self._owner.revoked([TopicPartition(*tp) for tp in sorted(revoked)])

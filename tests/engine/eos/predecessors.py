@@ -1,0 +1,351 @@
+"""What a predecessor has left undecided: seen, its transactional ids found, and ended by a stranger.
+
+An offset that waits for the end of a transaction is told of by `OffsetFetch` of version 7 (`require_stable`); records
+that do by the last stable offset. Whose they are the partitions' leaders know (`DescribeProducers`), by what id the
+transaction coordinators do (`ListTransactions`). Whoever starts a producer with that id fences its owner and ends what
+the owner had open; an empty transaction then ends what has been decided, and whose markers were never written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, RebalanceInProgressError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.types import (
+    Array,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from processor.engine import clients
+from processor.engine.pin import Pin
+from processor.settings import Settings
+
+#: The topic of the groups' offsets.
+OFFSETS_TOPIC = "__consumer_offsets"
+
+#: What a coordinator says of an offset whose transaction has not ended.
+_UNSTABLE_OFFSET_COMMIT = 88
+
+_Text = CompactString("utf-8")
+
+
+class UnstableOffsetError(KafkaError):
+    """A transaction that commits the offset has not ended, so neither is it known."""
+
+    retriable = True
+
+
+def _list(*fields: tuple[str, Any]) -> Array:
+    """Declare an array of structs, in the form of flexible versions."""
+    return CompactArray(*fields, ("tags", TaggedFields))
+
+
+class _OffsetFetchResponse(Response):
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            _list(
+                ("topic", _Text),
+                (
+                    "partitions",
+                    _list(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", _Text),
+                        ("error_code", Int16),
+                    ),
+                ),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _OffsetFetchRequestV7(RequestStruct):
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _OffsetFetchResponse
+    SCHEMA = Schema(
+        ("group_id", _Text),
+        ("topics", _list(("topic", _Text), ("partitions", CompactArray(Int32)))),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _DescribeProducersResponse(Response):
+    API_KEY = 61
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            _list(
+                ("topic", _Text),
+                (
+                    "partitions",
+                    _list(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("error_message", _Text),
+                        (
+                            "producers",
+                            _list(
+                                ("producer_id", Int64),
+                                ("producer_epoch", Int32),
+                                ("last_sequence", Int32),
+                                ("last_timestamp", Int64),
+                                ("coordinator_epoch", Int32),
+                                ("first_open_offset", Int64),
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _DescribeProducersRequestV0(RequestStruct):
+    API_KEY = 61
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _DescribeProducersResponse
+    SCHEMA = Schema(
+        ("topics", _list(("topic", _Text), ("partitions", CompactArray(Int32)))),
+        ("tags", TaggedFields),
+    )
+
+
+class _ListTransactionsResponse(Response):
+    API_KEY = 66
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("unknown_states", CompactArray(_Text)),
+        ("transactions", _list(("transactional_id", _Text), ("producer_id", Int64), ("state", _Text))),
+        ("tags", TaggedFields),
+    )
+
+
+class _ListTransactionsRequestV0(RequestStruct):
+    API_KEY = 66
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _ListTransactionsResponse
+    SCHEMA = Schema(
+        ("states", CompactArray(_Text)),
+        ("producer_ids", CompactArray(Int64)),
+        ("tags", TaggedFields),
+    )
+
+
+class _OffsetFetch(Request[_OffsetFetchRequestV7]):
+    API_KEY = 9
+
+    def __init__(self, group_id: str, tps: Iterable[TopicPartition]) -> None:
+        self._fields = (group_id, _by_topic(tps), True)
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        return request_struct_class(*self._fields, {})
+
+
+class _DescribeProducers(Request[_DescribeProducersRequestV0]):
+    API_KEY = 61
+
+    def __init__(self, tps: Iterable[TopicPartition]) -> None:
+        self._topics = _by_topic(tps)
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        return request_struct_class(self._topics, {})
+
+
+class _ListTransactions(Request[_ListTransactionsRequestV0]):
+    API_KEY = 66
+
+    def __init__(self, states: Collection[str], producer_ids: Collection[int]) -> None:
+        self._fields = (list(states), list(producer_ids))
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        return request_struct_class(*self._fields, {})
+
+
+def _by_topic(tps: Iterable[TopicPartition]) -> list[tuple[str, list[int], dict[int, bytes]]]:
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for tp in tps:
+        numbers[tp.topic].append(tp.partition)
+    return [(topic, found, {}) for topic, found in numbers.items()]
+
+
+class Transaction(NamedTuple):
+    """A transactional id and what its coordinator knows of it."""
+
+    transactional_id: str
+    producer_id: int
+    #: In Kafka's words: Empty, Ongoing, PrepareCommit, CompleteCommit and others.
+    state: str
+
+
+class Undecided(NamedTuple):
+    """Records of one transaction in one partition that are neither committed nor aborted."""
+
+    tp: TopicPartition
+    producer_id: int
+    #: The offset of the first of them.
+    first: int
+
+
+async def know_membership(admin: AIOKafkaAdminClient, group_id: str, pin: Pin, node: int) -> None:
+    """Make sure that a broker knows a membership, hence everything that former ones could commit.
+
+    One that was the group's coordinator, stood still and was replaced goes on answering for some moments after it
+    wakes, with the offsets that it knew. A generation is in the log before its members have it, and nothing of a
+    former one gets in behind it; so whoever knows ours knows all offsets of the former, or that they are unstable.
+
+    Raises:
+        IllegalGenerationError, UnknownMemberIdError: it does not, or our membership is over.
+    """
+    response = await admin._send_request(HeartbeatRequest(group_id, pin.generation, pin.member_id), node)
+    if response.error_code != RebalanceInProgressError.errno:
+        _raise(response.error_code)
+
+
+async def stable_offsets(
+    admin: AIOKafkaAdminClient, group_id: str, tps: Collection[TopicPartition], pin: Pin | None = None
+) -> Mapping[TopicPartition, OffsetAndMetadata | None]:
+    """Ask the group's coordinator for committed offsets; None where there has never been one.
+
+    Args:
+        admin: asks.
+        group_id: the group.
+        tps: the partitions.
+        pin: ask a broker that knows this membership. Without it the answer may be that of a former coordinator.
+
+    Raises:
+        UnstableOffsetError: a transaction that has not ended commits one of them.
+        KafkaError: there was no other answer.
+    """
+    node = await admin.find_coordinator(group_id)
+    if pin is not None:
+        await know_membership(admin, group_id, pin, node)
+    return await offsets_at(admin, group_id, tps, node)
+
+
+async def offsets_at(
+    admin: AIOKafkaAdminClient, group_id: str, tps: Collection[TopicPartition], node: int
+) -> Mapping[TopicPartition, OffsetAndMetadata | None]:
+    """Ask a broker for committed offsets, as `stable_offsets` does."""
+    response = await admin._send_request(_OffsetFetch(group_id, tps), node)
+    _raise(response.error_code)
+    found: dict[TopicPartition, OffsetAndMetadata | None] = {}
+    for topic, partitions, _ in response.topics:
+        for partition, offset, _, metadata, code, _ in partitions:
+            if code == _UNSTABLE_OFFSET_COMMIT:
+                raise UnstableOffsetError(f"{topic}[{partition}]")
+            _raise(code)
+            found[TopicPartition(topic, partition)] = None if offset < 0 else OffsetAndMetadata(offset, metadata)
+    return found
+
+
+async def undecided(admin: AIOKafkaAdminClient, tps: Collection[TopicPartition]) -> frozenset[Undecided]:
+    """Ask the leaders of partitions what is undecided in them, and whose it is.
+
+    What is there at two looks, some time apart, is of one transaction, which hangs or takes long. At one look there may
+    be the round of any worker that lives.
+
+    Raises:
+        KafkaError: a leader has moved, or does not let us see it.
+    """
+    cluster = admin._client.cluster
+    by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
+    for tp in tps:
+        by_leader[cluster.leader_for_partition(tp)].append(tp)
+    found: set[Undecided] = set()
+    for leader, led in by_leader.items():
+        response = await admin._send_request(_DescribeProducers(led), leader)
+        for topic, partitions, _ in response.topics:
+            for partition, code, _, producers, _ in partitions:
+                _raise(code)
+                found.update(
+                    Undecided(TopicPartition(topic, partition), producer_id, first)
+                    for producer_id, _, _, _, _, first, _ in producers
+                    if first >= 0
+                )
+    return frozenset(found)
+
+
+async def transactions(
+    admin: AIOKafkaAdminClient, *, producer_ids: Collection[int] = (), states: Collection[str] = ()
+) -> Sequence[Transaction]:
+    """Ask every broker for transactional ids: those of some producer ids or in some states, else all of them.
+
+    Brokers leave out those that we may not see.
+
+    Raises:
+        KafkaError: a broker did not answer, so some may be missing.
+    """
+    nodes = [broker.nodeId for broker in admin._client.cluster.brokers()]
+    request = _ListTransactions(states, producer_ids)
+    responses = await asyncio.gather(*(admin._send_request(request, node) for node in nodes))
+    for response in responses:
+        _raise(response.error_code)
+    return [Transaction(*fields[:3]) for response in responses for fields in response.transactions]
+
+
+async def end_transactions(
+    settings: Settings, transactional_id: str, places: Iterable[TopicPartition], tp: TopicPartition
+) -> None:
+    """Fence whoever has an id, abort what that had open, and write the markers that are missing.
+
+    Safe against an owner that lives: its next request is refused (ProducerFenced), and it makes another producer.
+
+    Args:
+        settings: say how brokers are reached, and the group.
+        transactional_id: whose transactions end.
+        places: the partitions that may lack markers.
+        tp: a partition of the group, whose offsets may lack a marker.
+    """
+    producer = clients.transactional_producer(settings, transactional_id)
+    try:
+        await producer.start()
+        await clients.abort_in(producer, places, tp, settings.app_id)
+    finally:
+        await producer.stop()
+
+
+def offsets_partition(group_id: str, partitions: int) -> TopicPartition:
+    """Return where a group's offsets are: Java's hash of its id decides."""
+    code = 0
+    for (unit,) in struct.iter_unpack(">H", group_id.encode("utf-16-be")):
+        code = (31 * code + unit) & 0xFFFFFFFF
+    magnitude = code if code < 1 << 31 else (1 << 32) - code
+    return TopicPartition(OFFSETS_TOPIC, magnitude % partitions)
+
+
+def _raise(code: int) -> None:
+    if code:
+        raise for_code(code)(f"code {code}")

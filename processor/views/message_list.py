@@ -30,7 +30,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
 #: Rows that are looked at for one share, and at a time.
-_LOOKED_AT_MAX = 4_000
+_LOOKED_AT_MAX = 2_000
 _AT_A_TIME = 100
 
 #: Messages with one name that are put in order for a page, and rows of a partition that are looked at for it. Where

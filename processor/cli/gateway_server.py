@@ -43,7 +43,9 @@ def serve(path: Path, config: Config) -> None:
             raise Failure(f"{path}: spool: {error}") from None
         except OSError as error:
             raise Failure(f"{path}: listen, admin: cannot serve: {error.strerror}") from None
+        # Reference counts free what a call allocates: the collector would walk calls that wait, for nothing.
         gc.freeze()
+        gc.set_threshold(100_000, 10, 10)
         try:
             await gateway.run(stop)
         except Exception as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from processor.domain.moment import Micros
 from processor.gateway.config import Route
 from processor.metrics import GatewayMetrics, Provider
-from processor.metrics.labels import ByCaller, ByWebhook, WebhookOutcome
+from processor.metrics.labels import WEBHOOK_OUTCOMES, ByCaller, ByWebhook, WebhookOutcome
 from processor.views.gateways import RouteReport
 
 #: Characters of a reason that are remembered: a stranger may have a hand in it.
@@ -18,10 +18,22 @@ _VERIFIED: tuple[WebhookOutcome, ...] = ("taken", "spooled", "malformed")
 
 
 class RouteCalls:
-    """The calls of one route."""
+    """The calls of one route.
 
-    def __init__(self, route: Route) -> None:
+    Args:
+        route: which.
+        metrics: of all routes.
+    """
+
+    def __init__(self, route: Route, metrics: GatewayMetrics) -> None:
         self._route = route
+        provider = Provider(route.provider)
+        # Looked up here: labels cost more than counting.
+        self._by_outcome = {
+            outcome: metrics.webhooks.labels(ByWebhook(provider, outcome)) for outcome in WEBHOOK_OUTCOMES
+        }
+        self._last = metrics.last_webhook.labels(ByCaller(provider))
+        self.seconds = metrics.webhook_seconds.labels(ByCaller(provider))
         self._counts: Counter[str] = Counter()
         self._last_call: Micros | None = None
         self._last_refused: Micros | None = None
@@ -30,8 +42,10 @@ class RouteCalls:
     def see(self, outcome: WebhookOutcome, now: Micros, reason: str) -> None:
         """Count a call; `reason` tells why one was refused."""
         self._counts[outcome] += 1
+        self._by_outcome[outcome].inc()
         if outcome in _VERIFIED:
             self._last_call = now
+            self._last.set(now / 1_000_000)
         elif outcome == "refused":
             self._last_refused, self._refusal = now, reason[:_MAX_REASON]
 
@@ -57,20 +71,15 @@ class Calls:
     """The calls of all routes, by route and, as metrics, by provider."""
 
     def __init__(self, routes: Iterable[Route], metrics: GatewayMetrics) -> None:
-        self._by_path = {route.path: RouteCalls(route) for route in routes}
-        self._metrics = metrics
+        self._by_path = {route.path: RouteCalls(route, metrics) for route in routes}
 
     def see(self, route: Route, outcome: WebhookOutcome, now: Micros, reason: str = "") -> None:
         """Count a call; `reason` tells why one was refused."""
         self._by_path[route.path].see(outcome, now, reason)
-        provider = Provider(route.provider)
-        self._metrics.webhooks.labels(ByWebhook(provider, outcome)).inc()
-        if outcome in _VERIFIED:
-            self._metrics.last_webhook.labels(ByCaller(provider)).set(now / 1_000_000)
 
     def see_time(self, route: Route, seconds: float) -> None:
         """Add how long a call waited for its answer."""
-        self._metrics.webhook_seconds.labels(ByCaller(Provider(route.provider))).observe(seconds)
+        self._by_path[route.path].seconds.observe(seconds)
 
     def reports(self) -> tuple[RouteReport, ...]:
         """Return what there is to say of each route."""

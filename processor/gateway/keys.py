@@ -5,8 +5,7 @@ Best effort: a record without a key, as one of several messages, goes anywhere, 
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -42,6 +41,11 @@ _PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
     "twilio": (("MessageSid",), ("data", "messageSid")),
     "vonage": (("messageId",), ("message_uuid",)),
 }
+#: How these begin in a form.
+_NAMES = {
+    provider: tuple(f"{place[0]}=".encode() for place in places if len(place) == 1)
+    for provider, places in _PLACES.items()
+}
 
 
 def key_of(provider: str, value: bytes) -> bytes | None:
@@ -54,10 +58,8 @@ def key_of(provider: str, value: bytes) -> bytes | None:
     places = _PLACES.get(provider, ())
     if not places or len(value) > _MOST:
         return None
-    if value.lstrip()[:1] in (b"{", b"["):
-        found = _in_json(value, places)
-    else:
-        found = next((each for place in places if (each := _in_form(value, place)) is not None), None)
+    is_json = value.lstrip()[:1] in (b"{", b"[")
+    found = _in_json(value, places) if is_json else _in_form(value, _NAMES[provider])
     return f"{provider}:".encode() + found[:_MAX_KEY] if found else None
 
 
@@ -91,14 +93,10 @@ def _nested(text: str) -> Any:
         return None
 
 
-def _in_form(value: bytes, place: tuple[str, ...]) -> bytes | None:
-    if len(place) > 1:
-        return None
-    # Readers take the last of equal names.
-    found = _pattern(place[0]).findall(value)
-    return unquote_to_bytes(found[-1]) if found else None
-
-
-@lru_cache(maxsize=64)
-def _pattern(name: str) -> re.Pattern[bytes]:
-    return re.compile(rb"(?:^|&)" + re.escape(name.encode()) + rb"=([^&]+)")
+def _in_form(value: bytes, names: Iterable[bytes]) -> bytes | None:
+    for name in names:
+        # Readers take the last of equal names.
+        begin = value.rfind(b"&" + name) + 1
+        if begin or value.startswith(name):
+            return unquote_to_bytes(value[begin + len(name) :].partition(b"&")[0])
+    return None

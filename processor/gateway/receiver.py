@@ -21,7 +21,7 @@ from processor.gateway.records import Record, records_of
 from processor.gateway.spool import SpoolError
 from processor.gateway.subscriptions import Sns, UnavailableError
 from processor.gateway.tokens import Tokens
-from processor.gateway.verifiers import SNS, Call, Refused, choose, mailgun, octets_of, sns, verify
+from processor.gateway.verifiers import SNS, Call, Refused, Scheme, mailgun, octets_of, sns, verify
 from processor.logs import get_logger
 from processor.metrics.labels import WebhookOutcome
 
@@ -75,9 +75,8 @@ class Receiver:
         self._tokens: dict[str, Tokens] = {}
         self._rates: dict[str, Rate] = {}
 
-    def refusal(self, endpoint: Endpoint, call: Call, client: Client) -> Answer | None:
-        """Return the answer to a call whose head alone shows that it is not verified; None: its body is needed."""
-        scheme = choose(endpoint.schemes, call)
+    def refusal(self, endpoint: Endpoint, scheme: Scheme, call: Call, client: Client) -> Answer | None:
+        """Return the answer to a call whose head shows that it is not verified; None: it is, or its body is needed."""
         if not scheme.is_by_head:
             return None
         try:
@@ -90,14 +89,21 @@ class Receiver:
         """Count a call whose body was not taken; return what it is answered."""
         return self._ended(endpoint, call, _End(outcome, answer))
 
-    async def receive(self, endpoint: Endpoint, call: Call, client: Client) -> Answer:
-        """Receive a call; what it says is safe when it is answered as taken."""
+    async def receive(self, endpoint: Endpoint, scheme: Scheme, call: Call, client: Client) -> Answer:
+        """Receive a call; what it says is safe when it is answered as taken.
+
+        Args:
+            endpoint: that was called.
+            scheme: that `choose` has chosen for the call.
+            call: as a whole.
+            client: tells who calls.
+        """
         began = time.perf_counter()
         if self._present >= self._limits.calls or not self._rate_of(endpoint).takes():
             return self._ended(endpoint, call, _End("again", endpoint.dialect.again))
         self._present += 1
         try:
-            end = await self._receive(endpoint, call, self._clock(), client)
+            end = await self._receive(endpoint, scheme, call, client)
         finally:
             self._present -= 1
         self._calls.see_time(endpoint.route, time.perf_counter() - began)
@@ -109,10 +115,10 @@ class Receiver:
             return firehose.answer(call, end.answer, self._clock())
         return end.answer
 
-    async def _receive(self, endpoint: Endpoint, call: Call, now: float, client: Client) -> _End:
-        dialect = endpoint.dialect
+    async def _receive(self, endpoint: Endpoint, scheme: Scheme, call: Call, client: Client) -> _End:
+        dialect, now = endpoint.dialect, self._clock()
         try:
-            message = await self._verified(endpoint, call, now)
+            message = await self._verified(endpoint, scheme, call, now)
             if message is not None and message.fields["Type"] != "Notification":
                 return await self._subscribe(endpoint, message)
             records = self._records(endpoint, call, now)
@@ -132,9 +138,8 @@ class Receiver:
 
     # Verification
 
-    async def _verified(self, endpoint: Endpoint, call: Call, now: float) -> sns.Message | None:
+    async def _verified(self, endpoint: Endpoint, scheme: Scheme, call: Call, now: float) -> sns.Message | None:
         """Verify a call; return the message of SNS that it is, if so."""
-        scheme = choose(endpoint.schemes, call)
         if scheme is SNS:
             return await self._verified_sns(endpoint, call, now)
         trust = endpoint.trust

@@ -154,10 +154,10 @@ class PublicServer:
         client = partial(self._proxies.address, request)
         if connection.is_of_reserve:
             return self._receiver.unread(endpoint, call, "again", dialect.again)
-        if refusal := self._receiver.refusal(endpoint, call, client):
+        scheme = choose(endpoint.schemes, call)
+        if refusal := self._receiver.refusal(endpoint, scheme, call, client):
             return refusal
-        is_known = choose(endpoint.schemes, call).is_by_head
-        limit = dialect.max_body if is_known else min(dialect.max_body, _MAX_UNKNOWN)
+        limit = dialect.max_body if scheme.is_by_head else min(dialect.max_body, _MAX_UNKNOWN)
         try:
             body = await self._bodies.take(request, connection, limit)
         except TooLargeError:
@@ -165,14 +165,14 @@ class PublicServer:
         except TooManyError:
             return self._receiver.unread(endpoint, call, "again", dialect.again)
         self._connections.answer(connection)
-        return await self._receiver.receive(endpoint, call._replace(body=body), client)
+        return await self._receiver.receive(endpoint, scheme, Call(call.method, url, call.headers, body), client)
 
 
 def _response(answer: Answer) -> web.Response:
     headers = dict(answer.headers)
     if answer.body:
         headers[hdrs.CONTENT_TYPE] = answer.content_type
-    return web.Response(status=answer.status, body=answer.body or None, headers=headers)
+    return web.Response(status=answer.status, body=answer.body or None, headers=headers or None)
 
 
 class AdminServer:

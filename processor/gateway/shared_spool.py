@@ -20,6 +20,9 @@ _Result = TypeVar("_Result")
 _MAX_CALLS = 1000
 _MAX_OCTETS = 8 * 2**20
 
+#: Seconds for which a commit is collected: at a thousand calls a second, it costs each of them a third of the CPU time.
+_COLLECT_SECONDS = 0.003
+
 _Waiting = tuple[Sequence[Spooled], "asyncio.Future[None]"]
 
 
@@ -72,6 +75,7 @@ class SharedSpool:
 
     async def _commit(self) -> None:
         while self._waiting:
+            await asyncio.sleep(_COLLECT_SECONDS)
             group = self._next_group()
             together = [each for spooled, _ in group for each in spooled]
             try:

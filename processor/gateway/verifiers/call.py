@@ -57,7 +57,8 @@ def headers_of(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
         folded = name.strip().lower()
-        headers[folded] = (*headers.get(folded, ()), value.strip())
+        # Most come once.
+        headers[folded] = (*headers[folded], value.strip()) if folded in headers else (value.strip(),)
     return headers
 
 

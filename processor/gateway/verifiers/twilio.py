@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from functools import lru_cache
 from hashlib import sha256
 
 from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, first_match, octets_of
@@ -38,8 +39,9 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:  # noqa: ARG001 
 
 
 def _algorithm_of(call: Call) -> str:
-    settings = call.header(_SETTINGS) if call.has(_SETTINGS) else ""
-    named = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+    if not call.has(_SETTINGS):
+        return "sha1"
+    named = dict(part.strip().partition("=")[::2] for part in call.header(_SETTINGS).split(","))
     algorithm = named.get("algorithm") or "HMAC_SHA1"
     if algorithm.upper() not in _HASHES:
         raise Refused(f"{_SETTINGS}: an algorithm that is not known here")
@@ -48,14 +50,17 @@ def _algorithm_of(call: Call) -> str:
 
 def _parameters(call: Call) -> bytes:
     """Give what is signed behind the address: nothing, where the address has the hash of the body."""
-    hashes = [value for name, value in fields_of(query_of(call.url)) if name == _BODY_HASH]
+    query = query_of(call.url)
+    # Most have none, and need not be taken apart.
+    fields = fields_of(query) if _BODY_HASH in query or b"%" in query else []
+    hashes = [value for name, value in fields if name == _BODY_HASH]
     if hashes:
         right = sha256(call.body).hexdigest().encode()
         if not all(hmac.compare_digest(right, value.lower()) for value in hashes):
             raise Refused("the body is not that of bodySHA256 in the address")
         return b""
     named = by_name(fields_of(call.body))
-    return b"".join(name + value for name, values in named.items() for value in dict.fromkeys(values))
+    return b"".join([name + value for name, values in named.items() for value in dict.fromkeys(values)])
 
 
 def _spellings(url: str) -> list[str]:
@@ -63,7 +68,16 @@ def _spellings(url: str) -> list[str]:
     found = _AUTHORITY.match(url)
     if found is None:
         return [url]
+    rest = url[found.end() :]
+    spelled = [authority + rest for authority in _authorities(found[0])]
+    return spelled if "#" not in rest else [*spelled, *(address.partition("#")[0] for address in spelled)]
+
+
+@lru_cache(maxsize=256)
+def _authorities(text: str) -> list[str]:
+    found = _AUTHORITY.fullmatch(text)
+    if found is None:
+        return [text]
     head = f"{found['scheme']}://{found['user'] or ''}{found['host']}"
     port = found["port"] or f":{_PORTS[found['scheme'].lower()]}"
-    spelled = [url, head + url[found.end() :], head + port + url[found.end() :]]
-    return list(dict.fromkeys([*spelled, *(address.partition("#")[0] for address in spelled)]))
+    return list(dict.fromkeys([text, head, head + port]))

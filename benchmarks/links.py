@@ -11,7 +11,7 @@ import gc
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from processor.domain.event import Event
 from processor.domain.moment import from_seconds, to_millis
 from processor.domain.status import Channel, Status
-from processor.engine.stage import Outbox, Partitioning, Positions, Work
+from processor.engine.stage import Outbox, Partitioning, Positions, Work, Written
 from processor.engine.store import StoreName
 from processor.engine.store.opening import open_store
 from processor.metrics import Metrics
@@ -32,7 +32,7 @@ from processor.watch.sweeper import Pace
 from processor.watch.waiting import WaitingBoard
 from processor.wire.events import encode_event
 from processor.wire.links import LINK_HEADERS, LinkRecord, encode_link
-from processor.wire.topics import CORRELATIONS, EVENTS, SMS, TOPICS
+from processor.wire.topics import CORRELATIONS, EVENTS, RECEIPTS, SMS, TOPICS
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 #: Stands for the number of a message in what is made once and copied for each.
@@ -219,33 +219,39 @@ def measure(store: str, folder: str, links: int, waiting: int, unlinked: str) ->
 
 
 class Line:
-    """The stages normalize and fold, one partition each, in memory."""
+    """The stages normalize, correlate and fold, one partition each, in memory."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         names = {settings.topic(topic): 1 for topic in TOPICS}
-        declared = {each.name: each for each in stages(settings, Metrics(["normalize", "fold"]))}
-        self.normalize, self.fold = (
+        declared = {each.name: each for each in stages(settings, Metrics(["normalize", "correlate", "fold"]))}
+        self._receipts, self._events = settings.topic(RECEIPTS), settings.topic(EVENTS)
+        self._normalize, self._correlate, self._fold = (
             declared[name].start(Partitioning(settings.topic(topic), 0, names, "cluster"))
-            for name, topic in (("normalize", SMS), ("fold", EVENTS))
+            for name, topic in (("normalize", SMS), ("correlate", RECEIPTS), ("fold", EVENTS))
         )
 
+    def link(self, records: Sequence[Read]) -> None:
+        """Take links."""
+        self._step(self._correlate, records)
+
     def take(self, records: Sequence[Read]) -> float:
-        """Take raw records through both stages; return CPU seconds."""
+        """Take raw records through all stages that they concern; return CPU seconds."""
         started = time.process_time()
-        events = self._step(self.normalize, records).records[self.settings.topic(EVENTS), 0]
-        self._step(self.fold, [Read(0, *event) for event in events])
+        written = self._step(self._normalize, records)
+        if receipts := written[self._receipts, 0]:
+            written = self._step(self._correlate, [Read(0, *each) for each in receipts])
+        self._step(self._fold, [Read(0, *each) for each in written[self._events, 0]])
         return time.process_time() - started
 
-    def _step(self, work: Work, records: Sequence[Read]) -> Outbox:
+    def _step(self, work: Work, records: Sequence[Read]) -> Mapping[tuple[str, int], list[Written]]:
         outbox = Outbox()
         work.process(records, outbox)
         work.committed(Positions())
-        return outbox
+        return outbox.records
 
 
-def callbacks(numbers: Sequence[int]) -> list[Read]:
-    """Return Twilio's callbacks of messages whose id of ours travels in the callback's address."""
+def callbacks(numbers: Sequence[int], *, with_ours: bool) -> list[Read]:
+    """Return Twilio's callbacks, with or without our id in the callback's address."""
     now = int(time.time() * 1000)
     headers = (("provider", b"twilio"),)
     return [
@@ -253,7 +259,8 @@ def callbacks(numbers: Sequence[int]) -> list[Read]:
             0,
             now,
             None,
-            f"message_id=m-{number:09}&MessageSid=SM{number:032}&MessageStatus={status}&To=%2B46701234567".encode(),
+            (f"message_id=m-{number:09}&" if with_ours else "").encode()
+            + f"MessageSid=SM{number:032}&MessageStatus={status}&To=%2B46701234567".encode(),
             headers,
         )
         for number in numbers
@@ -261,20 +268,43 @@ def callbacks(numbers: Sequence[int]) -> list[Read]:
     ]
 
 
-def overhead(rounds: int, size: int = 1_000) -> float:
-    """Return by how much more CPU time links cost where our ids travel, as a share of the cost without links."""
+def links_of(numbers: Sequence[int]) -> list[Read]:
+    """Return the links of these messages, of a minute ago, as they lie among the receipts."""
+    at = datetime.now(timezone.utc) - timedelta(minutes=1)
+    links = [LinkRecord(at, "twilio", f"SM{number:032}", f"m-{number:09}") for number in numbers]
+    stamp = int(at.timestamp() * 1000)
+    keys = [f"twilio:{link.provider_message_id}".encode() for link in links]
+    return [Read(0, stamp, key, encode_link(link), LINK_HEADERS) for key, link in zip(keys, links, strict=True)]
+
+
+def compare(rounds: int, *, with_ours: bool, size: int = 1_000) -> tuple[float, float, float]:
+    """Measure receipts with links and with `DELIVERY_LINK_WAIT=0`, in turns.
+
+    Args:
+        rounds: how often each is measured.
+        with_ours: whether our ids travel with the receipts; else their links are known.
+        size: messages of a round, each with two receipts.
+
+    Returns:
+        CPU microseconds of a receipt without links, and with; and the median of their ratios.
+    """
     heard, unheard = Line(Settings()), Line(Settings(link_wait=0.0))
-    ratios = []
+    found: list[tuple[float, float]] = []
     gc.disable()
     for number in range(rounds):
-        records = callbacks(range(number * size, (number + 1) * size))
-        # In turn, and in turns: what grows or disturbs hits both.
+        numbers = range(number * size, (number + 1) * size)
+        if not with_ours:
+            heard.link(links_of(numbers))
+        records = callbacks(numbers, with_ours=with_ours)
+        # What grows or disturbs hits both.
         first, second = (heard, unheard) if number % 2 else (unheard, heard)
         spent = {id(first): first.take(records), id(second): second.take(records)}
-        ratios.append(spent[id(heard)] / spent[id(unheard)])
+        found.append((spent[id(unheard)] / len(records) * 1e6, spent[id(heard)] / len(records) * 1e6))
         gc.collect()
     gc.enable()
-    return median(ratios[rounds // 10 :]) - 1
+    steady = found[rounds // 10 :]
+    without, with_links = (median(each) for each in zip(*steady, strict=True))
+    return without, with_links, median(more / less for less, more in steady)
 
 
 def _rate(number: int, seconds: float) -> str:
@@ -297,10 +327,13 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=10_000_000)
     parser.add_argument("--waiting", type=int, default=1_000_000, help="receipts without a link")
     parser.add_argument("--unlinked", choices=("show", "hold"), default="show")
-    parser.add_argument("--overhead", type=int, metavar="ROUNDS", help="only what links cost where our ids travel")
+    parser.add_argument("--overhead", type=int, metavar="ROUNDS", help="only what links cost a receipt")
     options = parser.parse_args()
     if options.overhead:
-        print(f"normalize and fold, of receipts with our ids: {overhead(options.overhead):+.1%} CPU time with links")
+        print("| receipts | CPU us without links | with links | |\n| --- | ---: | ---: | ---: |")
+        for what, with_ours in (("with our ids", True), ("without, their links known", False)):
+            without, with_links, ratio = compare(options.overhead, with_ours=with_ours)
+            print(f"| {what} | {without:.1f} | {with_links:.1f} | {ratio - 1:+.1%} |", flush=True)
         return
     stores = options.stores.split(",")
     found: list[dict[str, str]] = []

@@ -88,7 +88,10 @@ def meaning(provider: str, dialect: Dialect, reply: Reply) -> tuple[str, str]:
     if _is(dialect.taken, reply) and dialect.taken.body in (b"", reply.body):
         return "taken", f"{provider} forgets the call, and the gateway has it"
     if _is(dialect.again, reply):
-        return "again", f"{provider} calls again, as far as its retries go: neither Kafka nor the spool has taken it"
+        return "again", (
+            f"{provider} calls again, as far as its retries go: neither Kafka nor the spool has taken it, or more calls"
+            " come than the gateway takes"
+        )
     if _is(dialect.never, reply) or _is(CHALLENGE, reply):
         return "refused", (
             "the gateway does not verify it: its log and metrics say why. Usually it has another secret, or another"
@@ -110,6 +113,7 @@ _OTHER = {
     400: "the gateway cannot read it: it is not what this provider sends",
     404: "no such route: the gateway that answered has another file, or a proxy changes the path",
     405: "the gateway does not take this method from this provider",
+    408: "its body did not arrive in time: the network, or a proxy that holds it back",
     413: "it is larger than the route takes",
     502: "a proxy cannot reach the gateway",
     504: "a proxy has not heard from the gateway in time",

@@ -42,16 +42,17 @@ def ours_in(context: Context, *places: Mapping[str, Any]) -> Ours:
     wanted = _wanted(context.message_id_names, context.delivery_id_names, context.attempt_names)
     # Most of what a payload has is not ours: one look at its names, then only at the few that are.
     lengths, stands_for = wanted.lengths, wanted.stands_for
-    present = [
-        lower for place in places for key in place if len(key) in lengths and (lower := key.lower()) in stands_for
-    ]
-    if not present:
+    found: list[str | None] = []
+    for place in places:
+        for key in place:
+            if len(key) in lengths and (lower := key.lower()) in stands_for:
+                found = found or [None] * len(wanted.names)
+                for which in stands_for[lower]:
+                    # As a rule it is there once; else the order of names and places decides.
+                    is_first = found[which] is None
+                    found[which] = _first(place[key]) if is_first else _found(wanted.names[which], places)
+    if not found:
         return NOTHING_OF_OURS
-    found: list[str | None] = [None] * len(wanted.names)
-    for name in present:
-        for which in stands_for[name]:
-            if found[which] is None:
-                found[which] = _found(wanted.names[which], places)
     message_id, delivery_id, attempt, part, parts = found
     if attempt is None and part is None and parts is None:
         return Ours(message_id, delivery_id)

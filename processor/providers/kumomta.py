@@ -1,4 +1,6 @@
-"""Read KumoMTA log records, from log hooks (one object, or an array in batches) and log files.
+"""Read KumoMTA log records, from log hooks (one object, or an array in batches), log files and log shippers.
+
+A log shipper writes them inside an object, or into a batch of Loki or OpenTelemetry.
 
 Source: docs.kumomta.com, reference/log_record (every record type), and the enums RecordType and
 PreDefinedBounceClass of its source code, 2026-08.
@@ -28,15 +30,17 @@ are left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown, elements_of
 from processor.providers.fields import (
     MAX_TEXT,
     identifier,
+    json_of,
     object_of,
     part_of,
     required,
@@ -44,8 +48,9 @@ from processor.providers.fields import (
     time_of,
     time_of_epoch,
 )
-from processor.providers.identity import NOTHING_OF_OURS, each_recipient, event_of, ours_in
+from processor.providers.identity import NOTHING_OF_OURS, Ours, each_recipient, event_of, ours_in
 from processor.providers.reasons import qualify, telling_code
+from processor.providers.shipped import LINE_NAMES, lines_in
 
 TABLE: dict[str, Means | None] = {
     # Received by SMTP or HTTP injection.
@@ -118,6 +123,8 @@ BOUNCE_CLASSES: dict[str, Category | None] = {
 def read(element: object, context: Context) -> Iterable[Finding]:
     """Read one log record."""
     record = object_of(element)
+    if "type" not in record:
+        record = _shipped(record)
     kind = record.get("type")
     if not isinstance(kind, str):
         raise PayloadError("no record type ('type')")
@@ -133,11 +140,26 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     if record.get("meta") or record.get("headers") or context.query:
         ours = ours_in(context, part_of(record, "meta"), part_of(record, "headers"))
     recipient = record.get("recipient")
-    # One string; since 2025.12.02 an array when a message has several recipients.
-    recipients = recipient if isinstance(recipient, list) and recipient else [recipient]
-    names_several = len(recipients) > 1
     time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp")) or context.received
     reason = _reason(record, means)
+    if isinstance(recipient, list) and recipient:
+        return _events(recipient, context, native_id, ours, time, means.status, reason)
+    address = identifier(recipient)
+    return (
+        event_of(ADAPTER, context, native_id, ours, time=time, status=means.status, recipient=address, reason=reason),
+    )
+
+
+def _events(  # noqa: PLR0913, PLR0917 - what the events of one record share
+    recipients: list[Any],
+    context: Context,
+    native_id: str,
+    ours: Ours,
+    time: datetime,
+    status: Status,
+    reason: Reason | None,
+) -> list[Finding]:
+    """Make one event a recipient: since 2025.12.02 they are an array where a message has several."""
 
     def event(recipient: object) -> Event:
         return event_of(
@@ -146,13 +168,41 @@ def read(element: object, context: Context) -> Iterable[Finding]:
             native_id,
             ours,
             time=time,
-            status=means.status,
-            names_several=names_several,
+            status=status,
+            names_several=len(recipients) > 1,
             recipient=identifier(recipient),
             reason=reason,
         )
 
-    return each_recipient(recipients, ours, context, event) if names_several else (event(recipients[0]),)
+    return each_recipient(recipients, ours, context, event)
+
+
+def split(payload: object) -> Iterable[object]:
+    """Split an array, or the batch of a log shipper."""
+    if isinstance(payload, dict) and "type" in payload:
+        return (payload,)
+    lines = lines_in(payload)
+    if lines is None:
+        return elements_of(payload)
+    # The labels of a batch are not the record's: one of them may be called "type".
+    return [{_LINE: line[_LINE]} if isinstance(line, dict) and _LINE in line else line for line in lines]
+
+
+def _shipped(record: dict[str, Any]) -> dict[str, Any]:
+    """Take the log record out of a log shipper's object; what holds none is its own."""
+    for name in LINE_NAMES:
+        line = record.get(name)
+        if isinstance(line, dict):
+            return line
+        if isinstance(line, str) and line.lstrip()[:1] == "{":
+            try:
+                return object_of(json_of(line))
+            except ValueError as error:
+                raise PayloadError(f"broken JSON: {error}") from None
+    return record
+
+
+_LINE = LINE_NAMES[0]
 
 
 def _reason(record: dict[str, Any], means: Means) -> Reason | None:
@@ -184,4 +234,4 @@ def _enhanced_code(code: object) -> str | None:
     return f"{digit}.{subject}.{detail}" if 2 <= digit <= 5 and 0 <= subject <= 999 and 0 <= detail <= 999 else None
 
 
-ADAPTER = Adapter("kumomta", Channel.EMAIL, TABLE, read, id_covers_several=True)
+ADAPTER = Adapter("kumomta", Channel.EMAIL, TABLE, read, split, id_covers_several=True)

@@ -17,6 +17,7 @@ Sendmail by their source code; the tables of answers of sisimai (lib/sisimai/rea
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -111,6 +112,21 @@ PHRASES: tuple[Words, ...] = (
     ),
     Words("SMS", _C.DENYLISTED, ("do-not-disturb", "do not disturb", "dnd active", "dnd list", "ncpr", "stop keyword")),
     # The mailbox is full.
+    Words(
+        "Japanese",
+        _C.MAILBOX_FULL,
+        (
+            "メールボックスがいっぱい",
+            "メールボックスが一杯",
+            "メールボックスが満杯",
+            "メールボックスの容量",
+            "受信トレイがいっぱい",
+            "割り当て量を超え",
+            "空き容量が",
+            "容量オーバー",
+        ),
+        are_plain=True,
+    ),
     Words(
         "Gmail",
         _C.MAILBOX_FULL,
@@ -633,7 +649,37 @@ PHRASES: tuple[Words, ...] = (
     Words(
         "SMS", _C.ACCOUNT_DISABLED, ("illegal subscriber", "illegal equipment", "subscriber suspended", "deactivated")
     ),
+    Words(
+        "Japanese",
+        _C.ACCOUNT_DISABLED,
+        (
+            "アカウントが無効",
+            "アカウントは無効",
+            "アカウントが停止",
+            "アカウントは停止",
+            "メールボックスが無効",
+            "メールボックスは無効",
+            "非アクティブなメールボックス",
+            "利用停止",
+        ),
+        are_plain=True,
+    ),
     # The domain is wrong.
+    Words(
+        "Japanese",
+        _C.INVALID_DOMAIN,
+        (
+            "ドメインが存在しません",
+            "ドメインは存在しません",
+            "ドメインが見つかりません",
+            "ドメインが無効",
+            "無効なドメイン",
+            "不明なドメイン",
+            "ホストが見つかりません",
+            "不明なホスト",
+        ),
+        are_plain=True,
+    ),
     Words(
         "everybody",
         _C.INVALID_DOMAIN,
@@ -689,6 +735,38 @@ PHRASES: tuple[Words, ...] = (
     ),
     # Nobody is there.
     Words("Gmail", _C.USER_UNKNOWN, ("p=nosuchuser",), are_plain=True),
+    Words(
+        "Japanese; Domino",
+        _C.USER_UNKNOWN,
+        (
+            "宛先不明",
+            "宛先が見つかりません",
+            "宛先が存在しません",
+            "不明なユーザ",
+            "ユーザー不明",
+            "ユーザ不明",
+            "ユーザーが不明",
+            "ユーザが不明",
+            "ユーザーが見つかりません",
+            "ユーザが見つかりません",
+            "ユーザーが存在しません",
+            "ユーザが存在しません",
+            "ユーザーは存在しません",
+            "ユーザは存在しません",
+            "アドレスが見つかりません",
+            "アドレスが存在しません",
+            "アドレスは存在しません",
+            "アカウントが見つかりません",
+            "アカウントが存在しません",
+            "アカウントは存在しません",
+            "メールボックスが見つかりません",
+            "メールボックスが存在しません",
+            "受信者が見つかりません",
+            "受信者が存在しません",
+            "ディレクトリには見つかりません",
+        ),
+        are_plain=True,
+    ),
     Words(
         "Outlook.com, Exchange Online",
         _C.USER_UNKNOWN,
@@ -1026,6 +1104,11 @@ PHRASES: tuple[Words, ...] = (
             "complaint",
         ),
     ),
+    # What is said of domains and of addresses alike.
+    Words("Exchange Online, of a domain that it names in between", _C.INVALID_DOMAIN, ("dns domain",)),
+    Words("Japanese, of an address that it names in between", _C.USER_UNKNOWN, ("見つかりません", "存在しません")),
+    Words("Japanese", _C.REFUSED, ("受信拒否", "受信を拒否", "拒否され", "ブロックされ", "迷惑メール")),
+    Words("Japanese", _C.UNREACHABLE, ("接続できません", "応答がありません", "タイムアウト", "一時的に利用でき")),
 )
 
 
@@ -1079,6 +1162,9 @@ MISLEADING: tuple[Misleading, ...] = (
     Misleading("4.4", "nullmx", _C.INVALID_DOMAIN),
     Misleading("4.4", "no mx", _C.INVALID_DOMAIN),
     Misleading("4.4", "no mail hosts", _C.INVALID_DOMAIN),
+    # Exchange Online: "DNS domain example.net does not exist".
+    Misleading("4.310", "dns domain", _C.INVALID_DOMAIN),
+    Misleading("6.7", "dns domain", _C.INVALID_DOMAIN),
     Misleading("4.0", "domain does not exist", _C.INVALID_DOMAIN),
     Misleading("4.0", "domain doesn't exist", _C.INVALID_DOMAIN),
 )
@@ -1138,6 +1224,16 @@ def correction_of(enhanced_code: str, text: str) -> Category | None:
 def _plain(text: str) -> str:
     """Leave the words: no codes, numbers, or addresses ("spam@example.org" is no spam), and one space between them."""
     text = text[:_FRONT].lower().replace("\\n", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    words = filter(str.islower, text.split())
-    plain = " ".join([word for word in words if "@" not in word] if "@" in text else words)
+    if not text.isascii() and max(text) >= _FIRST_KANA:
+        # No case tells these words, and nothing parts them from an address.
+        words = [word for word in _ADDRESS.sub(" ", text).split() if word.islower() or max(word) >= _FIRST_KANA]
+        plain = " ".join(words)
+    else:
+        others = filter(str.islower, text.split())
+        plain = " ".join([word for word in others if "@" not in word] if "@" in text else others)
     return plain.replace("-", " ").replace("_", " ")
+
+
+#: Where the scripts of East Asia begin.
+_FIRST_KANA = "\u3040"
+_ADDRESS = re.compile(r"[!-?A-~]{0,64}@[!-?A-~]{1,255}")

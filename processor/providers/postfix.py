@@ -1,4 +1,6 @@
-"""Read Postfix's log: lines of syslog (RFC 3164, RFC 5424, RFC 3339 times), bare lines, and log shippers' JSON objects.
+"""Read Postfix's log: lines of syslog (RFC 3164, RFC 5424, RFC 3339 times), bare lines, and log shippers' JSON.
+
+The JSON is an object, or a batch of Loki or OpenTelemetry.
 
 Source: Postfix's source code (bounce, defer, sent, verify and log_adhoc in src/global; qmgr_active.c) and its
 FILTER_README, ADDRESS_VERIFICATION_README and postconf(5), 3.11.
@@ -48,6 +50,7 @@ from processor.providers.adapter import (
 from processor.providers.fields import MAX_ID, identifier, object_of, text_of, time_of, time_of_epoch
 from processor.providers.identity import NOTHING_OF_OURS, Ours, event_of, ours_in, with_recipient
 from processor.providers.reasons import qualify, telling_code
+from processor.providers.shipped import LINE_NAMES, lines_in
 
 TABLE: dict[str, Means | None] = {
     # The next server accepted it, or it was put into a mailbox here.
@@ -126,20 +129,7 @@ _REPEATED = re.compile(r"message repeated \d{1,9} times: \[ ?(.*)\]", re.DOTALL)
 _MAX_RECIPIENTS = 1000
 #: Of one queue id's logged headers, so many.
 _MAX_HEADERS = 20
-#: Names of the parts of a JSON object: filebeat, fluentd, journald, rsyslog, syslog-ng, vector, Loki; Splunk's HEC,
-#: Google Cloud Logging, OpenTelemetry; GELF (Graylog, Docker), whose short message may be cut.
-_LINE_NAMES = (
-    "message",
-    "MESSAGE",
-    "msg",
-    "log",
-    "line",
-    "event",
-    "textPayload",
-    "body",
-    "full_message",
-    "short_message",
-)
+#: Names of what else a log shipper's object has beside the line.
 _HOST_NAMES = ("host", "hostname", "_HOSTNAME", "HOST")
 _PROGRAM_NAMES = ("SYSLOG_IDENTIFIER", "ident", "program", "programname", "appname", "app_name", "syslogtag", "PROGRAM")
 _TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported", "ts", "ISODATE")
@@ -158,7 +148,10 @@ class Line(NamedTuple):
 
 
 def split(payload: object) -> Iterable[object]:
-    """Split a text into its lines, and a JSON array into its items."""
+    """Split a text into its lines, a batch of a log shipper into its, and a JSON array into its items."""
+    lines = lines_in(payload)
+    if lines is not None:
+        return lines
     if isinstance(payload, str) and "\n" in payload:
         return [line for line in payload.split("\n") if not line.isspace() and line]
     return elements_of(payload)
@@ -219,7 +212,7 @@ def _line(text: str) -> Line:
 
 def _line_in(record: dict[str, Any]) -> Line:
     """Take the line out of a log shipper's object, with what the object says of it."""
-    text = _first(record, _LINE_NAMES)
+    text = _first(record, LINE_NAMES)
     if text is None:
         raise PayloadError("no log line ('message')")
     program = (_first(record, _PROGRAM_NAMES) or "")[:100].partition("[")[0]

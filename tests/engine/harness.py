@@ -319,12 +319,20 @@ class Trial:
     async def row_records(self) -> dict[str, RowRecord]:
         """Give the last row of every message."""
         latest = {record.key: record.value for record in await self.records(MESSAGES)}
-        return {key.decode(): decode_row_record(value) for key, value in latest.items() if not is_moved(value)}
+        return {
+            key.decode(): decode_row_record(value)
+            for key, value in latest.items()
+            if value is not None and not is_moved(value)
+        }
 
     async def moved(self) -> dict[str, str]:
         """Give where each provisional row went that has gone."""
         latest = {record.key: record.value for record in await self.records(MESSAGES)}
-        return {key.decode(): orjson.loads(value)["moved_to"] for key, value in latest.items() if is_moved(value)}
+        return {
+            key.decode(): orjson.loads(value)["moved_to"]
+            for key, value in latest.items()
+            if value is not None and is_moved(value)
+        }
 
     async def rows(self) -> dict[str, Row]:
         return {message_id: unpack_row(record.memory) for message_id, record in (await self.row_records()).items()}

@@ -92,3 +92,44 @@ async def test_what_waits_is_held_back_until_its_link_comes(make_trial):
     await trial.settled()
     await asyncio.sleep(0)
     assert {name: row.status.value for name, row in (await trial.row_records()).items()} == {"m": "received_on_mobile"}
+
+
+def used_again(trial, chance: Random) -> list[Outgoing]:
+    """Every provider's id is of two messages, a day apart: links, what was sent, and receipts, in any order."""
+    start = datetime.now(timezone.utc) - timedelta(days=2)
+    given = []
+    for number in range(100):
+        native_id = f"SM{number:04}"
+        for message_id, day in ((f"old{number}", 0), (f"new{number}", 1)):
+            sent_at = start + timedelta(days=day, seconds=number)
+            ids = {"provider": "twilio", "provider_message_id": native_id, "message_id": message_id}
+            sent = {
+                "time": sent_at.isoformat(),
+                "message_id": message_id,
+                "channel": "sms",
+                "status": "sent_to_provider",
+            }
+            given += [
+                Outgoing(trial.topic(LINKS), orjson.dumps({"time": sent_at.isoformat(), **ids}), native_id.encode()),
+                Outgoing(trial.topic(EVENTS), orjson.dumps(sent), message_id.encode()),
+            ]
+        # Both are of the newer message, and late enough to be doubted where the older link alone is known.
+        for status, hours in (("sent", 25), ("delivered", 26)):
+            received = (start + timedelta(hours=hours, seconds=number)).isoformat()
+            form = urlencode({"MessageSid": native_id, "MessageStatus": status, "To": "+46701234567"}).encode()
+            headers = (("provider", b"twilio"), ("received", received.encode()))
+            given.append(Outgoing(trial.topic(SMS), form, None, headers))
+    given += chance.choices(given, k=100)
+    chance.shuffle(given)
+    return given
+
+
+async def test_a_receipt_is_with_the_newest_link_of_an_id_that_was_used_again_whatever_dies(make_trial):
+    trial = await make_trial()
+    await publish_with_kills(trial, used_again(trial, Random(7)), kills=2)
+    expected = {f"old{number}": "sent_to_provider" for number in range(100)}
+    expected |= {f"new{number}": "received_on_mobile" for number in range(100)}
+    assert {name: row.status.value for name, row in (await trial.row_records()).items()} == expected
+    await trial.assert_counts_are_a_recount_of_the_rows()
+    await trial.assert_gauges_say_what_the_rows_say()
+    assert not await trial.dead_letters()

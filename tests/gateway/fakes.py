@@ -92,6 +92,11 @@ def secret_of(provider: str) -> str:
     return _PAIRS[provider][1] if provider in _PAIRS else _SECRETS.get(provider, "user:s3cret")
 
 
+def key_of(provider: str) -> str:
+    """Give what a provider signs with."""
+    return _PAIRS[provider][0] if provider in _PAIRS else secret_of(provider)
+
+
 def way_of(provider: str) -> str:
     return "signature" if provider in SIGNATURES else "basic"
 
@@ -108,9 +113,8 @@ _numbers = itertools.count()
 def signed_call(provider: str, query: str, address: str = "", payload: str = "") -> Call:
     """Give a call of now, with a query in its address."""
     told = payload.encode() or single_report(provider, None, f"m-{query}", datetime.now(timezone.utc)).payload
-    secret = _PAIRS[provider][0] if provider in _PAIRS else secret_of(provider)
     call = call_with(provider, f"{address or f'{PUBLIC_URL}/hooks/{provider}'}?{query}", told)
-    return sign(provider, way_of(provider), secret, call, Once(int(time.time()), f"n{next(_numbers)}"))
+    return sign(provider, way_of(provider), key_of(provider), call, Once(int(time.time()), f"n{next(_numbers)}"))
 
 
 class Provider:

@@ -32,7 +32,27 @@ ANSWERS = [
     ("450-4.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional", "refused"),
     ("421-4.7.28 Our system has detected an unusual rate of unsolicited mail originating from your IP", "refused"),
     ("550-5.7.26 This mail is unauthenticated, which poses a security risk", "refused"),
+    # Japanese
+    ("550 5.1.1 ...ユーザーが不明です {mx003}", "user_unknown"),
+    ("554 <x@example.jp>は存在しません", "user_unknown"),
+    ("554 5.7.1 宛先が見つかりません", "user_unknown"),
+    ("User x (x@example.jp) は Domino ディレクトリには見つかりません。", "user_unknown"),
+    ("552 5.2.2 受信者のメールボックスがいっぱいです。", "mailbox_full"),
+    ("550 5.2.2 ユーザーの割り当て量を超えました", "mailbox_full"),
+    (
+        "550 5.7.1:受信者のアドレスが拒否されました:非アクティブなメールボックス。6か月以上入力されていません",
+        "account_disabled",
+    ),
+    ("550 example.jp: ドメインが見つかりません", "invalid_domain"),
+    ("554 受信者により受信拒否されました", "refused"),
+    ("451 相手のサーバーに接続できません", "unreachable"),
+    ("550 5.1.1 <spam迷惑@example.jp>: User unknown", "user_unknown"),
     # Outlook.com, Exchange Online
+    ("550 5.4.310 DNS domain example.net does not exist [Message=InfoDomainNonexistent]", "invalid_domain"),
+    ("550 5.4.310 DNS domain example.net does not exist", "invalid_domain"),
+    ("550 5.6.7 DNS domain ''example.net'' does not exist", "invalid_domain"),
+    ("DNS domain example.net does not exist", "invalid_domain"),
+    ("550 5.7.1 SPF check failed: see the records of your DNS domain", "refused"),
     ("550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302).", "user_unknown"),
     (
         "550 5.4.1 Recipient address rejected: Access denied. [AM1EUR02FT034.eop-EUR02.prod.protection.outlook.com]",

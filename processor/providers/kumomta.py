@@ -181,6 +181,9 @@ def split(payload: object) -> Iterable[object]:
     """Split an array, or the batch of a log shipper."""
     if isinstance(payload, dict) and "type" in payload:
         return (payload,)
+    if isinstance(payload, str) and "\n" in payload:
+        # A piece of a log file.
+        return [{_LINE: line} for line in payload.split("\n") if line and not line.isspace()]
     lines = lines_in(payload)
     if lines is None:
         return elements_of(payload)

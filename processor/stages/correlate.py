@@ -128,6 +128,8 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._hand: dict[bytes, Known] = {}
         self._changed: dict[bytes, bytes | None] = {}
         self._before: dict[bytes, bytes | None] = {}
+        #: How many receipts waited for these keys before.
+        self._waited: dict[bytes, int] = {}
         #: Receipts by provider and what became of them, and links; counted when they are true.
         self._receipts: Counter[ByReceipt] = Counter()
         self._links: Counter[ByLink] = Counter()
@@ -205,7 +207,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Match a chunk of receipts and links; then do a share of what is due without one."""
-        self._hand, self._changed, self._before = {}, {}, {}
+        self._hand, self._changed, self._before, self._waited = {}, {}, {}, {}
         self._load({record.key for record in records if record.key is not None})
         now = to_millis(from_seconds(self._clock()))
         for record in records:
@@ -221,8 +223,8 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         """Take into the hand what the store knows of keys."""
         missing = [key for key in keys if key not in self._hand]
         for key, packed in zip(missing, self._store.get_many(missing), strict=True):
-            self._before[key] = packed
-            self._hand[key] = NOTHING if packed is None else unpack_known(packed)
+            known = NOTHING if packed is None else unpack_known(packed)
+            self._before[key], self._hand[key], self._waited[key] = packed, known, len(known.waiting)
 
     def _take(self, record: Record, timestamp: Millis, outbox: Outbox) -> None:
         key, value = record.key, record.value
@@ -333,23 +335,19 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     def committed(self, positions: Positions) -> None:
         """Make the chunk true for the store and the metrics."""
-        before = [self._before[key] for key in self._changed]
-        growth = sum(
-            (new is not None) - (old is not None) for new, old in zip(self._changed.values(), before, strict=True)
-        )
-        self._check(before)
+        growth = sum((new is not None) - (self._before[key] is not None) for key, new in self._changed.items())
+        self._check()
         self._store.write(Change(self._changed, growth, max(positions.changelog, self._store.position)))
-        self._hand, self._changed, self._before = {}, {}, {}
+        self._hand, self._changed, self._before, self._waited = {}, {}, {}, {}
         count(self._metrics.receipts, self._receipts)
         count(self._metrics.links, self._links)
         self._receipts.clear()
         self._links.clear()
         self._dead.committed()
 
-    def _check(self, before: Sequence[bytes | None]) -> None:
+    def _check(self) -> None:
         """Check the law: what came in is matched, known already, waits, or has waited in vain."""
-        there = sum(len(unpack_known(packed).waiting) for packed in self._changed.values() if packed is not None)
-        there -= sum(len(unpack_known(packed).waiting) for packed in before if packed is not None)
+        there = sum(len(self._hand[key].waiting) - self._waited[key] for key in self._changed)
         ends = Counter[str]()
         for at, number in self._receipts.items():
             ends[at.outcome] += number
@@ -469,10 +467,10 @@ class Search:
                 return
 
     def _see(self, key: bytes, known: Known, received_before: Millis, linked_before: Micros) -> None:
-        provider = _provider_of(key)
-        for receipt in known.waiting:
-            self._waiting[provider] += 1
-            self._oldest[provider] = min(receipt.received, self._oldest.get(provider, receipt.received))
+        if known.waiting:
+            provider, oldest = _provider_of(key), min(receipt.received for receipt in known.waiting)
+            self._waiting[provider] += len(known.waiting)
+            self._oldest[provider] = min(oldest, self._oldest.get(provider, oldest))
         if has_expired(known, received_before, linked_before):
             self._candidates.append(key)
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
@@ -15,6 +16,10 @@ from tests.sharing import SharedBroker, ask_for_broker, use_known_classes
 pytest.register_assert_rewrite("tests.engine.harness")
 
 use_known_classes()
+
+# No machine is too busy for a property.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

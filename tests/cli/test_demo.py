@@ -12,6 +12,8 @@ from processor.demo.simulate import FAILED_MESSAGE
 from tests.demo.test_alerts import NOTIFICATION
 from tests.engine.harness import environment_of, settings_for_a_trial
 
+pytestmark = pytest.mark.slow
+
 
 def get(url, body=None):
     """Give status and body; status 0 when nobody answers."""
@@ -41,7 +43,6 @@ def address(running, name):
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
 class TestDemo:
     @pytest.fixture
     def settings(self, brokers):

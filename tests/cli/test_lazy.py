@@ -11,6 +11,8 @@ import pytest
 from processor.cli import COMMANDS, cli
 from processor.cli.gateway import GATEWAY_COMMANDS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 #: What takes long to import, and only talks to brokers, serves pages, logs or draws.

@@ -19,6 +19,8 @@ from processor.cli.demo_screen import Screen
 from processor.views.deliveries import Deliveries
 from processor.views.entries import Entry
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = [
     "[/foo]",
     "[red]x[/red]",

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 WRONG = {
     "DELIVERY_BROKERS": "nowhere",
     "DELIVERY_PARTITIONS": "many",
@@ -25,7 +27,6 @@ def silent_address() -> Iterator[str]:
 @pytest.mark.parametrize(
     "arguments", [("worker",), ("topics", "create"), ("message", "m-1"), ("demo", "--seconds", "1")], ids=" ".join
 )
-@pytest.mark.slow
 def test_wrong_settings_are_all_named_at_once_and_exit_with_2(delivery_status, arguments):
     result = delivery_status(*arguments, **WRONG)
     assert result.returncode == 2
@@ -55,7 +56,6 @@ def test_wrong_usage_exits_with_2_and_shows_how(delivery_status, arguments):
     [("topics", "create"), ("topics", "check"), ("message", "m-1"), ("delivery", "DM1"), ("export",)],
     ids=" ".join,
 )
-@pytest.mark.slow
 def test_brokers_that_do_not_answer_are_named_and_exit_with_3(delivery_status, silent_address, arguments):
     result = delivery_status(*arguments, DELIVERY_BROKERS=silent_address)
     assert result.returncode == 3

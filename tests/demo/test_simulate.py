@@ -37,6 +37,8 @@ from processor.wire.control import decode_control
 from processor.wire.events import decode_event
 from processor.wire.links import decode_link
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 
 #: What no adapter can read, or should.
@@ -194,7 +196,6 @@ class TestLives:
         assert verdicts[Verdict.REJECTED] == 0
 
     @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
-    @pytest.mark.slow
     def test_a_contradiction_never_moves_the_status(self, provider):
         only = only_disorder(contradictory=1.0)
         rows, verdicts = {}, Counter()
@@ -210,7 +211,6 @@ class TestLives:
         assert moved <= {Verdict.LATE, Verdict.REJECTED}
 
     @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
-    @pytest.mark.slow
     def test_our_own_ids_travel_or_not(self, provider):
         run = traffic(7, START, messages=400, planned=(20, 40), disorder=NONE, providers=(provider,))
         ours = {event.message_id.startswith("DM") for record in run for event in events(record)}

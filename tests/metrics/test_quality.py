@@ -16,7 +16,7 @@ from processor.domain.delivery import Cause
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import Ending
-from processor.domain.transitions import NODE_NAMES, Node
+from processor.domain.transitions import NODE_NAMES
 from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.logs import KNOWN_WARNINGS
 from processor.metrics import NEW, PARTITION_STATES, PROVIDERS, VERDICTS, GatewayMetrics, Metrics
@@ -24,9 +24,6 @@ from processor.metrics.labels import (
     LINK_OUTCOMES,
     RECEIPT_OUTCOMES,
     WEBHOOK_OUTCOMES,
-    ByContradiction,
-    ByPartition,
-    Provider,
     texts_of,
 )
 from processor.providers import OUTCOMES
@@ -34,6 +31,7 @@ from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
 from processor.wire.deadletters import DeadReason
 from processor.wire.topics import CONTROL, EVENTS, MTA, SMS, TOPICS
+from tests.metrics.exported import exported_series
 from tests.ops.conftest import panels_of, read_dashboards
 from tests.rules.shipped import METRIC, RECORDED, ROOT, RULES
 
@@ -196,16 +194,7 @@ def test_a_gateway_exports_what_there_are_words_for():
 
 @pytest.fixture(scope="module")
 def exported():
-    """Give the label sets of every series that a worker or a gateway exports, by name."""
-    metrics = Metrics(STAGE_NAMES)
-    # Of these the labels are known only as traffic comes.
-    metrics.lag.labels(ByPartition("delivery.events.v1", 0))
-    contradiction = ByContradiction(Channel.EMAIL, Provider("kumomta"), Node.FAILED, Node.CANCELED)
-    metrics.rejected_transitions.labels(contradiction)
-    found = {}
-    for sample in (*samples(metrics), *samples(GatewayMetrics())):
-        found.setdefault(sample.name, []).append(sample.labels)
-    return found
+    return exported_series()
 
 
 def queries():

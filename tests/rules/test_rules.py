@@ -4,12 +4,8 @@ import re
 import subprocess
 
 import pytest
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
-from processor.metrics import GatewayMetrics, Metrics
-from processor.metrics.labels import ByPartition
-from processor.stages import STAGE_NAMES
+from tests.metrics.exported import exported_series
 from tests.rules.shipped import (
     ALERTS,
     GROUPS,
@@ -138,16 +134,7 @@ def test_thresholds_are_argued_beside_every_alert():
 
 @pytest.fixture(scope="module")
 def exported():
-    """Give the label sets of every series that a worker or a gateway exports, by name."""
-    metrics = Metrics(STAGE_NAMES)
-    # Of these the labels are known only as traffic comes.
-    metrics.lag.labels(ByPartition("delivery.events.v1", 0))
-    found = {}
-    for registry in (metrics.registry, GatewayMetrics().registry):
-        for family in text_string_to_metric_families(generate_latest(registry).decode()):
-            for sample in family.samples:
-                found.setdefault(sample.name, []).append(sample.labels)
-    return found
+    return exported_series()
 
 
 def texts():

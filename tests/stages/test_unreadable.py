@@ -14,6 +14,8 @@ from processor.wire.readback import UnreadableError
 from processor.wire.rows import decode_row_record, pack_row
 from tests.stages.conftest import Read, event, ids, non_zero
 
+pytestmark = pytest.mark.slow
+
 MESSAGES, COUNTS = "t.messages.v1", "t.counts.v1"
 
 

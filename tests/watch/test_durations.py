@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.watch.durations import between, bounds, bucket_of, quantile, total
@@ -12,7 +12,6 @@ SECOND = 1_000_000
 durations = st.integers(0, 400 * 365 * 86_400 * SECOND)
 
 
-@settings(deadline=None)
 @given(durations)
 def test_a_duration_lies_within_the_bounds_of_its_bucket(duration):
     low, high = bounds(bucket_of(duration))
@@ -20,7 +19,6 @@ def test_a_duration_lies_within_the_bounds_of_its_bucket(duration):
     assert low == 0 or high - low <= low / 16
 
 
-@settings(deadline=None)
 @given(durations, durations)
 def test_a_longer_duration_is_in_no_lower_bucket(one, other):
     assert (one <= other) <= (bucket_of(one) <= bucket_of(other))
@@ -38,7 +36,6 @@ def test_a_clock_that_runs_ahead_makes_no_negative_ones():
     assert bucket_of(-5 * SECOND) == bucket_of(0) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(durations.map(bucket_of), st.integers(1, 9))))
 def test_a_total_has_all(several):
     assert sum(total(several).values()) == sum(sum(each.values()) for each in several)

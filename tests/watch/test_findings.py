@@ -8,7 +8,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.event import Event, node_of
@@ -269,24 +269,20 @@ partials = st.lists(st.lists(st.sampled_from(ROWS), max_size=6), max_size=4).map
 
 
 class TestMerge:
-    @settings(deadline=None)
     @given(partials, st.integers(0, 4))
     def test_is_associative(self, several, at):
         assert merge([merge(several[:at]), merge(several[at:])]) == merge(several)
 
-    @settings(deadline=None)
     @given(partials, st.randoms())
     def test_does_not_depend_on_order(self, several, rng):
         shuffled = [*several]
         rng.shuffle(shuffled)
         assert merge(shuffled) == merge(several)
 
-    @settings(deadline=None)
     @given(partials)
     def test_of_one_changes_nothing(self, several):
         assert [merge([each]) for each in several] == several
 
-    @settings(deadline=None)
     @given(st.lists(st.sampled_from(ROWS), max_size=30), st.integers(1, 4))
     def test_of_all_partitions_gives_what_one_would_give(self, rows, partitions):
         everything = named(*rows)
@@ -294,7 +290,6 @@ class TestMerge:
         whole = swept(everything).result()
         assert merge(parts) == msgspec.structs.replace(whole, partitions=partitions)
 
-    @settings(deadline=None)
     @given(partials)
     def test_goes_as_json_and_comes_back(self, several):
         merged = merge(several)

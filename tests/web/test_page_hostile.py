@@ -14,6 +14,8 @@ from tests.web.campaigns import HELD
 from tests.web.workers import event
 from tests.web.world import World
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>\" onload='x' {{ 7*7 }} \x1b[2J \u202e"
 BENIGN = "a text"
 

@@ -11,6 +11,8 @@ from processor.web.list_query import LIST_PARAMETERS
 from processor.web.message_query import MESSAGE_PARAMETERS
 from tests.web.workers import READ_TOKEN, WRITE_TOKEN, workers
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 180
 
 #: Values that decoders trip over; percent-encoded, as they are sent.
@@ -119,7 +121,6 @@ async def test_parameters_of_lists(ask):
         assert await ask("GET", f"/api/v1/overview?{value}") in {200, 400}
 
 
-@pytest.mark.slow
 async def test_parameters_of_the_page(ask):
     for name in ("q", "sort", "since", "cursor", "lang", "next", "again", "canceled", "state", "status", "limit"):
         for value in VALUES:

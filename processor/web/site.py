@@ -64,7 +64,7 @@ class Site:
         )
         finding = Finding(answers, lists, deliveries, settings.index)
         api = Api(answers, finding, gathering, lists, access, hops)
-        self._routes = (api, Page(answers, access, self._forwarding))
+        self._routes = (api, Page(answers, finding, access, self._forwarding))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""

@@ -30,6 +30,7 @@ PAGES = {
     "stuck": f"/messages/{STUCK_MESSAGE}",
     "rejected": f"/messages/{CONTRADICTED_MESSAGE}",
     "odd": f"/messages/{quote(ODD_ID, safe='')}",
+    "found": "/find?q=ulrika.holm@example.com",
     "statuses": "/statuses",
     "login": "/login",
 }

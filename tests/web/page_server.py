@@ -56,7 +56,7 @@ class Stream:
 def application(world: World, stream: Stream, settings: Settings = OPEN) -> web.Application:
     """Give an application with nothing but the page and the stream."""
     made = web.Application()
-    Page(world.answers, Access(settings), world.forwarding).add_to(made)
+    Page(world.answers, world.finding, Access(settings), world.forwarding).add_to(made)
     made.router.add_get("/api/v1/events", stream.serve)
     made.on_shutdown.append(stream.end)
     return made

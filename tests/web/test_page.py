@@ -45,6 +45,7 @@ PAGES = (
     f"/messages/{CONTRADICTED_MESSAGE}",
     f"/messages/{quote(ODD_ID, safe='')}",
     "/statuses",
+    "/find?q=ulrika.holm@example.com",
     "/messages/none-such",
     "/nothing/here",
 )

@@ -294,3 +294,22 @@ async def test_finding_leads_to_what_there_is(reader):
     assert await reader.leads_to(f"/find?q={HELD}") == f"/deliveries/{HELD}"
     assert await reader.leads_to("/find?q=autumn%20sale") == "/deliveries?q=autumn%20sale"
     assert await reader.leads_to("/find?q=") == "/deliveries"
+    # By the provider's id, and by the whole number, however it is written.
+    assert await reader.leads_to("/find?q=1d98076abf1c11ee9d3b00163e2b2f6c") == f"/messages/{FAILED_MESSAGE}"
+    assert await reader.leads_to("/find?q=0046%2070-123%2045%2012") == f"/messages/{STUCK_MESSAGE}"
+
+
+async def test_a_recipient_of_several_messages_leads_to_a_list_of_them(reader):
+    page = await reader.get("/find?q=Ulrika.Holm@example.com")
+    assert page.one("h1").text == "Found by “Ulrika.Holm@example.com”"
+    found = {row[1]: row[2] for row in page.one(id="found").rows()[1:]}
+    assert found == dict.fromkeys((FAILED_MESSAGE, CONTRADICTED_MESSAGE, LATE_MESSAGE), "the recipient")
+    links = {link["href"] for link in page.one(id="found").all("a")}
+    assert links == {f"/messages/{each}" for each in found}
+
+
+async def test_what_is_not_found_while_partitions_recover_is_not_called_unknown(reader, world):
+    world.recovering = tuple(range(8))
+    page = await reader.get("/find?q=ulrika.holm@example.com")
+    assert "Incomplete." in page.one(id="incomplete").text
+    assert "Nothing was found." in page.text

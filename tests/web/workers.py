@@ -322,7 +322,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         gateways=gateways.reports,
     )
     finding = Finding(answers, lists, deliveries, settings.index)
-    api, page = Api(answers, finding, gathering, lists, access, hops), Page(answers, access, forwarding)
+    api, page = Api(answers, finding, gathering, lists, access, hops), Page(answers, finding, access, forwarding)
 
     class Closing:
         def add_to(self, application: Any) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from processor.domain.delivery import Action
 from processor.domain.moment import Micros, to_microseconds, to_rfc3339
+from processor.domain.row import Row
 from processor.domain.status import Status
 from processor.domain.traits import STUCK_AFTER
 from processor.engine.status import PartitionStatus
@@ -20,20 +21,23 @@ from processor.settings import Settings
 from processor.stages import STAGE_NAMES
 from processor.views.deliveries import Deliveries
 from processor.views.gateways import GatewayReport, RouteReport
+from processor.views.message_list import Judge, ListShare, MessageQuery, list_share
 from processor.views.overview import PartitionReport, WorkerReport
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
 from processor.watch.silence import Evidence
 from processor.web.answers import Answers
+from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
-from processor.web.message_lists import MessageLists
+from processor.web.message_lists import LIST_PATH, MessageLists, decode_query
 from processor.web.problems import RECOVERING, ProblemError
 from processor.web.sealing import Seal
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, Origin
+from processor.wire.partitioner import partition_of
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
 from tests.views.told import DAY, HOUR, MINUTE, SECOND
 from tests.web.campaigns import CANCELED, MAIL, SILENT, SMS, Campaign, campaigns_of
@@ -210,6 +214,10 @@ class World:
             """The group and its other workers, without a network."""
 
             async def ask_all(self, path: str, method: str = "GET", body: bytes = b"") -> dict[str, bytes]:
+                if path == LIST_PATH:
+                    query = decode_query(body)
+                    shares = {url: itself.share(index, query) for index, url in enumerate(WORKERS)}
+                    return {url: msgspec.json.encode(share) for url, share in shares.items() if url != itself.url}
                 reports = {url: itself.report(index) for index, url in enumerate(WORKERS)}
                 return {url: msgspec.json.encode(report) for url, report in reports.items() if url != itself.url}
 
@@ -220,10 +228,11 @@ class World:
         forwarding = Neighbours(settings, Hops(settings, lambda: self.url), group, any_self)
         # What was gathered is never fresh: what a test changes is seen at once.
         clock = itertools.count(0, 100).__next__
+        lists = MessageLists(any_self, forwarding, settings, self._deliveries.starts)
         answers = Answers(
             deliveries=self._deliveries,
             following=any_self,
-            lists=MessageLists(any_self, forwarding, settings, self._deliveries.starts),
+            lists=lists,
             forwarding=forwarding,
             gathering=Gathering(any_self, Metrics(STAGE_NAMES), self._board, forwarding, EVENTS_TOPIC, clock=clock),
             stuck_after=STUCK_AFTER,
@@ -232,6 +241,7 @@ class World:
             seal=Seal(settings),
             gateways=self._gateways,
         )
+        self.finding = Finding(answers, lists, self._deliveries, settings.index)
         return answers, forwarding
 
     async def _gateways(self) -> Mapping[str, GatewayReport | None]:
@@ -300,7 +310,16 @@ class World:
         return {topic: PARTITIONS for _, topic in INPUTS}
 
     def running_work(self, _topic: Topic, number: int) -> Work | None:
-        return None if number in self.recovering else Work(self.rows)
+        return None if number in self.recovering else Work(self.rows_of(number))
+
+    def rows_of(self, number: int) -> dict[bytes, Row]:
+        """Give the rows of a partition."""
+        return {key: row for key, row in self.rows.items() if partition_of(key, PARTITIONS) == number}
+
+    def share(self, index: int, query: MessageQuery) -> ListShare:
+        """Give what one of the workers has for a page of a list."""
+        numbers = [number for number in range(PARTITIONS) if number % 3 == index and number not in self.recovering]
+        return list_share({number: Work(self.rows_of(number)).index for number in numbers}, query, Judge({}))
 
     def inputs(self) -> tuple[tuple[str, str], ...]:
         return INPUTS

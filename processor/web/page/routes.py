@@ -10,9 +10,11 @@ from urllib.parse import quote
 from aiohttp import web
 
 from processor.domain.status import DEFINITIONS, Channel
+from processor.views.finding import Kind, Matched
 from processor.views.messages import MessageView
 from processor.web.access import Access
 from processor.web.answers import Answers
+from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.list_query import list_query
 from processor.web.page import arrange, charts, diagram
@@ -21,15 +23,16 @@ from processor.web.page.canceling import Canceling
 from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
 from processor.web.page.signing_in import SigningIn
-from processor.web.problems import NOT_KNOWN, ProblemError
-from processor.web.sealing import PREFIX
+
+#: Where each kind of thing is shown.
+_PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
 
 
 class Page:
     """Serves the page of one worker."""
 
-    def __init__(self, answers: Answers, access: Access, forwarding: Forwarding) -> None:
-        self._answers = answers
+    def __init__(self, answers: Answers, finding: Finding, access: Access, forwarding: Forwarding) -> None:
+        self._answers, self._finding = answers, finding
         self._frame = Frame(access)
         self._canceling = Canceling(self._frame, access, answers)
         self._signing_in = SigningIn(self._frame, access, forwarding)
@@ -132,32 +135,18 @@ class Page:
         return self._frame.page(visit, "statuses", definitions=definitions, drawings=drawings)
 
     async def _find(self, visit: Visit) -> web.Response:
-        """Lead to the message or the delivery of that id, else to the deliveries whose names hold the text."""
+        """Lead to the one thing that a text finds, or show all; else lead to the deliveries whose names hold it."""
         sought = visit.request.query.get("q", "").strip()
         if not sought:
             return redirect("/deliveries")
-        if await _is_known(self._ask_message(sought, visit)):
-            reveal = visit.caller.sees_recipients
-            reference = sought if sought.startswith(PREFIX) else self._answers.reference(sought, reveal=reveal)
-            return redirect(f"/messages/{quote(reference, safe='')}")
-        if await _is_known(self._answers.delivery(sought)):
-            return redirect(f"/deliveries/{quote(sought, safe='')}")
+        found = await self._finding.find(sought, reveal=visit.caller.sees_recipients)
+        exact = [each for each in found.items if each.matched is not Matched.LABEL]
+        if len(exact) == 1:
+            return redirect(f"/{_PLACES[exact[0].kind]}/{quote(exact[0].reference, safe='')}")
+        if exact or found.incomplete:
+            missing = arrange.ranges(found.incomplete)
+            return self._frame.page(visit, "find", sought=sought, found=found.items, missing=missing)
         return redirect(f"/deliveries?q={quote(sought, safe='')}")
 
     def _ask_message(self, reference: str, visit: Visit) -> Awaitable[MessageView]:
         return self._answers.message(reference, reveal=visit.caller.sees_recipients)
-
-
-async def _is_known(asking: Awaitable[object]) -> bool:
-    """Say whether a message or a delivery is known.
-
-    Raises:
-        ProblemError: that cannot be known now.
-    """
-    try:
-        await asking
-    except ProblemError as error:
-        if error.kind not in NOT_KNOWN:
-            raise
-        return False
-    return True

@@ -7,6 +7,7 @@ Sources: as of `dialects`.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -413,6 +414,13 @@ def setups_of(provider: str, *, has_topics: bool = True, has_secrets: bool = Tru
     return tuple(setup for setup in SETUPS[provider] if not absent.get(setup.product, False))
 
 
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost"
+
+
 def doubts_of(setups: Iterable[Setup], provider: str, way: str, address: str) -> list[str]:
     """Return what will hardly work, or not safely, though nothing is wrong with the file."""
     parts = urlsplit(address)
@@ -422,7 +430,9 @@ def doubts_of(setups: Iterable[Setup], provider: str, way: str, address: str) ->
         doubts.append(f"{provider} is not known to send {way}, but {' or '.join(WAYS[provider])}")
     if way == "none":
         doubts.append("whoever knows the address may call")
-    if parts.scheme != "https":
+    if _is_private(parts.hostname or ""):
+        doubts.append("no provider reaches public_url: it is for trials from inside")
+    elif parts.scheme != "https":
         doubts.append("public_url is plain HTTP: who is on the way reads secrets and recipients")
     callers = (provider, *(setup.product for setup in setups))
     restricted = {caller: _PORTS[caller] for caller in callers if port not in _PORTS.get(caller, (port,))}

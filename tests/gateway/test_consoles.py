@@ -91,6 +91,10 @@ class TestDoubts:
     def test_plain_http(self):
         assert "plain HTTP" in " ".join(self.about("twilio", address="http://hooks.example.com/hooks/twilio"))
 
+    @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "10.1.2.3", "[::1]:8081", "192.168.1.1"])
+    def test_an_address_that_nobody_reaches(self, host):
+        assert "no provider reaches" in " ".join(self.about("twilio", address=f"http://{host}/hooks/twilio"))
+
     def test_a_port_that_is_not_called(self):
         address = "https://hooks.example.com:8443/hooks/x"
         assert self.about("aws_sns_sms", address=address) == ["Firehose calls port 443 only"]

@@ -139,12 +139,13 @@ class Outlet:
         """Connect, and connect anew whenever that is asked for; until it is cancelled."""
         while True:
             producer = await self._connected()
+            # Whatever asked for it has got it.
+            self._renewal.clear()
             try:
                 self._producer, self.problem = producer, ""
                 log.info("outlet_connected", brokers=self._settings.brokers)
                 await self._renewal.wait()
             finally:
-                self._renewal.clear()
                 self._producer, self.problem = None, "the connection is made anew"
                 self._give_up(OutletError(self.problem))
                 await closed("producer", producer.stop())
@@ -164,8 +165,16 @@ class Outlet:
         if self._producer is None:
             offer.settle(0, OutletError(self.problem))
             return offer.taken
+        if _has_ended(self._producer):
+            self.renew()
+            offer.settle(0, OutletError("the producer has ended"))
+            return offer.taken
         for record in records:
-            place = record.topic, self._partition_of(self._producer, record)
+            partition = self._partition_of(self._producer, record)
+            if partition is None:
+                offer.settle(0, OutletError(f"topic {record.topic} is not there any more"))
+                break
+            place = record.topic, partition
             lane = self._lanes.get(place)
             if lane is None:
                 lane = self._lanes[place] = _Lane()
@@ -199,13 +208,17 @@ class Outlet:
             except asyncio.TimeoutError:
                 raise MissingTopicError(topic) from None
 
-    def _partition_of(self, producer: Publisher, record: Outgoing) -> int:
+    def _partition_of(self, producer: Publisher, record: Outgoing) -> int | None:
+        """Return the partition of a record; None when its topic is gone."""
         cluster = producer.client.cluster
+        known = cluster.partitions_for_topic(record.topic)
+        if not known:
+            return None
         if record.key is not None:
-            return partition_of(record.key, len(cluster.partitions_for_topic(record.topic)))
+            return partition_of(record.key, len(known))
         chosen = self._anywhere.get(record.topic)
         if chosen is None:
-            led = cluster.available_partitions_for_topic(record.topic) or cluster.partitions_for_topic(record.topic)
+            led = cluster.available_partitions_for_topic(record.topic) or known
             chosen = self._anywhere[record.topic] = random.choice([*led])  # noqa: S311 - no secret
         return chosen
 
@@ -238,10 +251,6 @@ class Outlet:
         if error is None or producer is not self._producer:
             return
         log.warning("batch_not_taken", error=repr(error))
-        sending = producer._sender.sender_task
-        if sending is None or sending.done():
-            # It has ended by itself: nothing that it is given would ever go out.
-            self.renew()
 
     def _give_up(self, error: OutletError) -> None:
         lanes, self._lanes = self._lanes, {}
@@ -254,6 +263,12 @@ class Outlet:
                 waiting.offer.settle(0, error)
         for batch in sent:
             batch.settle(error)
+
+
+def _has_ended(producer: Publisher) -> bool:
+    """Whether a producer has ended by itself: nothing that it is given would ever go out."""
+    sending = producer._sender.sender_task
+    return sending is None or bool(sending.done())
 
 
 def _filled(producer: Publisher, lane: _Lane) -> tuple[Any, _Batch]:

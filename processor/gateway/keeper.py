@@ -58,6 +58,7 @@ class Keeper:
         #: Records that were refused, one after the other.
         self._refused = 0
         self._is_away = False
+        self._away_since = 0.0
         self._ask_at = 0.0
         self._has_spooled = asyncio.Event()
         #: Why nothing can be kept on disk; empty while it can.
@@ -117,6 +118,10 @@ class Keeper:
             if not error.is_of_record:
                 self._see_away(str(error))
             return False
+        except Exception:
+            # Whatever it is, the disk is still there: the call must not be lost by a fault of ours.
+            log.exception("kafka_away", reason="a fault of the gateway's")
+            return False
         if is_in_time:
             self._is_away = False
         else:
@@ -124,10 +129,15 @@ class Keeper:
         return is_in_time
 
     def _see_away(self, reason: str) -> None:
-        self._ask_at = time.monotonic() + _ASK_SECONDS
+        now = time.monotonic()
+        self._ask_at = now + _ASK_SECONDS
         if not self._is_away:
             log.warning("kafka_away", reason=reason)
-        self._is_away = True
+            self._is_away, self._away_since = True, now
+        elif now - self._away_since > _PORTION_SECONDS:
+            # It may be the connection that does not come back.
+            self._away_since = now
+            self._outlet.renew()
 
     def _see_spool(self, problem: str) -> None:
         if problem:
@@ -149,6 +159,9 @@ class Keeper:
 
     async def _replay_portion(self, size: int) -> int:
         """Take some records to Kafka; return how many to take next."""
+        if self._outlet.problem:
+            await asyncio.sleep(_RETRY_SECONDS)
+            return size
         portion = await self._spool.oldest(size)
         self._see_spool("")
         if not portion:

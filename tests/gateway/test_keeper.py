@@ -207,3 +207,17 @@ async def test_a_topic_that_is_not_there_is_told(trial):
         await outlet.offer([Outgoing("no.such.topic", b"1")])
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_topic_that_goes_away_leaves_the_disk(trial, tmp_path):
+    passing = trial.topic(SMS) + ".passing"
+    admin = clients.admin(trial.settings)
+    await admin.start()
+    await admin.create_topics([NewTopic(passing, 1, 1)])
+    async with a_place(trial, tmp_path, passing) as place:
+        assert await place.keeper.keep([place.record(b"1", topic=passing)], 60) is Kept.TAKEN
+        await admin.delete_topics([passing])
+        await admin.close()
+        place.outlet._producer.client.cluster._partitions.pop(passing, None)
+        assert await place.keeper.keep([place.record(b"2", topic=passing)], 60) is Kept.SPOOLED
+        assert place.spool.records == 1

@@ -386,6 +386,21 @@ class TestBounds:
             assert (await at.caller.call(signed_call("jasmin", "a=1")))[0] == 503
             assert "s3cret" not in caplog.text
 
+    async def test_calls_that_are_there_are_answered_before_it_stops(self, world, monkeypatch):
+        async with world("twilio") as at:
+            gate, keep = asyncio.Event(), at.gateway._keeper.keep
+
+            async def slowly(records, seconds):
+                gate.set()
+                await asyncio.sleep(0.5)
+                return await keep(records, seconds)
+
+            monkeypatch.setattr(at.gateway._keeper, "keep", slowly)
+            call = asyncio.create_task(at.caller.call(signed_call("twilio", "a=1")))
+            await gate.wait()
+            await at.gateway.stop()
+            assert (await call)[0] == 204
+
 
 class TestTls:
     async def test_with_files_of_its_own_which_are_read_again(self, tmp_path, monkeypatch):

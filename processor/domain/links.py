@@ -9,7 +9,7 @@ prove to be another message's, when a newer link comes, is remembered for a whil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -322,32 +322,36 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
     forgotten: tuple[Moved, ...]
 
 
-def expire(known: Known, received_before: Millis, linked_before: Micros) -> Expired:
-    """Forget what has had its time.
+class Bounds(NamedTuple):
+    """What has had its time: all that is earlier."""
 
-    Args:
-        known: what is known of a native key.
-        received_before: receipts that came in earlier wait no longer, and are in doubt no longer, in milliseconds.
-        linked_before: links, and moved ids, that are older are forgotten, in microseconds.
-    """
-    links = tuple(link for link in known.links if link.time >= linked_before)
-    waiting = tuple(receipt for receipt in known.waiting if receipt.received >= received_before)
-    doubtful = tuple(match for match in known.doubtful if match.receipt.received >= received_before)
-    moved = tuple(each for each in known.moved if each.time >= linked_before)
+    #: When receipts came in that wait, and those whose link is doubtful; in milliseconds.
+    waiting: Millis
+    doubtful: Millis
+    #: Times of links, and of moves; in microseconds.
+    kept: Micros
+
+
+def expire(known: Known, before: Bounds) -> Expired:
+    """Forget what has had its time of what is known of a native key."""
+    links = tuple(link for link in known.links if link.time >= before.kept)
+    waiting = tuple(receipt for receipt in known.waiting if receipt.received >= before.waiting)
+    doubtful = tuple(match for match in known.doubtful if match.receipt.received >= before.doubtful)
+    moved = tuple(each for each in known.moved if each.time >= before.kept)
     return Expired(
         Known(links, waiting, doubtful, moved),
-        vain=tuple(receipt for receipt in known.waiting if receipt.received < received_before),
-        forgotten=tuple(each for each in known.moved if each.time < linked_before),
+        vain=tuple(receipt for receipt in known.waiting if receipt.received < before.waiting),
+        forgotten=tuple(each for each in known.moved if each.time < before.kept),
     )
 
 
-def has_expired(known: Known, received_before: Millis, linked_before: Micros) -> bool:
+def has_expired(known: Known, before: Bounds) -> bool:
     """Return whether `expire` would change what is known, quickly where there are but links."""
-    if known.links and known.links[0].time < linked_before:
+    if known.links and known.links[0].time < before.kept:
         return True
-    if known.moved and known.moved[0].time < linked_before:
+    if known.moved and known.moved[0].time < before.kept:
         return True
     for receipt in known.waiting:
-        if receipt.received < received_before:
+        if receipt.received < before.waiting:
             return True
-    return bool(known.doubtful) and any(match.receipt.received < received_before for match in known.doubtful)
+    return bool(known.doubtful) and any(match.receipt.received < before.doubtful for match in known.doubtful)

@@ -16,6 +16,7 @@ import msgspec
 
 from processor.domain.links import (
     NOTHING,
+    Bounds,
     Correction,
     Known,
     Link,
@@ -83,6 +84,10 @@ _LETTER_BESIDE = 1_000
 
 #: Seconds from the end of one look through all keys to the start of the next, and keys between two looks at the clock.
 _REST_SECONDS = 10.0
+
+#: Seconds for which a receipt with a doubtful link is remembered, if it would not wait for a shorter time: where links
+#: are always told with too early a time, that is each receipt.
+_DOUBT_SECONDS = 86_400.0
 _KEYS_IN_A_ROW = 250
 #: Keys of which the store is asked at once when they have had their time.
 _KEYS_READ_AT_ONCE = 25
@@ -312,12 +317,12 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             size += sum(self._expire(key, bounds, outbox) for key in some)
         self._search.put_back(keys)
 
-    def _expire(self, key: bytes, bounds: tuple[Millis, Micros], outbox: Outbox) -> int:
+    def _expire(self, key: bytes, before: Bounds, outbox: Outbox) -> int:
         """Expire what has had its time of a key; return how many bytes of a transaction that may take."""
         known = self._hand[key]
-        if not has_expired(known, *bounds):
+        if not has_expired(known, before):
             return 0
-        expired = expire(known, *bounds)
+        expired = expire(known, before)
         for receipt in expired.vain:
             self._give_up(receipt, _provider_of(key), outbox)
         for moved in expired.forgotten:
@@ -429,11 +434,13 @@ class Search:
         self._waiting: Counter[Provider] = Counter()
         self._oldest: dict[Provider, Millis] = {}
 
-    def bounds(self) -> tuple[Millis, Micros]:
-        """Return before which arrival receipts, and before which time links, have had their time (`expire`)."""
+    def bounds(self) -> Bounds:
+        """Return what has had its time by now."""
         now = self._clock()
-        kept_since = from_seconds(now - self._kept) if self._kept else Micros(FIRST)
-        return to_millis(from_seconds(now - self._wait)), kept_since
+        waiting, doubtful = (
+            to_millis(from_seconds(now - seconds)) for seconds in (self._wait, min(self._wait, _DOUBT_SECONDS))
+        )
+        return Bounds(waiting, doubtful, from_seconds(now - self._kept) if self._kept else Micros(FIRST))
 
     @property
     def is_looking(self) -> bool:
@@ -461,17 +468,17 @@ class Search:
             is_over = True
             for key, packed in islice(self._keys, _KEYS_IN_A_ROW):
                 is_over = False
-                self._see(key, unpack_known(packed), *bounds)
+                self._see(key, unpack_known(packed), bounds)
             if is_over:
                 self._finish()
                 return
 
-    def _see(self, key: bytes, known: Known, received_before: Millis, linked_before: Micros) -> None:
+    def _see(self, key: bytes, known: Known, before: Bounds) -> None:
         if known.waiting:
             provider, oldest = _provider_of(key), min(receipt.received for receipt in known.waiting)
             self._waiting[provider] += len(known.waiting)
             self._oldest[provider] = min(oldest, self._oldest.get(provider, oldest))
-        if has_expired(known, received_before, linked_before):
+        if has_expired(known, before):
             self._candidates.append(key)
 
     def _finish(self) -> None:

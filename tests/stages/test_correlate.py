@@ -277,6 +277,14 @@ class TestIdsThatAreUsedAgain:
         assert line.rows() == {"new": "received_on_mobile"}
         assert line.counted() == 1
 
+    def test_after_a_day_a_receipt_stays_where_it_is(self):
+        line = Line(retention=0.0)
+        line.take(link("SM1", "old", -10 * self.DAY), receipt("SM1", "delivered", 5))
+        line.now += timedelta(days=1)
+        line.search()
+        line.take(link("SM1", "new", 0))
+        assert line.rows() == {"old": "received_on_mobile"}
+
     @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(st.randoms(use_true_random=False))
     def test_no_order_matters(self, chance):

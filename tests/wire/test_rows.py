@@ -54,7 +54,7 @@ def test_recovery_gets_the_very_bytes_that_were_packed():
 
 def test_the_layout_of_packed_rows_stands():
     # Another layout is another version: raise ROW_LAYOUT, the format of stores on disk, and have this one read.
-    assert (ROW_LAYOUT, rocksdb._FORMAT) == (1, 4)
+    assert (ROW_LAYOUT, rocksdb._FORMAT) == (1, 5)
     reason = Reason(permanence=Permanence.GAVE_UP, code="4.4.7")
     failed = Event(TIME, "m", Channel.EMAIL, Status.FAILED, delivery_id="DM1042", reason=reason)
     at_us = to_microseconds(TIME)

@@ -56,7 +56,7 @@ class About(msgspec.Struct, array_like=True, frozen=True):
 
 
 #: To be raised with the layout of rows, too: what this version cannot read is not taken from a folder.
-_FORMAT = 4
+_FORMAT = 5
 _decode_about = msgspec.msgpack.Decoder(About).decode
 _encode_about = msgspec.msgpack.Encoder().encode
 
@@ -111,6 +111,7 @@ class RocksStore:
         self._rows = 0
         self.aside: dict[bytes, bytes] = {}
         self._db = self._open_trusted()
+        self._keyed = disk_index.hash_under(self._secret)
 
     def _open_trusted(self) -> rocksdict.Rdict:
         try:
@@ -178,7 +179,7 @@ class RocksStore:
                 batch.delete(_ASIDE + key)
             else:
                 batch.put(_ASIDE + key, note)
-        disk_index.write_index(batch, change.indexed, self._secret)
+        disk_index.write_index(batch, change.indexed, self._keyed)
         rows = self._rows + change.growth
         about = About(_FORMAT, *self._name, change.position, rows, self._clock(), self._indexed, self._secret)
         batch.put(_ABOUT, _encode_about(about))
@@ -199,7 +200,7 @@ class RocksStore:
 
     def named(self, kind: Name, name: str) -> Iterator[bytes]:
         """Yield the keys of the rows with a name, and perhaps of a few others."""
-        return disk_index.named(self._db, kind, name, self._secret)
+        return disk_index.named(self._db, kind, name, self._keyed)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -22,7 +22,7 @@ import msgspec
 
 from benchmarks.load import events_of
 from processor.domain.fold import fold
-from processor.domain.moment import Micros
+from processor.domain.moment import Micros, from_seconds, to_millis
 from processor.domain.row import Row
 from processor.domain.status import Status
 from processor.domain.waiting import stuck_before
@@ -110,7 +110,7 @@ def _chunks(messages: int) -> Iterator[list[Read]]:
 
 def _take(work: Fold, chunk: Sequence[Read], number: int) -> float:
     started = time.process_time()
-    outbox = Outbox()
+    outbox = Outbox(to_millis(from_seconds(time.time())))
     work.process(chunk, outbox)
     work.committed(Positions(number + 1, number + 1))
     return time.process_time() - started

@@ -244,7 +244,7 @@ class Line:
         return time.process_time() - started
 
     def _step(self, work: Work, records: Sequence[Read]) -> Mapping[tuple[str, int], list[Written]]:
-        outbox = Outbox()
+        outbox = Outbox(to_millis(from_seconds(time.time())))
         work.process(records, outbox)
         work.committed(Positions())
         return outbox.records

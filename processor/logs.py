@@ -108,7 +108,7 @@ class Patience(logging.Filter):
         self._began = self._last = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a line is shown."""
+        """Return whether a line is shown."""
         if not _asks_again(record):
             return True
         now = self._clock()

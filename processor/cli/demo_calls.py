@@ -87,7 +87,7 @@ class Calls:
         await self._gateway.stop()
 
     def takes(self, record: Record) -> bool:
-        """Say whether a record is brought by a call: not what has been broken on its way, for nobody signs that."""
+        """Return whether a record is brought by a call: not what has been broken on its way, for nobody signs that."""
         return _provider(record) in CALLERS and record.disorder not in {"garbage", "truncated"}
 
     def call(self, record: Record) -> None:

@@ -173,7 +173,7 @@ class Assignment:
     # What is asked of it
 
     def running(self) -> Iterator[tuple[TopicPartition, Partition]]:
-        """Give the partitions that have recovered."""
+        """Yield the partitions that have recovered."""
         return ((tp, each) for tp, each in self.partitions.items() if each.state is PartitionState.RUNNING)
 
     @property

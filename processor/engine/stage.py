@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from processor.domain.moment import Millis, from_seconds, to_millis
+from processor.domain.moment import Millis
 from processor.wire.deadletters import ROOM_BESIDE, DeadReason, Headers, UnusableError, size_of
 from processor.wire.received import keep_received, window
 from processor.wire.topics import INPUT_MAX_BYTES, Topic
@@ -70,18 +69,18 @@ class Outbox:
     """The records that one chunk writes, by topic and partition: all of them are committed, or none.
 
     Args:
-        now: the brokers' time in milliseconds, as far as known; None: this machine's.
+        now: the brokers' time in milliseconds, as far as known.
         kept: the first and the last timestamp that records may keep; others become `now`. None: a window around it.
         topics: the full names of the topics that may be written to; None: any.
     """
 
     def __init__(
         self,
-        now: Millis | None = None,
+        now: Millis,
         kept: tuple[Millis, Millis] | None = None,
         topics: Collection[str] | None = None,
     ) -> None:
-        self.now = to_millis(from_seconds(time.time())) if now is None else now
+        self.now = now
         self.kept = kept or window(self.now)
         self.records: dict[tuple[str, int], list[Written]] = _Places(topics)
 

@@ -96,7 +96,7 @@ class Watchdog:
         await self._topics.look(self._brokers, partition_counts, dict(self._reached()))
 
     def _reached(self) -> Iterator[tuple[TopicPartition, int]]:
-        """Give how far the topics of the partitions that run had come, as these know it."""
+        """Yield how far the topics of the partitions that run had come, as these know it."""
         for _, partition in self._assignment.running():
             yield from partition.reached()
 

@@ -209,7 +209,7 @@ class Worker:
         return "" if self._membership is None else self._membership.member_id
 
     def running_work(self, topic: Topic, number: int) -> Work | None:
-        """Give the work of an input partition, when it is ours and has recovered."""
+        """Return the work of an input partition, when it is ours and has recovered."""
         partition = self.assignment.partitions.get(TopicPartition(self.settings.topic(topic), number))
         return partition.work if partition is not None and partition.state is PartitionState.RUNNING else None
 
@@ -219,7 +219,7 @@ class Worker:
             yield stage.name, topic
 
     def partition_statuses(self) -> Iterator[PartitionStatus]:
-        """Give the status of every partition of this worker."""
+        """Yield the status of every partition of this worker."""
         for tp, partition in self.assignment.partitions.items():
             state, lag = partition.state, self._watchdog.lags.get(tp)
             progress = partition.recovered / (partition.to_recover or 1) if state is PartitionState.RECOVERING else None
@@ -238,7 +238,7 @@ class Worker:
 
     @property
     def problems(self) -> Sequence[str]:
-        """Say what is wrong that no waiting mends, each with its mend."""
+        """What is wrong that no waiting mends, each with its mend."""
         return (*self._agreement.problems, *self._watchdog.problems, *self.assignment.problems)
 
     @property

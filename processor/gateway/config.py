@@ -64,7 +64,7 @@ class Route(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Give the path of its address, behind that of the public one."""
+        """The path of its address, behind that of the public one."""
         return f"/hooks/{self.provider}" + (f"/{self.account}" if self.account else "")
 
 
@@ -92,7 +92,7 @@ class Config(NamedTuple):
     routes: tuple[Route, ...]
 
     def address(self, route: Route) -> str:
-        """Give the address of a route, as its provider is told it."""
+        """Return the address of a route, as its provider is told it."""
         return self.public_url + route.path
 
 
@@ -200,7 +200,7 @@ class _Table:
         yield from enumerate(values, start=1)
 
     def under(self, place: str, table: Mapping[str, Any]) -> _Table:
-        """Give a table inside this one."""
+        """Return a table inside this one."""
         return _Table(table, place, self._faults)
 
     def end(self) -> None:

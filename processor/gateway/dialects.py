@@ -185,7 +185,7 @@ CHALLENGE = Answer(401, headers=(("WWW-Authenticate", 'Basic realm="webhooks", c
 
 
 def refusal_of(dialect: Dialect, call: Call, way: str, *, again: bool) -> Answer:
-    """Give the answer to a call that is not verified.
+    """Return the answer to a call that is not verified.
 
     Args:
         dialect: how the provider calls.
@@ -202,10 +202,10 @@ _PROBES = ("HEAD", "GET", "OPTIONS")
 
 
 def probe_of(dialect: Dialect, method: str) -> Answer | None:
-    """Give the answer to who only asks whether the address is there; None: it is a call, or of no known method."""
+    """Return the answer to who only asks whether the address is there; None: it is a call, or of no known method."""
     return Answer(200) if method in _PROBES and method not in dialect.methods else None
 
 
 def trace_of(dialect: Dialect, call: Call) -> str | None:
-    """Give the provider's own name of the call; None where it has none."""
+    """Return the provider's own name of the call; None where it has none."""
     return next((call.headers[name][0] for name in dialect.trace if name in call.headers), None)

@@ -33,12 +33,12 @@ class _Delivery(msgspec.Struct):
 
 
 def is_delivery(call: Call) -> bool:
-    """Say whether Firehose delivers this call."""
+    """Return whether Firehose delivers this call."""
     return call.has(_REQUEST_ID)
 
 
 def unpack(body: bytes) -> Iterator[bytes]:
-    """Give each JSON value that was packed: a record may hold several, behind one another.
+    """Yield each JSON value that was packed: a record may hold several, behind one another.
 
     Raises:
         UnrecordableError: the body is not what Firehose delivers, or unpacks to more than anybody sends.
@@ -89,7 +89,7 @@ def _ends(text: str) -> Iterator[tuple[int, int]]:
 
 
 def answer(call: Call, told: Answer, now: float) -> Answer:
-    """Say the same as an answer does, in Firehose's words; one that is no success has a message.
+    """Return the same as an answer does, in Firehose's words; one that is no success has a message.
 
     Args:
         call: what is answered.

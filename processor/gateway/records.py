@@ -59,7 +59,7 @@ def _is_json(body: bytes) -> bool:
 
 
 def _form_of(call: Call) -> bytes | None:
-    """Give the body as a form; None where it is another text, as a line of a log."""
+    """Return the body as a form; None where it is another text, as a line of a log."""
     [kind] = call.headers.get("content-type", ("",))[:1]
     if kind.lower().startswith("multipart/form-data"):
         return urlencode(parts_of(kind, call.body)).encode()

@@ -59,7 +59,7 @@ class SharedSpool:
         await appended
 
     async def oldest(self, limit: int) -> list[tuple[int, Spooled]]:
-        """Give the oldest records, each with its place; they stay. Raise SpoolError where they cannot be read."""
+        """Return the oldest records, each with its place; they stay. Raise SpoolError where they cannot be read."""
         return await self._in_thread(partial(self.spool.oldest, limit))
 
     async def remove(self, last: int) -> None:

@@ -34,7 +34,7 @@ class Line(msgspec.Struct):
 
 
 def judge(provider: str, text: bytes) -> tuple[bool, str]:
-    """Say whether the call of a line is accepted, and what verified it or why it is refused."""
+    """Return whether the call of a line is accepted, and what verified it or why it is refused."""
     try:
         line = _DECODER.decode(text)
         call = _call_of(line)
@@ -78,7 +78,7 @@ def _now_of(line: Line) -> float | None:
 
 
 def _trusts(line: Line) -> list[Trust]:
-    """Give what the line trusts: once with each of its certificates, if it has any."""
+    """Return what the line trusts: once with each of its certificates, if it has any."""
     topics = [secret for secret in line.secrets if secret.startswith(_TOPIC)] or None
     trust = Trust(secrets=line.secrets, topics=topics)
     certificates = [secret for secret in line.secrets if _CERTIFICATE in secret]

@@ -158,7 +158,7 @@ _WORDS: tuple[tuple[type, Outcome], ...] = (
 
 
 def outcome_word(findings: Iterable[Finding]) -> Outcome:
-    """Give "events" when there is any event among the findings, else the gravest of "dead", "unknown", "no_status"."""
+    """Return "events" when any finding is an event, else the gravest of "dead", "unknown", "no_status"."""
     kinds = set(map(type, findings))
     return next((word for kind, word in _WORDS if kind in kinds), "no_status")
 

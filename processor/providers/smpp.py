@@ -320,7 +320,7 @@ def _tlvs_in(fields: dict[str, Any]) -> dict[str, object]:
 
 
 def _tlv_name(key: str) -> str:
-    """Give a TLV's name, however it is spelt, or told by its tag; what is of no use here keeps its own."""
+    """Return a TLV's name, however it is spelt, or told by its tag; what is of no use here keeps its own."""
     name = _TLV_SPELLINGS.get(key.lower().replace("_", ""))
     tag = _tag(key) if name is None else None
     return name or (key if tag is None else _TAGS.get(tag, key))

@@ -237,7 +237,7 @@ _Reading = tuple[str, tuple[int, int] | None]
 
 
 def _has_fields(reading: _Reading) -> bool:
-    """Say whether a reading may have an id and a state: most texts have neither, and need not be taken apart."""
+    """Return whether a reading may have an id and a state: most texts have neither, and need not be taken apart."""
     text = reading[0].lower()
     return "id" in text and "stat" in text
 

@@ -12,7 +12,7 @@ _MARKS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarde
 
 
 def was_handed_on(request: web.Request) -> bool:
-    """Say whether a request has a header of a proxy."""
+    """Return whether a request has a header of a proxy."""
     return any(name in request.headers for name in _MARKS)
 
 
@@ -23,14 +23,14 @@ class Proxies:
         self._trusted = trusted
 
     def is_secure(self, request: web.Request) -> bool:
-        """Say whether the client uses TLS, to us or to a trusted proxy."""
+        """Return whether the client uses TLS, to us or to a trusted proxy."""
         if not self._has(request.remote or ""):
             return request.secure
         scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
         return scheme.partition(",")[0].strip().lower() == "https"
 
     def address(self, request: web.BaseRequest) -> str:
-        """Give the address that a request comes from: the nearest one that is no trusted proxy."""
+        """Return the address that a request comes from: the nearest one that is no trusted proxy."""
         address = request.remote or ""
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
         for each in reversed(forwarded.split(",")):

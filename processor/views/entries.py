@@ -44,7 +44,7 @@ _unpack = msgspec.msgpack.Decoder(Share).decode
 
 
 def share_of(record: CountsRecord) -> Share:
-    """Give what is kept of a counts record."""
+    """Return what is kept of a counts record."""
     return Share(
         [record.statuses.get(status, 0) for status in Status],
         {channel.value: number for channel, number in record.channels.items()},
@@ -131,7 +131,7 @@ class Entry:
         return not self._shares and self.delivery is None
 
     def share(self, number: int) -> Share:
-        """Give one partition's share."""
+        """Return one partition's share."""
         packed = self._shares.get(number)
         return NOTHING if packed is None else _unpack(packed)
 
@@ -172,7 +172,7 @@ class Entry:
     # Figures
 
     def count(self, status: Status) -> int:
-        """Give how many messages stand at a status."""
+        """Return how many messages stand at a status."""
         return self.statuses[STATUS_INDEX[status]]
 
     @property
@@ -204,7 +204,7 @@ class Entry:
         return sum([self.statuses[index] for index in _COUNTED[indicator]])
 
     def failed_for(self, categories: Iterable[Category]) -> int:
-        """Give how many messages failed for one of these reasons."""
+        """Return how many messages failed for one of these reasons."""
         return sum([self.failed.get(category.value, 0) for category in categories])
 
     @property

@@ -87,7 +87,7 @@ _Place = tuple[bool, Any, str]
 def list_deliveries(
     deliveries: Deliveries, query: Query, now: Micros, stuck: Mapping[str, int] | None = None
 ) -> DeliveryList:
-    """Give one page of the deliveries that match.
+    """Return one page of the deliveries that match.
 
     A cursor names a place in the order, not a number, so deliveries that appear or go meanwhile do not move others
     between pages.
@@ -123,7 +123,7 @@ def _is_falling(query: Query) -> bool:
 
 
 def _placing(query: Query, stuck: Mapping[str, int]) -> Callable[[Entry], _Place]:
-    """Give what places an entry in the order of a query.
+    """Return what places an entry in the order of a query.
 
     Raises:
         QueryError: there is no such sort.

@@ -184,7 +184,7 @@ def _history(row: Row) -> tuple[Seen, ...]:
 
 
 def _rejected(row: Row) -> Iterator[Rejected]:
-    """Give each rejected report with where the walk stood when it came to it."""
+    """Yield each rejected report with where the walk stood when it came to it."""
     for node in row.rejected:
         name, channel = NODE_NAMES[node], row.channel.value
         if node not in TRANSITIONS[row.channel]:
@@ -226,6 +226,6 @@ def _wait_text(wait: Wait, pending: Pending | None) -> str:
 
 
 def _is_cancel_too_late(row: Row, is_delivery_canceled: bool) -> bool:
-    """Say whether a cancel found the message where it could not be stopped: at what may come after a cancel."""
+    """Return whether a cancel found the message where it could not be stopped: at what may come after a cancel."""
     is_canceled = is_delivery_canceled or any(at.node is Node.CANCELED for at in row.observations)
     return is_canceled and row.node in TRANSITIONS[row.channel][Node.CANCELED]

@@ -60,13 +60,13 @@ class Access:
         self._attempts = Attempts()
 
     def caller(self, request: web.Request) -> Caller:
-        """Give what the sender of a request may do."""
+        """Return what the sender of a request may do."""
         may_write = self._presents(request, self._write)
         may_read = may_write or self._presents(request, self._read) or self._is_open(request)
         return Caller(may_read, may_write)
 
     def reader(self, request: web.Request) -> Caller:
-        """Give the caller of a request that reads.
+        """Return the caller of a request that reads.
 
         Raises:
             ProblemError: it may not.
@@ -83,7 +83,7 @@ class Access:
         )
 
     def writer(self, request: web.Request) -> Caller:
-        """Give the caller of a request that writes.
+        """Return the caller of a request that writes.
 
         Raises:
             ProblemError: it may not.
@@ -113,7 +113,7 @@ class Access:
         return not self._read and self._is_local and is_loopback(host_of(request) or "") and not was_handed_on(request)
 
     def _unauthorized(self, request: web.Request, detail: str) -> ProblemError:
-        """Give the problem of a request without the right token, and count a wrong one.
+        """Return the problem of a request without the right token, and count a wrong one.
 
         The right token as a bearer is never refused for the wrong ones of others: one program with an old token would
         shut out all that share its address.
@@ -155,7 +155,7 @@ class Access:
             raise ProblemError(UNAUTHORIZED, "the form does not have DELIVERY_WRITE_TOKEN")
 
     def start_session(self, request: web.Request, token: str) -> str | None:
-        """Give the cookie of a new session for a token that a form has; None: the token is neither of ours.
+        """Return the cookie of a new session for a token that a form has; None: the token is neither of ours.
 
         Raises:
             ProblemError: wrong tokens were presented too often.
@@ -191,7 +191,7 @@ class Access:
     # The page's cookie
 
     def session(self, request: web.Request) -> Session | None:
-        """Give the session of a request's cookie; None: there is none, or it has ended."""
+        """Return the session of a request's cookie; None: there is none, or it has ended."""
         return self._sessions.find(request.cookies.get(SESSION_COOKIE, ""))
 
     def end_session(self, number: str, given: int) -> None:
@@ -199,12 +199,12 @@ class Access:
         self._sessions.end(number, given)
 
     def is_secure(self, request: web.Request) -> bool:
-        """Say whether the client uses TLS, to us or to a trusted proxy."""
+        """Return whether the client uses TLS, to us or to a trusted proxy."""
         return self._proxies.is_secure(request)
 
 
 def bearer_of(request: web.Request) -> str | None:
-    """Give the bearer token of the Authorization header; None: it has none."""
+    """Return the bearer token of the Authorization header; None: it has none."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 

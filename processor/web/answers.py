@@ -116,7 +116,7 @@ class Answers:
     # Messages
 
     async def message(self, reference: str, *, reveal: bool) -> MessageView:
-        """Give a message, from whichever worker owns it.
+        """Return a message, from whichever worker owns it.
 
         Args:
             reference: its id, as it is or sealed.
@@ -247,7 +247,7 @@ class Answers:
             raise invalid("cursor was sealed with another token, or by another worker: begin anew") from None
 
     async def message_here(self, message_id: str, *, reveal: bool) -> MessageView:
-        """Give a message, if this worker has its partition.
+        """Return a message, if this worker has its partition.
 
         Raises:
             ProblemError: it is not known, or not here.
@@ -256,7 +256,7 @@ class Answers:
         return _known(view, message_id)
 
     def reference(self, message_id: str, *, reveal: bool = False) -> str:
-        """Give what a link names a message by: its id, or, where that may not be shown, the id sealed."""
+        """Return what a link names a message by: its id, or, where that may not be shown, the id sealed."""
         is_shown = (reveal or mask_id(message_id) == message_id) and not message_id.startswith(PREFIX)
         return message_id if is_shown else self._seal.close(message_id)
 
@@ -299,7 +299,7 @@ class Answers:
     # Deliveries
 
     async def delivery(self, delivery_id: str) -> DeliveryView:
-        """Give one delivery.
+        """Return one delivery.
 
         Raises:
             ProblemError: it is not known, or cannot be had now.
@@ -346,7 +346,7 @@ class Answers:
     # What is wrong
 
     async def overview(self, *, reveal: bool = False) -> Overview:
-        """Give counts, what is wrong, and how the partitions stand.
+        """Return counts, what is wrong, and how the partitions stand.
 
         Raises:
             ProblemError: it cannot be had now.
@@ -434,7 +434,7 @@ def _now() -> Micros:
 
 
 def _key(name: str) -> bytes:
-    """Give the key of a message or a delivery.
+    """Return the key of a message or a delivery.
 
     Raises:
         ProblemError: no event can have named it.

@@ -40,7 +40,7 @@ class Attempts:
         self._right: OrderedDict[str, None] = OrderedDict()
 
     def wait(self, address: str) -> float:
-        """Give the seconds that an address must wait before its next attempt; 0: none."""
+        """Return the seconds that an address must wait before its next attempt; 0: none."""
         now, home = time.monotonic(), _home(address)
         of_one = _OF_ONE.wait(self._spent.get(home, 0.0), now)
         return of_one if home in self._right else max(of_one, _OF_ALL.wait(self._spent_by_all, now))
@@ -63,7 +63,7 @@ class Attempts:
 
 
 def _home(address: str) -> str:
-    """Give the addresses that one client controls: one, or of IPv6 a network of 64 bits."""
+    """Return the addresses that one client controls: one, or of IPv6 a network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -195,7 +195,7 @@ class Forwarding:
         return heard
 
     async def owners(self) -> Mapping[tuple[str, int], str]:
-        """Give the URL of the owner of every partition, by topic and number.
+        """Return the URL of the owner of every partition, by topic and number.
 
         Raises:
             ProblemError: the members of the group cannot be known now.
@@ -266,7 +266,7 @@ class Forwarding:
         raise _problem_of(url, response, answer)
 
     async def _url_of(self, member: Member) -> str:
-        """Give the URL of a member that may be asked.
+        """Return the URL of a member that may be asked.
 
         Raises:
             ProblemError: it may not.
@@ -293,7 +293,7 @@ class Forwarding:
         raise ProblemError(HOP_REFUSED, f"the member at {url} is not asked: {refusal}")
 
     async def _own_addresses(self) -> set[str]:
-        """Give the addresses that the broker sees this worker connect from."""
+        """Return the addresses that the broker sees this worker connect from."""
         return {member.address for member in (await self._group()).members if self._is_this(member)}
 
 

@@ -136,7 +136,7 @@ class Gathering:
             await asyncio.sleep(_SAMPLE_SECONDS)
 
     def own(self) -> WorkerReport:
-        """Give this worker's own report."""
+        """Return this worker's own report."""
         statuses = list(self._owner.partition_statuses())
         unreadable = self._board.unreadable()
         # A partition that recovers, or is gone, reports nothing.
@@ -158,7 +158,7 @@ class Gathering:
         )
 
     async def gather(self) -> Gathered:
-        """Give the reports of all workers that answer.
+        """Return the reports of all workers that answer.
 
         Raises:
             ProblemError: this worker has not reached Kafka yet.

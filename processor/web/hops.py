@@ -62,7 +62,7 @@ class Hops:
         return bool(self._key)
 
     def sign(self, url: str, path: str, method: str = "GET", body: bytes = b"") -> dict[str, str]:
-        """Give the headers of a hop to the worker of a URL; `path` is with its query, as it is sent."""
+        """Return the headers of a hop to the worker of a URL; `path` is with its query, as it is sent."""
         if not self._key:
             return {HOP_HEADER: _UNSIGNED}
         now, nonce, question = str(int(time.time())), secrets.token_hex(16), _Question(method, url, path, body)

@@ -27,13 +27,13 @@ _ONCE = (hdrs.HOST, hdrs.AUTHORIZATION)
 
 
 def host_of(request: web.Request) -> str | None:
-    """Give the host that a request's Host header names, without its port, in lower case; None: it names none."""
+    """Return the host that a request's Host header names, without its port, in lower case; None: it names none."""
     found = _HOST.fullmatch(request.headers.get(hdrs.HOST, ""))
     return None if found is None else (found[1] or found[2]).lower().rstrip(".")
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host's name or address can only mean this machine."""
+    """Return whether a host's name or address can only mean this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -71,7 +71,7 @@ class Hosts:
         return self.has(host_of(request)) and (not request.raw_path.startswith("http") or self.has(request.url.host))
 
     def has(self, host: str | None) -> bool:
-        """Say whether a host is one of ours."""
+        """Return whether a host is one of ours."""
         if not host:
             return False
         try:

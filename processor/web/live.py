@@ -33,7 +33,7 @@ _HEADERS = {
 
 
 def stream_limit() -> int:
-    """Give how many streams this process can serve at a time: half of its connections stay for other requests."""
+    """Return how many streams this process can serve at a time: half of its connections stay for other requests."""
     return min(MAX_STREAMS, connection_limit() // 2)
 
 

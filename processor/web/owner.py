@@ -25,13 +25,13 @@ class Owner(Protocol):
         """Its id in the group; empty while it is in none."""
 
     def running_work(self, topic: Topic, number: int) -> Work | None:
-        """Give the work of an input partition; None: it is not owned here, or has not recovered."""
+        """Return the work of an input partition; None: it is not owned here, or has not recovered."""
 
     def partition_statuses(self) -> Iterable[PartitionStatus]:
-        """Give stage, state, lag and progress of each partition."""
+        """Return stage, state, lag and progress of each partition."""
 
     def inputs(self) -> Iterable[tuple[str, str]]:
-        """Give stage and full name of every topic that the stages read."""
+        """Return stage and full name of every topic that the stages read."""
 
 
 @runtime_checkable
@@ -39,7 +39,7 @@ class Rows(Protocol):
     """The committed rows of one partition of messages."""
 
     def row(self, key: bytes) -> Row | None:
-        """Give the row of a message.
+        """Return the row of a message.
 
         Raises:
             UnreadableError: it is there, and cannot be read.

@@ -45,7 +45,7 @@ class Seal:
         return PREFIX + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, given: str) -> str:
-        """Give the id that a path names: what is sealed is opened, anything else is an id as it is.
+        """Return the id that a path names: what is sealed is opened, anything else is an id as it is.
 
         Raises:
             SealError: it begins like a sealed id, and was not sealed with this key, or was changed.

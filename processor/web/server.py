@@ -157,7 +157,7 @@ class Server:
 
 
 def advertised_url(settings: Settings, address: str) -> str:
-    """Give where other workers reach the server.
+    """Return where other workers reach the server.
 
     Args:
         settings: they may say it.

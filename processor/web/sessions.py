@@ -65,13 +65,13 @@ class Sessions:
         self._ended: dict[str, int] = {}
 
     def start(self, token: str) -> str:
-        """Give the cookie of a new session; the token has been checked."""
+        """Return the cookie of a new session; the token has been checked."""
         # Rounded up: nothing is issued before this worker remembers.
         given, number = str(int(time.time()) + 1), secrets.token_hex(16)
         return f"{given}.{number}.{_mac(token, given, number)}"
 
     def find(self, cookie: str) -> Session | None:
-        """Give the session of a cookie; None: it is invalid, or the session has ended."""
+        """Return the session of a cookie; None: it is invalid, or the session has ended."""
         found = _COOKIE.fullmatch(cookie)
         if found is None:
             return None

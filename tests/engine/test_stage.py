@@ -16,7 +16,7 @@ PLACE = Partitioning("t.events.v1", 0, {"t.events.v1": 1}, "cluster")
 
 
 def test_an_outbox_refuses_a_topic_that_its_stage_does_not_declare():
-    outbox = Outbox(topics=["t.messages.v1"])
+    outbox = Outbox(0, topics=["t.messages.v1"])
     outbox.add("t.messages.v1", 0, 0, b"key", b"value")
     for write in (outbox.to, lambda *place: outbox.add(*place, 0, b"key", b"value")):
         with pytest.raises(UndeclaredTopicError, match=r"t\.counts\.v1"):

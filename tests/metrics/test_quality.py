@@ -91,7 +91,7 @@ class Line:
 
     def chunk(self, topic, records) -> None:
         """Have a stage process and commit records; records are value, key, headers and timestamp."""
-        outbox, given = Outbox(), []
+        outbox, given = Outbox(1_790_000_000_000), []
         for value, key, headers, timestamp in records:
             self.read += 1
             given.append(SimpleNamespace(offset=self.read, timestamp=timestamp, key=key, value=value, headers=headers))

@@ -38,7 +38,7 @@ def test_it_is_counted_when_the_chunk_is_committed():
             record(b"mobile=447700900001&status=1&code=101&reference=r2"),
             record(b"mobile=447700900001&status=0&code=000&reference=r3"),
         ],
-        Outbox(),
+        Outbox(1_790_000_000_000),
     )
     assert counted() == 0
     work.committed(Positions())

@@ -103,7 +103,7 @@ class Desk:
 
     def chunk(self, *records: Read) -> None:
         """Fold one chunk and commit it."""
-        outbox = Outbox(topics=self.outputs)
+        outbox = Outbox(int(self.now.timestamp() * 1000), topics=self.outputs)
         self.work.process(records, outbox)
         for (topic, _), entries in outbox.records.items():
             self.written[topic] += [(key, value, headers) for _, key, value, headers in entries]

@@ -78,7 +78,7 @@ def opened(store: str, folder: Path, **changed: Any) -> Desk:
 
 def abort(desk: Desk, records: list[Read]) -> None:
     """Fold a chunk whose transaction fails: the work is dropped, and recovered."""
-    desk.work.process(records, Outbox(topics=desk.outputs))
+    desk.work.process(records, Outbox(int(desk.now.timestamp() * 1000), topics=desk.outputs))
     desk.restart()
 
 

@@ -52,7 +52,7 @@ _TOLD_LATER = 30.0
 
 
 def early_receipt(start: datetime) -> Iterator[Record]:
-    """Give a text message that is known by its receipt first: a row of its own, until the sender tells whose it is."""
+    """Yield a text message that is known by its receipt first: a row of its own, until the sender tells whose it is."""
     campaign = _sms_campaign(EARLY_RECEIPT)
     sent = start - timedelta(seconds=40.0)
     yield _receipt(campaign, EARLY_RECEIPT, EARLY_SID, "delivered", start)
@@ -61,7 +61,7 @@ def early_receipt(start: datetime) -> Iterator[Record]:
 
 
 def long_text(start: datetime) -> Iterator[Record]:
-    """Give a text message of three parts: linked part by part, and received when the last one is."""
+    """Yield a text message of three parts: linked part by part, and received when the last one is."""
     campaign = _sms_campaign(LONG_TEXT)
     sent = start - timedelta(seconds=60.0)
     for part in range(1, _PARTS + 1):

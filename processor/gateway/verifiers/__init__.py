@@ -118,7 +118,7 @@ def choose(schemes: tuple[Scheme, ...], call: Call) -> Scheme:
 
 
 def secret_fault(provider: str, way: str, secret: str) -> str | None:
-    """Say what is wrong with a secret, whatever calls come; None: nothing that could be known beforehand.
+    """Return what is wrong with a secret, whatever calls come; None: nothing that could be known beforehand.
 
     Args:
         provider: whose calls it verifies.

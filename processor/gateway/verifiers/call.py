@@ -41,14 +41,14 @@ class Call(NamedTuple):
     body: bytes
 
     def header(self, name: str) -> str:
-        """Give the value of a header that must be there once; else refuse the call."""
+        """Return the value of a header that must be there once; else refuse the call."""
         values = self.headers.get(name, ())
         if len(values) != 1:
             raise Refused(f"{'no' if not values else 'more than one'} header {name}")
         return values[0]
 
     def has(self, *names: str) -> bool:
-        """Say whether any of these headers is there."""
+        """Return whether any of these headers is there."""
         return any(name in self.headers for name in names)
 
 
@@ -86,12 +86,12 @@ Verify = Callable[[Trust, Call, float | None], str]
 
 
 def octets_of(text: str) -> bytes:
-    """Give a header or an address as it came: what was no UTF-8 has been escaped on its way in."""
+    """Return a header or an address as it came: what was no UTF-8 has been escaped on its way in."""
     return text.encode(errors="surrogateescape")
 
 
 def first_match(expected: Iterable[Collection[bytes]], given: Collection[bytes], what: str) -> str:
-    """Say which secret it is whose signature was given; all are compared, each in constant time.
+    """Return which secret it is whose signature was given; all are compared, each in constant time.
 
     Args:
         expected: what is right with each of the secrets, in their order; of one, there may be several spellings.

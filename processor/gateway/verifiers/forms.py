@@ -14,7 +14,7 @@ _MAX_FIELDS = 1000
 
 
 def fields_of(encoded: bytes) -> list[tuple[bytes, bytes]]:
-    """Give names and values in their order, decoded, the empty ones too: whatever is there was signed or not."""
+    """Return names and values in their order, decoded, the empty ones too: whatever is there was signed or not."""
     if encoded.count(b"&") >= _MAX_FIELDS:
         raise Refused(f"more than {_MAX_FIELDS} fields")
     pairs = []
@@ -33,7 +33,7 @@ def _decoded(octets: bytes) -> bytes:
 
 
 def parts_of(content_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
-    """Give names and values of a form of several parts (multipart/form-data), but for those that are files."""
+    """Return names and values of a form of several parts (multipart/form-data), but for those that are files."""
     head = b"content-type: " + octets_of(content_type) + b"\r\n\r\n"
     message = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
     pairs = []
@@ -45,7 +45,7 @@ def parts_of(content_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def query_of(url: str) -> bytes:
-    """Give the query of an address, still encoded."""
+    """Return the query of an address, still encoded."""
     return octets_of(url.partition("#")[0].partition("?")[2])
 
 

@@ -18,7 +18,7 @@ _HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 
 
 def claims_of(token: str, trust: Trust, algorithms: Collection[str], what: str) -> tuple[dict[str, Any], str]:
-    """Give the claims of a token that one of the secrets has signed, and which of them; else refuse the call.
+    """Return the claims of a token that one of the secrets has signed, and which of them; else refuse the call.
 
     What the claims say is yet to be checked, their times as well.
     """

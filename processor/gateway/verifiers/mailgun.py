@@ -47,12 +47,12 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
 
 
 def tokens_of(call: Call) -> list[str]:
-    """Give the tokens to remember of a verified call that was taken, each with `digest_of` the call."""
+    """Return the tokens to remember of a verified call that was taken, each with `digest_of` the call."""
     return [one.token for one in _signatures(call)]
 
 
 def digest_of(call: Call) -> bytes:
-    """Give what tells a call's body from any other."""
+    """Return what tells a call's body from any other."""
     return sha256(call.body).digest()
 
 

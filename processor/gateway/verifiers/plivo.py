@@ -44,7 +44,7 @@ def _address(call: Call) -> bytes:
 
 
 def _parameters(call: Call) -> bytes:
-    """Give what V3 signs of a query and a form: "?" and the sorted query, ".", names and values of the form.
+    """Return what V3 signs of a query and a form: "?" and the sorted query, ".", names and values of the form.
 
     Of a GET, the form belongs to the query, which wins.
     """

@@ -28,7 +28,7 @@ _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", re
 def first_that_verifies(
     keys: Sequence[_Key], verifies: Callable[[_Key, bytes, bytes], bool], signature: bytes, signed: bytes, what: str
 ) -> str:
-    """Say which of the keys a signature was made for; none: the call is refused."""
+    """Return which of the keys a signature was made for; none: the call is refused."""
     for number, key in enumerate(keys, start=1):
         if verifies(key, signature, signed):
             return f"{what}, secret {number}"
@@ -75,7 +75,7 @@ def _loaded(octets: bytes) -> PublicKeyTypes | None:
 
 
 def ecdsa_verifies(key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
-    """Say whether a signature (DER) with SHA-256 is right."""
+    """Return whether a signature (DER) with SHA-256 is right."""
     try:
         key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
@@ -84,7 +84,7 @@ def ecdsa_verifies(key: ec.EllipticCurvePublicKey, signature: bytes, signed: byt
 
 
 def ed25519_verifies(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
-    """Say whether a signature is right."""
+    """Return whether a signature is right."""
     try:
         key.verify(signature, signed)
     except InvalidSignature:
@@ -100,7 +100,7 @@ _SNS_HASHES: dict[str, hashes.HashAlgorithm] = {
 
 
 def certificate_verifies(certificate: str, version: str, signature: bytes, signed: bytes, now: float | None) -> bool:
-    """Say whether a signature of SNS is right with a certificate (PEM), which must be valid now."""
+    """Return whether a signature of SNS is right with a certificate (PEM), which must be valid now."""
     try:
         read = x509.load_pem_x509_certificate(certificate.encode())
     except ValueError:

@@ -51,7 +51,7 @@ class Message(NamedTuple):
 
     @property
     def subscribe_url(self) -> str | None:
-        """Give the address that confirms the subscription, of a message that has been verified; else None."""
+        """The address that confirms the subscription, of a message that has been verified; else None."""
         return self.fields["SubscribeURL"] if self.fields["Type"] == "SubscriptionConfirmation" else None
 
 

@@ -36,7 +36,7 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
 
 
 def _keys_of(secret: str) -> list[bytes]:
-    """Give the key of a secret: base64 after `whsec_`; a secret without that prefix may be a key as it is."""
+    """Return the key of a secret: base64 after `whsec_`; a secret without that prefix may be a key as it is."""
     text = secret.strip().removeprefix(_PREFIX)
     try:
         decoded = [base64.b64decode(text + "=" * (-len(text) % 4), validate=True)]

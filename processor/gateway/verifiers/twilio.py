@@ -49,7 +49,7 @@ def _algorithm_of(call: Call) -> str:
 
 
 def _parameters(call: Call) -> bytes:
-    """Give what is signed behind the address: nothing, where the address has the hash of the body."""
+    """Return what is signed behind the address: nothing, where the address has the hash of the body."""
     query = query_of(call.url)
     # Most have none, and need not be taken apart.
     fields = fields_of(query) if _BODY_HASH in query or b"%" in query else []
@@ -64,7 +64,7 @@ def _parameters(call: Call) -> bytes:
 
 
 def _spellings(url: str) -> list[str]:
-    """Give the address as it is, without its port, with the usual one, and each of these without its fragment."""
+    """Return the address as it is, without its port, with the usual one, and each of these without its fragment."""
     found = _AUTHORITY.match(url)
     if found is None:
         return [url]

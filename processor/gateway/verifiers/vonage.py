@@ -83,7 +83,7 @@ def _signatures(algorithm: str, secret: bytes, signed: bytes) -> list[bytes]:
 
 
 def _covered(call: Call) -> list[dict[bytes, bytes]]:
-    """Give the parameters that may be signed: those of the body, with or without those of the address's query."""
+    """Return the parameters that may be signed: those of the body, with or without those of the address's query."""
     query = dict(fields_of(query_of(call.url)))
     if not call.body:
         return [query]

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 def find(plain: str) -> Iterator[Found]:
-    """Give the addresses of a text (see reading.py). Each character is looked at a few times at most."""
+    """Yield the addresses of a text (see reading.py). Each character is looked at a few times at most."""
     floor = 0
     at = plain.find("@")
     while at >= 0:
@@ -50,14 +50,14 @@ def find(plain: str) -> Iterator[Found]:
 
 
 def is_made(local: str) -> bool:
-    """Say whether a program has made a local part, as of a Message-ID, and so no person is named by it."""
+    """Return whether a program has made a local part, as of a Message-ID, and so no person is named by it."""
     digits = sum([char.isdigit() for char in local])
     has_more = digits > _NUMBER_DIGITS or any(char.isalpha() for char in local)
     return len(local) >= _MADE_LENGTH and digits * 2 >= len(local) and has_more
 
 
 def _end(plain: str, floor: int, at: int) -> int:
-    """Give where the local part ends: at the `@`, or before the space in front of one that stands by itself."""
+    """Return where the local part ends: at the `@`, or before the space in front of one that stands by itself."""
     if at > floor and plain[at - 1] == " ":
         found = _DOMAIN.match(plain, at + 1)
         if found is not None and found["domain"].rpartition(".")[2].isalpha() and "." in found["domain"]:
@@ -85,7 +85,7 @@ def _start(plain: str, floor: int, end: int) -> int:
 
 
 def _opening_quote(plain: str, floor: int, closing: int) -> int | None:
-    """Give where the quotes begin that close here: at the nearest that is escaped no more than these are."""
+    """Return where the quotes begin that close here: at the nearest that is escaped no more than these are."""
     depth = _backslashes(plain, floor, closing)
     opening = plain.rfind('"', floor, closing)
     while opening >= 0:
@@ -138,7 +138,7 @@ def _names(plain: str, floor: int, start: int, end: int, at: int) -> Iterator[tu
 
 
 def _name_before(plain: str, floor: int, bracket: int, local: str) -> tuple[int, int] | None:
-    """Give the name before an address in angle brackets; None: there is none."""
+    """Return the name before an address in angle brackets; None: there is none."""
     end = bracket - 1 if bracket > floor and plain[bracket - 1] == " " else bracket
     if end > floor and plain[end - 1] == '"':
         opening = _opening_quote(plain, floor, end - 1)

@@ -29,7 +29,7 @@ class Known:
         self._digits = "" if at else "".join(_RUN.findall(name))
 
     def find(self, plain: str) -> Iterator[tuple[int, int]]:
-        """Give where a text quotes it (see reading.py); of an address the local part."""
+        """Yield where a text quotes it (see reading.py); of an address the local part."""
         if not self._name:
             return
         folded = _folded(plain)

@@ -70,7 +70,7 @@ Judge = Callable[[str, int, int], bool]
 
 
 def find(plain: str, is_number: Judge) -> Iterator[tuple[int, int]]:
-    """Give where numbers stand in a text (see reading.py)."""
+    """Yield where numbers stand in a text (see reading.py)."""
     for found in _SHAPES.finditer(plain):
         if found.lastgroup == "number":
             for start, end in _parts(plain, *found.span()):
@@ -101,7 +101,7 @@ def _parts(plain: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def is_in_text(plain: str, start: int, end: int) -> bool:
-    """Say whether digits in a text are a number."""
+    """Return whether digits in a text are a number."""
     run = plain[start:end]
     digits = _digits(run)
     before = plain[max(0, start - _BEFORE) : start].lower()
@@ -119,14 +119,14 @@ def is_in_text(plain: str, start: int, end: int) -> bool:
 
 
 def _is_counted(plain: str, end: int, before: str, digits: int) -> bool:
-    """Say whether a run counts or locates something: a number of bytes, an offset."""
+    """Return whether a run counts or locates something: a number of bytes, an offset."""
     if _OFFSET_BEFORE.search(before):
         return True
     return digits <= _LEAST_GLUED and bool(_COUNTED.search(before) or _UNIT.match(plain, end))
 
 
 def is_in_id(plain: str, start: int, end: int) -> bool:
-    """Say whether digits in an id of ours are a number: an id may be made of the one in a provider's report."""
+    """Return whether digits in an id of ours are a number: an id may be made of the one in a provider's report."""
     run = plain[start:end]
     digits = _digits(run)
     if run.startswith("+"):
@@ -138,7 +138,7 @@ def is_in_id(plain: str, start: int, end: int) -> bool:
 
 
 def is_in_native_id(plain: str, start: int, end: int) -> bool:
-    """Say whether digits in a provider's id are a telephone number: such ids often are numbers of other forms."""
+    """Return whether digits in a provider's id are a telephone number: such ids often are numbers of other forms."""
     run = plain[start:end]
     digits = _digits(run)
     if run.startswith("+"):
@@ -152,13 +152,13 @@ def _digits(run: str) -> int:
 
 
 def _is_impossible(run: str, digits: int) -> bool:
-    """Say whether a run cannot be a number: it is too long, or has zeroes for a country."""
+    """Return whether a run cannot be a number: it is too long, or has zeroes for a country."""
     prefix = 2 if run.startswith("00") else 0
     return run.startswith("000") or (run.isdigit() and digits - prefix > _MOST)
 
 
 def _is_glued(plain: str, start: int, end: int) -> bool:
-    """Say whether a run is part of a word or an id: letters touch it, or stand before a sign that joins."""
+    """Return whether a run is part of a word or an id: letters touch it, or stand before a sign that joins."""
     before, after = plain[max(0, start - 2) : start], plain[end : end + 1]
     if before[-1:].isalnum() or before[-1:] == "_" or after.isalnum() or after == "_":
         return True

@@ -119,7 +119,7 @@ def _undo(units: list[Unit]) -> list[Unit] | None:
 
 
 def _escaped(found: re.Match[str]) -> str | None:
-    """Give what an escape stands for, empty: nothing; None: it is none."""
+    """Return what an escape stands for, empty: nothing; None: it is none."""
     if found["high"]:
         return chr(0x10000 + ((int(found["high"], 16) & 0x3FF) << 10) + (int(found["low"], 16) & 0x3FF))
     if found["letter"]:
@@ -138,7 +138,7 @@ def _hexadecimal(found: re.Match[str]) -> str:
 
 
 def _characters(pending: list[tuple[int, Unit]]) -> Iterator[Unit]:
-    """Give the characters of percent-encoded bytes in UTF-8, and take them from `pending`."""
+    """Yield the characters of percent-encoded bytes in UTF-8, and take them from `pending`."""
     at = 0
     for char in bytes([byte for byte, _ in pending]).decode(errors="replace"):
         # A byte that is not UTF-8 becomes one character, or one with those that began like one.
@@ -152,7 +152,7 @@ def _characters(pending: list[tuple[int, Unit]]) -> Iterator[Unit]:
 
 @lru_cache(maxsize=4_096)
 def _canonical(char: str) -> str:
-    """Give the one form of a character that is no visible ASCII; empty: it is not seen."""
+    """Return the one form of a character that is no visible ASCII; empty: it is not seen."""
     if char.isspace():
         return " "
     category = unicodedata.category(char)

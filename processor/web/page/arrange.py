@@ -48,7 +48,7 @@ _CAUSES = {"concurrency_limit": "warn", "mta_resources": "warn", "scheduled": "n
 
 
 def alarms(view: Overview, language: Language) -> list[Alarm]:
-    """Give every kind of trouble, also those of which there is none."""
+    """Return every kind of trouble, also those of which there is none."""
     wrong = view.wrong
     counts = {
         "stuck": sum(each.messages for each in wrong.stuck),
@@ -101,7 +101,7 @@ class StatusRow(NamedTuple):
 
 
 def by_status(messages: Mapping[str, Mapping[str, int]]) -> list[StatusRow]:
-    """Give a row for each status; bars compare the statuses of one channel."""
+    """Return a row for each status; bars compare the statuses of one channel."""
     rows = []
     for status, definition in DEFINITIONS.items():
         cells: list[Cell | None] = []
@@ -116,7 +116,7 @@ def by_status(messages: Mapping[str, Mapping[str, int]]) -> list[StatusRow]:
 
 
 def totals(messages: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Give how many messages there are, and how many of them are a success or failed."""
+    """Return how many messages there are, and how many of them are a success or failed."""
     summed: dict[str, int] = defaultdict(int)
     for counts in messages.values():
         for status, count in counts.items():
@@ -191,7 +191,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def legend(statuses: Mapping[str, int], channel: Channel | None) -> list[tuple[str, int]]:
-    """Give the statuses that the channel has or that count something, in the order of the bar."""
+    """Return the statuses that the channel has or that count something, in the order of the bar."""
     has = {status.value for status, each in DEFINITIONS.items() if channel is None or channel in each.channels}
     return [(status, statuses.get(status, 0)) for status in charts.ORDER if status in has or statuses.get(status)]
 
@@ -204,7 +204,7 @@ def stoppable(statuses: Mapping[str, int], channel: Channel | None) -> int:
 
 
 def cause_text(pending: PendingView | None, language: Language) -> str:
-    """Say why a delivery is pending; nothing, where it is not."""
+    """Return why a delivery is pending; nothing, where it is not."""
     if pending is None:
         return ""
     return language.text(f"cause.{pending.cause.value}.text", running=pending.running, limit=pending.limit)
@@ -220,7 +220,7 @@ class ReasonRow(NamedTuple):
 
 
 def reasons(view: DeliveryView) -> list[ReasonRow]:
-    """Give the reasons of failures and of what was ignored, the commonest first."""
+    """Return the reasons of failures and of what was ignored, the commonest first."""
     rows = [
         ReasonRow(category, ADOBE_CODES.get(Category(category)), kind, count)
         for kind, counts in (("failed", view.failures), ("ignored", view.indicators.ignored))
@@ -230,7 +230,7 @@ def reasons(view: DeliveryView) -> list[ReasonRow]:
 
 
 def facts(view: DeliveryView) -> list[tuple[str, str]]:
-    """Give the dated facts of a delivery that are known, by time."""
+    """Return the dated facts of a delivery that are known, by time."""
     dated = (
         ("scheduled_at", view.scheduled_at),
         ("started_at", view.started_at),
@@ -262,13 +262,13 @@ class LifeStep(NamedTuple):
 
 
 def shape(view: MessageView) -> str:
-    """Give the node at which a message stands."""
+    """Return the node at which a message stands."""
     gave_up = view.permanence is Permanence.GAVE_UP
     return NODE_NAMES[Node.FAILED_GAVE_UP] if gave_up else view.status.value
 
 
 def life(view: MessageView) -> list[LifeStep]:
-    """Give what was reported of a message, by time."""
+    """Return what was reported of a message, by time."""
     here = shape(view)
     # A status that the channel does not have was rejected at no time: it contradicts where the message stands.
     rejected = {each.node: each.standing or here for each in view.rejected}

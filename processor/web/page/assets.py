@@ -38,7 +38,7 @@ class Assets:
             self._addresses[path.name] = f"/static/{name}"
 
     def address(self, name: str) -> str:
-        """Give the address of a file.
+        """Return the address of a file.
 
         Raises:
             KeyError: there is no such file.
@@ -67,5 +67,5 @@ class Assets:
 
 @cache
 def assets() -> Assets:
-    """Give the static files of this process."""
+    """Return the static files of this process."""
     return Assets()

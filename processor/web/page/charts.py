@@ -57,7 +57,7 @@ def share_bar(statuses: Mapping[str, int], planned: int | None = None) -> list[B
 
 
 def _widths(counts: Mapping[str, int], whole: int) -> dict[str, float]:
-    """Give each count its share of the whole, in percent; what the narrowest get in addition, the others give."""
+    """Return each count's share of the whole, in percent; what the narrowest get in addition, the others give."""
     shares = {status: 100 * count / whole for status, count in counts.items()}
     filled = sum(shares.values())
     least = min(_LEAST_WIDTH, filled / max(len(shares), 1))
@@ -145,7 +145,7 @@ _TOPS = (10, 12, 16, 20, 24, 30, 40, 50, 60, 80)
 
 
 def _round_above(value: int) -> int:
-    """Give a round even number that is not below the value."""
+    """Return a round even number that is not below the value."""
     if value <= _TOPS[0]:
         return value + value % 2
     unit = 1

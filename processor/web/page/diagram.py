@@ -156,7 +156,7 @@ def _ports(edge: _Edge, places: dict[Node, tuple[int, float]]) -> tuple[_Port, _
 
 
 def _spots(edges: list[_Edge], places: dict[Node, tuple[int, float]]) -> dict[tuple[_Edge, bool], tuple[float, float]]:
-    """Give the point of each end of each edge: those that share a side of a box stand apart, in order of direction."""
+    """Return the point of each end of each edge: those on one side of a box stand apart, in order of direction."""
     shared: dict[_Port, list[tuple[tuple[float, float], _Edge, bool]]] = defaultdict(list)
     for edge in edges:
         start, end = _ports(edge, places)
@@ -171,7 +171,7 @@ def _spots(edges: list[_Edge], places: dict[Node, tuple[int, float]]) -> dict[tu
 
 
 def _direction(here: tuple[int, float], there: tuple[int, float]) -> tuple[float, float]:
-    """Give what sorts ends along a side: arcs over their own row nest, the farthest outermost."""
+    """Return what sorts ends along a side: arcs over their own row nest, the farthest outermost."""
     if here[0] == there[0]:
         return (there[1] > here[1], -there[1])
     return (0, there[1])
@@ -200,5 +200,5 @@ def _path(
 
 
 def _reach(columns: float) -> float:
-    """Give how far an arrow over its own row is pulled away from it."""
+    """Return how far an arrow over its own row is pulled away from it."""
     return 16 + 30 * abs(columns)

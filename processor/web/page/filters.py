@@ -58,7 +58,7 @@ class Filters:
         return any(value for name, value in self.form.items() if name != "sort")
 
     def parameters(self, now: datetime) -> dict[str, str]:
-        """Give the parameters of the list of deliveries."""
+        """Return the parameters of the list of deliveries."""
         parameters = {name: self.form[name] for name in (*_SAME, "sort") if self.form[name]}
         if self.form["active"] in PERIODS:
             parameters["since"] = (now - PERIODS[self.form["active"]]).isoformat(timespec="seconds")
@@ -67,12 +67,12 @@ class Filters:
         return {**parameters, "limit": _PAGE_SIZE}
 
     def address(self, **changed: str) -> str:
-        """Give the address of the list with these filters, some of them changed."""
+        """Return the address of the list with these filters, some of them changed."""
         query = {name: value for name, value in {**self.form, **changed}.items() if value}
         return f"/deliveries?{urlencode(query)}" if query else "/deliveries"
 
     def sorting(self) -> dict[str, Sorting]:
-        """Give how each column can be sorted: the present one in reverse."""
+        """Return how each column can be sorted: the present one in reverse."""
         given = self.form["sort"] or DEFAULT_SORT
         found = {}
         for column, first in SORTS.items():
@@ -82,7 +82,7 @@ class Filters:
         return found
 
     def choices(self, language: Language) -> dict[str, list[tuple[str, str]]]:
-        """Give the values of each field with a fixed set of values, with their labels."""
+        """Return the values of each field with a fixed set of values, with their labels."""
         nothing = ("", language.text("filter.any"))
         return {
             "state": [nothing, *((each.value, language.known("state", each.value)) for each in State)],

@@ -35,7 +35,7 @@ class Language:
     percent: str
 
     def text(self, key: str, **values: object) -> str:
-        """Give a text, with values in the places that it names.
+        """Return a text, with values in the places that it names.
 
         Raises:
             KeyError: the page has no such text.
@@ -44,25 +44,25 @@ class Language:
         return template.format(**values) if values else template
 
     def counted(self, key: str, count: int, **values: object) -> str:
-        """Give a text about a number of things: `key.one` or `key.other`."""
+        """Return a text about a number of things: `key.one` or `key.other`."""
         form = "one" if count == 1 else "other"
         return self.text(f"{key}.{form}", n=self.number(count), **values)
 
     def known(self, prefix: str, name: str) -> str:
-        """Give the text for a name; a name without a text stands for itself."""
+        """Return the text for a name; a name without a text stands for itself."""
         name = plain(name)
         row = TEXTS.get(f"{prefix}.{name}")
         return row[self.index] if row is not None else name.replace("_", " ")
 
     def status(self, name: str) -> str:
-        """Give the label of a status, to the letter of the product's list; `failed_gave_up` is a failure, too."""
+        """Return the label of a status, to the letter of the product's list; `failed_gave_up` is a failure, too."""
         if name == "failed_gave_up":
             return self.text("node.failed_gave_up", failed=self.status(Status.FAILED.value))
         definition = DEFINITIONS[Status(name)]
         return (definition.english, definition.swedish)[self.index]
 
     def meaning(self, status: Status) -> str:
-        """Give the meaning of a status."""
+        """Return the meaning of a status."""
         return self.text(f"meaning.{status.value}")
 
     def number(self, value: float, digits: int = 0) -> str:
@@ -101,7 +101,7 @@ class Language:
 
 
 def plain(text: str) -> str:
-    """Give a text as it is, and a member of an enumeration of texts as its value."""
+    """Return a text as it is, and a member of an enumeration of texts as its value."""
     return str(text.value) if isinstance(text, Enum) else text
 
 
@@ -114,7 +114,7 @@ DEFAULT = LANGUAGES["en"]
 
 
 def language_of(request: web.Request) -> Language:
-    """Give the language that a request asks for: by `?lang=`, by the cookie of an earlier choice, by its browser."""
+    """Return the language that a request asks for: by `?lang=`, by the cookie of an earlier choice, by its browser."""
     for asked in (request.query.get("lang"), request.cookies.get(COOKIE)):
         if asked in LANGUAGES:
             return LANGUAGES[asked]

@@ -20,12 +20,12 @@ def parse(moment: str) -> datetime:
 
 
 def since(moment: str, now: datetime) -> float:
-    """Give how many seconds ago a moment was; 0 when it lies ahead."""
+    """Return how many seconds ago a moment was; 0 when it lies ahead."""
     return max(0.0, (now - parse(moment)).total_seconds())
 
 
 def element(moment: str | datetime | None, form: str = "full") -> str:
-    """Give a moment as a <time> element: exact for machines, UTC in its title, `short` without date and seconds."""
+    """Return a moment as a <time> element: exact for machines, UTC in its title, `short` without date and seconds."""
     if moment is None:
         return "\N{EN DASH}"
     utc = (parse(moment) if isinstance(moment, str) else moment).astimezone(timezone.utc)

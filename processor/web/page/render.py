@@ -66,37 +66,37 @@ def _shown(value: Any) -> Any:
 
 @pass_context
 def _lasting(context: Context, moment: str) -> str:
-    """Give the time since a moment."""
+    """Return the time since a moment."""
     language: Language = context["lang"]
     return language.span(moments.since(moment, context["now"]))
 
 
 @pass_context
 def _remaining(context: Context, moment: str) -> str:
-    """Give the time until a moment."""
+    """Return the time until a moment."""
     language: Language = context["lang"]
     return language.span((moments.parse(moment) - context["now"]).total_seconds())
 
 
 @pass_context
 def _age(context: Context, moment: str) -> str:
-    """Say how long something has lasted since a moment."""
+    """Return how long something has lasted since a moment."""
     language: Language = context["lang"]
     return language.text("age", span=_lasting(context, moment))
 
 
 def _segment(identifier: str) -> str:
-    """Give an id as one segment of a path: ids may hold anything."""
+    """Return an id as one segment of a path: ids may hold anything."""
     return quote(identifier, safe="")
 
 
 def _in_language(request: web.Request, code: str) -> str:
-    """Give the address of the same page in another language."""
+    """Return the address of the same page in another language."""
     return _on_this_site(str(request.rel_url.update_query(lang=code)))
 
 
 def _own_address(request: web.Request) -> str:
-    """Give the address of the same page."""
+    """Return the address of the same page."""
     return _on_this_site(str(request.rel_url))
 
 

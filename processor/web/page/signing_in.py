@@ -67,7 +67,7 @@ class SigningIn:
 
 
 def _own_address(address: str) -> str:
-    """Give an address of this page; one that would lead elsewhere becomes the overview."""
+    """Return an address of this page; one that would lead elsewhere becomes the overview."""
     parts = urlsplit(address)
     is_own = not parts.scheme and not parts.netloc and address.startswith("/") and not address.startswith("//")
     return address if is_own and "\\" not in address and address.isprintable() else "/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def serve(path: Path, config: Config) -> None:
     settings = load(os.environ)
     logs.configure(settings.log_level, settings.log_format)
 
+    _allow_many_files()
+
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -53,3 +56,9 @@ def serve(path: Path, config: Config) -> None:
             raise
 
     uvloop.run(main())
+
+
+def _allow_many_files() -> None:
+    """Open as many files as the system lets this process: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

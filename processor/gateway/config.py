@@ -222,7 +222,7 @@ def _config_of(table: _Table, folder: Path) -> Config:
         public_url=_public_url(table),
         spool=folder / table.text("spool", "gateway-spool.sqlite"),
         replay_rate=table.number("replay_rate", 2_000, 1, 1_000_000, "records in a second"),
-        max_calls=int(table.number("max_calls", 1_000, 1, 100_000, "calls")),
+        max_calls=int(table.number("max_calls", 2_000, 1, 100_000, "calls")),
         max_connections=int(table.number("max_connections", 2_000, 10, 100_000, "connections")),
         certificate=_file(table, "certificate", folder),
         key=_file(table, "key", folder),

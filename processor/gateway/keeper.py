@@ -1,8 +1,9 @@
 """Keep what a verified call says, before it is answered: in Kafka, or on disk until Kafka takes it.
 
-While Kafka is well, a call waits for it. Once it has not answered one in time it counts as away, and calls go to disk
-at once; what is on disk is offered to Kafka all the while, in the order in which it came, and as soon as Kafka takes
-something, calls go to it again beside. Whatever goes wrong gives a record twice rather than never.
+While Kafka is well, a call waits for it. Once it has not answered one in time, or nothing at all for a second, it
+counts as away: those who wait go to disk, and later calls do at once. What is on disk is offered to Kafka all the
+while, in the order in which it came, and as soon as Kafka takes something, calls go to it again beside. Whatever goes
+wrong gives a record twice rather than never.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from processor.logs import get_logger
 from processor.wire.received import window
 
 log = get_logger(__name__)
+
+#: Seconds after which Kafka is away if it has answered nothing, while calls wait; and between two looks.
+_SILENCE_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 
 #: Seconds after which a call asks Kafka again, where nothing is on disk that would.
 _ASK_SECONDS = 1.0
@@ -57,6 +62,9 @@ class Keeper:
         self._portion = max(1, min(_PORTION, int(rate * _PORTION_OF_SECOND)))
         #: Records that were refused, one after the other.
         self._refused = 0
+        #: Those who wait for Kafka, each with since when; and when it has answered last.
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        self._answered = 0.0
         self._is_away = False
         self._away_since = 0.0
         self._ask_at = 0.0
@@ -113,7 +121,7 @@ class Keeper:
 
     async def _is_taken(self, records: Sequence[Outgoing], seconds: float) -> bool:
         try:
-            is_in_time = await _in_time(self._outlet.offer(records), seconds)
+            is_in_time = await self._offer(records, seconds)
         except OutletError as error:
             if not error.is_of_record:
                 self._see_away(str(error))
@@ -127,6 +135,29 @@ class Keeper:
         else:
             self._see_away(f"no answer within {seconds:g} s")
         return is_in_time
+
+    async def _offer(self, records: Sequence[Outgoing], seconds: float) -> bool:
+        taken = self._outlet.offer(records)
+        self._waiting[taken] = time.monotonic()
+        try:
+            is_in_time = await _in_time(taken, seconds)
+        finally:
+            del self._waiting[taken]
+        if is_in_time:
+            self._answered = time.monotonic()
+        return is_in_time
+
+    async def watch(self) -> None:
+        """Look whether Kafka answers those who wait, so that many do not wait at a time; until it is cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            oldest = next(iter(self._waiting.values()), None)
+            if oldest is None or time.monotonic() - max(oldest, self._answered) < _SILENCE_SECONDS:
+                continue
+            self._see_away(f"it has answered nothing for {_SILENCE_SECONDS:g} s")
+            for taken in self._waiting:
+                if not taken.done():
+                    taken.set_exception(OutletError("Kafka answers nothing"))
 
     def _see_away(self, reason: str) -> None:
         now = time.monotonic()

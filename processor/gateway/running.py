@@ -82,7 +82,10 @@ class Gateway:
             SpoolError: the spool cannot be opened.
         """
         await self._keeper.open()
-        self._works = [asyncio.create_task(work) for work in (self._outlet.run(), self._keeper.replay(), self._renew())]
+        self._works = [
+            asyncio.create_task(work)
+            for work in (self._outlet.run(), self._keeper.replay(), self._keeper.watch(), self._renew())
+        ]
         addresses = Addresses(
             await self._public.start(
                 self._config.host, self._config.port, None if self._tls is None else self._tls.context

@@ -40,6 +40,10 @@ _MAX_HEADERS = 100
 #: Octets of a body whose caller is only known from it.
 _MAX_UNKNOWN = 5 * 2**20
 
+#: Seconds for which a connection may wait for its next call: longer than proxies keep theirs, which would else send a
+#: call by one that is just being closed.
+_IDLE_SECONDS = 300.0
+
 #: Seconds that calls may take when the server stops, and between two looks for connections whose time is up.
 _LAST_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
@@ -68,7 +72,7 @@ class PublicServer:
         host, slash, path = rest.partition("/")
         self._origin, self._prefix = f"{scheme}://{host}", slash + path
         # Kafka and the spool need few files.
-        self._connections = Connections(connection_limit(most, part=2))
+        self._connections = Connections(connection_limit(most, part=2), _IDLE_SECONDS)
         self._bodies = Bodies(self._connections)
         self._runner: web.ServerRunner | None = None
         self._looking: asyncio.Task[None] | None = None

@@ -67,10 +67,12 @@ class Connections:
 
     Args:
         limit: how many there may be.
+        idle_seconds: for which one may wait for its next request; None: as said above.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, idle_seconds: float | None = None) -> None:
         self.limit = limit
+        self._idle_seconds = idle_seconds
         self._all: dict[asyncio.BaseProtocol, Connection] = {}
         #: Those that wait, the one that has waited longest first.
         self._waiting: dict[Connection, None] = {}
@@ -104,7 +106,7 @@ class Connections:
                 connection.state = _State.IDLE
             # Else it was answered before its body had arrived, and goes on sending that.
             if protocol in self._all:
-                self.wait(connection, IDLE_SECONDS)
+                self.wait(connection, IDLE_SECONDS if self._idle_seconds is None else self._idle_seconds)
 
     def answer(self, connection: Connection) -> None:
         """Mark a connection whose request has arrived, and is being answered: it does not wait any more."""

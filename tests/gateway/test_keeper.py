@@ -16,7 +16,7 @@ from processor.gateway.keeper import Keeper, Kept
 from processor.gateway.shared_spool import SharedSpool
 from processor.gateway.spool import Spool, SpoolError
 from processor.wire.topics import SMS
-from tests.engine.proxy import Api, CutBefore, Fate, Proxy, Request
+from tests.engine.proxy import Api, CutBefore, Delayed, Fate, Proxy, Request
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -62,7 +62,7 @@ async def a_place(trial, folder, *topics):
         spool = Spool(folder / "spool.sqlite")
         keeper = Keeper(outlet, SharedSpool(spool), 5_000)
         await keeper.open()
-        running = [asyncio.create_task(outlet.run()), asyncio.create_task(keeper.replay())]
+        running = [asyncio.create_task(work) for work in (outlet.run(), keeper.replay(), keeper.watch())]
 
         async def is_connected():
             return not outlet.problem
@@ -109,6 +109,21 @@ async def test_calls_wait_for_kafka_once_and_are_replayed_in_their_order(place):
         return await place.keep(b"after") is Kept.TAKEN
 
     await place.trial.eventually(is_taken, "calls go to Kafka again")
+
+
+async def test_once_kafka_answers_nothing_nobody_waits_for_a_deadline(place):
+    place.lose_kafka()
+    kept = await asyncio.gather(*(place.keep(b"%d" % number, seconds=3600) for number in range(50)))
+    assert set(kept) == {Kept.SPOOLED}
+    place.find_kafka()
+    await place.until_empty()
+    assert sorted(await place.values(), key=int) == [b"%d" % number for number in range(50)]
+
+
+async def test_kafka_may_be_slow_as_long_as_it_answers(place):
+    place.lose_kafka(lambda request: Delayed(0.4) if request.api == Api.PRODUCE else Fate())
+    kept = await asyncio.gather(*(place.keep(b"%d" % number) for number in range(20)))
+    assert set(kept) == {Kept.TAKEN}
 
 
 async def test_new_calls_go_to_kafka_beside_the_replay(trial, tmp_path):

@@ -1,19 +1,17 @@
 """The fold stage: reads canonical events; writes rows, counts, rejected events and dead letters.
 
-One record of a message is its changelog entry, its row in the public table and its entry in the change feed. Counts
-are absolute numbers of this partition, so writing them again does no harm.
+One record of a message is its changelog entry, its row in the public table and its entry in the change feed. Its
+counts are in books.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from processor.domain.counts import STATUS_INDEX, Counts, DeliveryCounts, Place, place_of
-from processor.domain.event import MAX_AHEAD, Event
+from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold
 from processor.domain.moment import NO_TIMESTAMP, Micros, Millis, from_seconds, to_micros, to_millis
 from processor.domain.retraction import retract
@@ -37,9 +35,10 @@ from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.logs import get_logger
 from processor.metrics import REROUTED, Metrics, count, provider_label
-from processor.metrics.labels import ByStatus, ByVerdict, by_status
+from processor.metrics.labels import ByStatus, ByVerdict
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of, pack_note
+from processor.stages.books import Books
 from processor.stages.cancels import Cancels, cancel
 from processor.stages.dates import Dates
 from processor.stages.dead import DeadLetters
@@ -51,7 +50,6 @@ from processor.stages.link import link_told_by
 from processor.watch.board import Board
 from processor.watch.sweeper import Pace, Sweeper
 from processor.wire.control import is_marker
-from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.events import decode_event
 from processor.wire.links import (
@@ -117,9 +115,6 @@ _ROWS_AT_A_TIME = 2_000
 #: Seconds behind the present from which on what has not been read yet may be what is missed.
 _LATE_SECONDS = 30
 
-#: By how much an event's time may lie ahead of its record, in microseconds.
-_AHEAD = MAX_AHEAD // timedelta(microseconds=1)
-
 
 class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     """One partition of messages."""
@@ -141,26 +136,18 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self.is_durable = store.is_durable
         #: What the rows are listed and found by.
         self.index = Index(settings.index, store)
-        self._counts = Counts()
-        self._ledger_position = 0
-        #: When the counts were last written, in milliseconds; 0: it is not known.
-        self._written = Millis(0)
+        self._books = Books(settings, self._partition, metrics, board)
         self._max_bytes = settings.max_record_bytes
         self._traces = settings.trace
         self._events_topic, self._messages_topic = settings.topic(EVENTS), settings.topic(MESSAGES)
-        self._counts_topic, self._rejected_topic = settings.topic(COUNTS), settings.topic(REJECTED)
-        self._receipts_topic = settings.topic(RECEIPTS)
+        self._rejected_topic, self._receipts_topic = settings.topic(REJECTED), settings.topic(RECEIPTS)
         self._hears_links = settings.link_wait > 0
         self._partitions = partitioning.counts[self._events_topic]
-        #: Rows that cannot be read; and counts, until they have been written anew.
+        #: Rows that cannot be read.
         self._aside = Aside(settings, MESSAGES, self._partition, metrics, board)
-        self._lost = Aside(settings, COUNTS, self._partition, metrics, board)
         self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         #: What the transaction in hand changes: the store learns of it when it is committed.
         self._hand = Hand(store, ())
-        self._growth = 0
-        #: Deliveries whose counts are to be published, whatever rows changed.
-        self._touched: set[str] = set()
         self._facts = Facts()
         self._repartitioned: Counter[ByVerdict] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
@@ -169,8 +156,6 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._expiry = Expiry(settings.retention, clock)
         #: The timestamp of the last record, in milliseconds.
         self._timestamp = Millis(0)
-        #: What this partition has added to the gauge of messages.
-        self._shown: dict[ByStatus, int] = {}
 
     # State
 
@@ -193,7 +178,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     @property
     def ledger_position(self) -> int:
         """The position in the topic of counts that the counts reflect."""
-        return self._ledger_position
+        return self._books.position
 
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed rows, the last one of each message; set unreadable ones aside."""
@@ -219,90 +204,35 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._store.write(Change(rows, growth, max(position, self._store.position), aside, index))
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
-        """Take the last published counts of every delivery; unreadable ones are recomputed later."""
-        latest = {record.key: record for record in records if record.key is not None}
-        for key, record in latest.items():
-            self._lost.notes.pop(key, None)
-            if record.value is None:
-                continue
-            try:
-                told = self._own(decode_counts_of(record.value, key))
-            except UnreadableError as error:
-                self._lost.notes[key] = note_of(record.offset, error)
-            else:
-                self._counts.restore(told.delivery_id, to_counts(told))
-                self._written = max(self._written, record.timestamp)
-        self._ledger_position = position
-
-    def _own(self, told: CountsRecord) -> CountsRecord:
-        if told.partition != self._partition:
-            raise UnreadableError(f"it is of partition {told.partition}")
-        return told
+        """Take the last published counts of every delivery."""
+        self._books.restore(records, position)
 
     def restored(self) -> None:
         """Publish the recovered state in the gauges; recompute counts that are unreadable or do not match the rows."""
+        books = self._books
         self._aside.restore(self._store.aside)
         self._aside.tell()
-        self._lost.tell()
-        if lost := self._lost_deliveries():
-            for delivery in lost:
-                self._counts.restore(delivery, DeliveryCounts())
-            self._recount(lost)
-            log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, deliveries=sorted(lost))
-        if error := self._counts.conservation_error(len(self._store)):
-            self._recount(None)
-            log.warning("counts_rebuilt", topic=self._counts_topic, partition=self._partition, messages=error)
-        self._restore_clock()
-        self._expiry.forget_the_old(has_expired=self._counts.has_expired)
-        self._cancels.restore(self._counts)
-        self._show()
-
-    def _restore_clock(self) -> None:
-        """Set retention's clock, and correct a delivery's last change that has an absurd event time."""
-        present = max(to_micros(self._written), self._now())
-        for delivery, counts in self._counts.deliveries.items():
-            if counts.last is not None and counts.last > present + _AHEAD:
-                counts.last = present
-                self._touched.add(delivery)
-        latest = max([each.last for each in self._counts.deliveries.values() if each.last is not None], default=None)
+        books.reconcile(len(self._store), lambda: (unpack_row(packed) for _, packed in self._store.items()))
+        latest = books.correct_last_changes(max(to_micros(books.written), self._now()))
         if latest is not None:
-            self._expiry.restore(latest, self._written or None)
+            self._expiry.restore(latest, books.written or None)
+        self._expiry.forget_the_old(has_expired=books.counts.has_expired)
+        self._cancels.restore(books.counts)
+        books.show()
 
     def _now(self) -> Micros:
         """Return the present time in microseconds."""
         return from_seconds(self._clock())
 
-    def _lost_deliveries(self) -> set[str]:
-        """Return the deliveries whose counts cannot be read; a record under a wrong key has none to lose."""
-        deliveries = {key.decode(errors="replace").rpartition("|")[0] for key in self._lost.notes}
-        return {each for each in deliveries if counts_key(each, self._partition) in self._lost.notes}
-
-    def _recount(self, lost: set[str] | None) -> None:
-        """Recount the rows of deliveries with lost counts; None: all rows, and take over what rows do not have."""
-        places: Iterable[Place] = (_place(unpack_row(packed)) for _, packed in self._store.items())
-        if lost is not None:
-            self._counts.move(Counter((None, place) for place in places if place[0] in lost))
-            self._touched |= lost
-            return
-        published, self._counts = self._counts, Counts()
-        self._counts.move(Counter((None, place) for place in places))
-        self._counts.has_expired = published.has_expired
-        for delivery, known in published.deliveries.items():
-            self._counts.delivery(delivery).take_over(known)
-        self._touched = set(self._counts.deliveries)
-
     def forget(self) -> None:
         """Forget all rows and counts."""
         self._store.clear()
-        self._lost.notes.clear()
-        self._counts = Counts()
-        self._ledger_position = 0
+        self._books.forget()
 
     def suspended(self) -> None:
         """Remove this partition's messages from the gauges."""
-        self._hide()
+        self._books.hide()
         self._aside.hide()
-        self._lost.hide()
         self._sweeper.leave()
 
     def close(self) -> None:
@@ -316,11 +246,11 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     @property
     def is_due(self) -> bool:
         """Whether there are messages to cancel or to remove, or counts to publish again."""
-        return self._cancels.is_due or bool(self._expiry.found or self._touched)
+        return self._cancels.is_due or bool(self._expiry.found or self._books.touched)
 
     def punctuate(self, *, is_behind: bool) -> None:
         """Learn new cancels, and continue the sweep through the rows."""
-        self._cancels.listen(self._counts)
+        self._cancels.listen(self._books.counts)
         now = self._now()
         is_late = is_behind and now - to_micros(self._timestamp) > _LATE_SECONDS * 1_000_000
         now = to_micros(self._timestamp) if is_late else now
@@ -337,12 +267,13 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Fold a chunk of events; then do a share of the work that is due without events."""
         hand = self._hand = Hand(self._store, {record.key for record in records if record.key is not None})
-        self._cancels.listen(self._counts)
-        self._touched |= self._cancels.learn(self._counts)
+        self._cancels.listen(self._books.counts)
+        self._books.touched |= self._cancels.learn(self._books.counts)
         self._fold(records, hand, outbox)
         self._cancel_some(hand, outbox)
         self._expire_some(hand, outbox)
-        self._count(hand, outbox)
+        self._cleared = self._books.follow(hand, self._expiry, self._sweeper.labels.has)
+        self._books.publish(outbox)
 
     def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:  # noqa: PLR0912 - no calls: it is hot
         """Fold events into the rows in hand, one event after the other: that keeps it in the CPU's caches."""
@@ -449,9 +380,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         """Take a row out of table and counts, as one that has never been; the value takes its place in the topic."""
         before = hand.before[key]
         if before is not None:
-            self._counts.move({(_place(before), None): 1})
-            self._growth -= 1
-            self._touched.add(before.delivery)
+            self._books.take_away(before)
         outbox.add(self._messages_topic, self._partition, outbox.now, key, value)
         hand.move_away(key)
 
@@ -503,7 +432,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
             if row is not None and (at := self._cancels.moments.get(row.delivery)) is not None:
                 self._cancel(key, row, at, hand, outbox)
         if not keys:
-            self._touched |= self._cancels.finish(self._counts)
+            self._books.touched |= self._cancels.finish(self._books.counts)
 
     # Retention
 
@@ -515,48 +444,17 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                 continue
             outbox.add(self._messages_topic, self._partition, outbox.now, key, None)
             hand.remove(key)
-            self._counts.expire(_place(row))
-            self._growth -= 1
-            self._touched.add(row.delivery)
-        self._expiry.forget_the_old(has_expired=self._counts.has_expired)
+            self._books.expire(row)
+        self._expiry.forget_the_old(has_expired=self._books.counts.has_expired)
 
-    # Books
-
-    def _count(self, hand: Hand, outbox: Outbox) -> None:
-        """Update the counts with the changed rows, and write the counts that changed."""
-        moves: Counter[tuple[Place | None, Place | None]] = Counter()
-        times: dict[str, list[Micros]] = defaultdict(list)
-        labels = self._sweeper.labels
-        for key in hand.changed:
-            old, row = hand.before[key], hand.now[key]
-            if row is None:
-                continue  # Expired: counted when it was.
-            here, there = None if old is None else _place(old), _place(row)
-            if here != there:
-                moves[here, there] += 1
-                self._growth += here is None
-                if old is not None and old.node is not row.node and labels.has(key, old):
-                    self._cleared[ByStatus(old.channel, old.status)] += 1
-            times[there[0]].append(row.since)
-        changed = self._counts.move(moves) | self._touched
-        self._touched = set()
-        for delivery, moments in times.items():
-            latest = max(moments)
-            self._expiry.see(latest)
-            if self._counts.delivery(delivery).see(min(moments), latest):
-                changed.add(delivery)
-        for delivery in changed:
-            key, value = encode_counts(delivery, self._partition, self._counts.delivery(delivery))
-            outbox.add(self._counts_topic, self._partition, outbox.now, key, value)
-            self._lost.notes.pop(key, None)
+    # After a transaction
 
     def committed(self, positions: Positions) -> None:
         """Apply the committed chunk to the store and the metrics."""
         hand, position = self._hand, max(positions.changelog, self._store.position)
-        self._store.write(Change(hand.changed, self._growth, position, indexed=self.index.change(hand.changes())))
-        self._ledger_position = max(positions.ledger, self._ledger_position)
+        self._store.write(Change(hand.changed, self._books.growth, position, indexed=self.index.change(hand.changes())))
+        self._books.committed(positions.ledger)
         self._hand = Hand(self._store, ())
-        self._growth = 0
         self._facts.publish(self._metrics, self._sweeper.flow, self._now())
         self._facts = Facts()
         count(self._metrics.events, self._repartitioned)
@@ -564,28 +462,10 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._repartitioned.clear()
         self._cleared.clear()
         self._dead.committed()
-        self._lost.show()
-        self._show()
-
-    # Gauges
-
-    def _show(self) -> None:
-        messages = self._metrics.messages
-        for labels in by_status():
-            number = self._counts.live[labels.channel][STATUS_INDEX[labels.status]]
-            change = number - self._shown.get(labels, 0)
-            if change:
-                messages.labels(labels).inc(change)
-                self._shown[labels] = number
-
-    def _hide(self) -> None:
-        for labels, number in self._shown.items():
-            self._metrics.messages.labels(labels).dec(number)
-        self._shown.clear()
 
     def audit(self) -> int:
         """Return by how many messages the counts differ from the rows, including those of the present chunk."""
-        return self._counts.conservation_error(len(self._store) + self._growth)
+        return self._books.audit(len(self._store))
 
 
 def _refuse_marker() -> NoReturn:
@@ -595,8 +475,3 @@ def _refuse_marker() -> NoReturn:
 
 def _refuse_large(size: int, limit: int) -> NoReturn:
     raise UnusableError(DeadReason.RECORD_TOO_LARGE, f"{size} bytes, and DELIVERY_MAX_RECORD_BYTES is {limit}")
-
-
-def _place(row: Row) -> Place:
-    provider = row.names.provider
-    return place_of(row, None if provider is None else provider_label(provider))

@@ -148,7 +148,7 @@ class Line:
         self._fold.restore_ledger(ledger, len(ledger))
         assert state_of(self._fold) == known
         assert not self._fold._aside.notes
-        assert not self._fold._lost.notes
+        assert not self._fold._books._lost.notes
         self._fold.restored()
         assert self._fold.audit() == 0
         self._fold.suspended()
@@ -158,5 +158,5 @@ class Line:
 
 def state_of(work: fold.Fold) -> tuple[object, object]:
     """Give what a partition knows: its rows, and its deliveries' counts."""
-    counts = work._counts.deliveries
+    counts = work._books.counts.deliveries
     return dict(work._store.items()), {each: encode_counts(each, 0, counts[each]) for each in counts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
@@ -14,8 +15,8 @@ from processor.domain.event import Event
 from processor.domain.fold import fold as fold_event
 from processor.domain.row import Row
 from processor.domain.transitions import NODE_NAMES
-from processor.providers import ADAPTERS, outcome, read
-from processor.providers.adapter import Context, Memory
+from processor.providers import ADAPTERS, decode_payload, outcome, read
+from processor.providers.adapter import Adapter, Context, Memory
 from processor.providers.fields import json_of
 from processor.settings import ID_NOTATIONS, MESSAGE_ID_COVERS
 from processor.wire.deadletters import UnusableError
@@ -44,6 +45,7 @@ _FILE = click.argument("file", type=click.File("rb"), default="-")
     type=click.Choice(ID_NOTATIONS),
     help="Notation of ids in submit_sm_resp and in receipts, where they differ.",
 )
+@click.option("--body", is_flag=True, help="The file is one payload, of one line or several: the body of a call.")
 @_FILE
 def normalize(  # noqa: PLR0913, PLR0917 - its options
     provider: str,
@@ -54,12 +56,16 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
     account: str,
     smpp_receipts_by_text: bool,
     smpp_id_notation: str | None,
+    body: bool,
     file: BinaryIO,
 ) -> None:
-    """Read a provider's payloads as JSON Lines, and write the canonical events of each.
+    """Read a provider's payloads, one on each line (plain or zstd), and write the canonical events of each.
 
-    Each line is one JSON value: an object or array is the payload itself, a string is the payload's text.
+    A line is JSON or text. JSON: an object or array is the payload itself, a string is the payload's text. Text is the
+    payload: a line of the provider's log, or a form as it was posted. Of CSV, a payload is the header line and one line
+    of data.
     """
+    adapter = ADAPTERS[provider]
     context = Context(
         datetime.now(timezone.utc),
         message_id_names=tuple(message_id_names.split(",")),
@@ -71,19 +77,57 @@ def normalize(  # noqa: PLR0913, PLR0917 - its options
         id_notations={} if smpp_id_notation is None else {account: smpp_id_notation},
         memory=Memory(),
     )
+    for number, payload in [(1, file.read().strip())] if body else _payloads(file, adapter):
+        if payload is None:
+            found: dict[str, Any] = {"outcome": "no_status", "events": [], "detail": "the header line"}
+        else:
+            found = _normalized(payload, adapter, context)
+        echo_json({"line": number, **found})
+
+
+def _payloads(file: BinaryIO, adapter: Adapter) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the payload of each line with its number; None for a header line, which belongs to the lines below it."""
+    header = b""
     for number, line in lines_of(file):
-        echo_json(_normalized(number, line, provider, context))
+        text = None if adapter.is_header is None else _text_of(line)
+        if text is None or adapter.is_header is None:
+            yield number, line
+        elif adapter.is_header(text):
+            header = line + b"\n"
+            yield number, None
+        else:
+            yield number, header + line
 
 
-def _normalized(number: int, line: bytes, provider: str, context: Context) -> dict[str, Any]:
+def _text_of(line: bytes) -> str | None:
+    """Return a line that is text and not JSON; None: it is JSON, or neither."""
     try:
-        payload = json_of(line)
+        payload = decode_payload(line)
+    except ValueError:
+        return None
+    # A string in JSON has lost its quotes.
+    return payload if isinstance(payload, str) and payload.encode(errors="surrogatepass") == line else None
+
+
+def _normalized(value: bytes, adapter: Adapter, context: Context) -> dict[str, Any]:
+    try:
+        payload = decode_payload(value)
     except ValueError as error:
-        return {"line": number, "outcome": "dead", "events": [], "detail": f"the line is not JSON: {error}"}
-    findings = read(ADAPTERS[provider], payload, context)
+        return {"outcome": "dead", "events": [], "detail": str(error)}
+    findings = read(adapter, payload, context)
     word, detail = outcome(findings)
+    if word == "dead" and isinstance(payload, str) and value.startswith((b"{", b"[")):
+        detail = f"{_json_fault(value)}; {detail}"
     events = [orjson.Fragment(encode_event(finding)) for finding in findings if isinstance(finding, Event)]
-    return {"line": number, "outcome": word, "events": events, "detail": detail}
+    return {"outcome": word, "events": events, "detail": detail}
+
+
+def _json_fault(value: bytes) -> str:
+    try:
+        json_of(value)
+    except ValueError as error:
+        return f"it is not JSON: {error}"
+    return "it is not JSON"
 
 
 @click.command()

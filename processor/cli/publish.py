@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import IO
 
 import click
-import zstandard
 
 from processor.cli.common import echo, echo_json, json_option, progress
 from processor.cli.connection import run_async, settings_from_environment
+from processor.cli.lines import lines_of, payloads_of
 from processor.demo.simulate import Record, traffic
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
 from processor.settings import Settings
 from processor.wire.topics import CONTROL, EVENTS, LINKS, MTA, RAW_TOPICS, SMS
-
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: What a simulation calls each topic.
 _TOPICS = {"mta": MTA, "sms": SMS, "control": CONTROL, "events": EVENTS, "links": LINKS}
@@ -48,7 +45,7 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
         async with Writer(settings) as writer:
             with progress(f"{provider} -> {topic}", None) as advance:
                 for path in files:
-                    for payload in _payloads(_lines(path), ADAPTERS[provider].is_header):
+                    for payload in payloads_of(_lines(path), ADAPTERS[provider].is_header):
                         await writer.write(Outgoing(topic, payload, headers=headers))
                         published += 1
                         advance(1)
@@ -61,42 +58,10 @@ def ingest(provider: str, files: tuple[Path, ...], as_json: bool) -> None:
         echo(f"published {published:,} records to {topic}")
 
 
-def _payloads(lines: Iterable[bytes], is_header: Callable[[str], bool] | None) -> Iterator[bytes]:
-    """Yield each line as a payload, preceded by the last header line if the format has headers."""
-    header = b""
-    for line in lines:
-        if is_header is None:
-            yield line
-        elif is_header(line.decode(errors="replace")):
-            header = line + b"\n"
-        else:
-            yield header + line
-
-
 def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file that are not blank; decompress zstd, of one frame or several."""
     with click.open_file(str(path), "rb") as file:
-        for line in _unpacked(file):
-            stripped = line.strip()
-            if stripped:
-                yield stripped
-
-
-def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
-    start = file.read(len(_ZSTD_MAGIC))
-    if start != _ZSTD_MAGIC:
-        first, *rest = (start + file.readline()).splitlines(keepends=True) or [b""]
-        yield first
-        yield from rest
-        yield from file
-        return
-    unpacker = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-    packed, pending = start, b""
-    while packed:
-        *lines, pending = (pending + unpacker.decompress(packed)).split(b"\n")
-        yield from lines
-        packed = file.read(1 << 16)
-    yield pending
+        for _, line in lines_of(file):
+            yield line
 
 
 @click.command()

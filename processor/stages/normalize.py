@@ -30,7 +30,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.topics import DEAD, EVENTS, MTA, RECEIPTS, SMS
 from processor.wire.trace import carried
 
-#: Headers of a raw record: provider, account, time of receipt, and the query of the called URL.
+#: Headers of a raw record, in any case: provider, account, time of receipt, and the query of the called URL.
 PROVIDER_HEADER, ACCOUNT_HEADER, RECEIVED_HEADER, QUERY_HEADER = "provider", "account", "received", "query"
 
 #: Bad elements of one record that become a dead letter each. Every letter has the record's headers, too: where those
@@ -134,8 +134,8 @@ class Normalize(Work):
 
     def _provider_of(self, record: Record) -> str:
         for name, value in record.headers:
-            if name == PROVIDER_HEADER and value:
-                return value.decode(errors="replace")
+            if name.lower() == PROVIDER_HEADER and value:
+                return value.decode(errors="replace").strip().lower()
         if self._default_provider is None:
             raise UnusableError(
                 DeadReason.NO_PROVIDER,
@@ -185,11 +185,12 @@ class Normalize(Work):
         context = self._context._replace(received=received)
         for name, value in record.headers:
             told = (value or b"").decode(errors="replace")
-            if name == ACCOUNT_HEADER:
+            header = name.lower()
+            if header == ACCOUNT_HEADER:
                 context = context._replace(account=told)
-            elif name == QUERY_HEADER:
+            elif header == QUERY_HEADER:
                 context = context._replace(query=query_of(told))
-            elif name == RECEIVED_HEADER:
+            elif header == RECEIVED_HEADER:
                 context = context._replace(received=time_of(told) or received)
         return context
 

@@ -2,8 +2,8 @@
 
 Reading is open only where nobody but this machine can ask: no read token is set, the server is bound to loopback, and
 the request names a loopback host and came through no proxy (else any web page could reach it by rebinding its own name
-to 127.0.0.1, and so could the world through a proxy). Writing always needs the write token, which also shows whole
-recipients.
+to 127.0.0.1, and so could the world through a proxy). A wrong token is refused there, too. Writing always needs the
+write token, which also shows whole recipients.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class Access:
     def caller(self, request: web.Request) -> Caller:
         """Return what the sender of a request may do."""
         may_write = self._presents(request, self._write)
-        may_read = may_write or self._presents(request, self._read) or self._is_open(request)
+        may_read = may_write or self._presents(request, self._read)
+        if not may_read and bearer_of(request) is None:
+            # Who presents a wrong token is told so, where reading needs none too.
+            may_read = self._is_open(request)
         return Caller(may_read, may_write)
 
     def reader(self, request: web.Request) -> Caller:
@@ -74,6 +77,8 @@ class Access:
         caller = self.caller(request)
         if caller.may_read:
             return caller
+        if self._is_open(request):
+            raise self._unauthorized(request, "this machine may read without a token")
         if self._read or self._write:
             raise self._unauthorized(request, "reading needs DELIVERY_READ_TOKEN as `Authorization: Bearer ...`")
         raise ProblemError(
@@ -123,6 +128,7 @@ class Access:
             if problem is not None:
                 return problem
             self._wrong(request)
+            detail = f"the bearer token is wrong; {detail}"
         return ProblemError(UNAUTHORIZED, detail, headers=_CHALLENGE)
 
     # Forms of the page

@@ -62,6 +62,11 @@ _NOT_SEALED_HERE = (
     "that seals ids is another since (without one, links are good for one worker until it restarts)"
 )
 
+_NO_DELIVERY = (
+    "no delivery has this id: its first event or control record makes it known, for example one with the action "
+    "`register`, posted to /api/v1/deliveries/{delivery_id}/control or published by `delivery-status control`"
+)
+
 #: Seconds that Kafka may take to acknowledge a control record.
 _PUBLISH_SECONDS = 10.0
 
@@ -312,7 +317,7 @@ class Answers:
             return view
         # A worker that Kafka does not reach may have missed the delivery: it cannot call it unknown.
         await self._forwarding.reach_kafka()
-        raise ProblemError(DELIVERY_NOT_KNOWN, "no delivery has this id")
+        raise ProblemError(DELIVERY_NOT_KNOWN, _NO_DELIVERY)
 
     async def deliveries(self, query: Query) -> DeliveryList:
         """List the deliveries that match.

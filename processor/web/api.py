@@ -54,6 +54,7 @@ from processor.web.problems import (
     invalid,
 )
 from processor.web.sessions import ENDED_PATH, Ended
+from processor.wire.decoding import allowed_values, explain
 
 
 class StatusDefinition(msgspec.Struct, frozen=True):
@@ -401,7 +402,7 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"the body: {error}") from None
+        raise invalid(f"the body: {explain(error, kind)}", allowed_values(error, kind)) from None
 
 
 def _status_list() -> StatusList:

@@ -18,7 +18,7 @@ from processor.wire.decoding import decode_json, is_ahead
 MARKER_HEADER, CANCEL = "delivery.control", b"cancel"
 
 _encode = msgspec.json.Encoder().encode
-_decode_control = msgspec.json.Decoder(Control).decode
+_control_decoder = msgspec.json.Decoder(Control)
 
 
 def decode_control(value: bytes, record_ms: Millis | None) -> Control:
@@ -32,7 +32,7 @@ def decode_control(value: bytes, record_ms: Millis | None) -> Control:
     Raises:
         UnusableError: the record breaks the contract of docs/deliveries.md; it says how.
     """
-    control = decode_json(_decode_control, value, DeadReason.INVALID_CONTROL)
+    control = decode_json(_control_decoder, value, DeadReason.INVALID_CONTROL)
     _check(control, record_ms)
     return control
 

@@ -13,7 +13,7 @@ from processor.domain.transitions import NODE_OF_REPORT, Node
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.decoding import decode_json, is_ahead
 
-_decode_event = msgspec.json.Decoder(Event).decode
+_event_decoder = msgspec.json.Decoder(Event)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -33,7 +33,7 @@ def decode_event(value: bytes | None, record_ms: Millis | None) -> tuple[Event, 
     """
     if value is None:
         raise UnusableError(DeadReason.NULL_VALUE, "the record has no value")
-    event = decode_json(_decode_event, value, DeadReason.INVALID_EVENT)
+    event = decode_json(_event_decoder, value, DeadReason.INVALID_EVENT)
     reason = event.reason
     # What `node_of` does, without the call: this runs for every event.
     node = NODE_OF_REPORT.get((event.channel, event.status, None if reason is None else reason.permanence))

@@ -51,7 +51,7 @@ class LinkRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     parts: _Number | None = None
 
 
-_decode_link = msgspec.json.Decoder(LinkRecord).decode
+_link_decoder = msgspec.json.Decoder(LinkRecord)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -68,7 +68,7 @@ def decode_link(value: bytes | None, record_ms: Millis | None) -> LinkRecord:
     """
     if value is None:
         raise UnusableError(DeadReason.NULL_VALUE, "the record has no value")
-    link = decode_json(_decode_link, value, DeadReason.INVALID_LINK)
+    link = decode_json(_link_decoder, value, DeadReason.INVALID_LINK)
     if link.part is not None and link.parts is not None and link.part > link.parts:
         raise UnusableError(DeadReason.INVALID_LINK, f"part {link.part} of {link.parts} parts")
     time = to_microseconds(link.time)
@@ -105,7 +105,7 @@ class MovedRecord(msgspec.Struct, frozen=True, gc=False):
     moved_to: _Name
 
 
-_decode_moved = msgspec.json.Decoder(MovedRecord).decode
+_moved_decoder = msgspec.json.Decoder(MovedRecord)
 
 
 def encode_moved(message_id: str, moved_to: str) -> bytes:
@@ -121,7 +121,7 @@ def decode_moved(value: bytes | None) -> MovedRecord:
     """
     if value is None:
         raise UnusableError(DeadReason.NULL_VALUE, "the record has no value")
-    return decode_json(_decode_moved, value, DeadReason.INVALID_EVENT)
+    return decode_json(_moved_decoder, value, DeadReason.INVALID_EVENT)
 
 
 def encode_contradiction(native_key: str, loser: Link, links: Iterable[Link]) -> bytes:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import zstandard
 from click.testing import CliRunner, Result
 
 from processor.cli import cli
@@ -123,6 +124,43 @@ class TestNormalize:
         form = "MessageSid=SM1&MessageStatus=delivered&To=%2B46701234567"
         [line] = lines(run("normalize", "--provider", "twilio", stdin=jsonl(form)))
         assert [told["status"] for told in line["events"]] == ["received_on_mobile"]
+
+    @pytest.mark.parametrize(
+        ("provider", "line", "status"),
+        [
+            ("twilio", "MessageSid=SM1&MessageStatus=delivered&To=%2B46701234567", "received_on_mobile"),
+            ("smpp", "id:77 sub:001 dlvrd:001 done date:2611230805 stat:DELIVRD err:000 text:", "received_on_mobile"),
+            (
+                "postfix",
+                "2026-11-23T08:00:00+00:00 m postfix/smtp[9]: 4bXYZ1: to=<u@example.com>, dsn=2.0.0, status=sent (OK)",
+                "sent",
+            ),
+        ],
+    )
+    def test_a_line_that_is_not_json_is_the_payload(self, provider, line, status):
+        found = lines(run("normalize", "--provider", provider, stdin=f"{line}\n\n{line}"))
+        assert [(each["line"], each["events"][0]["status"]) for each in found] == [(1, status), (3, status)]
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_csv_is_read_with_its_header_line(self, packed, tmp_path):
+        header = "type,timeLogged,orig,rcpt,dsnAction,dsnStatus,header_X-Ref"
+        rows = [f"d,2026-11-23 08:00:0{n}+0000,a@b.se,u{n}@example.com,relayed,2.0.0,m-{n}" for n in (1, 2)]
+        text = "\n".join([header, *rows]).encode()
+        file = tmp_path / "acct.csv"
+        file.write_bytes(zstandard.compress(text) if packed else text)
+        first, *others = lines(run("normalize", "--provider", "powermta", "--message-id-names", "X-Ref", str(file)))
+        assert (first["line"], first["outcome"], first["detail"]) == (1, "no_status", "the header line")
+        assert [(each["line"], each["events"][0]["status"]) for each in others] == [(2, "sent"), (3, "sent")]
+
+    def test_a_body_of_several_lines_is_one_payload(self):
+        body = json.dumps([record("Reception"), record("Delivery", "m-2")], indent=2)
+        [line] = lines(run("normalize", "--provider", "kumomta", "--body", stdin=body))
+        assert (line["line"], [told["message_id"] for told in line["events"]]) == (1, ["m-1", "m-2"])
+
+    def test_what_begins_like_json_and_is_none_says_where(self):
+        [line] = lines(run("normalize", "--provider", "kumomta", stdin='{"type": "Deliv'))
+        assert line["outcome"] == "dead"
+        assert line["detail"].startswith("it is not JSON: ")
 
     def test_without_ids_of_our_own_the_key_is_made_of_provider_and_its_id(self):
         [line] = lines(run("normalize", "--provider", "kumomta", stdin=jsonl(record("Delivery", None))))

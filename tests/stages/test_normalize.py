@@ -21,12 +21,12 @@ RECEIVED = "2026-11-28T11:59:00Z"
 def normalized():
     """Give what comes of one record: events, and reasons of dead letters."""
 
-    def run(value, provider="twilio", settings=None, **headers):
+    def run(value, provider="twilio", settings=None, names=str, **headers):
         settings = settings or Settings(topic_prefix="t.")
         metrics = Metrics(["normalize"])
         stage = normalize.stage(settings, metrics, Board(metrics), NOW.timestamp)
         work = stage.start(Partitioning("t.sms.v1", 0, TOPICS, "cluster"))
-        told = (("provider", provider.encode()), *((name, text) for name, text in headers.items()))
+        told = [(names(name), text) for name, text in {"provider": provider.encode(), **headers}.items()]
         outbox = Outbox(int(NOW.timestamp() * 1000))
         work.process([Read(0, int(NOW.timestamp() * 1000), None, value, told)], outbox)
         written = {topic: records for (topic, _), records in outbox.records.items()}
@@ -57,6 +57,16 @@ def test_the_time_at_which_it_was_received_is_the_event_time_of_what_has_none(no
     assert event["time"] == RECEIVED
     ([event], _) = normalized(FORM, received=b"yesterday")
     assert event["time"] == "2026-11-28T12:00:00Z"
+
+
+@pytest.mark.parametrize("names", [str.upper, str.title])
+@pytest.mark.parametrize("provider", ["twilio", "Twilio", "TWILIO "])
+def test_names_in_headers_may_have_any_case(normalized, names, provider):
+    headers = {"account": b"North", "query": b"message_id=m-1", "received": RECEIVED.encode()}
+    ([event], dead) = normalized(FORM, provider, names=names, **headers)
+    assert (event["message_id"], event["provider"], event["time"]) == ("m-1", "twilio", RECEIVED)
+    ([event], _) = normalized(FORM, provider, names=names, account=b"North")
+    assert (event["message_id"], dead) == ("twilio@North:SM1", [])
 
 
 @pytest.mark.parametrize("name", ["account", "query", "received"])

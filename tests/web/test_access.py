@@ -63,6 +63,22 @@ class TestReading:
     def test_a_wrong_token_is_none(self, wrong):
         assert problem_of(Access(Settings(read_token=READ)).reader, request(wrong)) == 401
 
+    @pytest.mark.parametrize("tokens", [{}, {"write_token": WRITE}])
+    @pytest.mark.parametrize("wrong", ["", READ, WRITE + "x"])
+    def test_a_wrong_token_is_told_where_reading_needs_none(self, tokens, wrong):
+        """Else its sender would take masked recipients, or an open worker, for what the token gives."""
+        access = Access(Settings(**tokens))
+        with pytest.raises(ProblemError, match="the bearer token is wrong"):
+            access.reader(request(wrong))
+        assert access.reader(request()) == (True, False)
+
+    def test_wrong_tokens_are_limited_where_reading_needs_none(self):
+        """Else the write token could be guessed by reading."""
+        access = Access(Settings(write_token=WRITE))
+        statuses = [problem_of(access.reader, request(f"guess-{number}")) for number in range(12)]
+        assert (statuses[0], statuses[-1]) == (401, 429)
+        assert access.reader(request(WRITE)).may_write
+
     def test_the_challenge_names_the_scheme(self):
         with pytest.raises(ProblemError) as refused:
             Access(Settings(read_token=READ)).reader(request())

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from processor.domain.delivery import Action
-from processor.domain.status import DEFINITIONS, Status
+from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.settings import Settings
 from processor.web import openapi
 from processor.web.api import ROUTES
@@ -145,7 +145,8 @@ class TestDeliveries:
             assert body["delivery_id"] == "DM/3 ü"
 
     async def test_one_that_is_not_known(self, worker):
-        await problem_of(worker, "/api/v1/deliveries/nope", 404, "delivery-not-known")
+        found = await problem_of(worker, "/api/v1/deliveries/nope", 404, "delivery-not-known")
+        assert "/api/v1/deliveries/{delivery_id}/control" in found["detail"], "how one becomes known"
 
     async def test_the_list_and_its_total(self, worker):
         status, body, _ = await worker.ask("/api/v1/deliveries?sort=delivery_id")
@@ -350,6 +351,16 @@ class TestControl:
         )
         assert told in found["detail"]
         assert worker.published == []
+
+    @pytest.mark.parametrize(
+        ("body", "kind"), [({"action": "explode"}, Action), ({"action": "start", "channel": "tv"}, Channel)]
+    )
+    async def test_a_word_that_is_not_known_is_answered_with_those_that_are(self, worker, body, kind):
+        found = await problem_of(
+            worker, self.CONTROL, 400, "invalid-request", method="POST", token=WRITE_TOKEN, json=body
+        )
+        assert found["allowed"] == [member.value for member in kind]
+        assert found["detail"].endswith(f"allowed: {', '.join(found['allowed'])}")
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 10_000, b"null"])
     async def test_what_is_no_json(self, worker, body):

@@ -145,6 +145,8 @@ class TestFaults:
             (route('provider = "twilio"\nsecrets = ["value:t"]\nmax_age = "x"'), "max_age"),
             (route('provider = "postmark"\nsecrets = ["value:t"]'), "signs nothing"),
             (route('provider = "postmark"\nsecrets = ["value:t"]\nverify = "basic"'), "user:password"),
+            (route('provider = "postmark"\nsecrets = ["value:t:"]\nverify = "basic"'), "user:password"),
+            (route('provider = "resend"\nsecrets = ["value:whsec_"]'), "a key in base64"),
             (route('provider = "postmark"\nsecrets = ["value:t"]\nverify = "header"'), "Name: value"),
             (route('provider = "sendgrid"\nsecrets = ["value:t"]'), "not a public key"),
             (route('provider = "telnyx"\nsecrets = ["value:t"]'), "not a public key"),

@@ -99,6 +99,8 @@ def test_a_route_without_topics_takes_none(fetched):
         "https://sns.eu-north-1.amazonaws.com@evil.example/SimpleNotificationService-01234abc.pem",
         "https://sns.eu-north-1.amazonaws.com:8443/SimpleNotificationService-01234abc.pem",
         "https://bucket.s3.amazonaws.com/SimpleNotificationService-01234abc.pem",
+        "https://sns.s3.amazonaws.com/SimpleNotificationService-01234abc.pem",
+        "https://sns.s3-eu-west-1.amazonaws.com/SimpleNotificationService-01234abc.pem",
         "https://sns.eu-north-1.amazonaws.com/../SimpleNotificationService-01234abc.pem",
         "https://sns.eu-north-1.amazonaws.com/SimpleNotificationService-01234abc.pem?x=1",
         "https://sns.eu-north-1.amazonaws.com/SimpleNotificationService-01234abc.pem\n",

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import time
 from urllib.parse import urlencode
 
 import pytest
@@ -234,6 +235,12 @@ class TestStandardWebhooks:
         received = call(JSON, webhook_id="m", webhook_timestamp=str(NOW), webhook_signature=signature)
         assert accepts("resend", Trust(secrets=["not-base64!"]), received)
 
+    @pytest.mark.parametrize("cut", ["whsec_", "whsec_=="])
+    def test_a_secret_without_a_key_lets_nobody_sign_with_none(self, cut):
+        signature = "v1," + b64(mac(b"", f"msg_1.{NOW}.".encode() + JSON))
+        made = call(JSON, svix_id="msg_1", svix_timestamp=str(NOW), svix_signature=signature)
+        assert why_refused("resend", Trust(secrets=[cut]), made)
+
 
 class TestTwilio:
     TRUST = Trust(secrets=["12345"])
@@ -330,6 +337,25 @@ class TestMailgun:
         )
         received = call(f"{parts}--x--\r\n".encode(), content_type="multipart/form-data; boundary=x")
         assert accepts("mailgun", self.TRUST, received)
+
+    @pytest.mark.parametrize(
+        "piece",
+        [
+            b"--x\r\n\r\n\r\n",
+            b"\r\n--x",
+            b"--x\r\nContent-Type: multipart/mixed; boundary=x\r\n",
+            b"--x\r\nA: 1\r\n",
+            b"\n",
+        ],
+        ids=["parts", "boundaries", "nested", "heads", "lines"],
+    )
+    def test_a_stranger_s_parts_cost_little(self, piece):
+        """Its signature is in its body, so that has to be read before anybody is known."""
+        body = b"--x\r\n\r\n\r\n" + piece * (5 * 2**20 // len(piece))
+        began = time.process_time()
+        with pytest.raises(Refused):
+            accepts("mailgun", self.TRUST, call(body, content_type="multipart/form-data; boundary=x"))
+        assert time.process_time() - began < 1
 
 
 class TestVonage:

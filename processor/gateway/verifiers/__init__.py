@@ -125,10 +125,12 @@ def secret_fault(provider: str, way: str, secret: str) -> str | None:
         way: "signature", or one of `SHARED`.
         secret: as it was read.
     """
-    if way == "basic" and ":" not in secret:
+    if way == "basic" and not secret.partition(":")[2].strip():
         return "basic wants user:password"
     if way == "header" and not all(part.strip() for part in secret.partition(":")):
         return 'header wants "Name: value"'
+    if way == "signature" and provider in ("messagebird", "resend"):
+        return standard_webhooks.secret_fault(secret)
     if way != "signature" or provider not in ("sendgrid", "telnyx"):
         return None
     from processor.gateway.verifiers import public_keys  # noqa: PLC0415 - most secrets are no public keys

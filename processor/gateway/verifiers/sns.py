@@ -35,7 +35,8 @@ _REPEATED = {
 }
 _VERSIONS = ("1", "2")
 
-_HOST = r"https://sns\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
+# The name of a region, and nothing else: `sns.s3-eu-west-1.amazonaws.com` is a bucket that somebody has called "sns".
+_HOST = r"https://sns\.[a-z]{2,}(?:-[a-z]+)+-[0-9]+\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE = re.compile(_HOST + r"/SimpleNotificationService-[a-z0-9]+\.pem")
 _CONFIRM = re.compile(_HOST + r"/\?([!-~]*)")
 

@@ -36,10 +36,19 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
 
 
 def _keys_of(secret: str) -> list[bytes]:
-    """Return the key of a secret: base64 after `whsec_`; a secret without that prefix may be a key as it is."""
+    """Return the key of a secret: base64 after `whsec_`; a secret without that prefix may be a key as it is.
+
+    One that is cut off behind the prefix has none: with a key of no octets, anybody could sign.
+    """
     text = secret.strip().removeprefix(_PREFIX)
     try:
         decoded = [base64.b64decode(text + "=" * (-len(text) % 4), validate=True)]
     except (binascii.Error, ValueError):
         decoded = []
-    return decoded if secret.strip().startswith(_PREFIX) else [*decoded, octets_of(secret.strip())]
+    keys = decoded if secret.strip().startswith(_PREFIX) else [*decoded, octets_of(secret.strip())]
+    return [key for key in keys if key]
+
+
+def secret_fault(secret: str) -> str | None:
+    """Return what is wrong with a secret; None: nothing that could be known beforehand."""
+    return None if _keys_of(secret) else f"{_PREFIX} is to be followed by a key in base64"

@@ -32,8 +32,9 @@ from processor.wire.partitioner import partition_of
 
 log = get_logger(__name__)
 
-#: Seconds for which a batch is collected. While one is on its way, the next one collects for longer by itself.
-_COLLECT_SECONDS = 0.005
+#: Seconds between the moments at which batches leave, those of all partitions together: one request has them all. While
+#: a batch is on its way, the next one collects for longer by itself.
+_TICK_SECONDS = 0.01
 
 #: Seconds between attempts to connect, and that one of them may take.
 _RETRY_SECONDS = 1.0
@@ -225,7 +226,7 @@ class Outlet:
     async def _send(self, producer: Publisher, lane: _Lane, topic: str, partition: int) -> None:
         """Send what waits in a lane, batch by batch, until nothing does."""
         while lane.waiting:
-            await asyncio.sleep(_COLLECT_SECONDS)
+            await asyncio.sleep(_TICK_SECONDS - asyncio.get_running_loop().time() % _TICK_SECONDS)
             if self._anywhere.get(topic) == partition:
                 del self._anywhere[topic]
             builder, batch = _filled(producer, lane)

@@ -91,7 +91,7 @@ def stage(
 
     def start(partitioning: Partitioning) -> Fold:
         name = StoreName(partitioning.cluster, settings.topic(MESSAGES), partitioning.number)
-        store = open_store(settings, name)
+        store = open_store(settings, name, settings.index)
         sweeper = Sweeper(settings, store, partitioning.number, pace, board)
         return Fold(settings, metrics, partitioning, store, sweeper, board, dates, clock)
 

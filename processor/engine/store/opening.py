@@ -28,8 +28,13 @@ def check_store(settings: Settings) -> None:
         raise SettingsError(problems)
 
 
-def open_store(settings: Settings, name: StoreName) -> Store:
+def open_store(settings: Settings, name: StoreName, indexed: tuple[str, ...] = ()) -> Store:
     """Open the store of one partition.
+
+    Args:
+        settings: those of the worker.
+        name: whose store it is.
+        indexed: what its changes say of an index. A folder that was written with another one is built anew.
 
     Raises:
         OSError: the folder cannot be used, or another process uses it.
@@ -40,7 +45,7 @@ def open_store(settings: Settings, name: StoreName) -> Store:
     from processor.engine.store.rocksdb import RocksStore  # noqa: PLC0415
 
     folder = _folder(settings) / name.changelog / str(name.partition)
-    return RocksStore(folder, name, settings.store_cache_mib, settings.index)
+    return RocksStore(folder, name, settings.store_cache_mib, indexed)
 
 
 def _folder(settings: Settings) -> Path:

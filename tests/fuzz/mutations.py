@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus, urlencode
@@ -156,7 +157,8 @@ def repeat(random: Random, value: Any, seeds: Seeds) -> Any:
 @_changed
 def retype(random: Random, value: Any, seeds: Seeds) -> Any:
     """Put a value there that does not belong there."""
-    return random.choice(random.choice((VALUES, VALUES, TEXTS, TIMES, tuple(WRITTEN))))
+    # A copy: what is put there may be mutated in its turn, or be put into itself.
+    return deepcopy(random.choice(random.choice((VALUES, VALUES, TEXTS, TIMES, tuple(WRITTEN)))))
 
 
 @_changed

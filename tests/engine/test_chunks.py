@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from inspect import isawaitable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.types import TP
 
 from processor.engine.chunks import Chunk
@@ -23,7 +24,7 @@ def records(*offsets: int) -> list[Any]:
 
 def chunks(before: Mapping[TP, int], after: Mapping[TP, int], fetched: Mapping[TP, list[Any]]) -> dict[TP, Chunk]:
     """Give the chunks of a fetch, by the positions before and after it."""
-    thread = SimpleNamespace(_positions=lambda: dict(after))
+    thread = SimpleNamespace(_positions=lambda: dict(after), _sought={})
     return dict(ChunkConsumerThread._chunks(thread, before, fetched))
 
 
@@ -78,14 +79,17 @@ class Thread(ChunkConsumerThread):
         self.subscriptions.assign_from_subscribed([TopicPartition(*ONE), TopicPartition(*OTHER)])
         self.fetches = list(fetches)
         fetcher = SimpleNamespace(_closed=False, _subscriptions=self.subscriptions, fetched_records=self._fetched)
-        self._consumer = SimpleNamespace(_closed=False, _fetcher=fetcher, _subscription=self.subscriptions)
+        self._consumer = SimpleNamespace(
+            _closed=False, _fetcher=fetcher, _subscription=self.subscriptions, seek=self.subscriptions.seek
+        )
         self.consumer = SimpleNamespace(flow_active=True)
 
     def _ensure_consumer(self) -> Any:
         return self._consumer
 
     async def _fetched(self, _wanted: Any, *, timeout: float) -> dict[TP, list[Any]]:
-        return self.fetches.pop(0)()
+        found = self.fetches.pop(0)()
+        return await found if isawaitable(found) else found
 
     def at(self, tp: TP, position: int) -> Any:
         state = self._state(TopicPartition(*tp))
@@ -94,6 +98,59 @@ class Thread(ChunkConsumerThread):
 
     async def fetch(self) -> Mapping[TP, Chunk]:
         return await self._fetch_chunks((), 1.0)
+
+
+class TestSeeks:
+    """A partition goes back, or begins, while the fetch waits for records of any."""
+
+    @pytest.mark.parametrize("before", [106, None])
+    async def test_the_chunk_starts_where_it_was_sought_to_whatever_is_there(self, before):
+        found = records(21, 22)
+
+        async def comes():
+            await thread._seek_to(TopicPartition(*ONE), 0)
+            thread.at(ONE, 106)  # From 0 to 20 all is aborted.
+            return {ONE: found}
+
+        thread = Thread(comes)
+        if before is not None:
+            thread.at(ONE, before)
+        assert await thread.fetch() == {ONE: Chunk(0, 106, found)}
+
+    async def test_it_is_so_with_aborted_records_alone(self):
+        async def comes():
+            await thread._seek_to(TopicPartition(*ONE), 0)
+            thread.at(ONE, 21)
+            return {}
+
+        thread = Thread(comes)
+        thread.at(ONE, 106)
+        assert await thread.fetch() == {ONE: Chunk(0, 21, [])}
+
+    async def test_a_seek_counts_for_the_fetch_that_waits_and_not_for_the_next(self):
+        async def comes():
+            await thread._seek_to(TopicPartition(*ONE), 0)
+            thread.at(ONE, 5)
+            return {ONE: records(0)}
+
+        async def comes_next():
+            thread.at(ONE, 8)
+            return {ONE: records(7)}
+
+        thread = Thread(comes, comes_next)
+        thread.at(ONE, 106)
+        await thread.fetch()
+        assert await thread.fetch() == {ONE: Chunk(5, 8, records(7))}
+
+    async def test_a_seek_of_a_partition_that_is_gone_is_none(self):
+        thread = Thread(dict)
+
+        def refuse(*_):
+            raise IllegalStateError
+
+        thread._consumer.seek = refuse
+        await thread._seek_to(TopicPartition("events", 7), 3)
+        assert await thread.fetch() == {}
 
 
 class TestExpired:

@@ -72,6 +72,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     #: The membership of the last assignment. One object, so safe to read from any thread.
     pin = NO_MEMBER
 
+    #: Where partitions were sought to since the present fetch began to wait; used in the thread only.
+    _sought: Mapping[TP, int] = {}
+
     def _create_worker_consumer(self, transport: ChunkTransport) -> Any:
         # Faust would fall back to round robin without tables, which moves every partition at each rebalance.
         self._assignor = self.app.assignor
@@ -99,7 +102,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         if consumer._closed or consumer._fetcher._closed:
             raise ConsumerStoppedError
-        before = self._positions()
+        before, self._sought = self._positions(), {}
         with consumer._fetcher._subscriptions.fetch_context():
             try:
                 fetched = await consumer._fetcher.fetched_records(wanted, timeout=timeout)
@@ -129,8 +132,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             # Without a position before, the partition has only just been assigned, or the record that was due has
             # expired and the oldest was asked for: what came before this chunk is not known, and may be a hole.
             start = before.get(tp, records[0].offset if records else end)
+            # A seek while the fetch waited is where it began: the first records there may be aborted ones, or markers.
+            start = self._sought.get(tp, start)
             if records:
-                # A seek may have gone back while the fetch waited.
                 yield tp, Chunk(min(start, records[0].offset), end, records)
             elif end > start:
                 yield tp, Chunk(start, end, records)
@@ -186,6 +190,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             self._ensure_consumer().seek(tp, offset)
         except IllegalStateError:
             return  # Revoked meanwhile; whoever gets it starts from the committed offset.
+        self._sought = {**self._sought, TP(tp.topic, tp.partition): offset}
 
 
 class ChunkConsumer(driver.Consumer):

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, RebalanceInProgressError, for_code
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.admin import changed_topics
 from processor.engine.bounds import closed, within
+from processor.engine.pin import MEMBERSHIP_OVER, Pin
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -21,6 +23,13 @@ log = get_logger(__name__)
 
 #: Seconds between attempts to reach a broker that is away.
 _RETRY_SECONDS = 1.0
+
+
+class MembershipUnknownError(KafkaError):
+    """The broker that was asked is the group's coordinator no longer, or our membership is over."""
+
+    retriable = True
+
 
 Client = TypeVar("Client", AIOKafkaAdminClient, AIOKafkaConsumer)
 
@@ -57,9 +66,20 @@ class Brokers:
         clients_of_ours = [each for each in (self._reader, self._uncommitted_reader, self._admin) if each is not None]
         await asyncio.gather(*(_close(client) for client in clients_of_ours))
 
-    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
-        """Ask for the group's committed offset of a partition; None if there is none."""
-        offsets = await self._admin.list_consumer_group_offsets(self._settings.app_id, partitions=[tp])
+    async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
+        """Ask for the group's committed offset of a partition; None if there is none.
+
+        Args:
+            tp: the partition.
+            pin: the membership under which it is ours.
+
+        Raises:
+            MembershipUnknownError: another broker is to be asked, or our membership is over.
+        """
+        group = self._settings.app_id
+        node = await self._admin.find_coordinator(group)
+        await confirm_membership(self._admin, group, pin, node)
+        offsets = await self._admin.list_consumer_group_offsets(group, group_coordinator_id=node, partitions=[tp])
         found = offsets.get(tp)
         return None if found is None or found.offset < 0 else found
 
@@ -93,6 +113,25 @@ class Brokers:
             log.warning("broker_away", brokers=self._settings.brokers, error=repr(error))
             return None
         return response
+
+
+async def confirm_membership(admin: AIOKafkaAdminClient, group: str, pin: Pin, node: int) -> None:
+    """Check that a broker knows our membership, and hence all offsets that former members committed.
+
+    A broker that was the group's coordinator, stood still and was replaced answers for some moments after it wakes with
+    the offsets that it knew. A generation is in the log before its members learn of it, and no commit of a former one
+    is accepted after it, so whoever knows ours is not behind it (ADR 0025).
+
+    Raises:
+        MembershipUnknownError: it does not know our generation.
+        KafkaError: it does not know of the group, or not yet.
+    """
+    response = await admin._send_request(HeartbeatRequest(group, pin.generation, pin.member_id), node)
+    refusal = for_code(response.error_code)
+    if issubclass(refusal, MEMBERSHIP_OVER):
+        raise MembershipUnknownError(f"broker {node} does not know generation {pin.generation} of {group}")
+    if response.error_code and refusal is not RebalanceInProgressError:
+        raise refusal(f"broker {node}")
 
 
 async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:

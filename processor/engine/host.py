@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.clock import BrokerClock
+from processor.engine.pin import Pin
 from processor.metrics import Metrics
 from processor.settings import Settings
 
@@ -32,8 +33,8 @@ class Host(Protocol):
     def reader(self) -> AIOKafkaConsumer:
         """Make a consumer that belongs to no group and reads committed records."""
 
-    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
-        """Ask the broker for the group's committed offset."""
+    async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
+        """Ask a broker that knows our membership for the group's committed offset."""
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from processor.engine import clients
 from processor.engine.batches import readable
@@ -34,7 +35,16 @@ _TOLD_EVERY = 60.0
 
 _HANGING_MEND = "end it by hand, as docs/runbooks/DeliveryRecoveryTooLong.md says"
 
+#: Seconds after which a changelog that ends too early is one that has lost records, whoever leads it.
+_FORMER_LEADER_SECONDS = 30.0
+
 Answer = TypeVar("Answer")
+
+
+class FormerLeaderError(KafkaError):
+    """A changelog ends before what its offset proves: who answered may not lead it any more."""
+
+    retriable = True
 
 
 class Start(NamedTuple):
@@ -69,6 +79,9 @@ class Recovery:
         self.to_read = 0
         #: Why the partition waits for somebody's help, with the mend; empty while it does not.
         self.problem = ""
+        #: The end of the changelog as it was told last, and since when that is before what is proved of it.
+        self._end = 0
+        self._short_since: float | None = None
         self._outputs = [TopicPartition(topic(each), tp.partition) for each in stage.outputs]
         self._tp, self._group, self._host, self._settings, self._closing = tp, group, host, host.settings, closing
 
@@ -84,7 +97,7 @@ class Recovery:
             The input offset to go on at, and what it proves of the changelog.
         """
         has_ended = self.changelog is not None and await self._end_what_hangs(producer, self.changelog)
-        committed = await self._within(self._host.committed_offset(self._tp))
+        committed = await self._within(self._host.committed_offset(self._tp, self._group.pin))
         start = Start(None, None) if committed is None else Start(committed.offset, read_proof(committed.metadata))
         if self.changelog is not None and isinstance(work, StatefulWork):
             # Work that was suspended has seen no failure: its transactions have ended as it believes, unless one hung.
@@ -123,8 +136,8 @@ class Recovery:
     async def _hangs_from(self, tp: TopicPartition) -> int | None:
         """Return the offset from which on records are neither committed nor aborted; None: all are."""
         _, stable = await self._within(self._host.bounds(tp))
-        end = await self._within(self._host.high_watermark(tp))
-        return stable if end > stable else None
+        self._end = await self._within(self._host.high_watermark(tp))
+        return stable if self._end > stable else None
 
     async def _wait_for_markers(self, tp: TopicPartition) -> None:
         """Wait until nothing hangs, for as long as markers may take."""
@@ -144,6 +157,7 @@ class Recovery:
             return start
         if start.proof is None:
             return start
+        self._check_end(changelog, start.proof)
         is_there = is_sure or await self._holds(changelog, start.proof.position - 1)
         if self._is_closing:
             # Then it was not read to the end, which says nothing against the work.
@@ -155,6 +169,22 @@ class Recovery:
         if work.position > start.proof.position:
             work.forget()
         return start
+
+    def _check_end(self, changelog: TopicPartition, proof: Proof) -> None:
+        """Refuse a changelog that ends before what is proved of it, for as long as a former leader may answer.
+
+        A transaction that was lost leaves its records where they were. A broker that led the changelog, stood still and
+        was replaced tells its former end for some moments (ADR 0025): what is recovered from it lacks rows.
+
+        Raises:
+            FormerLeaderError: ask again.
+        """
+        if self._is_closing or self._end >= proof.position:
+            return
+        now = asyncio.get_running_loop().time()
+        self._short_since = now if self._short_since is None else self._short_since
+        if now < self._short_since + _FORMER_LEADER_SECONDS:
+            raise FormerLeaderError(f"{changelog.topic}[{changelog.partition}] ends before {proof.position}")
 
     async def _holds(self, tp: TopicPartition, offset: int) -> bool:
         """Return whether a partition has a committed record at an offset."""

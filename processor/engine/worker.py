@@ -25,6 +25,7 @@ from processor.engine.membership.agreement import Agreement, DisagreementError, 
 from processor.engine.membership.app import Introduction
 from processor.engine.membership.membership import Membership
 from processor.engine.partition import PartitionState
+from processor.engine.pin import Pin
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
 from processor.engine.watchdog import Watchdog
@@ -171,9 +172,9 @@ class Worker:
         """Make a consumer that belongs to no group and reads committed records."""
         return clients.reader(self.settings)
 
-    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+    async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
         """Return the group's committed offset of a partition, from the broker; None if there is none."""
-        return await self._brokers.committed_offset(tp)
+        return await self._brokers.committed_offset(tp, pin)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its last stable offset, from the broker."""

@@ -233,8 +233,8 @@ class Host:
     def reader(self) -> Reader:
         return Reader(self._broker)
 
-    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
-        assert tp == INPUT
+    async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
+        assert (tp, pin) == (INPUT, PIN)
         self._broker.maybe_fail("committed_offset")
         committed = self._broker.committed
         return None if committed is None else OffsetAndMetadata(committed, self._broker.metadata)
@@ -627,9 +627,9 @@ class TestOpening:
         seen = []
         committed_offset = stand.host.committed_offset
 
-        async def spy(tp: TopicPartition) -> int | None:
+        async def spy(tp: TopicPartition, pin: Pin) -> int | None:
             seen.extend(stand.broker.producers[0].calls)
-            return await committed_offset(tp)
+            return await committed_offset(tp, pin)
 
         stand.host.committed_offset = spy
         async with stand.running():
@@ -750,6 +750,40 @@ class TestForgottenMarkers:
         stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 3
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (3, rows(0, 1, 2, 3))
+
+
+class TestAChangelogThatEndsTooEarly:
+    """A broker that led it, stood still and was replaced tells its former end; or it has lost records (ADR 0025)."""
+
+    @pytest.fixture
+    def stand(self, stand) -> Stand:
+        stand.broker.changelog = [*rows(0, 1).items(), None]
+        stand.broker.committed, stand.broker.metadata = 4, TestForgottenMarkers.SECOND
+        return stand
+
+    @pytest.mark.parametrize("is_resumed", [False, True])
+    async def test_is_asked_for_again_until_it_has_what_the_offset_proves(self, stand, is_resumed):
+        suspended = None
+        if is_resumed:
+            suspended = Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster))
+            suspended.rows, suspended.position = rows(0, 1, 2, 3), 5
+        running = stand.partition()
+        with capture_logs() as told:
+            task = asyncio.ensure_future(running.run(suspended))
+            await until(lambda: stand.reopened() > 1)
+            assert running.state is PartitionState.RECOVERING
+            stand.broker.changelog = [*TestForgottenMarkers.TWO_CHUNKS, None]
+            await until(lambda: running.state is PartitionState.RUNNING)
+            running.close()
+            await asyncio.wait({task})
+        assert running.committed == 4
+        assert stand.works[-1].rows == rows(0, 1, 2, 3)
+        assert "transaction_lost" not in [each["event"] for each in told]
+
+    async def test_counts_as_one_that_has_lost_records_when_it_stays_so(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_FORMER_LEADER_SECONDS", 0.0)
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
 
 class TestATransactionThatDoesNotEnd:

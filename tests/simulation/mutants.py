@@ -11,6 +11,7 @@ from processor.engine import clients
 from processor.engine.chunks import Chunk
 from processor.engine.commit import Committer
 from processor.engine.partition import Partition, PartitionState
+from processor.engine.pin import Pin
 from processor.engine.recovery import Recovery
 from processor.engine.stage import Outbox, Positions, StatefulWork, Work
 from processor.settings import Settings
@@ -101,11 +102,11 @@ class _AsksTooEarly(Partition):
     """Asks for the committed offset before it fences."""
 
     async def _open(self, producer: Any, suspended: Work | None) -> Any:
-        asked = await self._within(self._host.committed_offset(self.tp))
+        asked = await self._within(self._host.committed_offset(self.tp, self._group.pin))
         host = self._host
 
         class Early:
-            async def committed_offset(self, _tp: TopicPartition) -> OffsetAndMetadata | None:
+            async def committed_offset(self, _tp: TopicPartition, _pin: Pin) -> OffsetAndMetadata | None:
                 return asked
 
             def __getattr__(self, name: str) -> Any:

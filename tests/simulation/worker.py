@@ -230,7 +230,7 @@ class Worker:
     def reader(self) -> Any:
         return _Reader(_Link(self.network, f"{self.name} reader"), self.network, self.broker)
 
-    async def committed_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+    async def committed_offset(self, tp: TopicPartition, _pin: Pin) -> OffsetAndMetadata | None:
         return await self._admin.ask("committed offset", lambda: self.broker.offsets.committed.get(tp))
 
     async def commit_offset(self, tp: TopicPartition, offset: OffsetAndMetadata) -> None:

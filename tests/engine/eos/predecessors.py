@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, RebalanceInProgressError, for_code
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import (
     Array,
     Boolean,
@@ -33,6 +32,7 @@ from aiokafka.protocol.types import (
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
+from processor.engine.brokers import confirm_membership
 from processor.engine.pin import Pin
 from processor.settings import Settings
 
@@ -219,21 +219,6 @@ class Undecided(NamedTuple):
     first: int
 
 
-async def know_membership(admin: AIOKafkaAdminClient, group_id: str, pin: Pin, node: int) -> None:
-    """Make sure that a broker knows a membership, hence everything that former ones could commit.
-
-    One that was the group's coordinator, stood still and was replaced goes on answering for some moments after it
-    wakes, with the offsets that it knew. A generation is in the log before its members have it, and nothing of a
-    former one gets in behind it; so whoever knows ours knows all offsets of the former, or that they are unstable.
-
-    Raises:
-        IllegalGenerationError, UnknownMemberIdError: it does not, or our membership is over.
-    """
-    response = await admin._send_request(HeartbeatRequest(group_id, pin.generation, pin.member_id), node)
-    if response.error_code != RebalanceInProgressError.errno:
-        _raise(response.error_code)
-
-
 async def stable_offsets(
     admin: AIOKafkaAdminClient, group_id: str, tps: Collection[TopicPartition], pin: Pin | None = None
 ) -> Mapping[TopicPartition, OffsetAndMetadata | None]:
@@ -251,7 +236,7 @@ async def stable_offsets(
     """
     node = await admin.find_coordinator(group_id)
     if pin is not None:
-        await know_membership(admin, group_id, pin, node)
+        await confirm_membership(admin, group_id, pin, node)
     return await offsets_at(admin, group_id, tps, node)
 
 

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from aiokafka.errors import ConcurrentTransactions, CoordinatorLoadInProgressError, NotCoordinatorError
 
+from tests.engine.eos.commits import answer_to
 from tests.engine.eos.stand import Stand
-from tests.engine.proxy import PASSES, Api, CutAfter, CutBefore, Delayed, Fate, Late, Proxy, Repeated, Request
+from tests.engine.proxy import PASSES, Answered, Api, CutAfter, CutBefore, Delayed, Fate, Late, Proxy, Repeated, Request
 
 pytestmark = pytest.mark.kafka
 
@@ -66,3 +68,21 @@ async def test_what_comes_late_changes_nothing_of_the_next_round(proxied, api):
     await stand.transaction(producer, member.pin, b"3", 30)
     assert await stand.settled_offset() == 30
     await stand.show([b"1", b"3"])
+
+
+@pytest.mark.parametrize("error", [ConcurrentTransactions, CoordinatorLoadInProgressError, NotCoordinatorError])
+async def test_a_commit_that_is_turned_away_for_now_is_sent_again(proxied, error):
+    proxy, stand = proxied
+    member, producer = await stand.join(), await stand.producer("a")
+    turned_away: list[Request] = []
+
+    def fate_of(request: Request) -> Fate:
+        if request.api != Api.TXN_OFFSET_COMMIT or turned_away:
+            return PASSES
+        turned_away.append(request)
+        return Answered(answer_to(request, error.errno))
+
+    proxy.fate_of = fate_of
+    await stand.transaction(producer, member.pin, b"1", 10)
+    assert await stand.settled_offset() == 10
+    assert proxy.count(Api.TXN_OFFSET_COMMIT) == 2

@@ -2,11 +2,16 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NotCoordinatorForGroupError
+from aiokafka.structs import OffsetAndMetadata
 
-from tests.engine.eos.predecessors import UnstableOffsetError, know_membership, offsets_at
+from processor.engine import clients
+from processor.engine.brokers import MembershipUnknownError, confirm_membership
+from processor.engine.proof import Proof
+from tests.engine.eos.predecessors import UnstableOffsetError, offsets_at
 from tests.engine.eos.stand import GROUP, TRANSACTION
 from tests.engine.eos.test_coordinators import moved, open_transaction, tell
 from tests.engine.harness import eventually
@@ -49,19 +54,53 @@ async def test_a_former_coordinator_of_the_group_tells_what_it_knew(cluster, pla
     # These wait for it, and are the first that it reads.
     asked = [
         asyncio.ensure_future(offsets_at(asker, stand.name, stand.inputs[:1], former)),
-        asyncio.ensure_future(know_membership(asker, stand.name, other.pin, former)),
+        asyncio.ensure_future(confirm_membership(asker, stand.name, other.pin, former)),
     ]
     await asyncio.sleep(0.5)
     cluster.wake(former)
     offsets, known = await asyncio.gather(*asked, return_exceptions=True)
     tell(f"the former coordinator says {offsets!r} and {known!r}; the offset is 30")
     # Whatever it says of the offset, it says nothing of the kind to who asks whether it knows the generation.
-    assert isinstance(known, KafkaError)
+    assert isinstance(known, MembershipUnknownError | NotCoordinatorForGroupError)
     assert await stand.settled_offset() == 30
 
 
 async def _same_generation(member, other):
     return member.pin.generation == other.pin.generation
+
+
+async def test_a_former_leader_of_a_changelog_tells_an_end_that_the_offset_disproves(cluster, place):
+    """Who recovers from it would miss rows; the proof in the offset says that there must be more."""
+    placed = await place()
+    stand, member = placed.stand, await placed.stand.join()
+    producer, changelog = await stand.producer("a"), stand.changelogs[0]
+    await stand.transaction(producer, member.pin, b"first", 10)
+    await stand.show([b"first"])
+    former = stand.admin._client.cluster.leader_for_partition(changelog)
+    async with clients.reader(stand.settings) as reader:
+        before = (await reader.end_offsets([changelog]))[changelog]
+        cluster.hang(former)
+        asked = asyncio.ensure_future(reader.end_offsets([changelog]))
+
+        async def has_moved() -> bool:
+            await stand.admin._client.force_metadata_update()
+            return stand.admin._client.cluster.leader_for_partition(changelog) not in {None, -1, former}
+
+        await eventually(has_moved, "another broker leads the changelog")
+        await producer.begin_transaction()
+        [sent] = [await producer.send(changelog.topic, b"second", partition=changelog.partition)]
+        proof = Proof((await sent).offset + 1, 10)
+        offsets = {stand.inputs[0]: OffsetAndMetadata(20, proof.text())}
+        await producer.send_offsets_to_transaction(offsets, stand.as_member(member.pin))
+        await producer.commit_transaction()
+        cluster.wake(former)
+        try:
+            told: Any = (await asked)[changelog]
+        except KafkaError as error:
+            told = repr(error)
+        tell(f"the former leader says {told}; it was {before}, and the offset proves {proof.position}")
+        # It may have learnt of its successor, or tell the old end; the offset knows better.
+        assert told == before < proof.position or not isinstance(told, int) or told >= proof.position
 
 
 @pytest.mark.parametrize("commits", [True, False], ids=["commit", "abort"])

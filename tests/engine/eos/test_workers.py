@@ -1,28 +1,18 @@
 """Real workers: what they commit carries the membership that the group gave them, through Faust's two threads."""
 
-import struct
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from io import BytesIO
-from typing import Any
 
 import pytest
 from aiokafka.errors import UnknownMemberIdError
 
 from processor.demo.simulate import canonical_events
 from processor.engine.pin import Pin
-from processor.engine.protocol import TxnOffsetCommitRequest, TxnOffsetCommitResponseV3
+from tests.engine.eos.commits import answer_to, fields_of
 from tests.engine.harness import eventually
-from tests.engine.proxy import PASSES, Answered, Api, Proxy, Request
+from tests.engine.proxy import PASSES, Answered, Api, Fate, Proxy, Request
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
-
-
-def fields_of(request: Request) -> Any:
-    """Read a commit of offsets: its header ends with the client's id, and no tags."""
-    assert request.version == 3
-    (length,) = struct.unpack_from(">h", request.frame, 8)
-    return TxnOffsetCommitRequest._CLASSES[1].decode(BytesIO(request.frame[8 + 2 + length + 1 :]))
 
 
 def pins(proxy: Proxy) -> Iterator[Pin]:
@@ -42,14 +32,13 @@ async def test_a_worker_commits_as_the_member_that_it_is(make_trial):
         await first.ready()
         await trial.publish_events(events(1))
         await trial.settled()
-        before = set(pins(proxy))
-        assert len(before) == 1
+        *_, old = before = list(pins(proxy))
         second = await trial.start_worker()
         await second.ready()
         await eventually(lambda: _has_share(trial, 2), "both have partitions")
         await trial.publish_events(events(2))
         await trial.settled()
-        [old], later = before, set(pins(proxy)) - before
+        later = list(pins(proxy))[len(before) :]
         assert later
         for pin in later:
             assert pin.generation > old.generation
@@ -70,7 +59,9 @@ async def test_a_worker_that_is_told_that_its_membership_is_over_goes_on_with_th
     async with Proxy(trial.settings.brokers) as proxy:
         worker = await trial.start_worker(DELIVERY_BROKERS=proxy.address)
         await worker.ready()
-        proxy.fate_of = lambda request: Answered(refusal(request)) if request.api == Api.TXN_OFFSET_COMMIT else PASSES
+        proxy.fate_of = lambda request: (
+            Answered(answer_to(request, UnknownMemberIdError.errno)) if request.api == Api.TXN_OFFSET_COMMIT else PASSES
+        )
         await trial.publish_events(events(1))
         await eventually(lambda: _said(worker, "membership_over"), "it is refused")
         proxy.fate_of = lambda _: PASSES
@@ -83,14 +74,11 @@ async def test_a_worker_that_is_told_that_its_membership_is_over_goes_on_with_th
         assert await other.stop() == 0
 
 
+def refuse(request: Request) -> Fate:
+    if request.api != Api.TXN_OFFSET_COMMIT:
+        return PASSES
+    return Answered(answer_to(request, UnknownMemberIdError.errno))
+
+
 async def _said(worker, event):
     return bool(worker.log(event))
-
-
-def refusal(request: Request) -> bytes:
-    """Give the answer to a commit that refuses each of its partitions, behind the tags of its header."""
-    topics = [
-        (topic, [(number, UnknownMemberIdError.errno, {}) for number, *_ in partitions], {})
-        for topic, partitions, _ in fields_of(request).topics
-    ]
-    return b"\0" + TxnOffsetCommitResponseV3(0, topics, {}).encode()

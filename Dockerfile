@@ -23,6 +23,8 @@ COPY --from=build /opt/delivery-status /opt/delivery-status
 ENV PATH=/opt/delivery-status/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+ARG COMMIT=unknown
+ENV DELIVERY_COMMIT=$COMMIT
 USER 10001
 EXPOSE 8080
 # Whether the process turns, not whether the broker answers: a broker that is away must not restart every worker.

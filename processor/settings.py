@@ -94,6 +94,7 @@ class Settings:
     trace: bool = False
     log_level: str = "INFO"
     log_format: str = "auto"
+    commit: str = "unknown"
 
     @property
     def workers_token(self) -> str:
@@ -125,6 +126,12 @@ def _topic_prefix(value: str) -> str:
     # 200 leaves room for the rest of a name, of which Kafka takes 249 characters.
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
         raise ValueError("must be letters, digits, '.', '_' and '-', at most 200")
+    return value
+
+
+def _commit(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,64}", value, re.ASCII):
+        raise ValueError("must have 1 to 64 letters, digits, dots, hyphens or underscores: `git rev-parse HEAD`")
     return value
 
 
@@ -444,6 +451,7 @@ FIELDS: dict[str, Field] = {
     ),
     "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
     "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
+    "commit": Field(_commit, "Commit that the program was built from, for `delivery_build_info`; the image sets it."),
 }
 
 

@@ -106,6 +106,7 @@ GOOD = [
     ("LINK_WAIT", "0", 0.0),
     ("LOG_LEVEL", "DEBUG", "DEBUG"),
     ("LOG_FORMAT", "console", "console"),
+    ("COMMIT", "3f2c1de", "3f2c1de"),
 ]
 WHOLE = "must be a whole number from"
 BAD = [
@@ -161,6 +162,7 @@ BAD = [
     *[("RETENTION", value, "must be a whole number with s, m, h or d") for value in ("30 days", "-1d", "1.5d", "d")],
     ("TRACE", "on", "must be true or false"),
     ("LOG_LEVEL", "debug", "must be one of DEBUG, INFO, WARNING, ERROR"),
+    ("COMMIT", "a b", "must have 1 to 64 letters"),
     ("LOG_FORMAT", "xml", "must be one of auto, json, console"),
 ]
 

@@ -798,6 +798,30 @@ ENGINE = Dashboard(
                 ),
             ),
         ),
+        Row(
+            "Processes",
+            (
+                Panel(
+                    "CPU",
+                    "Cores that each worker and gateway uses. A worker processes events in one thread.",
+                    "short",
+                    {"{{instance}}": "max by (instance) (rate(process_cpu_seconds_total[$__rate_interval]))"},
+                    alerts=("DeliveryLagRising",),
+                ),
+                Panel(
+                    "Memory",
+                    "Resident memory of each worker and gateway.",
+                    "bytes",
+                    {"{{instance}}": "max by (instance) (process_resident_memory_bytes)"},
+                ),
+                Panel(
+                    "Versions",
+                    "Processes of each version and commit: more than one while an upgrade runs, or after half of one.",
+                    "none",
+                    {"{{version}} {{commit}}": "count by (version, commit) (delivery_build_info)"},
+                ),
+            ),
+        ),
     ),
 )
 

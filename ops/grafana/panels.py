@@ -16,7 +16,7 @@ _COLUMNS = 24
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 #: A selector: a metric, the labels that it asks for, and the time that it looks back.
-_SELECTOR = re.compile(r"\b(delivery_[a-z_]+|up|scrape_[a-z_]+)\b(?:\{([^}]*)\})?")
+_SELECTOR = re.compile(r"\b(delivery_[a-z_]+|up|scrape_[a-z_]+|process_[a-z_]+)\b(?:\{([^}]*)\})?")
 
 #: What the series of a histogram are called besides.
 _OF_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")

@@ -43,7 +43,7 @@ def assemble(settings: Settings) -> Assembly:
         SettingsError: the settings name a provider or a topic that there is not, or a store that cannot be opened.
     """
     check_store(settings)
-    metrics = Metrics(STAGE_NAMES)
+    metrics = Metrics(STAGE_NAMES, settings.commit)
     board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, Micros(time.time_ns() // 1000))
     worker = Worker(settings, stages(settings, metrics, board), metrics)
     server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])

@@ -56,7 +56,7 @@ class Gateway:
         self, config: Config, settings: Settings, environment: Mapping[str, str], subscriptions: Sns | None = None
     ) -> None:
         self._config = config
-        self.metrics = GatewayMetrics()
+        self.metrics = GatewayMetrics(settings.commit)
         self._endpoints = Endpoints(config, settings, environment)
         self._spool = Spool(config.spool)
         self._outlet = Outlet(settings, sorted({endpoint.topic for endpoint in self._endpoints}))

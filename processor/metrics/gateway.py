@@ -5,13 +5,15 @@ A gateway is a process of its own, and serves these and none of a worker's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from processor.metrics import labels as known
+from processor.metrics.build import export_process
 from processor.metrics.families import Family, labelled, single
-from processor.metrics.labels import ByCaller, ByWarning, ByWebhook
+from processor.metrics.labels import ByBuild, ByCaller, ByWarning, ByWebhook
+from processor.settings import Settings
 
 _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15)
 
@@ -20,6 +22,7 @@ _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15)
 class GatewayMetrics:
     """All metrics of one gateway, in a registry of its own."""
 
+    commit: InitVar[str] = Settings.commit
     webhooks: Family[Counter, ByWebhook] = labelled(
         Counter, "delivery_webhooks", "Providers' calls by what became of them.", ByWebhook, known.by_webhook
     )
@@ -54,11 +57,15 @@ class GatewayMetrics:
         ByWarning,
         known.by_warning,
     )
+    build: Family[Gauge, ByBuild] = labelled(
+        Gauge, "delivery_build_info", "Always 1: the version that runs, and the commit it was built from.", ByBuild
+    )
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, commit: str) -> None:
         # A `_created` series for every counter would double the page without use.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        export_process(self.registry, self.build, commit)
         for row in fields(self):
             self.registry.register(getattr(self, row.name))
 

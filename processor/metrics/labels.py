@@ -218,6 +218,13 @@ class ByWarning(NamedTuple):
     event: str
 
 
+class ByBuild(NamedTuple):
+    """What runs: the version of the package, and the commit that it was built from."""
+
+    version: str
+    commit: str
+
+
 def names_of(labels: type[tuple[object, ...]]) -> tuple[str, ...]:
     """Return the names of a set's labels; `from` is no name in Python, hence `from_`."""
     return tuple(name.rstrip("_") for name in labels.__annotations__)

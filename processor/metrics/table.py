@@ -12,9 +12,11 @@ from dataclasses import InitVar, dataclass, fields
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from processor.metrics import labels as known
+from processor.metrics.build import export_process
 from processor.metrics.families import BulkHistogram, Family, Labels, bulk, labelled, single
 from processor.metrics.labels import (
     PARTITION_STATES,
+    ByBuild,
     ByCategory,
     ByCause,
     ByChannel,
@@ -37,6 +39,7 @@ from processor.metrics.labels import (
     Provider,
 )
 from processor.metrics.skew import ClockSkew
+from processor.settings import Settings
 
 _AGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400, 604_800)
 _COMMIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -58,6 +61,7 @@ class Metrics:
     """All metrics of one worker, in a registry of its own."""
 
     stages: InitVar[Iterable[str]] = ()
+    commit: InitVar[str] = Settings.commit
     # Messages and events
 
     messages: Family[Gauge, ByStatus] = labelled(
@@ -275,16 +279,20 @@ class Metrics:
         ByWarning,
         known.by_warning,
     )
+    build: Family[Gauge, ByBuild] = labelled(
+        Gauge, "delivery_build_info", "Always 1: the version that runs, and the commit it was built from.", ByBuild
+    )
     worker_clock_skew: Gauge = single(
         Gauge,
         "delivery_worker_clock_skew_seconds",
         "Seconds by which this machine's clock is at least ahead of the brokers'; below 0: behind; 0: no skew known.",
     )
 
-    def __post_init__(self, stages: Iterable[str]) -> None:
+    def __post_init__(self, stages: Iterable[str], commit: str) -> None:
         # A `_created` series for every counter would double the page without use.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        export_process(self.registry, self.build, commit)
         self._latest: dict[Provider, float] = {}
         self._skews: dict[Provider, ClockSkew] = {}
         stages = tuple(stages)

@@ -1,6 +1,8 @@
 """The metrics page: clean by Prometheus' own judgement, bounded whatever comes, and its fast histogram exact."""
 
 import subprocess
+import time
+from importlib.metadata import version
 from random import Random
 
 import pytest
@@ -13,6 +15,7 @@ from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
 from processor.metrics import (
     NEW,
+    GatewayMetrics,
     Metrics,
     count,
     provider_label,
@@ -62,8 +65,22 @@ def test_promtool_finds_nothing_wrong(metrics):
 
 def test_every_name_has_the_prefix_and_a_help_text(metrics):
     for family in text_string_to_metric_families(page(metrics)):
-        assert family.name.startswith("delivery_")
+        assert family.name.startswith(("delivery_", "process_"))
         assert family.documentation.endswith(".")
+
+
+@pytest.mark.parametrize("make", [lambda: Metrics(STAGE_NAMES, "3f2c1de"), lambda: GatewayMetrics("3f2c1de")])
+def test_a_process_says_what_it_runs_and_what_it_uses(make):
+    registry = make().registry
+    build = {"version": version("delivery-status"), "commit": "3f2c1de"}
+    assert registry.get_sample_value("delivery_build_info", build) == 1
+    before = registry.get_sample_value("process_cpu_seconds_total")
+    assert before is not None
+    assert registry.get_sample_value("process_resident_memory_bytes") > 1_000_000
+    assert registry.get_sample_value("process_open_fds") > 2
+    assert registry.get_sample_value("process_start_time_seconds") <= time.time()
+    sum(range(10_000_000))
+    assert registry.get_sample_value("process_cpu_seconds_total") > before
 
 
 def test_no_series_tells_only_when_another_was_created(metrics):
@@ -95,8 +112,8 @@ def test_a_provider_with_an_adapter_is_its_own_label():
 
 
 def test_the_latest_event_time_of_a_provider_never_goes_back(metrics):
-    for time in (5.0, 9.0, 7.0):
-        metrics.see_event("ses", time)
+    for moment in (5.0, 9.0, 7.0):
+        metrics.see_event("ses", moment)
     assert 'delivery_last_event_timestamp_seconds{provider="ses"} 9.0' in page(metrics)
 
 

@@ -34,7 +34,7 @@ UNITS = {"none", "short", "s", "percentunit", "ops", "mps", "bytes"}
 PANEL_TYPES = {"timeseries", "stat", "bargauge", "table", "row"}
 
 #: Selectors: a name, with the labels that it asks for.
-SELECTOR = re.compile(r"\b(delivery_[a-z_]+|up|scrape_[a-z_]+|ALERTS)\b(?:\{([^}]*)\})?")
+SELECTOR = re.compile(r"\b(delivery_[a-z_]+|up|scrape_[a-z_]+|process_[a-z_]+|ALERTS)\b(?:\{([^}]*)\})?")
 
 #: Where selectors do without job or instance, by rule, as the linter is told.
 EXCLUDED = {

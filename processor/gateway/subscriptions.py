@@ -17,8 +17,8 @@ log = get_logger(__name__)
 
 #: Seconds that SNS has; it waits 15 s for us.
 _SECONDS = 5.0
-#: Octets of a certificate, and how many are remembered: there is one for each region, and a new one each year.
-_MAX_CERTIFICATE = 64 * 1024
+#: Octets of an answer, and how many certificates are remembered: there is one for each region, and a new one each year.
+_MAX_ANSWER = 64 * 1024
 _MAX_REMEMBERED = 64
 #: Certificates that are asked for at the same time.
 _MAX_ASKING = 4
@@ -60,7 +60,7 @@ class Sns:
         if asking is None:
             if len(self._asking) >= _MAX_ASKING:
                 raise UnavailableError("too many certificates at a time")
-            asking = self._asking[url] = asyncio.create_task(self._ask(url))
+            asking = self._asking[url] = asyncio.create_task(self._ask_certificate(url))
             asking.add_done_callback(lambda _: self._asking.pop(url, None))
         # One who leaves does not take the answer from the others.
         text = await asyncio.shield(asking)
@@ -77,6 +77,15 @@ class Sns:
         """
         await self._ask(url)
 
+    async def _ask_certificate(self, url: str) -> str:
+        from processor.gateway.verifiers import public_keys  # noqa: PLC0415 - most gateways need no public key
+
+        text = await self._ask(url)
+        if not public_keys.is_certificate(text):
+            # Remembered, it would refuse whatever SNS sends.
+            raise UnavailableError("SNS answers what is no certificate")
+        return text
+
     async def _ask(self, url: str) -> str:
         if self._session is None:
             # What goes out may have to go by a proxy of the operator's.
@@ -86,9 +95,18 @@ class Sns:
         try:
             # A redirect could lead anywhere.
             async with self._session.get(url, allow_redirects=False) as response:
-                octets = await response.content.read(_MAX_CERTIFICATE)
                 if response.status != 200:
                     raise UnavailableError(f"SNS answers {response.status}")
-                return octets.decode()
+                return (await _whole(response)).decode()
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             raise UnavailableError(f"SNS cannot be asked: {error!r}") from None
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """Return a body, whose pieces come one by one."""
+    octets = bytearray()
+    async for piece in response.content.iter_any():
+        octets += piece
+        if len(octets) > _MAX_ANSWER:
+            raise UnavailableError(f"SNS answers more than {_MAX_ANSWER} octets")
+    return bytes(octets)

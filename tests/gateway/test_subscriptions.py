@@ -48,14 +48,26 @@ class FakeSns:
         self.certificate = certificate(RSA, time.time() - 3600, time.time() + 3600)
         self.status = 200
         self.elsewhere: str | None = None
+        #: Octets after which it pauses within a certificate.
+        self.pause = 0
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path_qs)
         # Those who ask at the same time ask together.
         await asyncio.sleep(0.1)
         if self.elsewhere is not None:
             return web.Response(status=302, headers={"Location": self.elsewhere})
+        if self.pause:
+            return await self._slowly(request)
         return web.Response(text=self.certificate if request.path.endswith(".pem") else "<x/>", status=self.status)
+
+    async def _slowly(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for part in (self.certificate[: self.pause], self.certificate[self.pause :]):
+            await response.write(part.encode())
+            await asyncio.sleep(0.2)
+        return response
 
 
 @asynccontextmanager
@@ -142,6 +154,24 @@ async def test_a_certificate_that_could_not_be_had_is_asked_for_again(sns, tmp_p
         fake.status = 503
         assert (await at.caller.call(message()))[0] == 503
         fake.status = 200
+        assert (await at.caller.call(message()))[0] == 200
+
+
+async def test_a_certificate_may_come_in_pieces(sns, tmp_path):
+    fake, asks = sns
+    fake.pause = 500
+    async with a_world(tmp_path, ROUTE, asks) as at:
+        assert (await at.caller.call(message()))[0] == 200
+
+
+@pytest.mark.parametrize("told", ["", "<html>Please log in</html>", "cut"])
+async def test_what_is_no_certificate_is_not_remembered(sns, tmp_path, told):
+    fake, asks = sns
+    right = fake.certificate
+    fake.certificate = right[:500] if told == "cut" else told
+    async with a_world(tmp_path, ROUTE, asks) as at:
+        assert (await at.caller.call(message()))[0] == 503
+        fake.certificate = right
         assert (await at.caller.call(message()))[0] == 200
 
 

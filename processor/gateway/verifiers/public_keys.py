@@ -99,6 +99,15 @@ _SNS_HASHES: dict[str, hashes.HashAlgorithm] = {
 }
 
 
+def is_certificate(text: str) -> bool:
+    """Return whether a text is a certificate (PEM)."""
+    try:
+        x509.load_pem_x509_certificate(text.encode())
+    except ValueError:
+        return False
+    return True
+
+
 def certificate_verifies(certificate: str, version: str, signature: bytes, signed: bytes, now: float | None) -> bool:
     """Return whether a signature of SNS is right with a certificate (PEM), which must be valid now."""
     try:

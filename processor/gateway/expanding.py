@@ -7,6 +7,11 @@ import zlib
 #: By Content-Encoding, what tells zlib of it.
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
+#: Octets that zlib is given at a time, and the compressed parts that may stand behind one another: what is left over
+#: behind each of them is copied.
+_PIECE = 16 * 1024
+_MAX_PARTS = 10_000
+
 
 class UnrecordableError(Exception):
     """No record can be made of a call: sent again, it would not be taken either."""
@@ -23,18 +28,26 @@ def expand(body: bytes, encoding: str, limit: int) -> bytes:
     window = _WINDOWS.get(encoding.strip().lower())
     if window is None:
         raise UnrecordableError(f"content encoding {encoding!r:.40} is not known here")
-    expanded = bytearray()
-    rest = body
-    while rest:
-        # Several compressed parts may stand behind one another.
-        unpacker = zlib.decompressobj(window)
+    expanded, at = bytearray(), 0
+    for _ in range(_MAX_PARTS):
+        if at == len(body):
+            return bytes(expanded)
         try:
-            expanded += unpacker.decompress(rest, limit + 1 - len(expanded))
+            at = _expand_part(expanded, body, at, window, limit)
         except zlib.error as error:
             raise UnrecordableError(f"not {encoding.strip()}: {error}") from None
+    raise UnrecordableError(f"more than {_MAX_PARTS} compressed parts")
+
+
+def _expand_part(expanded: bytearray, body: bytes, at: int, window: int, limit: int) -> int:
+    """Expand the compressed part that begins at a place; return where it ends."""
+    unpacker = zlib.decompressobj(window)
+    while not unpacker.eof:
+        piece = body[at : at + _PIECE]
+        if not piece:
+            raise UnrecordableError("what is compressed ends too early")
+        at += len(piece)
+        expanded += unpacker.decompress(piece, limit + 1 - len(expanded))
         if len(expanded) > limit:
             raise UnrecordableError(f"it expands to more than {limit} octets")
-        if not unpacker.eof:
-            raise UnrecordableError(f"not {encoding.strip()}: it ends too early")
-        rest = unpacker.unused_data
-    return bytes(expanded)
+    return at - len(unpacker.unused_data)

@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
@@ -22,6 +23,8 @@ _REQUEST_ID = "x-amz-firehose-request-id"
 _GZIP = b"\x1f\x8b"
 #: Octets that one delivery may unpack to.
 _MAX_UNPACKED = 256 * 2**20
+#: Values that it may hold: each becomes a record, which takes more memory than a short value does.
+_MAX_VALUES = 250_000
 
 
 class _Packed(msgspec.Struct):
@@ -45,13 +48,20 @@ def unpack(body: bytes) -> Iterator[bytes]:
     """
     try:
         delivery = _DECODER.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UnrecordableError(f"not what Firehose delivers: {error}") from None
-    left = _MAX_UNPACKED
+    octets, values = _MAX_UNPACKED, _MAX_VALUES
     for packed in delivery.records:
-        data = _unpacked(packed.data, left)
-        left -= len(data)
-        yield from _values(data)
+        data = _unpacked(packed.data, octets)
+        octets -= len(data)
+        if octets < 0:
+            # No room would be any room for zlib.
+            raise UnrecordableError(f"it unpacks to more than {_MAX_UNPACKED} octets")
+        for value in _values(data, values):
+            values -= 1
+            if values < 0:
+                raise UnrecordableError(f"more than {_MAX_VALUES} values")
+            yield value
 
 
 _DECODER = msgspec.json.Decoder(_Delivery)
@@ -65,11 +75,14 @@ def _unpacked(text: str, left: int) -> bytes:
     return expand(data, "gzip", left) if data.startswith(_GZIP) else data
 
 
-def _values(data: bytes) -> Iterator[bytes]:
-    """Take JSON values apart that stand behind one another; what is no JSON is one value, for whoever reads it."""
+def _values(data: bytes, most: int) -> Iterator[bytes]:
+    """Take JSON values apart that stand behind one another; what is no JSON is one value, for whoever reads it.
+
+    Of more than `most`, one too many is yielded.
+    """
     try:
         text = data.decode()
-        ends = list(_ends(text))
+        ends = list(islice(_ends(text), most + 1))
     except (ValueError, RecursionError):
         yield data
         return

@@ -17,6 +17,9 @@ from processor.gateway.verifiers.shared import without_secrets
 
 #: The array of a CloudWatch Logs record, its lines.
 _LOG_LINES = "logEvents"
+#: Of a batch that is split: each may part two elements, of which one takes 100 octets of memory besides its own. 64 MiB
+#: of reports have a quarter of that.
+_MAX_COMMAS = 8_000_000
 
 
 class Record(NamedTuple):
@@ -84,10 +87,12 @@ def _parts(value: bytes, batch: str, limit: int) -> list[bytes]:
     """
     if len(value) <= limit:
         return [value]
+    if value.count(b",") > _MAX_COMMAS:
+        raise UnrecordableError(f"more than {_MAX_COMMAS} commas: what is between them is no report")
     try:
         fields = _OBJECT.decode(value) if value.lstrip()[:1] == b"{" else {}
         elements = _ARRAY.decode(fields.pop(batch) if fields else value)
-    except (msgspec.MsgspecError, KeyError):
+    except (msgspec.MsgspecError, KeyError, RecursionError):
         return [_fitting(value, limit)]
     named = [msgspec.json.encode(name) + b":" + bytes(field) for name, field in fields.items()]
     is_object = value.lstrip()[:1] == b"{"

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import time
 from urllib.parse import parse_qs
 
 import pytest
@@ -248,3 +249,45 @@ class TestExpanding:
     def test_what_is_not_compressed_as_it_says_is_told(self, body, encoding):
         with pytest.raises(UnrecordableError):
             expand(body, encoding, 100)
+
+    @pytest.mark.parametrize("part", [b"", b"x"], ids=["empty", "short"])
+    def test_many_small_parts_cost_little(self, part):
+        """What is left over behind each is copied by zlib: five MiB of them at once take half a minute."""
+        packed = gzip.compress(part)
+        body = packed * (5 * 2**20 // len(packed))
+        began = time.process_time()
+        with pytest.raises(UnrecordableError, match="parts"):
+            expand(body, "gzip", 2**20)
+        assert time.process_time() - began < 2
+
+
+class TestFloods:
+    """What who has a right secret may not do to the others."""
+
+    def delivery(self, *data):
+        told = {"records": [{"data": base64.b64encode(each).decode()} for each in data]}
+        return call(json.dumps(told).encode(), x_amz_firehose_request_id="r")
+
+    @pytest.mark.parametrize("over", [b"1", b" ", b"11", b"1" * 100])
+    def test_what_is_over_the_bound_leaves_no_room_for_more(self, monkeypatch, over):
+        """A bound of no octets would be none for zlib, and one below it an error of ours."""
+        monkeypatch.setattr(firehose, "_MAX_UNPACKED", 1000)
+        bomb = gzip.compress(bytes(10**6))
+        assert "more than" in why_not("ses", self.delivery(gzip.compress(b"1" * 1000), over, bomb))
+
+    def test_a_delivery_holds_so_many_values(self, monkeypatch):
+        monkeypatch.setattr(firehose, "_MAX_VALUES", 10)
+        assert len(records("ses", self.delivery(b"1 " * 5, b"1 " * 5))) == 10
+        assert "more than" in why_not("ses", self.delivery(b"1 " * 5, b"1 " * 6))
+
+    def test_a_batch_has_so_many_elements(self, monkeypatch):
+        monkeypatch.setattr("processor.gateway.records._MAX_COMMAS", 10)
+        body = b"[" + b",".join([b"1"] * 1000) + b"]"
+        with pytest.raises(UnrecordableError, match="commas"):
+            records("sendgrid", call(body), 100)
+
+    @pytest.mark.parametrize("body", [b'{"records":[],"x":' + b"[" * 10**6, b"[" * 10**6], ids=["delivery", "batch"])
+    def test_what_is_nested_without_end_is_malformed_and_need_not_come_again(self, body):
+        for provider, headers in (("ses", {"x_amz_firehose_request_id": "r"}), ("sendgrid", {})):
+            with pytest.raises(UnrecordableError):
+                records(provider, call(body, **headers), 100)

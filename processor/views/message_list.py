@@ -226,7 +226,10 @@ class Wanted:
 
     def __init__(self, query: MessageQuery, judge: Judge) -> None:
         self.query, self._judge = query, judge
-        self.nodes = tuple([node for node in Node if _may_stand_at(query, node)])
+        nodes = [node for node in Node if _may_stand_at(query, node)]
+        #: The last moment since which a message may stand at a node and be stuck there; None: at none it is.
+        self._stuck_until = {node: _stuck_until(node, judge) for node in nodes}
+        self.nodes = tuple([node for node in nodes if not query.stuck or self._stuck_until[node] is not None])
         self.recipient = None if query.recipient is None else comparable_address(query.recipient)
         self._domain = None if query.domain is None else query.domain.casefold().removeprefix("@")
         self.below = self._below()
@@ -239,11 +242,12 @@ class Wanted:
             marks.append((query.after[0], query.after[1].encode()))
         if query.until is not None:
             marks.append((Micros(query.until + 1), b""))
-        if query.stuck:
-            latest = max(self._judge.before.values(), default=None)
-            # Nothing is ever stuck where no status has a threshold.
-            marks.append((Micros(-(1 << 62)), b"") if latest is None else (Micros(latest + 1), b""))
         return min(marks)
+
+    def below_at(self, node: Node) -> Mark:
+        """Return the mark below which the page begins among what stands at a node."""
+        until = self._stuck_until[node] if self.query.stuck else None
+        return self.below if until is None else min(self.below, (Micros(until + 1), b""))
 
     def has_at(self, mark: Mark, row: Row) -> bool:
         """Return whether a row at a mark matches, and is on the page or behind it."""
@@ -271,6 +275,12 @@ class Wanted:
 
     def _is_of_recipient(self, row: Row) -> bool:
         return row.recipient_name is not None and comparable_address(row.recipient_name) == self.recipient
+
+
+def _stuck_until(node: Node, judge: Judge) -> Micros | None:
+    """Return the last moment since which a message may stand at a node and be stuck; None: it is never stuck there."""
+    moments = [judge.before.get((channel, NODE_STATUS[node])) for channel in Channel]
+    return max([moment for moment in moments if moment is not None], default=None)
 
 
 def _may_stand_at(query: MessageQuery, node: Node) -> bool:
@@ -347,10 +357,10 @@ def _named(source: IndexedRows, query: MessageQuery) -> Iterator[bytes] | None:
 
 def _listed_places(sources: Sequence[IndexedRows], wanted: Wanted) -> Iterator[_Place]:
     """Yield the places of what stands where the query asks, from the highest down."""
-    delivery, below = wanted.query.delivery, wanted.below
+    delivery = wanted.query.delivery
 
     def of_source(number: int) -> Iterator[_Place]:
-        marks = [sources[number].standing(delivery, node, below) for node in wanted.nodes]
+        marks = [sources[number].standing(delivery, node, wanted.below_at(node)) for node in wanted.nodes]
         for mark in merge(*marks, reverse=True):
             if not wanted.is_in_time(mark):
                 return

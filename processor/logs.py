@@ -57,6 +57,7 @@ WARNINGS = (
     "sns_unavailable",
     "sns_unsubscribed",
     "spool_failed",
+    "spooled_record_damaged",
     "store_not_flushed",
     "store_rebuilt",
     "task_does_not_end",

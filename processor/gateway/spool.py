@@ -14,6 +14,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.logs import get_logger
+
+log = get_logger(__name__)
+
 #: Once, when the file is made; then with every connection. One process has the file for itself.
 _PRAGMAS = (
     "PRAGMA auto_vacuum = INCREMENTAL",
@@ -22,6 +26,9 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",
 )
 _TABLE = "CREATE TABLE IF NOT EXISTS spooled (place INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER, record BLOB)"
+#: Records that the disk has not kept as they were, for people.
+_DAMAGED = "CREATE TABLE IF NOT EXISTS damaged (place INTEGER PRIMARY KEY, received INTEGER, record BLOB)"
+_SET_ASIDE = "INSERT OR REPLACE INTO damaged SELECT place, received, record FROM spooled WHERE place = ?"
 _SIZES = "SELECT COUNT(*), COALESCE(SUM(LENGTH(record)), 0) FROM spooled"
 _OLDEST = "SELECT place, received, record FROM spooled ORDER BY place LIMIT ?"
 
@@ -58,6 +65,8 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        #: What the connection has opened: it goes on writing there when the names are somebody else's.
+        self._opened: tuple[tuple[int, int], ...] = ()
         #: How many records there are, how many octets they have, and when the oldest came (milliseconds; 0: none).
         self.records = 0
         self.octets = 0
@@ -69,6 +78,7 @@ class Spool:
 
     def append(self, spooled: Sequence[Spooled]) -> None:
         """Append records, all or none of them; when this returns, they are on disk."""
+        self._look_for_file()
         rows = [(each.received, _ENCODER.encode(each)) for each in spooled]
 
         def insert(connection: sqlite3.Connection) -> None:
@@ -81,7 +91,7 @@ class Spool:
         self.octets += sum(len(record) for _, record in rows)
 
     def oldest(self, limit: int, octets: int = _MANY) -> list[tuple[int, Spooled]]:
-        """Return the oldest records, each with its place; they stay.
+        """Return the oldest records, each with its place; they stay. Those that are damaged are set aside.
 
         Args:
             limit: how many.
@@ -98,7 +108,15 @@ class Spool:
                 found.append((place, record))
 
         self._run(read)
-        return [(place, _DECODER.decode(record)) for place, record in found]
+        whole: list[tuple[int, Spooled]] = []
+        for place, record in found:
+            spooled = _decoded(record)
+            if spooled is None:
+                log.error("spooled_record_damaged", place=place, octets=len(record))
+                self._set_aside(place)
+            else:
+                whole.append((place, spooled))
+        return whole
 
     def remove(self, last: int) -> None:
         """Remove all records up to a place, and it; when none is left, the file gives its room back."""
@@ -115,11 +133,44 @@ class Spool:
         if not self.records:
             self._run(_shrink, in_transaction=False)
 
+    def _set_aside(self, place: int) -> None:
+        """Move a record where it holds up no other."""
+
+        def move(connection: sqlite3.Connection) -> None:
+            connection.execute(_DAMAGED)
+            connection.execute(_SET_ASIDE, (place,))
+            connection.execute("DELETE FROM spooled WHERE place = ?", (place,))
+            self._count(connection)
+
+        self._run(move)
+
     def close(self) -> None:
         """Close the file; what is in it stays."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _look_for_file(self) -> None:
+        """Open the file anew when it has been removed: what is appended to the old one, no later process finds.
+
+        What is in the old one is in no other place: it is kept open until that is in Kafka.
+        """
+        if self._connection is None or self._files() == self._opened:
+            return
+        if self.records:
+            raise SpoolError(f"{self._path}: it has been removed or replaced; it takes no more before it is empty")
+        self.close()
+        self.open()
+
+    def _files(self) -> tuple[tuple[int, int], ...]:
+        found = []
+        for path in (self._path, Path(f"{self._path}-wal")):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found.append((status.st_dev, status.st_ino))
+        return tuple(found)
 
     def _count(self, connection: sqlite3.Connection) -> None:
         self.records, self.octets = connection.execute(_SIZES).fetchone()
@@ -150,10 +201,13 @@ class Spool:
             try:
                 for statement in (*_PRAGMAS, _TABLE):
                     connection.execute(statement)
+                # Only a write makes the log for certain.
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("COMMIT")
             except sqlite3.Error:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._opened = connection, self._files()
         return self._connection
 
     def _undo(self) -> None:
@@ -173,3 +227,11 @@ def _shrink(connection: sqlite3.Connection) -> None:
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Spooled)
+
+
+def _decoded(record: bytes) -> Spooled | None:
+    """Return a record; None where the disk has not kept it as it was."""
+    try:
+        return _DECODER.decode(record)
+    except (msgspec.MsgspecError, TypeError):
+        return None

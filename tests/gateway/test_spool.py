@@ -142,6 +142,40 @@ class TestDisk:
             Spool(path).open()
         assert path.read_bytes() == b"not a database" * 1000
 
+    @pytest.mark.parametrize("garbage", [b"", bytes(100), b"\x92\xa1x", "text"], ids=["empty", "zeros", "cut", "text"])
+    def test_a_damaged_record_is_set_aside_and_holds_up_no_other(self, spool, path, garbage):
+        spool.append([record(number) for number in range(4)])
+        spool._connected().execute("UPDATE spooled SET record = ? WHERE place IN (1, 3)", (garbage,))
+        assert numbers(spool) == [1, 3]
+        assert (spool.records, spool.oldest_received) == (2, 1)
+        spool.close()
+        again = Spool(path)
+        again.open()
+        assert numbers(again) == [1, 3]
+        assert again._connected().execute("SELECT place, record FROM damaged").fetchall() == [
+            (1, garbage),
+            (3, garbage),
+        ]
+        again.close()
+
+    @pytest.mark.parametrize("suffix", ["", "-wal"])
+    def test_nothing_is_appended_to_a_file_that_has_been_removed(self, spool, path, suffix):
+        """Nobody would find it after a crash; what was there before is still to be had."""
+        spool.append([record(0)])
+        Path(f"{path}{suffix}").unlink()
+        with pytest.raises(SpoolError, match="removed"):
+            spool.append([record(1)])
+        assert numbers(spool) == [0]
+        spool.remove(spool.oldest(1)[-1][0])
+        spool.append([record(2)])
+        spool.append([record(3)])
+        spool.close()
+        assert path.exists()
+        again = Spool(path)
+        again.open()
+        assert numbers(again) == [2, 3]
+        again.close()
+
     def test_a_connection_that_cannot_be_rolled_back_is_given_up(self, spool, monkeypatch):
         class Broken:
             in_transaction = True
@@ -157,6 +191,7 @@ class TestDisk:
         spool.close()
         broken = Broken()
         monkeypatch.setattr(spool, "_connection", broken)
+        monkeypatch.setattr(spool, "_opened", spool._files())
         with pytest.raises(SpoolError, match="disk I/O error"):
             spool.append([record(1)])
         assert broken.closed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ IDLE_SECONDS = 30.0
 _ASKING_MAX_BYTES = 96 * 1024
 #: Connections that the kernel may queue for the server.
 _BACKLOG = 128
+#: Seconds until it is asked for the next one again, after it could not give one.
+_ACCEPT_SECONDS = 0.1
 
 _HEADERS_END = b"\r\n\r\n"
 
@@ -198,10 +201,85 @@ class Site(web.BaseSite):
         if self._protocol is None:
             raise RuntimeError("the runner has not been set up")
         make = self._connections.factory(self._protocol)
-        handshake = None if self._tls is None else REQUEST_SECONDS
-        self._server = await asyncio.get_running_loop().create_server(
-            make, self._host, self._port, backlog=self._backlog, ssl=self._tls, ssl_handshake_timeout=handshake
-        )
+        if self._tls is None:
+            self._server = await asyncio.get_running_loop().create_server(
+                make, self._host, self._port, backlog=self._backlog
+            )
+            return
+        # aiohttp asks a server for no more than a listener has.
+        self._server = cast("asyncio.Server", _TlsListener(self._host, self._port, make, self._tls, self._connections))
+
+
+class _TlsListener:
+    """Accepts connections that speak TLS, and bounds those that have not shaken hands, too.
+
+    A server of asyncio tells of connections when they have: until then they would have no limit, and take all open
+    files.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        make: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext,
+        connections: Connections,
+    ) -> None:
+        self.sockets = tuple(_listening(host, port))
+        self._make, self._tls = make, tls
+        #: Those that shake hands, the one that has begun first first; and how many there may be.
+        self._shaking: dict[asyncio.Task[None], None] = {}
+        self._most = max(_RESERVE, connections.limit // _PART_OF_FILES)
+        self._accepting = [asyncio.create_task(self._accept(listening)) for listening in self.sockets]
+
+    def close(self) -> None:
+        """Accept no more."""
+        for task in (*self._accepting, *self._shaking):
+            task.cancel()
+        for listening in self.sockets:
+            listening.close()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError:
+                # No more files, or it was gone already.
+                await asyncio.sleep(_ACCEPT_SECONDS)
+                continue
+            if len(self._shaking) >= self._most:
+                longest = next(iter(self._shaking))
+                del self._shaking[longest]
+                longest.cancel()
+            task = asyncio.create_task(self._shake_hands(accepted))
+            self._shaking[task] = None
+            task.add_done_callback(lambda done: self._shaking.pop(done, None))
+            # The next one may be there already: others have their turn.
+            await asyncio.sleep(0)
+
+    async def _shake_hands(self, accepted: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._make, accepted, ssl=self._tls, ssl_handshake_timeout=REQUEST_SECONDS
+            )
+        except (OSError, asyncio.TimeoutError):
+            accepted.close()
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
+
+
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket that listens, for each address of a host."""
+    kind, passive = socket.SOCK_STREAM, socket.AI_PASSIVE
+    for family, _, _, _, address in socket.getaddrinfo(host, port, type=kind, flags=passive):
+        listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        listening.setblocking(False)
+        yield listening
 
 
 class Connection(asyncio.Protocol):

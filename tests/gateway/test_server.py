@@ -6,6 +6,7 @@ import gzip
 import json
 import ssl
 import time
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -437,6 +438,32 @@ class TestTls:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
             assert await status(authorities[0]) == 0
+
+    async def test_who_does_not_shake_hands_has_no_more_room_than_others(self, tmp_path):
+        """More than there may be connections say nothing; calls are answered all the while."""
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+        issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        keys = {"certificate": "chain.pem", "key": "key.pem", "max_connections": 20}
+        async with (
+            a_world(tmp_path, route_of("twilio"), **keys) as at,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, force_close=True)) as session,
+        ):
+            opened = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(60)]
+            for _ in range(5):
+                async with session.post(f"{at.caller.address}/nowhere") as response:
+                    assert response.status == 404
+            listener = next(iter(at.gateway._public._runner.sites))._server
+            assert len(listener._shaking) <= 8, "at least, or a fourth of what there may be"
+            for reader, writer in opened:
+                # The ones that have waited longest have made room; what is no handshake ends the others.
+                with suppress(ConnectionError):
+                    writer.write(b"no TLS at all")
+                    await reader.read()
+                writer.close()
 
 
 class TestOperators:

@@ -21,7 +21,7 @@ from generate import exported  # noqa: E402
 from panels import Dashboard, Panel, Row, Surroundings, Variable, to_json  # noqa: E402
 
 # Where the product's own page shows more.
-DEAD_LETTERS, PARTITIONS, SILENT = "/#dead_letters", "/#partitions", "/#silent"
+DEAD_LETTERS, PARTITIONS, SILENT = "/#dead_letters", "/partitions", "/#silent"
 FAILED, STUCK = "/deliveries?status=failed", "/deliveries?stuck=true"
 
 

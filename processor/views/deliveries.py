@@ -79,7 +79,10 @@ class DeliveryView(msgspec.Struct, frozen=True):
     delivery_id: str
     label: str | None
     campaign: str | None
+    #: By control records, else that of most of its messages.
     channel: Channel | None
+    #: Those of its messages.
+    channels: tuple[Channel, ...]
     planned: int | None
     state: State
     scheduled_at: str | None
@@ -94,6 +97,7 @@ class DeliveryView(msgspec.Struct, frozen=True):
     #: Messages that failed, by category.
     failures: dict[str, int]
     rates: Rates
+    #: The first change of a message's status; and when anything happened last, of its messages or by control.
     first_activity: str | None
     last_activity: str | None
     estimated_end: str | None
@@ -286,6 +290,7 @@ class Deliveries:
             label=entry.label,
             campaign=entry.campaign,
             channel=entry.channel,
+            channels=tuple([channel for channel in Channel if entry.channels.get(channel.value)]),
             planned=entry.planned,
             state=entry.shown_state,
             scheduled_at=_written(delivery.scheduled_at.value if delivery.scheduled_at else None),
@@ -302,7 +307,7 @@ class Deliveries:
                 _share(entry.success, entry.processed), _share(entry.failures, entry.processed), _rounded(per_second)
             ),
             first_activity=_written(entry.first),
-            last_activity=_written(entry.last),
+            last_activity=_written(entry.touched),
             estimated_end=_written(_estimated_end(entry, now, per_second)),
             stuck=None if stuck is None else stuck.get(entry.delivery_id, 0),
             providers=dict(entry.providers),

@@ -10,9 +10,10 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
+from processor.domain.status import Channel
 from processor.web.problems import STARTING, ProblemError
 from tests.browser.visiting import served, visiting
-from tests.web.campaigns import HELD
+from tests.web.campaigns import HELD, Campaign
 from tests.web.page_server import CLOSED, OPEN
 from tests.web.world import CONTRADICTED_MESSAGE, FAILED_MESSAGE, ODD_ID, READ_TOKEN, STUCK_MESSAGE, WRITE_TOKEN
 
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_sc
 PAGES = {
     "overview": "/",
     "deliveries": "/deliveries",
+    "partitions": "/partitions",
     "nothing": "/deliveries?q=nothing-is-called-so",
     "delivery": "/deliveries/DM1042",
     "held": f"/deliveries/{HELD}",
@@ -72,6 +74,15 @@ async def test_no_page_is_wider_than_its_window(browser, site, width):
             for path in PAGES.values():
                 page = await tab.open(path)
                 assert await page.evaluate("document.documentElement.scrollWidth") <= width, (path, locale)
+
+
+async def test_a_long_name_does_not_widen_a_phones_page(browser, site):
+    name = "DM" + "0123456789" * 30
+    site.world.tell(Campaign(name, Channel.EMAIL, ("start",), statuses={"pending": 3}))
+    async with visiting(browser, site, viewport={"width": 375, "height": 740}) as tab:
+        for path in (f"/deliveries/{name}", f"/deliveries/{name}/cancel", "/deliveries"):
+            page = await tab.open(path)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 375, path
 
 
 async def test_a_phone_gets_accessible_pages_too(browser, site):

@@ -8,6 +8,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from processor.domain.status import DEFINITIONS
+from processor.web.page.texts import PROBLEMS
+from processor.web.problems import ProblemError
 from tests.web.campaigns import CANCELED, HELD, SILENT
 from tests.web.document import Element
 from tests.web.page_reader import Reader
@@ -70,6 +72,7 @@ async def test_the_overview_says_that_all_is_well():
     async with TestClient(TestServer(application(World(campaigns=done, is_well=True), Stream()))) as client:
         page = await Reader(client).get("/")
     assert [each.classes for each in page.all("li", class_="alarm")] == [["alarm", "none"]] * 5
+    assert [each.all("li") for each in page.all("li", class_="alarm")] == [[]] * 5, "of nothing nothing is said"
     assert not page.all(id="stuck")
     assert not page.all(id="silent")
     assert "0 stuck messages" in page.one("p", data_summary="").text
@@ -85,7 +88,7 @@ async def test_the_overview_shows_what_became_of_providers_calls(reader):
     rows = {provider: cells for provider, *cells in section.one("table").rows()[1:]}
     assert [*rows] == ["infobip", "sendgrid", "twilio main"]
     assert rows["sendgrid"][2] == "36,408"
-    assert rows["infobip"][1] == "silent"
+    assert rows["infobip"][1] == "Silent"
     assert rows["twilio main"][2:7] == ["18,622", "212", "0", "0", "3"]
     assert "changed <b>on its way</b>" in rows["twilio main"][7]
 
@@ -104,6 +107,10 @@ async def test_gateways_are_shown_in_swedish(reader):
 async def test_the_overview_names_what_it_could_not_ask(reader, world):
     world.recovering = (3, 4, 6)
     page = await reader.get("/")
+    assert "3\N{EN DASH}4, 6" in page.one(id="incomplete").text
+    assert "29 of 32 partitions run" in page.one(id="partitions").text
+    assert not page.one(id="partitions").all("table"), "that is for engineers, on a page of its own"
+    page = await reader.get(page.one(id="partitions").one("a")["href"])
     assert "3\N{EN DASH}4, 6" in page.one(id="incomplete").text
     rows = table_of(page, "partitions")
     assert ["Fold", "delivery.events.v1", "http://10.0.0.12:8080", "4", "Recovering", "44"] in rows
@@ -212,13 +219,49 @@ async def test_a_delivery_has_a_table_beside_each_chart(reader, world):
 async def test_a_delivery_without_messages_has_no_chart(reader):
     page = await reader.get("/deliveries/DM1050")
     assert "No change has been seen yet." in page.one(id="over-time").text
-    assert page.one(id="facts").one("time")["datetime"]
+    assert all(time["datetime"] for time in page.one(id="facts").all("time"))
 
 
 async def test_a_canceled_delivery_says_so_and_cannot_be_canceled_again(reader):
     page = await reader.get(f"/deliveries/{CANCELED}")
     assert "6,120 messages were stopped; 821 had been sent or had ended before." in page.one(id="now").text
     assert not page.all("a", class_="danger")
+
+
+async def test_messages_of_no_delivery_can_be_opened_and_show_all_their_channels(reader, world):
+    assert "“”" not in (await reader.get("/no-delivery", status=404)).text
+    world.tell_undelivered({"email": 30, "sms": 12})
+    [link] = [each for each in (await reader.get("/deliveries")).all("a") if each.text == "No delivery named"]
+    page = await reader.get(link["href"])
+    assert page.one("h1").text == "No delivery named"
+    facts = page.one(id="head").text
+    assert "E-mail" in facts
+    assert "SMS" in facts
+    assert ["Received on mobile", "0", "0%"] in table_of(page, "statuses"), "a status of one of its channels"
+    assert not page.all("a", class_="danger"), "there is nothing to cancel"
+
+
+async def test_the_note_of_a_cancel_goes_when_it_has_been_carried_out(reader):
+    on_its_way = await reader.get(f"/deliveries/{HELD}?canceled")
+    assert "The cancel is on its way." in on_its_way.one(id="canceled").text
+    done = (await reader.get(f"/deliveries/{CANCELED}?canceled")).one(id="canceled")
+    assert (done.text, "data-region" in done.attributes) == ("", True), "a renewal replaces it"
+
+
+async def test_a_delivery_shows_the_activity_that_it_is_sorted_by(reader):
+    """One that was only scheduled has no messages; an empty cell above the others looks like a mistake."""
+    rows = (await reader.get("/deliveries")).one("table", class_="list").all("tr")[1:]
+    times = [each.all("td")[-1].one("time")["datetime"] for each in rows]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("language", ["en", "sv"])
+async def test_a_problem_is_told_in_the_readers_language(reader, world, language):
+    for kind, text in PROBLEMS.items():
+        world.failure = ProblemError(kind, "a detail for engineers")
+        page = await reader.get(f"/?lang={language}", status=kind.status)
+        assert (kind.title if language == "en" else text) in page.text
+        assert page.one("code")["lang"] == "en"
 
 
 async def test_a_stuck_delivery_says_so(reader):

@@ -39,7 +39,7 @@ from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, Origin
 from processor.wire.partitioner import partition_of
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
-from tests.views.told import DAY, HOUR, MINUTE, SECOND
+from tests.views.told import DAY, HOUR, MINUTE, SECOND, counts
 from tests.web.campaigns import CANCELED, MAIL, SILENT, SMS, Campaign, campaigns_of
 from tests.web.workers import EVENTS_TOPIC, TheGroup, Work, event, rows
 
@@ -263,6 +263,13 @@ class World:
         for number in range(PARTITIONS):
             is_first = number == 0 and not is_well
             self._board.put(number, _trouble(self._moment) if is_first else merge(()))
+
+    def tell_undelivered(self, channels: Mapping[str, int]) -> None:
+        """Let there be messages, sent on these channels, whose delivery no event has named."""
+        live = {channel: {"sent": number} for channel, number in channels.items()}
+        last = to_rfc3339(self._moment)
+        record = counts({"sent": sum(channels.values())}, "", at=self._moment, channels=channels, live=live, last=last)
+        self._deliveries.take(COUNTS, [record])
 
     def tell(self, campaign: Campaign) -> None:
         """Let a delivery be known as it is now, and as its counts grew."""

@@ -58,7 +58,8 @@ def alarms(view: Overview, language: Language) -> list[Alarm]:
     }
     found = [_held(view.pending_deliveries, language)]
     for name, count in counts.items():
-        about = [About(language.text(f"wrong.{name}.about"), f"#{name}-title" if count else "")]
+        # Of nothing there is nothing to say: "receipts stopped" beside a 0 reads as if they had.
+        about = [About(language.text(f"wrong.{name}.about"), f"#{name}-title")] if count else []
         if name == "silent":
             about += [_silent(each, language) for each in wrong.silent[:_NAMED]]
         found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about))
@@ -81,8 +82,7 @@ def _held(causes: Mapping[str, int], language: Language) -> Alarm:
         for cause in given
     ]
     level = _CAUSES[given[0]] if given else "none"
-    nothing = [About(language.text("wrong.held.none"))]
-    return Alarm("held", "waits", level, sum(causes.values()), about or nothing)
+    return Alarm("held", "waits", level, sum(causes.values()), about)
 
 
 class Cell(NamedTuple):
@@ -188,6 +188,11 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 # A delivery
+
+
+def only_channel(view: DeliveryView) -> Channel | None:
+    """Return the channel of a delivery; None where its messages have several."""
+    return view.channel if len(view.channels) < 2 else None
 
 
 def legend(statuses: Mapping[str, int], channel: Channel | None) -> list[tuple[str, int]]:

@@ -57,7 +57,7 @@ class Canceling:
 
     async def _form(self, visit: Visit, problem: str = "", status: int = 200) -> web.Response:
         view = await self._answers.delivery(visit.request.match_info["id"])
-        can = arrange.stoppable(view.statuses, view.channel)
+        can = arrange.stoppable(view.statuses, arrange.only_channel(view))
         return self._frame.page(
             visit,
             "cancel",
@@ -65,6 +65,6 @@ class Canceling:
             view=view,
             can=can,
             gone=view.messages - can,
-            counts=[item for item in arrange.legend(view.statuses, view.channel) if item[1]],
+            counts=[item for item in arrange.legend(view.statuses, arrange.only_channel(view)) if item[1]],
             problem=problem,
         )

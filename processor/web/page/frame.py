@@ -126,11 +126,12 @@ class Frame:
         if kind is UNAUTHORIZED:
             return redirect(f"/login?next={quote(str(visit.request.rel_url), safe='')}")
         if kind is FORBIDDEN:
-            return self._error(visit, 403, "forbidden", detail=detail)
+            return self._error(visit, 403, "forbidden", why=visit.language.known("problem", kind.name), detail=detail)
         if kind in NOT_KNOWN:
             return self._not_found(visit, kind, detail)
         if kind.retry_after is None:
-            return self._error(visit, kind.status, "invalid" if kind.status < 500 else "failed", detail=detail)
+            why = visit.language.known("problem", kind.name)
+            return self._error(visit, kind.status, "invalid" if kind.status < 500 else "failed", why=why, detail=detail)
         why = visit.language.known("unavailable", kind.name)
         response = self._error(visit, kind.status, "unavailable", retry=kind.retry_after, why=why, detail=detail)
         # A header and no <meta>: screen readers do not announce a page that renews itself for ever.
@@ -138,7 +139,9 @@ class Frame:
         return response
 
     def _not_found(self, visit: Visit, kind: Kind, detail: str) -> web.Response:
-        name = visit.request.match_info["id"]
+        name = visit.request.match_info.get("id", "")
+        if not name:
+            return self._error(visit, 404, "not_found")
         # Why a sealed id is not known helps; that an id is not known is said without it.
         is_sealed = kind is MESSAGE_NOT_KNOWN and name.startswith(PREFIX)
         return self._error(visit, 404, kind.name, values={"id": name}, detail=detail if is_sealed else "")

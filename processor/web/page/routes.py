@@ -24,6 +24,9 @@ from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
 from processor.web.page.signing_in import SigningIn
 
+#: The messages whose delivery no event has named.
+NO_DELIVERY = "/no-delivery"
+
 #: Where each kind of thing is shown.
 _PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
 
@@ -42,8 +45,11 @@ class Page:
         routes, readers = application.router, self._frame.readers
         # An id may hold anything but a slash that is not encoded; aiohttp's own pattern takes no braces.
         routes.add_get("/", readers(self._overview))
+        routes.add_get("/partitions", readers(self._partitions))
         routes.add_get("/deliveries", readers(self._deliveries))
         routes.add_get("/deliveries/{id:[^/]+}", readers(self._delivery))
+        # No address below /deliveries can hold the empty id.
+        routes.add_get(NO_DELIVERY, readers(self._delivery))
         self._canceling.add_to(routes)
         routes.add_get("/messages/{id:[^/]+}", readers(self._message))
         routes.add_get("/statuses", readers(self._statuses))
@@ -76,6 +82,11 @@ class Page:
             partitions=arrange.partitions(view.partitions),
         )
 
+    async def _partitions(self, visit: Visit) -> web.Response:
+        view = await self._answers.overview()
+        missing, partitions = arrange.ranges(view.incomplete), arrange.partitions(view.partitions)
+        return self._frame.page(visit, "partitions", missing=missing, partitions=partitions)
+
     async def _deliveries(self, visit: Visit) -> web.Response:
         filters = Filters.of(visit.request.query)
         query = list_query(filters.parameters(datetime.now(timezone.utc)))
@@ -94,17 +105,18 @@ class Page:
         )
 
     async def _delivery(self, visit: Visit) -> web.Response:
-        view = await self._answers.delivery(visit.request.match_info["id"])
+        view = await self._answers.delivery(visit.request.match_info.get("id", ""))
         ended = view.statuses["canceled"]
+        channel = arrange.only_channel(view)
         return self._frame.page(
             visit,
             "delivery",
             view=view,
             cause_text=arrange.cause_text(view.pending, visit.language),
             canceled="canceled" in visit.request.query and not view.canceled_at,
-            cancelable=not view.canceled_at,
-            gone=view.messages - ended - arrange.stoppable(view.statuses, view.channel),
-            legend=arrange.legend(view.statuses, view.channel),
+            cancelable=bool(view.delivery_id) and not view.canceled_at,
+            gone=view.messages - ended - arrange.stoppable(view.statuses, channel),
+            legend=arrange.legend(view.statuses, channel),
             chart=charts.over_time(view.series or ()),
             reasons=arrange.reasons(view),
             facts=arrange.facts(view),

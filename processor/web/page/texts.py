@@ -6,6 +6,17 @@ The labels of statuses, and what each means in English, are not here: they are d
 from __future__ import annotations
 
 from processor.domain.status import DEFINITIONS, Status
+from processor.web.problems import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    HOP_REFUSED,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    MESSAGE_UNREADABLE,
+    NOT_INDEXED,
+    TOO_LARGE,
+    Kind,
+)
 
 #: The places of the languages in each row.
 ENGLISH, SWEDISH = 0, 1
@@ -211,16 +222,15 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "wrong.title": ("What is wrong now", "Vad som är fel just nu"),
     "wrong.none": ("all well", "allt väl"),
     "wrong.stuck": ("Stuck messages", "Meddelanden som fastnat"),
-    "wrong.stuck.about": ("longer in one status than is usual", "längre i en status än vad som är vanligt"),
+    "wrong.stuck.about": ("Longer in one status than is usual", "Längre i en status än vad som är vanligt"),
     "wrong.silent": ("Silent providers", "Tysta leverantörer"),
-    "wrong.silent.about": ("sends flow, but receipts stopped", "utskick pågår, men kvitton har upphört"),
+    "wrong.silent.about": ("Sends flow, but receipts stopped", "Utskick pågår, men kvitton har upphört"),
     "wrong.silent.named": ("{provider}, for {span}", "{provider}, i {span}"),
     "wrong.contradictions": ("Contradictions", "Motsägelser"),
-    "wrong.contradictions.about": ("reports that cannot both be true", "rapporter som inte båda kan vara sanna"),
+    "wrong.contradictions.about": ("Reports that cannot both be true", "Rapporter som inte båda kan vara sanna"),
     "wrong.dead_letters": ("Dead letters", "Oanvändbara poster"),
-    "wrong.dead_letters.about": ("records that could not be used", "poster som inte kunde användas"),
+    "wrong.dead_letters.about": ("Records that could not be used", "Poster som inte kunde användas"),
     "wrong.held": ("Deliveries that wait", "Leveranser som väntar"),
-    "wrong.held.none": ("none is pending", "ingen är väntande"),
     "summary": (
         (
             "{stuck} stuck messages, {silent} silent providers, {contradictions} contradictions, "
@@ -300,11 +310,12 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "gateways.unusable": ("Unreadable", "Oläsbara"),
     "gateways.again": ("Asked to repeat", "Ombedda att upprepa"),
     "gateways.answering": ("Answers", "Svarar"),
-    "answering.unknown": ("not known", "okänt"),
-    "answering.flowing": ("yes", "ja"),
-    "answering.idle": ("little is asked", "lite efterfrågas"),
-    "answering.silent": ("silent", "tyst"),
+    "answering.unknown": ("Not known", "Okänt"),
+    "answering.flowing": ("Yes", "Ja"),
+    "answering.idle": ("Little is asked", "Lite efterfrågas"),
+    "answering.silent": ("Silent", "Tyst"),
     "partitions.title": ("Partitions and recovery", "Partitioner och återställning"),
+    "partitions.by_worker": ("Partitions by worker", "Partitioner per arbetare"),
     "partitions.summary": (
         "{running} of {all} partitions run; {lag} records wait to be read.",
         "{running} av {all} partitioner är igång; {lag} poster väntar på att läsas.",
@@ -312,7 +323,7 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "partitions.topic": ("Topic", "Ämne"),
     "partitions.stage": ("Stage", "Steg"),
     "partitions.owner": ("Worker", "Arbetare"),
-    "partitions.nobody": ("nobody", "ingen"),
+    "partitions.nobody": ("Nobody", "Ingen"),
     "partitions.numbers": ("Partitions", "Partitioner"),
     "partitions.state": ("State", "Läge"),
     "partitions.lag": ("Waiting records", "Väntande poster"),
@@ -348,8 +359,8 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
         "One appears as soon as an event or a control record names it.",
         "En visas så snart en händelse eller en styrpost nämner den.",
     ),
-    "provider.unknown": ("provider not named", "leverantör ej angiven"),
-    "delivery.unknown": ("no delivery named", "ingen leverans angiven"),
+    "provider.unknown": ("Provider not named", "Leverantör ej angiven"),
+    "delivery.unknown": ("No delivery named", "Ingen leverans angiven"),
     "delivery.campaign": ("Campaign {name}", "Kampanj {name}"),
     "delivery.canceled": ("Canceled by an operator", "Avbruten av en operator"),
     "delivery.canceled.text": (
@@ -372,7 +383,7 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
     ),
     "indicator.processed": ("Processed", "Bearbetade"),
     "indicator.success": ("Success", "Lyckade"),
-    "indicator.failed": ("Failed", "Misslyckade"),
+    "indicator.failed": ("Failed", "Misslyckades"),
     "indicator.rate": ("Rate", "Takt"),
     "indicator.end": ("Estimated end", "Beräknat slut"),
     "indicator.hard": ("Hard bounces", "Hårda studsar"),
@@ -405,7 +416,7 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
     "facts.finished_at": ("Finished", "Avslutad"),
     "facts.canceled_at": ("Canceled", "Avbruten"),
     "facts.first_activity": ("First event", "Första händelsen"),
-    "facts.last_activity": ("Last event", "Senaste händelsen"),
+    "facts.last_activity": ("Last activity", "Senaste aktivitet"),
     "facts.estimated_end": ("Estimated end", "Beräknat slut"),
     "facts.providers": ("Providers", "Leverantörer"),
     "cancel.open": ("Cancel delivery…", "Avbryt leveransen…"),
@@ -612,6 +623,18 @@ _DOOR: dict[str, tuple[str, str]] = {
     "error.home": ("To the overview", "Till översikten"),
 }
 
+#: The title of each problem that a page may tell of, in Swedish; its English title, web/problems.py has.
+PROBLEMS: dict[Kind, str] = {
+    INVALID_REQUEST: "En uppgift i adressen eller formuläret är ogiltig här",
+    BAD_REQUEST: "Begäran kan inte förstås",
+    FORBIDDEN: "Begäran är inte tillåten",
+    TOO_LARGE: "Formuläret är för stort",
+    INTERNAL_ERROR: "Arbetaren misslyckades; dess logg säger varför",
+    MESSAGE_UNREADABLE: "Meddelandet finns, men denna version kan inte läsa dess rad",
+    NOT_INDEXED: "Det som efterfrågas är inte indexerat: se DELIVERY_INDEX",
+    HOP_REFUSED: "Arbetaren som vet detta avvisade frågan, eller så kan dess svar inte användas",
+}
+
 TEXTS: dict[str, tuple[str, str]] = {
     **_FRAME,
     **_VOCABULARY,
@@ -621,4 +644,5 @@ TEXTS: dict[str, tuple[str, str]] = {
     **_MESSAGE,
     **_STATUSES,
     **_DOOR,
+    **{f"problem.{kind.name}": (kind.title, swedish) for kind, swedish in PROBLEMS.items()},
 }

@@ -7,6 +7,7 @@ removed; a crash between the two gives some of them twice.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,11 @@ _OLDEST = "SELECT place, received, record FROM spooled ORDER BY place LIMIT ?"
 
 #: Octets to read at once: what one read holds in memory.
 _MANY = 8 * 2**20
+
+#: Octets of the disk that are left free: removing writes to the log before it frees anything, so a spool that has
+#: filled its disk could never be emptied. And pages that are given back at once.
+_SPARE = 32 * 2**20
+_PAGES = 1000
 
 Work = Callable[[sqlite3.Connection], None]
 
@@ -80,6 +86,8 @@ class Spool:
         """Append records, all or none of them; when this returns, they are on disk."""
         self._look_for_file()
         rows = [(each.received, _ENCODER.encode(each)) for each in spooled]
+        size = sum(len(record) for _, record in rows)
+        self._look_for_room(size)
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT INTO spooled (received, record) VALUES (?, ?)", rows)
@@ -88,7 +96,7 @@ class Spool:
         if rows:
             self.oldest_received = self.oldest_received if self.records else rows[0][0]
         self.records += len(rows)
-        self.octets += sum(len(record) for _, record in rows)
+        self.octets += size
 
     def oldest(self, limit: int, octets: int = _MANY) -> list[tuple[int, Spooled]]:
         """Return the oldest records, each with its place; they stay. Those that are damaged are set aside.
@@ -149,6 +157,15 @@ class Spool:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _look_for_room(self, octets: int) -> None:
+        try:
+            free = shutil.disk_usage(self._path.parent).free
+        except OSError as error:
+            raise SpoolError(f"{self._path}: {error}") from None
+        # They are written twice: to the log, and from there to their place.
+        if free < _SPARE + 2 * octets:
+            raise SpoolError(f"{self._path}: the disk is full but for {free} octets, which removing needs")
 
     def _look_for_file(self) -> None:
         """Open the file anew when it has been removed: what is appended to the old one, no later process finds.
@@ -220,8 +237,12 @@ class Spool:
 
 
 def _shrink(connection: sqlite3.Connection) -> None:
-    # `execute` would free one page: the statement goes on for as long as it is asked.
-    connection.executescript("PRAGMA incremental_vacuum")
+    """Give room back step by step: all at once, it needs as much on the disk before as it gives back."""
+    pages = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    for _ in range(0, pages, _PAGES):
+        # `execute` would free one page: the statement goes on for as long as it is asked.
+        connection.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 

@@ -1,6 +1,7 @@
 """What the spool has been told to keep is there again, whatever happened meanwhile, and in its order."""
 
 import asyncio
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.gateway import spool as module
 from processor.gateway.shared_spool import SharedSpool
 from processor.gateway.spool import Spool, Spooled, SpoolError
 
@@ -121,6 +123,16 @@ class TestDisk:
         assert (numbers(spool), spool.records) == ([0], 1)
         spool.append([record(1)])
         assert numbers(spool) == [0, 1]
+
+    def test_what_removing_needs_of_the_disk_is_left_free(self, spool, path, monkeypatch):
+        """Removing writes before it frees: a spool that has filled its disk could never be emptied."""
+        spool.append([record(0), record(1)])
+        monkeypatch.setattr(module, "_SPARE", shutil.disk_usage(path.parent).free + 2**30)
+        with pytest.raises(SpoolError, match="the disk is full"):
+            spool.append([record(2)])
+        assert numbers(spool) == [0, 1]
+        spool.remove(1)
+        assert numbers(spool) == [1]
 
     def test_another_process_cannot_have_it_as_well(self, spool, path):
         spool.append([record(0)])

@@ -228,8 +228,7 @@ class Keeper:
     async def _put_last(self, place: int, record: Spooled, refusal: OutletError) -> None:
         """Put a record behind all others that Kafka refuses for what it is: they need not wait for it."""
         log.error("record_refused", topic=record.topic, reason=str(refusal), octets=len(record.value))
-        await self._spool.append([record])
-        await self._spool.remove(place)
+        await self._spool.put_last(place)
 
 
 async def _in_time(taken: asyncio.Future[None], seconds: float) -> bool:

@@ -66,6 +66,10 @@ class SharedSpool:
         """Remove all records up to a place, and it; raise SpoolError where they stay."""
         await self._in_thread(partial(self.spool.remove, last))
 
+    async def put_last(self, place: int) -> None:
+        """Move a record behind all others; raise SpoolError where it stays."""
+        await self._in_thread(partial(self.spool.put_last, place))
+
     async def close(self) -> None:
         """Close the file when what is being appended is on disk."""
         while self._committing is not None and not self._committing.done():

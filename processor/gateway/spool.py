@@ -30,6 +30,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS spooled (place INTEGER PRIMARY KEY AUTOINCR
 #: Records that the disk has not kept as they were, for people.
 _DAMAGED = "CREATE TABLE IF NOT EXISTS damaged (place INTEGER PRIMARY KEY, received INTEGER, record BLOB)"
 _SET_ASIDE = "INSERT OR REPLACE INTO damaged SELECT place, received, record FROM spooled WHERE place = ?"
+_AGAIN = "INSERT INTO spooled (received, record) SELECT received, record FROM spooled WHERE place = ?"
 _SIZES = "SELECT COUNT(*), COALESCE(SUM(LENGTH(record)), 0) FROM spooled"
 _OLDEST = "SELECT place, received, record FROM spooled ORDER BY place LIMIT ?"
 
@@ -149,6 +150,16 @@ class Spool:
             connection.execute(_SET_ASIDE, (place,))
             connection.execute("DELETE FROM spooled WHERE place = ?", (place,))
             self._count(connection)
+
+        self._run(move)
+
+    def put_last(self, place: int) -> None:
+        """Move a record behind all others; a full disk does not keep it from that."""
+
+        def move(connection: sqlite3.Connection) -> None:
+            connection.execute(_AGAIN, (place,))
+            connection.execute("DELETE FROM spooled WHERE place = ?", (place,))
+            self._look(connection)
 
         self._run(move)
 

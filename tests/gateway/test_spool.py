@@ -81,6 +81,15 @@ class TestRecords:
         spool.append([record(1)])
         assert spool.oldest(1)[0][0] > first
 
+    def test_one_is_put_behind_all_others_on_a_full_disk_as_well(self, spool, path, monkeypatch):
+        """Else one that Kafka never takes would keep the others from leaving room."""
+        spool.append([record(number) for number in (1, 2, 3)])
+        monkeypatch.setattr(module, "_SPARE", shutil.disk_usage(path.parent).free + 2**30)
+        octets = spool.octets
+        spool.put_last(1)
+        assert numbers(spool) == [2, 3, 1]
+        assert (spool.records, spool.octets, spool.oldest_received) == (3, octets, 2)
+
 
 class TestWhatItTells:
     def test_how_much_there_is_and_since_when(self, spool):

@@ -35,10 +35,16 @@ _RAW_ERROR = re.compile(r"^not what \w+ sends: (\w*(?:Error|Exception): .{0,60})
 _SILENT = structlog.make_filtering_bound_logger(logging.CRITICAL)
 
 
-class Slowest(NamedTuple):
-    """The record that took longest, by the thread's own CPU time."""
+#: A record of more bytes may take longer in proportion.
+USUAL_BYTES = 64 * 1024
 
+
+class Slowest(NamedTuple):
+    """The record that took longest for its size, by the thread's own CPU time."""
+
+    #: In all, and for each USUAL_BYTES of it when it is larger.
     seconds: float
+    relative: float
     provider: str
     record: Read
 
@@ -54,7 +60,7 @@ class Line:
         #: Why records were dead letters, and the errors of Python among the reasons.
         self.dead: Counter[str] = Counter()
         self.raw_errors: Counter[str] = Counter()
-        self.slowest = Slowest(0, "", Read(0, 0, None, None))
+        self.slowest = Slowest(0, 0, "", Read(0, 0, None, None))
         self._findings: list[Finding] = []
         self._metrics = Metrics(["normalize", "fold"])
         self._board = Board(self._metrics)
@@ -92,8 +98,9 @@ class Line:
         began = time.thread_time()
         self._normalize.process([record], outbox)
         seconds = time.thread_time() - began
-        if seconds > self.slowest.seconds:
-            self.slowest = Slowest(seconds, provider, record)
+        relative = seconds / max(1.0, len(record.value or b"") / USUAL_BYTES)
+        if relative > self.slowest.relative:
+            self.slowest = Slowest(seconds, relative, provider, record)
         first, last = outbox.kept
         events = [
             Read(0, timestamp if first <= timestamp <= last else outbox.now, key, value, headers)

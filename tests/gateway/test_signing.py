@@ -183,7 +183,9 @@ def hmac_of(vector, timestamp, token):
 
 
 @pytest.mark.parametrize("provider", KEY_PAIRS)
-@pytest.mark.parametrize("key", ["", "s", PAIRS["sendgrid"][1], PAIRS["telnyx"][1]])
+@pytest.mark.parametrize(
+    "key", ["", "s", PAIRS["sendgrid"][1], PAIRS["telnyx"][1]], ids=["none", "short", "sendgrid's", "telnyx's"]
+)
 def test_what_is_no_private_key_is_told(provider, key):
     with pytest.raises(KeyFaultError, match="not a private key"):
         signed(provider, secret=key)

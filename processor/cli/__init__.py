@@ -80,7 +80,7 @@ COMMANDS = {
     ),
     "normalize": Lazy(
         "processor.cli.offline:normalize",
-        "Read a provider's payloads as JSON Lines, and write the canonical events of each.",
+        "Read a provider's payloads, one on each line (plain or zstd), and write the canonical events of each.",
     ),
     "reasons": Lazy(
         "processor.cli.reasons:reasons",

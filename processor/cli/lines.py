@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
-import zstandard
-
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -38,6 +36,9 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
         yield from rest
         yield from file
         return
+    # Few files are packed, and the library takes longer to load than most commands to run.
+    import zstandard
+
     unpacker = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
     packed, pending = start, b""
     while packed:

@@ -1,0 +1,268 @@
+"""How a partition opens: what it recovers, what it waits for, and what of others it ends first."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from structlog.testing import capture_logs
+
+from processor.engine import recovery
+from processor.engine.chunks import Chunk
+from processor.engine.partition import Partition, PartitionState
+from processor.engine.pin import Pin
+from processor.engine.stage import Partitioning
+from tests.engine.partition_stand import CHANGELOG, INPUT, Host, Reader, Stand, Work, chunk, rows, stand, until
+
+__all__ = ["stand"]
+
+
+class TestOpening:
+    async def test_state_is_what_the_changelog_holds_and_reading_goes_on_at_the_committed_offset(self, stand):
+        stand.broker.changelog = [*rows(0, 1).items(), None, (b"k0", None), None]
+        stand.broker.committed = 7
+        async with stand.running() as running:
+            assert stand.works[0].rows == {b"k0": None, b"k1": b"v1"}
+            assert running.committed == 7
+            assert stand.host.seeks == [7]
+            assert running.recovered == running.to_recover == 5
+
+    async def test_it_tells_how_far_its_topics_had_come_while_it_runs(self, stand):
+        stand.broker.changelog, stand.broker.committed = [*rows(0, 1).items(), None], 7
+        assert list(stand.partition().reached()) == []
+        async with stand.running() as running:
+            assert dict(running.reached()) == {INPUT: 7, CHANGELOG: 2}
+
+    async def test_without_a_committed_offset_it_reads_from_the_oldest_record(self, stand):
+        stand.broker.oldest = 40
+        async with stand.running() as running:
+            assert (running.committed, stand.host.seeks) == (40, [40])
+
+    async def test_records_that_expired_unread_are_passed_over(self, stand):
+        stand.broker.oldest, stand.broker.committed = 40, 7
+        async with stand.running() as running:
+            assert running.committed == 40
+
+    async def test_an_offset_beyond_the_end_is_that_of_a_topic_that_has_gone_and_the_new_one_is_read_whole(self, stand):
+        stand.broker.committed = 1_001
+        async with stand.running() as running:
+            assert stand.host.seeks == [0]
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        assert stand.broker.changelog[0] == (b"k0", b"v0")
+
+    async def test_it_fences_before_it_reads_where_it_stands(self, stand):
+        seen = []
+        committed_offset = stand.host.committed_offset
+
+        async def spy(tp: TopicPartition, pin: Pin) -> int | None:
+            seen.extend(stand.broker.producers[0].calls)
+            return await committed_offset(tp, pin)
+
+        stand.host.committed_offset = spy
+        async with stand.running():
+            assert seen == ["start"]
+
+    async def test_suspended_work_taken_up_again_only_reads_what_others_wrote(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 3))
+            await until(lambda: running.committed == 3)
+        suspended = stand.suspended
+        assert stand.broker.recovered == []
+        # Another owner folded three more.
+        stand.broker.changelog += [*rows(3, 4, 5).items(), None]
+        stand.broker.committed = 6
+        async with stand.running(suspended) as running:
+            assert stand.works == [suspended]
+            assert suspended.rows == rows(0, 1, 2, 3, 4, 5)
+            assert suspended.shown == 6
+            assert running.committed == 6
+        assert stand.broker.recovered == [*rows(3, 4, 5).items()]
+
+
+class TestForgottenMarkers:
+    """A broker that died between a commit and its markers (ADR 0013)."""
+
+    #: Rows 0 and 1 with their marker, and rows 2 and 3 behind it.
+    TWO_CHUNKS = (*rows(0, 1).items(), None, *rows(2, 3).items())
+    FIRST, SECOND = "changelog=2 from=0", "changelog=5 from=2"
+
+    async def test_each_offset_says_what_was_written_with_it_and_from_where(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+            assert stand.broker.metadata == self.FIRST
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+            assert stand.broker.metadata == self.SECOND
+
+    async def test_an_offset_that_nothing_was_written_with_goes_on_proving_what_was(self, stand):
+        stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 4
+        stand.broker.metadata = self.SECOND
+        async with stand.running() as running:
+            await running.accept(Chunk(4, 6, []))
+            await until(lambda: stand.broker.committed == 6)
+        assert stand.broker.metadata == self.SECOND
+
+    async def test_neither_rows_nor_offset_were_told_the_chunk_is_done_again(self, stand):
+        stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        # What hung is aborted before anything is read, so that no later commit makes it true beside its repetition.
+        assert stand.broker.changelog == [*rows(0, 1).items(), *[None] * 4, *rows(2, 3).items(), None]
+        joined = [f"join {CHANGELOG.topic}"]
+        assert stand.broker.producers[0].calls[:5] == ["start", "begin", *joined, "offsets", "abort"]
+
+    async def test_what_hangs_is_aborted_until_the_changelog_was_told_so(self, stand):
+        """A broker may die and forget the end of the abort, too: then the first chunk would make true what hangs."""
+        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*self.TWO_CHUNKS], 3, 2
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+            assert stand.broker.stable is None
+        assert stand.broker.producers[0].calls.count("abort") == 3
+
+    async def test_only_the_offset_was_told_its_chunk_is_done_again(self, stand):
+        stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
+        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_only_the_offset_was_told_and_the_rows_have_been_aborted_since(self, stand):
+        stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
+        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_work_that_is_ahead_of_the_offset_is_forgotten(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        # The second chunk was acknowledged, and is not true.
+        stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running(stand.suspended) as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_who_is_closed_while_it_looks_forgets_nothing(self, stand, monkeypatch):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        # A hung transaction: so it looks whether the last record that was proven is there.
+        stand.broker.changelog += [*rows(2).items()]
+        stand.broker.stable = 3
+        closed = stand.partition()
+        start = Reader.start
+
+        async def close_meanwhile(reader):
+            closed.close()
+            await start(reader)
+
+        monkeypatch.setattr(Reader, "start", close_meanwhile)
+        await asyncio.wait_for(closed.run(stand.suspended), 120)
+        assert stand.suspended.rows == rows(0, 1)
+
+    async def test_the_very_first_chunk_may_be_the_one_that_is_forgotten(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        stand.broker.stable, stand.broker.committed = 0, None
+        async with stand.running(stand.suspended) as running:
+            assert (running.committed, stand.works[0].rows) == (0, {})
+
+    async def test_an_offset_that_somebody_else_set_proves_nothing_and_is_taken(self, stand):
+        stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 3
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (3, rows(0, 1, 2, 3))
+
+
+class TestAChangelogThatEndsTooEarly:
+    """A broker that led it, stood still and was replaced tells its former end; or it has lost records (ADR 0025)."""
+
+    @pytest.fixture
+    def stand(self, stand) -> Stand:
+        stand.broker.changelog = [*rows(0, 1).items(), None]
+        stand.broker.committed, stand.broker.metadata = 4, TestForgottenMarkers.SECOND
+        return stand
+
+    @pytest.mark.parametrize("is_resumed", [False, True])
+    async def test_is_asked_for_again_until_it_has_what_the_offset_proves(self, stand, is_resumed):
+        suspended = None
+        if is_resumed:
+            suspended = Work(Partitioning(INPUT.topic, INPUT.partition, Host.partition_counts, Host.cluster))
+            suspended.rows, suspended.position = rows(0, 1, 2, 3), 5
+        running = stand.partition()
+        with capture_logs() as told:
+            task = asyncio.ensure_future(running.run(suspended))
+            await until(lambda: stand.reopened() > 1)
+            assert running.state is PartitionState.RECOVERING
+            stand.broker.changelog = [*TestForgottenMarkers.TWO_CHUNKS, None]
+            await until(lambda: running.state is PartitionState.RUNNING)
+            running.close()
+            await asyncio.wait({task})
+        assert running.committed == 4
+        assert stand.works[-1].rows == rows(0, 1, 2, 3)
+        assert "transaction_lost" not in [each["event"] for each in told]
+
+    async def test_counts_as_one_that_has_lost_records_when_it_stays_so(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_FORMER_LEADER_SECONDS", 0.0)
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+
+class TestATransactionThatDoesNotEnd:
+    """Its producer id is no longer that of the transactional id, so no abort of ours ends it (ADR 0013)."""
+
+    @pytest.fixture
+    def stand(self, stand) -> Stand:
+        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*rows(0, 1, 2).items()], 2, 10**9
+        return stand
+
+    async def _opening(self, stand: Stand) -> tuple[Partition, "asyncio.Task[Any]"]:
+        opening = stand.partition()
+        return opening, asyncio.ensure_future(opening.run())
+
+    async def test_is_told_with_its_place_and_its_mend_and_shows_while_it_lasts(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
+        opening, task = await self._opening(stand)
+        with capture_logs() as lines:
+            await until(lambda: opening.problem)
+            assert opening.state is PartitionState.RECOVERING
+            place = f"{CHANGELOG.topic}[{CHANGELOG.partition}] has not ended at offset 2"
+            assert place in opening.problem
+            assert "docs/runbooks/DeliveryRecoveryTooLong.md" in opening.problem
+            # An operator ends it.
+            stand.broker.forgets = 0
+            await until(lambda: opening.state is PartitionState.RUNNING)
+        assert opening.problem == ""
+        [warning] = [line for line in lines if line["log_level"] == "warning"]
+        assert warning["event"] == "transaction_hangs"
+        told = warning["topic"], warning["partition"], warning["stable_offset"], warning["seconds"]
+        assert told == (*CHANGELOG, 2, 0)
+        opening.close()
+        await asyncio.wait_for(task, 120)
+
+    async def test_is_told_again_as_long_as_it_lasts(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
+        monkeypatch.setattr(recovery, "_TOLD_EVERY", 0.0)
+        opening, task = await self._opening(stand)
+        with capture_logs() as lines:
+            await until(lambda: sum(line["log_level"] == "warning" for line in lines) > 2)
+        opening.close()
+        await asyncio.wait_for(task, 120)
+        assert opening.problem == ""
+
+    async def test_is_no_news_while_an_abort_may_still_end_it(self, stand):
+        opening, task = await self._opening(stand)
+        with capture_logs() as lines:
+            await until(lambda: stand.broker.producers and stand.broker.producers[0].calls.count("abort") > 2)
+            assert opening.problem == ""
+        opening.close()
+        await asyncio.wait_for(task, 120)
+        assert [line["event"] for line in lines if line["event"].startswith(("open_", "transaction_"))] == [
+            "open_transaction_aborted"
+        ]

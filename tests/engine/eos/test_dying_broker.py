@@ -21,7 +21,7 @@ from tests.engine.harness import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-KILLS = int(os.environ.get("EOS_KILLS", "3"))
+KILLS = int(os.environ.get("EOS_KILLS", "1"))
 SEED = int(os.environ.get("EOS_SEED", "20261129"))
 
 #: More markers are more to be left out.

@@ -25,7 +25,7 @@ from tests.engine.harness import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-SECONDS = float(os.environ.get("EOS_SECONDS", "40"))
+SECONDS = float(os.environ.get("EOS_SECONDS", "20"))
 SEED = int(os.environ.get("EOS_SEED", "20261129"))
 
 PARTITIONS, WORKERS = 6, 3

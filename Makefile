@@ -50,6 +50,10 @@ check: $(READY) ## Lint, formatting, types and import direction
 chaos: $(READY) ## Kill, pause, starve and scale workers and broker for 15 minutes; CHAOS_SECONDS, CHAOS_SEED, CHAOS_STORE
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-900} CHAOS_SEED=$${CHAOS_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/chaos -s
 
+.PHONY: trials
+trials: $(READY) ## Kill, hang and cut off brokers of a cluster: what one transaction a worker rests on (ADR 0025); EOS_SEED, EOS_SECONDS
+	$(BIN)/python -m pytest -m trial tests/engine/eos $(ARGS)
+
 .PHONY: soak
 soak: $(READY) ## Fold the same events for an hour: memory, files and tasks stay; SOAK_SECONDS, SOAK_RATE
 	SOAK_SECONDS=$${SOAK_SECONDS:-3600} SOAK_RATE=$${SOAK_RATE:-10000} $(BIN)/python -m pytest tests/soak/test_soak.py -s

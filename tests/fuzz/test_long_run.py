@@ -64,10 +64,11 @@ def test_none_takes_long_and_nothing_grows(monkeypatch):
 
 def caches_of_ours() -> list[Any]:
     """Give the caches of functions; all have a bound."""
-    wrappers = [each for each in gc.get_objects() if isinstance(each, _lru_cache_wrapper)]
-    ours = [each for each in wrappers if (each.__module__ or "").startswith("processor.")]
-    assert all(each.cache_info().maxsize is not None for each in ours)
-    return ours
+    modules = [vars(module) for name, module in sys.modules.items() if name.startswith("processor.")]
+    ours = {id(each): each for names in modules for each in names.values() if isinstance(each, _lru_cache_wrapper)}
+    assert ours
+    assert all(each.cache_info().maxsize is not None for each in ours.values())
+    return list(ours.values())
 
 
 def empty(caches: list[Any]) -> None:

@@ -10,7 +10,7 @@ from tests.engine.eos.predecessors import end_transactions, transactions, undeci
 from tests.engine.eos.stand import GROUP, TRANSACTION
 from tests.engine.harness import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 
 def tell(what: str) -> None:

@@ -10,7 +10,7 @@ from tests.engine.eos.commits import answer_to
 from tests.engine.eos.stand import Stand
 from tests.engine.proxy import PASSES, Answered, Api, CutAfter, CutBefore, Delayed, Fate, Late, Proxy, Repeated, Request
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 #: What a round consists of.
 ROUND = [Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.TXN_OFFSET_COMMIT, Api.END_TXN]

@@ -19,7 +19,7 @@ from tests.engine.eos.predecessors import OFFSETS_TOPIC, Undecided, end_transact
 from tests.engine.eos.stand import Stand, stopped
 from tests.engine.harness import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 KILLS = int(os.environ.get("EOS_KILLS", "1"))
 SEED = int(os.environ.get("EOS_SEED", "20261129"))

@@ -16,7 +16,7 @@ from tests.engine.eos.stand import GROUP, TRANSACTION
 from tests.engine.eos.test_coordinators import moved, open_transaction, tell
 from tests.engine.harness import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 #: Milliseconds for which a question waits at a broker that stands still.
 LONG_MS = 120_000

@@ -14,7 +14,7 @@ from tests.engine.eos.predecessors import UnstableOffsetError, end_transactions,
 from tests.engine.eos.stand import Stand, stopped
 from tests.engine.harness import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 
 @pytest.fixture(scope="module")

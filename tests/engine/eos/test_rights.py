@@ -17,7 +17,7 @@ from tests.engine.harness import eventually
 from tests.engine.test_rights import rights
 from tests.engine.test_security import pkcs8
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 PASSWORD = "a-password-of-theirs"
 

@@ -23,7 +23,7 @@ from tests.engine.eos.cluster import BROKERS, Cluster
 from tests.engine.eos.stand import Stand
 from tests.engine.harness import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.trial]
 
 SECONDS = float(os.environ.get("EOS_SECONDS", "20"))
 SEED = int(os.environ.get("EOS_SEED", "20261129"))

@@ -217,7 +217,7 @@ async def test_everything_works_without_scripts(browser, site):
         await page.get_by_role("button", name="Cancel the delivery").click()
         await expect(page.get_by_role("status")).to_contain_text("on its way")
         assert site.world.canceled == [HELD]
-        await page.get_by_label("Find a message").fill(FAILED_MESSAGE)
+        await page.get_by_label("Find messages by id").fill(FAILED_MESSAGE)
         await page.get_by_role("button", name="Find").click()
         await expect(page.locator("#reason")).to_contain_text("User unknown in virtual mailbox table")
         assert re.fullmatch(r"[-\d: ]+ UTC", await page.locator("#life time").first.inner_text())

@@ -248,7 +248,7 @@ class Spool:
 
 
 def _shrink(connection: sqlite3.Connection) -> None:
-    """Give room back step by step: all at once, it needs as much on the disk before as it gives back."""
+    """Free room step by step: all at once, it needs as much on the disk before as it gives back."""
     pages = connection.execute("PRAGMA freelist_count").fetchone()[0]
     for _ in range(0, pages, _PAGES):
         # `execute` would free one page: the statement goes on for as long as it is asked.

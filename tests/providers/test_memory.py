@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from processor.cli.publish import _payloads
+from processor.cli.lines import payloads_of
 from processor.domain.event import Event
 from processor.providers import ADAPTERS, Memory, read
 from processor.providers.adapter import NoStatus
@@ -94,11 +94,11 @@ def test_a_file_with_a_header_becomes_payloads_that_begin_with_it(context):
     sheet = io.StringIO(newline="")
     csv.writer(sheet).writerows([("type", "timeLogged", "rcpt", "jobId"), ("d", "1762502400", "anna@example.org", "7")])
     header, row = sheet.getvalue().encode().split()
-    payloads = list(_payloads([header, row, header, row], ADAPTERS["powermta"].is_header))
+    payloads = list(payloads_of([header, row, header, row], ADAPTERS["powermta"].is_header))
     assert payloads == [header + b"\n" + row] * 2
     (event,) = read("powermta", payloads[0].decode(), context)
     assert event.message_id == "powermta:7:anna@example.org"
-    assert list(_payloads([header, row], ADAPTERS["kumomta"].is_header)) == [header, row]
+    assert list(payloads_of([header, row], ADAPTERS["kumomta"].is_header)) == [header, row]
 
 
 def test_lines_that_tell_of_no_delivery_are_no_status(context):

@@ -68,12 +68,17 @@ def test_news_are_shown_when_there_are_of_as_many_partitions_as_there_are(board,
 
 
 def test_what_is_gone_is_not_shown(board, metrics):
-    before = generate_latest(metrics.registry)
+    def shown() -> list[str]:
+        lines = generate_latest(metrics.registry).decode().splitlines()
+        # What the process takes is told with the rest, and changes by itself.
+        return [line for line in lines if line.startswith("delivery_")]
+
+    before = shown()
     board.put(0, partial(3, 5 * MINUTE, evidence("ses", 10 * MINUTE)))
-    assert generate_latest(metrics.registry) != before
+    assert shown() != before
     board.drop(0)
     board.drop(0)
-    assert generate_latest(metrics.registry) == before
+    assert shown() == before
     assert board.partial() == merge([])
 
 

@@ -172,7 +172,8 @@ class Desk:
 
 @pytest.fixture(params=["memory", "rocksdb"])
 def desk(request: pytest.FixtureRequest, tmp_path, monkeypatch) -> Callable[..., Desk]:
-    # Nobody waits for the next sweep here.
+    # Nobody waits for the next sweep here, and none that began before what a test does is continued after it.
+    monkeypatch.setattr(sweeper, "_SHARE_SECONDS", 1e9)
     monkeypatch.setattr(sweeper, "_REST_SECONDS", 0.0)
     monkeypatch.setattr(sweeper, "_PART_OF_TIME", 1e9)
     monkeypatch.setattr(expiry, "_GRACE_SECONDS", 0.0)

@@ -65,6 +65,7 @@ def hurry() -> Iterator[None]:
         patch.setattr(ordered, "_BLOCK_PAIRS", 3)
         patch.setattr(buckets, "_BUCKETS", 2)
         patch.setattr(buckets, "_LIST_MAX", 2)
+        patch.setattr(sweeper, "_SHARE_SECONDS", 1e9)
         patch.setattr(sweeper, "_REST_SECONDS", 0.0)
         patch.setattr(sweeper, "_PART_OF_TIME", 1e9)
         patch.setattr(expiry, "_GRACE_SECONDS", 0.0)

@@ -27,8 +27,13 @@ async def well(_: web.Request) -> web.Response:
 async def serving(handler: Handler) -> AsyncIterator[str]:
     application = web.Application()
     application.router.add_get(REPORT_PATH, handler)
-    async with TestServer(application) as server:
+    server = TestServer(application)
+    # Stopping waits for nobody: some handlers never answer.
+    await server.start_server(shutdown_timeout=0)
+    try:
         yield f"http://127.0.0.1:{server.port}"
+    finally:
+        await server.close()
 
 
 @asynccontextmanager

@@ -39,7 +39,8 @@ class AlertReceiver:
         self._tell = tell
         application = web.Application()
         application.router.add_post("/{path:.*}", self._take)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+        # A time of 0 would have no limit.
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start(self, host: str, port: int) -> str:
         """Bind and serve, on a free port when this one is taken; return the address."""

@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -122,7 +122,7 @@ class Load:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         self._number = 0
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
         self._due: list[float] = []
         self._done = loop.create_future()
         number = CONNECTIONS if not self.rate else 4 * CONNECTIONS
@@ -133,14 +133,15 @@ class Load:
         begun = time.perf_counter()
         self._end = begun + self.seconds
         if self.rate:
-            self._idle = [connection for _, connection in made]
+            # In turn, so that none is idle for so long that the server closes it.
+            self._idle.extend(connection for _, connection in made)
             while time.perf_counter() < self._end:
                 await asyncio.sleep(0.001)
                 now = time.perf_counter()
                 while self._number + len(self._due) < (now - begun) * self.rate:
                     self._due.append(begun + (self._number + len(self._due)) / self.rate)
                 while self._due and self._idle:
-                    self._ask(self._idle.pop(), self._due.pop(0))
+                    self._ask(self._idle.popleft(), self._due.pop(0))
             await asyncio.sleep(1)
         else:
             for _, connection in made:

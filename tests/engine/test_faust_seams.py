@@ -42,6 +42,7 @@ PartitionRecords = records._PartitionRecords.__base__
 #: What we override: whose, its name, and the parameters that it is called with.
 OVERRIDDEN = [
     (driver.AIOKafkaConsumerThread, consumer.ChunkConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+    (driver.AIOKafkaConsumerThread, consumer.ChunkConsumerThread, "close", ["self"]),
     (driver.AIOKafkaConsumerThread, consumer.ChunkConsumerThread, "stop", ["self"]),
     (faust_consumer.Fetcher, consumer.ChunkFetcher, "_fetcher", None),
     (

@@ -20,11 +20,14 @@ import pytest
 
 from processor.demo.simulate import canonical_events
 from tests.engine.harness import WorkerProcess
+from tests.engine.watched_worker import TOUCHED
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 STOPS = int(os.environ.get("STOPS", "12"))
 SEED = int(os.environ.get("DELIVERY_TEST_SEED", "1"))
+
+WATCHED = (sys.executable, "-m", "tests.engine.watched_worker", "worker")
 
 #: Seconds that no stop may take: a worker's own bound.
 COMMIT_TIMEOUT = 60.0
@@ -70,11 +73,13 @@ class Storm:
 
     @contextmanager
     def _worker(self) -> Iterator[WorkerProcess]:
-        worker = WorkerProcess(self.trial.environment, self.trial.folder / f"storm-{next(self._numbers)}.log")
+        log = self.trial.folder / f"storm-{next(self._numbers)}.log"
+        worker = WorkerProcess(self.trial.environment, log, WATCHED)
         try:
             yield worker
         finally:
             worker.clean_up()
+        assert worker.log(TOUCHED) == []
 
     async def _stop_at(self, worker: WorkerProcess, moment: float) -> None:
         """Tell a worker to stop so many seconds from now, but not before any program could hear it."""

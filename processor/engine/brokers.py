@@ -16,6 +16,7 @@ from processor.engine import clients
 from processor.engine.admin import changed_topics
 from processor.engine.bounds import closed, within
 from processor.engine.pin import MEMBERSHIP_OVER, Pin
+from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
 from processor.logs import get_logger
 from processor.settings import Settings
 
@@ -27,6 +28,12 @@ _RETRY_SECONDS = 1.0
 
 class MembershipUnknownError(KafkaError):
     """The broker that was asked is the group's coordinator no longer, or our membership is over."""
+
+    retriable = True
+
+
+class UnstableOffsetError(KafkaError):
+    """A transaction that commits the offset has not ended, so neither is it known."""
 
     retriable = True
 
@@ -75,13 +82,12 @@ class Brokers:
 
         Raises:
             MembershipUnknownError: another broker is to be asked, or our membership is over.
+            UnstableOffsetError: a transaction of a former owner commits it, and has not ended.
         """
         group = self._settings.app_id
         node = await self._admin.find_coordinator(group)
         await confirm_membership(self._admin, group, pin, node)
-        offsets = await self._admin.list_consumer_group_offsets(group, group_coordinator_id=node, partitions=[tp])
-        found = offsets.get(tp)
-        return None if found is None or found.offset < 0 else found
+        return (await offsets_at(self._admin, group, [tp], node)).get(tp)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Ask for the oldest offset of a partition and the offset after its last committed record."""
@@ -132,6 +138,25 @@ async def confirm_membership(admin: AIOKafkaAdminClient, group: str, pin: Pin, n
         raise MembershipUnknownError(f"broker {node} does not know generation {pin.generation} of {group}")
     if response.error_code and refusal is not RebalanceInProgressError:
         raise refusal(f"broker {node}")
+
+
+async def offsets_at(
+    admin: AIOKafkaAdminClient, group: str, tps: Collection[TopicPartition], node: int
+) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """Ask a broker for a group's committed offsets; those that there have never been are left out.
+
+    Raises:
+        UnstableOffsetError: a transaction that has not ended commits one of them.
+        KafkaError: it does not tell them.
+    """
+    response = await admin._send_request(OffsetFetchRequest(group, tps), node)
+    answers = list(OffsetFetchRequest.read(response))
+    for code in (response.error_code, *(answer.error_code for answer in answers)):
+        if code == UNSTABLE_OFFSET_COMMIT:
+            raise UnstableOffsetError(f"{group}: {', '.join(f'{tp.topic}[{tp.partition}]' for tp in tps)}")
+        if code:
+            raise for_code(code)(f"broker {node}")
+    return {each.tp: OffsetAndMetadata(each.offset, each.metadata) for each in answers if each.offset >= 0}
 
 
 async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:

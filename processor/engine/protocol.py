@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.protocol.transaction import EndTxnRequest_v0, TxnOffsetCommitRequest_v0
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.pin import Pin
 
-__all__ = ["EndTxnRequest", "EndTxnResponseV5", "ProducerState", "TxnOffsetCommitRequest", "TxnOffsetCommitResponseV3"]
+__all__ = [
+    "UNSTABLE_OFFSET_COMMIT",
+    "CommittedOffset",
+    "EndTxnRequest",
+    "EndTxnResponseV5",
+    "OffsetFetchRequest",
+    "ProducerState",
+    "TxnOffsetCommitRequest",
+    "TxnOffsetCommitResponseV3",
+    "by_topic",
+]
+
+#: What a coordinator says of an offset whose transaction has not ended; aiokafka does not know the code.
+UNSTABLE_OFFSET_COMMIT = 88
 
 _Text = CompactString("utf-8")
 
@@ -28,6 +42,14 @@ _NO_EPOCH = -1
 def _list(*fields: tuple[str, Any]) -> Any:
     """Declare an array of structs, as flexible versions have it."""
     return CompactArray(*fields, ("tags", TaggedFields))
+
+
+def by_topic(tps: Iterable[TopicPartition]) -> dict[str, list[int]]:
+    """Gather the numbers of partitions by their topics."""
+    numbers: dict[str, list[int]] = {}
+    for tp in tps:
+        numbers.setdefault(tp.topic, []).append(tp.partition)
+    return numbers
 
 
 class ProducerState(NamedTuple):
@@ -149,3 +171,81 @@ class TxnOffsetCommitRequest(Request[TxnOffsetCommitRequest_v0 | _TxnOffsetCommi
             for topic, offsets in self._topics.items()
         ]
         return request_struct_class(*fields, self._pin.generation, self._pin.member_id, None, topics, _NO_TAGS)
+
+
+class _OffsetFetchResponseV7(Response):
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            _list(
+                ("topic", _Text),
+                (
+                    "partitions",
+                    _list(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", _Text),
+                        ("error_code", Int16),
+                    ),
+                ),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _OffsetFetchRequestV7(RequestStruct):
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _OffsetFetchResponseV7
+    SCHEMA = Schema(
+        ("group_id", _Text),
+        ("topics", _list(("topic", _Text), ("partitions", CompactArray(Int32)))),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class CommittedOffset(NamedTuple):
+    """What a coordinator tells of the offset of one partition."""
+
+    tp: TopicPartition
+    #: Negative: there has never been one.
+    offset: int
+    metadata: str
+    error_code: int
+
+
+class OffsetFetchRequest(Request[OffsetFetchRequest_v3 | _OffsetFetchRequestV7]):
+    """Asks for committed offsets, but for those whose transaction has not ended; brokers before Kafka 2.5 tell the old.
+
+    Args:
+        group_id: the group.
+        tps: the partitions.
+    """
+
+    API_KEY = 9
+
+    def __init__(self, group_id: str, tps: Iterable[TopicPartition]) -> None:
+        self._group_id, self._numbers = group_id, by_topic(tps)
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        """Make the request of the version that was agreed on."""
+        if not request_struct_class.FLEXIBLE_VERSION:
+            return request_struct_class(self._group_id, list(self._numbers.items()))
+        topics = [(topic, numbers, _NO_TAGS) for topic, numbers in self._numbers.items()]
+        return request_struct_class(self._group_id, topics, True, _NO_TAGS)
+
+    @staticmethod
+    def read(response: Any) -> Iterable[CommittedOffset]:
+        """Yield what an answer of either version says."""
+        for topic, partitions, *_ in response.topics:
+            for number, offset, *rest in partitions:
+                _, metadata, code, _ = rest if len(rest) > 2 else (None, *rest, None)
+                yield CommittedOffset(TopicPartition(topic, number), offset, metadata or "", code)

@@ -13,10 +13,12 @@ from typing import NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.batches import readable
 from processor.engine.bounds import closed, within
+from processor.engine.brokers import UnstableOffsetError
 from processor.engine.host import Host
 from processor.engine.pin import PinnedGroup
 from processor.engine.proof import Proof, read_proof
@@ -54,6 +56,24 @@ class Start(NamedTuple):
     offset: int | None
     #: What the offset proves of the changelog.
     proof: Proof | None
+
+
+class Undecided(NamedTuple):
+    """What is neither committed nor aborted: records of the changelog, or the offset of the input."""
+
+    tp: TopicPartition
+    #: The offset from which on records are; None: it is the group's offset.
+    stable: int | None
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        where = f"{self.tp.topic}[{self.tp.partition}]"
+        return (
+            f"a transaction that commits the offset of {where} has not ended"
+            if self.stable is None
+            else (f"a transaction in {where} has not ended at offset {self.stable}")
+        )
 
 
 class Recovery:
@@ -96,12 +116,15 @@ class Recovery:
         Returns:
             The input offset to go on at, and what it proves of the changelog.
         """
-        has_ended = self.changelog is not None and await self._end_what_hangs(producer, self.changelog)
-        committed = await self._within(self._host.committed_offset(self._tp, self._group.pin))
+        hanging = _Hanging()
+        committed = await self._when_decided(producer, hanging)
+        if self._is_closing:
+            # The work is as it was, and so is what it knows.
+            return await self._first_offset(None), None
         start = Start(None, None) if committed is None else Start(committed.offset, read_proof(committed.metadata))
         if self.changelog is not None and isinstance(work, StatefulWork):
             # Work that was suspended has seen no failure: its transactions have ended as it believes, unless one hung.
-            start = await self._reconcile(start, work, self.changelog, is_sure=is_resumed and not has_ended)
+            start = await self._reconcile(start, work, self.changelog, is_sure=is_resumed and hanging.since is None)
             await self._restore(work, self.changelog)
             if not self._is_closing:
                 work.restored()
@@ -116,22 +139,41 @@ class Recovery:
 
     # What a predecessor left open
 
-    async def _end_what_hangs(self, producer: AIOKafkaProducer, changelog: TopicPartition) -> bool:
-        """Abort what the changelog holds of a transaction whose end it was not told; return whether there was any.
+    async def _when_decided(self, producer: AIOKafkaProducer, hanging: _Hanging) -> OffsetAndMetadata | None:
+        """End what is undecided, and return the committed offset; None, too, when the partition is closed meanwhile.
 
         Only this transactional id writes to the changelog, and by now all its transactions have been decided.
         """
-        hanging = _Hanging(changelog)
         try:
-            while not self._is_closing and (stable := await self._hangs_from(changelog)) is not None:
-                self.problem = hanging.see(stable)
-                await self._within(clients.abort_in(producer, self._outputs, self._tp, self._group))
+            while not self._is_closing:
+                undecided, committed = await self._look()
+                if undecided is None:
+                    return committed
+                self.problem = hanging.see(undecided)
+                await self._end_what_hangs(producer)
                 # The markers of this end come after the answer, and a broker may forget them as it forgot the others:
                 # what hangs then would become true with the first chunk.
-                await self._wait_for_markers(changelog)
+                await self._wait_for_markers()
         finally:
             self.problem = ""
-        return hanging.since is not None
+        return None
+
+    async def _end_what_hangs(self, producer: AIOKafkaProducer) -> None:
+        """Abort an empty transaction: its markers end what was decided, and never told."""
+        await self._within(clients.abort_in(producer, self._outputs, self._tp, self._group))
+
+    async def _look(self) -> tuple[Undecided | None, OffsetAndMetadata | None]:
+        """Ask what is undecided; if nothing is, for the committed offset.
+
+        The changelog comes first. No commit of a former owner is accepted once the group knows us, and its rows were
+        there before its offset (ADR 0008): so when all rows are decided, and then the offset is, they belong together.
+        """
+        if self.changelog is not None and (stable := await self._hangs_from(self.changelog)) is not None:
+            return Undecided(self.changelog, stable), None
+        try:
+            return None, await self._within(self._host.committed_offset(self._tp, self._group.pin))
+        except UnstableOffsetError:
+            return Undecided(self._tp, None), None
 
     async def _hangs_from(self, tp: TopicPartition) -> int | None:
         """Return the offset from which on records are neither committed nor aborted; None: all are."""
@@ -139,10 +181,10 @@ class Recovery:
         self._end = await self._within(self._host.high_watermark(tp))
         return stable if self._end > stable else None
 
-    async def _wait_for_markers(self, tp: TopicPartition) -> None:
-        """Wait until nothing hangs, for as long as markers may take."""
+    async def _wait_for_markers(self) -> None:
+        """Wait until nothing is undecided, for as long as markers may take."""
         for _ in range(_MARKER_LOOKS):
-            if self._is_closing or await self._hangs_from(tp) is None:
+            if self._is_closing or (await self._look())[0] is None:
                 return
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _MARKER_SECONDS)
@@ -276,34 +318,32 @@ class Recovery:
 
 
 class _Hanging:
-    """A transaction that does not end, for as long as one has been looked at; what takes long is told."""
+    """Transactions that do not end, for as long as there have been any; what takes long is told."""
 
-    def __init__(self, changelog: TopicPartition) -> None:
-        self._changelog = changelog
+    def __init__(self) -> None:
         self._now = asyncio.get_running_loop().time
-        #: When it was first seen; None: there was none.
+        #: When one was first seen; None: there was none.
         self.since: float | None = None
         self._next_telling = 0.0
 
-    def see(self, stable: int) -> str:
-        """Learn that records from an offset on are still neither committed nor aborted.
+    def see(self, undecided: Undecided) -> str:
+        """Learn that something is still neither committed nor aborted.
 
         Returns:
             What is wrong and how it is mended; empty while it may mend itself.
         """
         now = self._now()
-        place = {"topic": self._changelog.topic, "partition": self._changelog.partition}
+        facts = {"topic": undecided.tp.topic, "partition": undecided.tp.partition, "stable_offset": undecided.stable}
         if self.since is None:
             self.since, self._next_telling = now, now + _HANGING_SECONDS
-            log.info("open_transaction_aborted", **place, stable_offset=stable)
+            log.info("open_transaction_aborted", **facts)
         seconds = round(now - self.since)
         if now >= self._next_telling:
             self._next_telling = now + _TOLD_EVERY
-            log.warning("transaction_hangs", **place, stable_offset=stable, seconds=seconds, mend=_HANGING_MEND)
+            log.warning("transaction_hangs", **facts, seconds=seconds, mend=_HANGING_MEND)
         if now < self.since + _HANGING_SECONDS:
             return ""
-        where = f"{self._changelog.topic}[{self._changelog.partition}]"
-        return f"a transaction in {where} has not ended at offset {stable} for {seconds} s: {_HANGING_MEND}"
+        return f"{undecided.place} for {seconds} s: {_HANGING_MEND}"
 
 
 def tell_expired(tp: TopicPartition, records: int) -> None:

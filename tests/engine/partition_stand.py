@@ -19,6 +19,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import partition, recovery
+from processor.engine.brokers import UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition, PartitionState
@@ -55,6 +56,8 @@ class Broker:
         self.committed: int | None = None
         #: What the committed offset was committed with.
         self.metadata = ""
+        #: Whether the committed offset waits for the end of a transaction.
+        self.is_unstable = False
         #: The end of what is committed, where a transaction hangs behind it.
         self.stable: int | None = None
         #: How many of the next aborts it forgets to tell the changelog of.
@@ -164,6 +167,7 @@ class Producer:
             self._broker.forgets -= 1
             return
         # The marker ends all that its producer left open.
+        self._broker.is_unstable = False
         changelog, stable = self._broker.changelog, self._broker.stable
         if stable is not None:
             changelog[stable:] = [None] * (len(changelog) - stable + 1)
@@ -231,6 +235,8 @@ class Host:
     async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
         assert (tp, pin) == (INPUT, PIN)
         self._broker.maybe_fail("committed_offset")
+        if self._broker.is_unstable:
+            raise UnstableOffsetError
         committed = self._broker.committed
         return None if committed is None else OffsetAndMetadata(committed, self._broker.metadata)
 

@@ -10,13 +10,15 @@ from aiokafka.errors import (
     KafkaConnectionError,
     NotCoordinatorForGroupError,
     RebalanceInProgressError,
+    TopicAuthorizationFailedError,
     UnknownMemberIdError,
 )
 from aiokafka.protocol.group import HeartbeatRequest_v1
 from structlog.testing import capture_logs
 
-from processor.engine.brokers import Brokers, MembershipUnknownError
+from processor.engine.brokers import Brokers, MembershipUnknownError, UnstableOffsetError
 from processor.engine.pin import Pin
+from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
 from processor.settings import Settings
 from tests.engine.fakes import EVENTS
 
@@ -43,24 +45,35 @@ async def test_a_group_that_cannot_be_described_is_none_and_on_a_new_broker_that
 
 
 class Coordinator:
-    """Knows one committed offset, and answers heartbeats with a code."""
+    """Knows one committed offset, and answers heartbeats with a code.
 
-    def __init__(self, offset: int, code: int = 0) -> None:
-        self._offset, self._code = offset, code
+    Args:
+        offset: the offset.
+        code: the answer to heartbeats.
+        version: of OffsetFetch, the highest that it takes.
+        refusal: the code that the offset comes with.
+    """
+
+    def __init__(self, offset: int, code: int = 0, *, version: int = 10, refusal: int = 0) -> None:
+        self._offset, self._code, self._version, self._refusal = offset, code, version, refusal
         self.asked: list[tuple[Any, int]] = []
 
     async def find_coordinator(self, _group: str) -> int:
         return 2
 
     async def _send_request(self, request: Any, node: int) -> Any:
+        if isinstance(request, OffsetFetchRequest):
+            prepared = request.prepare({9: (0, self._version)})
+            self.asked.append((prepared, node))
+            return prepared.RESPONSE_TYPE(*self._answer(prepared))
         self.asked.append((request.build(HeartbeatRequest_v1), node))
         return SimpleNamespace(error_code=self._code)
 
-    async def list_consumer_group_offsets(
-        self, _group: str, group_coordinator_id: int, partitions: list[Any]
-    ) -> dict[Any, Any]:
-        self.asked.append(("offsets", group_coordinator_id))
-        return {tp: SimpleNamespace(offset=self._offset) for tp in partitions}
+    def _answer(self, request: Any) -> tuple[Any, ...]:
+        [(topic, [number], *_)] = request.topics
+        if request.API_VERSION == 3:
+            return 0, [(topic, [(number, self._offset, "noted", self._refusal)])], 0
+        return 0, [(topic, [(number, self._offset, -1, "noted", self._refusal, {})], {})], 0, {}
 
 
 def asking(coordinator: Coordinator) -> Brokers:
@@ -81,6 +94,25 @@ async def test_an_offset_is_asked_for_where_our_generation_is_known(code):
     [(heartbeat, first), (_, second)] = coordinator.asked
     assert (heartbeat.group, heartbeat.generation_id, heartbeat.member_id) == (Settings().app_id, *PIN)
     assert first == second == 2
+
+
+@pytest.mark.parametrize(("version", "is_asked_for_stable"), [(10, True), (6, False)])
+async def test_an_offset_is_told_as_it_was_committed_and_only_if_it_is_stable_where_brokers_know(
+    version, is_asked_for_stable
+):
+    """Brokers before Kafka 2.5 tell the last that is stable, whatever waits."""
+    coordinator = Coordinator(7, version=version)
+    assert await asking(coordinator).committed_offset(EVENTS, PIN) == (7, "noted")
+    _, (request, _) = coordinator.asked
+    assert getattr(request, "require_stable", False) is is_asked_for_stable
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"), [(UNSTABLE_OFFSET_COMMIT, UnstableOffsetError), (29, TopicAuthorizationFailedError)]
+)
+async def test_an_offset_that_is_refused_is_none_that_was_never_committed(refusal, error):
+    with pytest.raises(error):
+        await asking(Coordinator(-1, refusal=refusal)).committed_offset(EVENTS, PIN)
 
 
 @pytest.mark.parametrize(

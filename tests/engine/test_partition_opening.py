@@ -125,6 +125,26 @@ class TestForgottenMarkers:
             assert stand.broker.stable is None
         assert stand.broker.producers[0].calls.count("abort") == 3
 
+    async def test_only_the_rows_were_told_the_offset_is_decided_before_it_counts(self, stand):
+        """What waits for its marker would be made true, or not, by the next transaction of its producer."""
+        stand.broker.changelog, stand.broker.is_unstable = [*self.TWO_CHUNKS, None], True
+        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1, 2, 3))
+            assert not stand.broker.is_unstable
+        assert stand.broker.producers[0].calls.count("abort") == 1
+
+    async def test_who_is_closed_while_the_offset_is_undecided_forgets_nothing(self, stand):
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+        stand.broker.is_unstable, stand.broker.forgets = True, 10**9
+        closed = stand.partition()
+        task = asyncio.ensure_future(closed.run(stand.suspended))
+        await until(lambda: stand.broker.producers[-1].calls.count("abort") > 1)
+        closed.close()
+        assert (await asyncio.wait_for(task, 120)).rows == rows(0, 1)
+
     async def test_only_the_offset_was_told_its_chunk_is_done_again(self, stand):
         stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
         stand.broker.committed, stand.broker.metadata = 4, self.SECOND
@@ -243,6 +263,15 @@ class TestATransactionThatDoesNotEnd:
         assert warning["event"] == "transaction_hangs"
         told = warning["topic"], warning["partition"], warning["stable_offset"], warning["seconds"]
         assert told == (*CHANGELOG, 2, 0)
+        opening.close()
+        await asyncio.wait_for(task, 120)
+
+    async def test_of_which_only_the_offset_knows_is_told_with_whose_offset_it_is(self, stand, monkeypatch):
+        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
+        stand.broker.stable, stand.broker.is_unstable = None, True
+        opening, task = await self._opening(stand)
+        await until(lambda: opening.problem)
+        assert f"commits the offset of {INPUT.topic}[{INPUT.partition}] has not ended" in opening.problem
         opening.close()
         await asyncio.wait_for(task, 120)
 

@@ -189,6 +189,10 @@ class Offsets:
     def has_open(self, producer_id: int, epoch: int) -> bool:
         return producer_id in self._pending and self._epochs.get(producer_id) == epoch
 
+    def is_stable(self, tp: TopicPartition) -> bool:
+        """Say whether no transaction that has not ended would change an offset."""
+        return not any(tp in offsets for offsets in self._pending.values())
+
     def add(self, producer_id: int, epoch: int, offsets: dict[TopicPartition, OffsetAndMetadata]) -> int:
         """Take offsets that count when their transaction commits; give an error code."""
         if epoch < self._epochs.get(producer_id, epoch):

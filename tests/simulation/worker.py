@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from processor.engine.brokers import UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition
@@ -231,7 +232,13 @@ class Worker:
         return _Reader(_Link(self.network, f"{self.name} reader"), self.network, self.broker)
 
     async def committed_offset(self, tp: TopicPartition, _pin: Pin) -> OffsetAndMetadata | None:
-        return await self._admin.ask("committed offset", lambda: self.broker.offsets.committed.get(tp))
+        offsets = self.broker.offsets
+        is_stable, found = await self._admin.ask(
+            "committed offset", lambda: (offsets.is_stable(tp), offsets.committed.get(tp))
+        )
+        if not is_stable:
+            raise UnstableOffsetError(tp)
+        return found
 
     async def commit_offset(self, tp: TopicPartition, offset: OffsetAndMetadata) -> None:
         """Commit an offset by itself: only a mutant does."""

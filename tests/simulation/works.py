@@ -20,12 +20,12 @@ from processor.stages import fold
 from processor.watch.board import Board
 from processor.wire.partitioner import partition_of
 from processor.wire.rows import packed_row_in
-from processor.wire.topics import COUNTS, DEAD, EVENTS, MESSAGES, REJECTED
+from processor.wire.topics import COUNTS, DEAD, EVENTS, MESSAGES, RECEIPTS, REJECTED
 from tests.engine.harness import Trial
 
 PREFIX = "t."
 PARTITIONS = 2
-TOPICS = (EVENTS, MESSAGES, COUNTS, REJECTED, DEAD)
+TOPICS = (EVENTS, MESSAGES, COUNTS, REJECTED, DEAD, RECEIPTS)
 
 #: The start of simulated events, in milliseconds.
 _START = 1_795_000_000_000

@@ -23,6 +23,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
 from processor.engine.bounds import within
+from processor.engine.brokers import UnstableOffsetError, confirm_membership, offsets_at
 from processor.engine.pin import MEMBERSHIP_OVER, Pin, PinnedGroup
 from processor.engine.proof import Proof, read_proof
 from processor.engine.transactions import TransactionalProducer
@@ -30,10 +31,8 @@ from processor.settings import Settings
 from tests.engine.eos.predecessors import (
     OFFSETS_TOPIC,
     Undecided,
-    UnstableOffsetError,
     end_transactions,
     offsets_partition,
-    stable_offsets,
     transactions,
     undecided,
 )
@@ -180,7 +179,9 @@ class Worker(ConsumerRebalanceListener):
 
     async def _opened(self, tp: TopicPartition, pin: Pin) -> Share:
         """Read an offset that is stable, then the changelog, which must hold what the offset proves."""
-        found = (await stable_offsets(self.admin, self.group, [tp], pin))[tp]
+        coordinator = await self.admin.find_coordinator(self.group)
+        await confirm_membership(self.admin, self.group, pin, coordinator)
+        found = (await offsets_at(self.admin, self.group, [tp], coordinator)).get(tp)
         offset, proof = (0, None) if found is None else (found.offset, read_proof(found.metadata))
         known, positions = await self._read(self._changelog(tp), proof)
         if proof is not None and proof.position - 1 not in positions:

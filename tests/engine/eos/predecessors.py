@@ -11,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Array,
-    Boolean,
     CompactArray,
     CompactString,
     Int16,
@@ -29,70 +28,19 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
-from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
-from processor.engine.brokers import confirm_membership
-from processor.engine.pin import Pin
 from processor.settings import Settings
 
 #: The topic of the groups' offsets.
 OFFSETS_TOPIC = "__consumer_offsets"
 
-#: What a coordinator says of an offset whose transaction has not ended.
-_UNSTABLE_OFFSET_COMMIT = 88
-
 _Text = CompactString("utf-8")
-
-
-class UnstableOffsetError(KafkaError):
-    """A transaction that commits the offset has not ended, so neither is it known."""
-
-    retriable = True
 
 
 def _list(*fields: tuple[str, Any]) -> Array:
     """Declare an array of structs, in the form of flexible versions."""
     return CompactArray(*fields, ("tags", TaggedFields))
-
-
-class _OffsetFetchResponse(Response):
-    API_KEY = 9
-    API_VERSION = 7
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "topics",
-            _list(
-                ("topic", _Text),
-                (
-                    "partitions",
-                    _list(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", _Text),
-                        ("error_code", Int16),
-                    ),
-                ),
-            ),
-        ),
-        ("error_code", Int16),
-        ("tags", TaggedFields),
-    )
-
-
-class _OffsetFetchRequestV7(RequestStruct):
-    API_KEY = 9
-    API_VERSION = 7
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _OffsetFetchResponse
-    SCHEMA = Schema(
-        ("group_id", _Text),
-        ("topics", _list(("topic", _Text), ("partitions", CompactArray(Int32)))),
-        ("require_stable", Boolean),
-        ("tags", TaggedFields),
-    )
 
 
 class _DescribeProducersResponse(Response):
@@ -164,16 +112,6 @@ class _ListTransactionsRequestV0(RequestStruct):
     )
 
 
-class _OffsetFetch(Request[_OffsetFetchRequestV7]):
-    API_KEY = 9
-
-    def __init__(self, group_id: str, tps: Iterable[TopicPartition]) -> None:
-        self._fields = (group_id, _by_topic(tps), True)
-
-    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
-        return request_struct_class(*self._fields, {})
-
-
 class _DescribeProducers(Request[_DescribeProducersRequestV0]):
     API_KEY = 61
 
@@ -217,43 +155,6 @@ class Undecided(NamedTuple):
     producer_id: int
     #: The offset of the first of them.
     first: int
-
-
-async def stable_offsets(
-    admin: AIOKafkaAdminClient, group_id: str, tps: Collection[TopicPartition], pin: Pin | None = None
-) -> Mapping[TopicPartition, OffsetAndMetadata | None]:
-    """Ask the group's coordinator for committed offsets; None where there has never been one.
-
-    Args:
-        admin: asks.
-        group_id: the group.
-        tps: the partitions.
-        pin: ask a broker that knows this membership. Without it the answer may be that of a former coordinator.
-
-    Raises:
-        UnstableOffsetError: a transaction that has not ended commits one of them.
-        KafkaError: there was no other answer.
-    """
-    node = await admin.find_coordinator(group_id)
-    if pin is not None:
-        await confirm_membership(admin, group_id, pin, node)
-    return await offsets_at(admin, group_id, tps, node)
-
-
-async def offsets_at(
-    admin: AIOKafkaAdminClient, group_id: str, tps: Collection[TopicPartition], node: int
-) -> Mapping[TopicPartition, OffsetAndMetadata | None]:
-    """Ask a broker for committed offsets, as `stable_offsets` does."""
-    response = await admin._send_request(_OffsetFetch(group_id, tps), node)
-    _raise(response.error_code)
-    found: dict[TopicPartition, OffsetAndMetadata | None] = {}
-    for topic, partitions, _ in response.topics:
-        for partition, offset, _, metadata, code, _ in partitions:
-            if code == _UNSTABLE_OFFSET_COMMIT:
-                raise UnstableOffsetError(f"{topic}[{partition}]")
-            _raise(code)
-            found[TopicPartition(topic, partition)] = None if offset < 0 else OffsetAndMetadata(offset, metadata)
-    return found
 
 
 async def undecided(admin: AIOKafkaAdminClient, tps: Collection[TopicPartition]) -> frozenset[Undecided]:

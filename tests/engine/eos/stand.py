@@ -12,11 +12,12 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
+from processor.engine.brokers import UnstableOffsetError, offsets_at
 from processor.engine.pin import Pin, PinnedGroup
 from processor.engine.streams import read_to_end
 from processor.engine.transactions import TransactionalProducer
 from processor.settings import Settings
-from tests.engine.eos.predecessors import OFFSETS_TOPIC, UnstableOffsetError, offsets_partition, stable_offsets
+from tests.engine.eos.predecessors import OFFSETS_TOPIC, offsets_partition
 from tests.engine.harness import eventually
 
 #: What Kafka calls the kinds of coordinators.
@@ -165,8 +166,11 @@ class Stand:
             UnstableOffsetError: it is not known yet.
         """
         tp = tp or self.inputs[0]
-        found = (await stable_offsets(self.admin, self.name, [tp]))[tp]
+        found = (await self._stable_offsets([tp])).get(tp)
         return None if found is None else found.offset
+
+    async def _stable_offsets(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        return await offsets_at(self.admin, self.name, tps, await self.admin.find_coordinator(self.name))
 
     async def is_unstable(self, tp: TopicPartition | None = None) -> bool:
         """Say whether an offset waits for a transaction; False, too, while nobody answers."""
@@ -199,10 +203,10 @@ class Stand:
 
         async def are_known() -> bool:
             try:
-                answers = await stable_offsets(self.admin, self.name, self.inputs)
+                answers = await self._stable_offsets(self.inputs)
             except (KafkaError, OSError):
                 return False
-            found.update(-1 if each is None else each.offset for each in answers.values())
+            found.update(answers[tp].offset if tp in answers else -1 for tp in self.inputs)
             return True
 
         await eventually(are_known, "the offsets are known")

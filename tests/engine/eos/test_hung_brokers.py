@@ -9,9 +9,8 @@ from aiokafka.errors import KafkaError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
-from processor.engine.brokers import MembershipUnknownError, confirm_membership
+from processor.engine.brokers import MembershipUnknownError, UnstableOffsetError, confirm_membership, offsets_at
 from processor.engine.proof import Proof
-from tests.engine.eos.predecessors import UnstableOffsetError, offsets_at
 from tests.engine.eos.stand import GROUP, TRANSACTION
 from tests.engine.eos.test_coordinators import moved, open_transaction, tell
 from tests.engine.harness import eventually

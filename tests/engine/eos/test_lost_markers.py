@@ -10,7 +10,8 @@ import pytest
 from aiokafka.errors import ProducerFenced
 
 from processor.demo.broker import EmbeddedKafka
-from tests.engine.eos.predecessors import UnstableOffsetError, end_transactions, transactions, undecided
+from processor.engine.brokers import UnstableOffsetError
+from tests.engine.eos.predecessors import end_transactions, transactions, undecided
 from tests.engine.eos.stand import Stand, stopped
 from tests.engine.harness import eventually
 

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.errors import IllegalGenerationError, ProducerFenced, UnknownMemberIdError
 
+from processor.engine.brokers import UnstableOffsetError
 from processor.engine.pin import Pin, PinnedGroup
-from tests.engine.eos.predecessors import UnstableOffsetError, end_transactions, transactions, undecided
+from tests.engine.eos.predecessors import end_transactions, transactions, undecided
 from tests.engine.eos.stand import Stand
 from tests.engine.harness import eventually
 

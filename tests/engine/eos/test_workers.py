@@ -1,5 +1,6 @@
 """Real workers: what they commit carries the membership that the group gave them, through Faust's two threads."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
@@ -10,7 +11,7 @@ from processor.demo.simulate import canonical_events
 from processor.engine.pin import Pin
 from tests.engine.eos.commits import answer_to, fields_of
 from tests.engine.harness import eventually
-from tests.engine.proxy import PASSES, Answered, Api, Fate, Proxy, Request
+from tests.engine.proxy import PASSES, Answered, Api, Fate, Late, Proxy, Request
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -74,10 +75,38 @@ async def test_a_worker_that_is_told_that_its_membership_is_over_goes_on_with_th
         assert await other.stop() == 0
 
 
-def refuse(request: Request) -> Fate:
-    if request.api != Api.TXN_OFFSET_COMMIT:
-        return PASSES
-    return Answered(answer_to(request, UnknownMemberIdError.errno))
+async def test_a_worker_that_dies_before_its_commit_is_ended_and_what_it_sent_late_changes_nothing(make_trial):
+    """Its offsets wait for a transaction that nobody of its will end: whoever comes ends it before it reads them."""
+    trial = await make_trial()
+    async with Proxy(trial.settings.brokers) as proxy:
+        dying = await trial.start_worker(DELIVERY_BROKERS=proxy.address)
+        await dying.ready()
+        await trial.publish_events(events(1))
+        await trial.settled()
+        late: list[Late] = []
+
+        def fate_of(request: Request) -> Fate:
+            if request.api != Api.END_TXN:
+                return PASSES
+            late.append(Late())
+            return late[-1]
+
+        proxy.fate_of = fate_of
+        await trial.publish_events(events(2))
+        await eventually(lambda: _are(late), "a transaction is to end")
+        await dying.kill()
+        successor = await trial.start_worker()
+        await trial.settled()
+        await asyncio.gather(*(each.arrives() for each in late))
+        await trial.publish_events(events(3))
+        await trial.settled()
+        await trial.assert_rows_are_those_of_the_offline_fold()
+        await trial.assert_every_event_had_its_effect_once()
+        assert await successor.stop() == 0
+
+
+async def _are(found):
+    return bool(found)
 
 
 async def _said(worker, event):

@@ -281,6 +281,12 @@ def comparable_address(recipient: str) -> str:
     return "".join(bare.casefold().split())
 
 
+def domain_of(recipient: str) -> str | None:
+    """Return the domain of an address, in the form in which it is searched for; None: it has none."""
+    _, at, domain = comparable_address(recipient).rpartition("@")
+    return domain if at else None
+
+
 def _is_bare(recipient: str) -> bool:
     return " " not in recipient and recipient[-1] != ">"
 

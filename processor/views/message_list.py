@@ -23,7 +23,7 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import IS_COUNTED_BY_REASON
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 from processor.domain.waiting import NO_STARTS, Starts, is_stuck
-from processor.providers.identity import comparable, comparable_address
+from processor.providers.identity import comparable, comparable_address, domain_of
 from processor.views.messages import MessageReason, reason_view
 
 DEFAULT_LIMIT = 50
@@ -305,10 +305,7 @@ def _category(row: Row) -> Category | None:
 
 
 def _domain(row: Row) -> str | None:
-    if row.recipient_name is None:
-        return None
-    _, at, domain = comparable_address(row.recipient_name).rpartition("@")
-    return domain if at else None
+    return None if row.recipient_name is None else domain_of(row.recipient_name)
 
 
 def _has_native(row: Row, provider_message_id: str) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from processor.domain.moment import to_micros, to_rfc3339
 from processor.domain.status import DEFINITIONS, Channel, Status
+from processor.views.failing import FailingView, failing
 from processor.watch import silence
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, WaitingStatus, merge
 from processor.watch.silence import Answering
@@ -143,7 +144,7 @@ class Throughput(msgspec.Struct, frozen=True):
 
 
 class Wrong(msgspec.Struct, frozen=True):
-    """Present problems: the largest groups of stuck messages, silent providers, contradictions."""
+    """Present problems: the largest groups of stuck messages, silent providers, contradictions, failures."""
 
     stuck: tuple[StuckMessages, ...]
     silent: tuple[ProviderView, ...]
@@ -153,6 +154,8 @@ class Wrong(msgspec.Struct, frozen=True):
     #: Records of our own topics that cannot be read and were set aside: how many, and some of them.
     unreadable_rows: int = 0
     unreadable: tuple[UnreadableRow, ...] = ()
+    #: Providers, deliveries and channels of which more messages fail than is usual with them.
+    failing: tuple[FailingView, ...] = ()
 
 
 class Overview(msgspec.Struct, frozen=True):
@@ -257,6 +260,7 @@ class Reports:
                 dead,
                 sum(report.unreadable_rows for report in self._reports),
                 tuple([row for report in self._reports for row in report.unreadable])[:_SHOWN],
+                failing(self.partial.outcomes)[:_SHOWN],
             ),
             dict(pending_deliveries),
             tuple(self._partitions(owners)),

@@ -1,4 +1,4 @@
-"""The findings of one partition: stuck messages, the oldest messages, contradictions, silent providers.
+"""The findings of one partition: stuck messages, the oldest messages, contradictions, silent providers, failures.
 
 Only the owner of a partition can sweep its rows. It does so periodically (see sweep.py), and keeps the findings as a
 `Partial`: of bounded size, and sent as JSON. The worker that answers a request gathers and merges the partials of all
@@ -18,7 +18,8 @@ import msgspec
 from processor.domain.moment import Micros
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
-from processor.watch import silence
+from processor.watch import failing, silence
+from processor.watch.failing import Outcomes
 from processor.watch.silence import Evidence
 
 #: Messages that are named as evidence of one finding.
@@ -82,6 +83,8 @@ class Partial(msgspec.Struct, frozen=True):
     providers: tuple[Evidence, ...]
     #: Stuck messages by delivery: of each partition the deliveries that have most.
     stuck_deliveries: dict[str, int] = {}
+    #: How messages ended lately: every provider, and of each partition the deliveries with most failures.
+    outcomes: tuple[Outcomes, ...] = ()
 
 
 # Merging
@@ -103,6 +106,7 @@ def merge(partials: Iterable[Partial]) -> Partial:
         tuple(sorted(_merge_contradictions([at for each in several for at in each.contradictions]), key=_by_time)),
         silence.merge(at for each in several for at in each.providers),
         dict(sorted(stuck_deliveries.items())),
+        failing.merge(at for each in several for at in each.outcomes),
     )
 
 

@@ -17,6 +17,7 @@ from processor.domain.status import Channel, Status
 from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
 from processor.domain.waiting import NO_STARTS, Starts, StuckAfter, is_stuck, may_expire, stuck_before
+from processor.watch.failing import Tally
 from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Stuck, WaitingStatus, merge
 from processor.watch.silence import HISTORY, Flow, Gatherer
 
@@ -135,6 +136,7 @@ class Sweep:
         self._starts = starts
         self._expired_before = _EVER if expired_before is None else expired_before
         self._gatherer = Gatherer(now, Flow() if flow is None else flow)
+        self._ended = Tally(now)
         #: The keys of messages that retention may remove.
         self.expired: list[bytes] = []
         self._labelled: set[int] = set()
@@ -175,14 +177,18 @@ class Sweep:
         if is_handed_over:
             self._gatherer.add_waiting(row, since)
         elif is_answer and since > self._history:
-            self._gatherer.add_answered(row, since)
+            self._see_answer(row, since)
 
     def _visit_answered(self, key: bytes, row: Row) -> None:
         since = row.since
         if since > self._history:
-            self._gatherer.add_answered(row, since)
+            self._see_answer(row, since)
         if since <= self._expired_before:
             self._visit_settled(key, row)
+
+    def _see_answer(self, row: Row, since: Micros) -> None:
+        self._gatherer.add_answered(row, since)
+        self._ended.see(row, since)
 
     def _visit_settled(self, key: bytes, row: Row) -> None:
         if len(self.expired) < _EXPIRED_MAX and may_expire(row, self._expired_before):
@@ -237,6 +243,7 @@ class Sweep:
             tuple(contradictions),
             () if self._is_behind else self._gatherer.evidence(),
             self._stuck_deliveries(),
+            self._ended.result(),
         )
         # Merging puts it in order.
         return merge([found])

@@ -39,13 +39,16 @@ def row(
     delivery: str | None = "DM1",
     provider: str | None = "ses",
     gave_up: bool = False,
+    reason: Reason | None = None,
+    recipient: str | None = None,
 ) -> Row:
     """Fold reports, each so many seconds ago."""
     known = None
     for seconds, status in reports:
-        reason = Reason(Permanence.GAVE_UP) if gave_up and status is Status.FAILED else None
+        given = Reason(Permanence.GAVE_UP) if gave_up and status is Status.FAILED else reason
         time = EPOCH + timedelta(seconds=NOW_SECONDS - seconds)
-        event = Event(time, "m", channel, status, delivery_id=delivery, provider=provider, reason=reason)
+        names = {"delivery_id": delivery, "provider": provider, "recipient": recipient}
+        event = Event(time, "m", channel, status, reason=given, **names)
         known, _ = fold(known, event, node_of(event))
     return known
 

@@ -11,6 +11,7 @@ from processor.domain.delivery import Cause, State
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.views.messages import Wait
+from processor.watch.failing import Failing
 from processor.watch.silence import Answering
 from processor.web.page.language import LANGUAGES
 from processor.web.page.texts import TEXTS
@@ -43,6 +44,7 @@ def test_a_text_says_the_same_in_both_languages(key):
         ("wait", Wait),
         ("dead", DeadReason),
         ("answering", Answering),
+        ("failing", Failing),
         ("meaning", Status),
     ],
 )
@@ -60,7 +62,7 @@ def test_no_text_is_left_over():
     sources = [*folder.glob("*.py"), *folder.glob("templates/*.html")]
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
-        r"(answering|ca(use|tegory)|channel|dead|error|facts|filter|kind|matched|meaning|nav|partition|permanence|problem|stage|state|unavailable|unit|"
+        r"(answering|ca(use|tegory)|channel|dead|error|facts|failing|filter|kind|matched|meaning|nav|partition|permanence|problem|stage|state|unavailable|unit|"
         r"wait|wrong)\."
     )
     left_over = [

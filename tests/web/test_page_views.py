@@ -28,6 +28,9 @@ async def reader(world) -> AsyncIterator[Reader]:
         yield Reader(client)
 
 
+NOTHING = "\N{EN DASH}"
+
+
 def table_of(page: Element, identifier: str) -> list[list[str]]:
     return page.one(id=identifier).all("table")[0].rows()
 
@@ -52,6 +55,7 @@ async def test_the_overview_says_what_is_wrong(reader):
     page = await reader.get("/")
     alarms = {each.one("h3").text: each for each in page.all("li", class_="alarm")}
     assert {name: each.one("p", class_="figure").text for name, each in alarms.items()} == {
+        "Unusual failures": "1,000",
         "Deliveries that wait": "4",
         "Stuck messages": "403",
         "Silent providers": "1",
@@ -60,6 +64,7 @@ async def test_the_overview_says_what_is_wrong(reader):
     }
     held = alarms["Deliveries that wait"].all("a")[0]
     assert (held.text, held["href"]) == ("1 held by the concurrency limit", "/deliveries?pending=concurrency_limit")
+    assert "kumomta: 75.0% fail" in alarms["Unusual failures"].text
     assert "infobip, for 52 min" in alarms["Silent providers"].text
     assert "infobip" in page.one(id="silent").text
     assert page.one(id="stuck").all("a")[1]["href"] == f"/messages/{STUCK_MESSAGE}"
@@ -67,12 +72,34 @@ async def test_the_overview_says_what_is_wrong(reader):
     assert ["Not what the provider sends unreadable_payload", "41"] in page.one(id="dead_letters").one("table").rows()
 
 
+async def test_the_overview_leads_with_what_fails_more_than_is_usual(reader):
+    page = await reader.get("/")
+    assert page.all("li", class_="alarm")[0].one("h3").text == "Unusual failures"
+    assert table_of(page, "fails")[1:] == [
+        ["kumomta storm", "E-mail", "75.0%", "25.0%", "2.0%", "1,000", "90", "880", NOTHING],
+        [
+            "DM1048 storm",
+            "E-mail",
+            "84.3%",
+            "71.1%",
+            NOTHING,
+            "640",
+            "40",
+            "590",
+            "gmail.example 500, a.example 3, b.example 2",
+        ],
+    ]
+    links = [each["href"] for each in page.one(id="fails").all("a")]
+    assert links == ["/deliveries?provider=kumomta", "/deliveries/DM1048"]
+
+
 async def test_the_overview_says_that_all_is_well():
     done = [campaign for campaign in World().campaigns.values() if "finish" in campaign.actions]
     async with TestClient(TestServer(application(World(campaigns=done, is_well=True), Stream()))) as client:
         page = await Reader(client).get("/")
-    assert [each.classes for each in page.all("li", class_="alarm")] == [["alarm", "none"]] * 5
-    assert [each.all("li") for each in page.all("li", class_="alarm")] == [[]] * 5, "of nothing nothing is said"
+    assert [each.classes for each in page.all("li", class_="alarm")] == [["alarm", "none"]] * 6
+    assert not page.one(id="fails").all("table")
+    assert [each.all("li") for each in page.all("li", class_="alarm")] == [[]] * 6, "of nothing nothing is said"
     assert not page.all(id="stuck")
     assert not page.all(id="silent")
     assert "0 stuck messages" in page.one("p", data_summary="").text

@@ -25,6 +25,7 @@ from processor.views.message_list import Judge, ListShare, MessageQuery, list_sh
 from processor.views.overview import PartitionReport, WorkerReport
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of
+from processor.watch.failing import Ended, Outcomes
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
 from processor.watch.silence import Evidence
 from processor.web.answers import Answers
@@ -173,6 +174,21 @@ def _trouble(now: int) -> Partial:
             Contradiction(SMS, "received_on_mobile", "failed_gave_up", "twilio", 3, found("s-000044", HOUR)),
         ),
         providers=(silent,),
+        outcomes=(
+            Outcomes(MAIL, "ses", None, Ended(900, 40), Ended(5_000, 210), Ended(90_000, 2_700), 180, 20),
+            Outcomes(MAIL, "kumomta", None, Ended(800, 600), Ended(4_000, 1_000), Ended(80_000, 1_600), 90, 880),
+            Outcomes(
+                MAIL,
+                None,
+                "DM1048",
+                Ended(700, 590),
+                Ended(900, 640),
+                Ended(),
+                40,
+                590,
+                {"gmail.example": 500, "a.example": 3, "b.example": 2, "c.example": 1},
+            ),
+        ),
         stuck_deliveries={SILENT: 312, "DM1048": 87},
     )
 

@@ -12,8 +12,10 @@ from processor.domain.status import DEFINITIONS, Channel, Permanence
 from processor.domain.traits import CANCELABLE, STATUSES_OF, Indicator
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView, PendingView
+from processor.views.failing import FailingView
 from processor.views.messages import MessageView
 from processor.views.overview import Overview, PartitionView, ProviderView
+from processor.watch.failing import Failing
 from processor.web.page import charts
 from processor.web.page.language import Language
 from processor.web.page.moments import parse
@@ -38,32 +40,54 @@ class Alarm(NamedTuple):
     about: list[About]
 
 
-#: Silent providers that are named in the alarm.
+#: What is named in an alarm: silent providers, and what fails.
 _NAMED = 3
 
-_LEVELS = {"stuck": "bad", "silent": "bad", "contradictions": "warn", "dead_letters": "warn"}
+_LEVELS = {"failing": "bad", "stuck": "bad", "silent": "bad", "contradictions": "warn", "dead_letters": "warn"}
 
 #: How bad each cause of pending deliveries is; the causes that may need somebody to act come first.
 _CAUSES = {"concurrency_limit": "warn", "mta_resources": "warn", "scheduled": "note"}
 
 
 def alarms(view: Overview, language: Language) -> list[Alarm]:
-    """Return every kind of trouble, also those of which there is none."""
+    """Return every kind of trouble, also those of which there is none; what fails leads."""
     wrong = view.wrong
     counts = {
+        "failing": failures(wrong.failing),
         "stuck": sum(each.messages for each in wrong.stuck),
         "silent": len(wrong.silent),
         "contradictions": sum(each.messages for each in wrong.contradictions),
         "dead_letters": sum(wrong.dead_letters.values()),
     }
-    found = [_held(view.pending_deliveries, language)]
+    found: list[Alarm] = []
     for name, count in counts.items():
         # Of nothing there is nothing to say: "receipts stopped" beside a 0 reads as if they had.
         about = [About(language.text(f"wrong.{name}.about"), f"#{name}-title")] if count else []
         if name == "silent":
             about += [_silent(each, language) for each in wrong.silent[:_NAMED]]
+        elif name == "failing":
+            about += [_failing(each, language) for each in wrong.failing[:_NAMED]]
         found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about))
+    found.insert(1, _held(view.pending_deliveries, language))
     return found
+
+
+def failures(failing: Sequence[FailingView]) -> int:
+    """Return how many messages failed where more do than is usual: one that failed counts once."""
+    of_deliveries = sum(each.failed for each in failing if each.delivery_id is not None)
+    return max(of_deliveries, sum(each.failed for each in failing if each.delivery_id is None))
+
+
+def _failing(each: FailingView, language: Language) -> About:
+    share = each.share_10m if each.failing is Failing.STORM else each.share_1h
+    return About(
+        language.text("wrong.failing.named", name=failing_name(each, language), share=language.share(share or 0))
+    )
+
+
+def failing_name(each: FailingView, language: Language) -> str:
+    """Return the delivery or the provider that fails, or else the channel."""
+    return each.delivery_id or each.provider or language.known("channel", each.channel.value)
 
 
 def _silent(provider: ProviderView, language: Language) -> About:

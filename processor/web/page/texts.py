@@ -70,6 +70,7 @@ _FRAME: dict[str, tuple[str, str]] = {
     "unit.hour": ("h", "tim"),
     "unit.day": ("d", "d"),
     "column.status": ("Status", "Status"),
+    "column.channel": ("Channel", "Kanal"),
     "column.all": ("All", "Alla"),
     "column.provider": ("Provider", "Leverantör"),
     "column.delivery": ("Delivery", "Leverans"),
@@ -221,6 +222,12 @@ _VOCABULARY: dict[str, tuple[str, str]] = {
 _OVERVIEW: dict[str, tuple[str, str]] = {
     "wrong.title": ("What is wrong now", "Vad som är fel just nu"),
     "wrong.none": ("all well", "allt väl"),
+    "wrong.failing": ("Unusual failures", "Ovanligt många fel"),
+    "wrong.failing.about": (
+        "Failed in the last hour, far more than usual",
+        "Misslyckades den senaste timmen, långt fler än vanligt",
+    ),
+    "wrong.failing.named": ("{name}: {share} fail", "{name}: {share} misslyckas"),
     "wrong.stuck": ("Stuck messages", "Meddelanden som fastnat"),
     "wrong.stuck.about": ("Longer in one status than is usual", "Längre i en status än vad som är vanligt"),
     "wrong.silent": ("Silent providers", "Tysta leverantörer"),
@@ -233,12 +240,12 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "wrong.held": ("Deliveries that wait", "Leveranser som väntar"),
     "summary": (
         (
-            "{stuck} stuck messages, {silent} silent providers, {contradictions} contradictions, "
-            "{dead_letters} dead letters"
+            "{failing} unusual failures, {stuck} stuck messages, {silent} silent providers, "
+            "{contradictions} contradictions, {dead_letters} dead letters"
         ),
         (
-            "{stuck} meddelanden har fastnat, {silent} tysta leverantörer, {contradictions} motsägelser, "
-            "{dead_letters} oanvändbara poster"
+            "{failing} ovanliga fel, {stuck} meddelanden har fastnat, {silent} tysta leverantörer, "
+            "{contradictions} motsägelser, {dead_letters} oanvändbara poster"
         ),
     ),
     "messages.title": ("Messages by status", "Meddelanden per status"),
@@ -248,6 +255,20 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "messages.success": ("Success", "Lyckade"),
     "throughput": ("Throughput", "Genomströmning"),
     "throughput.unit": ("a second", "per sekund"),
+    "failing.hint": (
+        "Judged against their own past week, as the alerts do. A storm: over 30 % of what ended in ten minutes.",
+        "Bedöms mot den egna senaste veckan, som larmen gör. En storm: över 30 % av det som slutade på tio minuter.",
+    ),
+    "failing.storm": ("storm", "storm"),
+    "failing.high": ("unusual", "ovanligt"),
+    "failing.what": ("Provider or delivery", "Leverantör eller leverans"),
+    "failing.10m": ("In 10 min", "På 10 min"),
+    "failing.1h": ("In 1 h", "På 1 h"),
+    "failing.usual": ("Usual", "Vanligt"),
+    "failing.failed": ("Failed in 1 h", "Misslyckade på 1 h"),
+    "failing.hard": ("Hard", "Hårda"),
+    "failing.soft": ("Soft", "Mjuka"),
+    "failing.domains": ("Mostly at", "Mest hos"),
     "silent.hint": (
         "Judged against each provider's own recent delay. Its messages stay where they are until it speaks again.",
         "Bedöms mot varje leverantörs egen fördröjning på senare tid. Dess meddelanden står kvar tills den hörs igen.",

@@ -29,7 +29,7 @@ from processor.printable import printable
 from processor.settings import Settings
 from processor.views import message_csv
 from processor.views.finding import FOUND_MAX, FindList, FoundThing, Kind, Matched, each_once, find_deliveries
-from processor.views.message_list import DEFAULT_LIMIT, Judge, MessageItem, MessageQuery, Wanted, item_of
+from processor.views.message_list import DEFAULT_LIMIT, CountedAs, Judge, MessageItem, MessageQuery, Wanted, item_of
 from processor.wire.readback import UnreadableError
 from processor.wire.rows import unpack_row
 from processor.wire.topics import MESSAGES
@@ -103,6 +103,7 @@ def _tell_left_out(left_out: list[str]) -> None:
 @click.option("--status", type=names_of(Status), help="Only messages at one status.")
 @click.option("--category", type=names_of(Category), metavar="NAME", help="Only those with a reason of this category.")
 @click.option("--permanence", type=names_of(Permanence), help="Only those that failed so, or whose last attempt did.")
+@click.option("--indicator", type=names_of(CountedAs), help="Only those that an indicator of their delivery counts.")
 @click.option("--provider", help="Only messages of this provider.")
 @click.option("--domain", help="Only messages to this mail domain.")
 @click.option("--recipient", metavar="ADDRESS", help="Only messages to this whole address or number.")
@@ -122,7 +123,13 @@ def messages(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
-    kinds = {"channel": Channel, "status": Status, "category": Category, "permanence": Permanence}
+    kinds = {
+        "channel": Channel,
+        "status": Status,
+        "category": Category,
+        "permanence": Permanence,
+        "indicator": CountedAs,
+    }
     for name, kind in kinds.items():
         given[name] = None if given[name] is None else kind(given[name])
     for name, time in (("since", since), ("until", until)):

@@ -8,6 +8,7 @@ mark, not a worker: it is good after any rebalance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -16,11 +17,11 @@ import msgspec
 
 from processor.domain.counts import category_of
 from processor.domain.moment import Micros, to_rfc3339
-from processor.domain.reason import Category
+from processor.domain.reason import HARD, SOFT, Category
 from processor.domain.row import Row
 from processor.domain.standing import HIGHEST, Mark
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.traits import IS_COUNTED_BY_REASON
+from processor.domain.traits import IS_COUNTED_BY_REASON, STATUSES_OF, Indicator
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 from processor.domain.waiting import NO_STARTS, Starts, is_stuck
 from processor.providers.identity import comparable, comparable_address, domain_of
@@ -39,6 +40,29 @@ _NAMED_MAX = 1_000
 _CANDIDATES_MAX = 5_000
 
 
+class CountedAs(str, Enum):
+    """An indicator of a delivery (views/deliveries.py) that a message is counted in."""
+
+    PROCESSED = "processed"
+    SUCCESS = "success"
+    FAILED = "failed"
+    HARD = "hard"
+    SOFT = "soft"
+
+
+_FAILED = STATUSES_OF[Indicator.ERROR]
+
+#: The statuses of the messages that an indicator counts, and, of those that failed, the categories.
+COUNTED_STATUSES: dict[CountedAs, frozenset[Status]] = {
+    CountedAs.PROCESSED: frozenset().union(*STATUSES_OF.values()),
+    CountedAs.SUCCESS: STATUSES_OF[Indicator.SUCCESS],
+    CountedAs.FAILED: _FAILED,
+    CountedAs.HARD: _FAILED,
+    CountedAs.SOFT: _FAILED,
+}
+_BOUNCES: dict[CountedAs, frozenset[Category]] = {CountedAs.HARD: HARD, CountedAs.SOFT: SOFT}
+
+
 class MessageQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which messages to list; None matches all."""
 
@@ -47,6 +71,7 @@ class MessageQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Status | None = None
     category: Category | None = None
     permanence: Permanence | None = None
+    indicator: CountedAs | None = None
     provider: str | None = None
     #: The recipient's mail domain.
     domain: str | None = None
@@ -231,6 +256,7 @@ class Wanted:
         self._stuck_until = {node: _stuck_until(node, judge) for node in nodes}
         self.nodes = tuple([node for node in nodes if not query.stuck or self._stuck_until[node] is not None])
         self.recipient = None if query.recipient is None else comparable_address(query.recipient)
+        self._bounces = None if query.indicator is None else _BOUNCES.get(query.indicator)
         self._domain = None if query.domain is None else query.domain.casefold().removeprefix("@")
         self.below = self._below()
 
@@ -267,6 +293,7 @@ class Wanted:
             and (query.provider is None or row.provider_name == query.provider)
             and (query.permanence is None or _permanence(row) is query.permanence)
             and (query.category is None or _category(row) is query.category)
+            and (self._bounces is None or _category(row) in self._bounces)
             and (self._domain is None or _domain(row) == self._domain)
             and (self.recipient is None or self._is_of_recipient(row))
             and (query.provider_message_id is None or _has_native(row, query.provider_message_id))
@@ -285,6 +312,8 @@ def _stuck_until(node: Node, judge: Judge) -> Micros | None:
 
 def _may_stand_at(query: MessageQuery, node: Node) -> bool:
     if query.status is not None and NODE_STATUS[node] is not query.status:
+        return False
+    if query.indicator is not None and NODE_STATUS[node] not in COUNTED_STATUSES[query.indicator]:
         return False
     # A transient reason is a reason of what has not failed.
     is_of_failure = query.permanence is not None and query.permanence is not Permanence.TRANSIENT

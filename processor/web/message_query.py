@@ -5,7 +5,7 @@ from __future__ import annotations
 from processor.domain.moment import Micros, to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
-from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT
+from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT, CountedAs
 from processor.web.parameters import Parameter, choice, flag, moment, text, whole
 
 #: A time, a slash and a reference, which may be sealed.
@@ -18,6 +18,7 @@ MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
     choice("status", Status, "Only messages at this status."),
     choice("category", Category, "Only messages with a reason of this category."),
     choice("permanence", Permanence, "Only messages that failed so, or whose last attempt did."),
+    choice("indicator", CountedAs, "Only messages that this indicator of their delivery counts."),
     text("provider", "Only messages of this provider."),
     text("domain", "Only messages to this mail domain."),
     text(

@@ -52,7 +52,9 @@ async def read(text: str, path: str, status: int = 200) -> str:
         return await answer.text()
 
 
-@pytest.mark.parametrize("path", ["/", "/deliveries", f"/deliveries/{HELD}", "/messages/{text}"])
+@pytest.mark.parametrize(
+    "path", ["/", "/deliveries", f"/deliveries/{HELD}", "/messages/{text}", "/messages", f"/deliveries/{HELD}/messages"]
+)
 async def test_what_others_wrote_is_text(path):
     page, plain = [await read(text, path.format(text=quote(text, safe=""))) for text in (HOSTILE, BENIGN)]
     shape, usual = Shape(page), Shape(plain)

@@ -33,6 +33,7 @@ from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
+from processor.web.masking.views import mask_message
 from processor.web.message_lists import LIST_PATH, MessageLists, decode_query
 from processor.web.problems import RECOVERING, ProblemError
 from processor.web.sealing import Seal
@@ -342,7 +343,9 @@ class World:
     def share(self, index: int, query: MessageQuery) -> ListShare:
         """Give what one of the workers has for a page of a list."""
         numbers = [number for number in range(PARTITIONS) if number % 3 == index and number not in self.recovering]
-        return list_share({number: Work(self.rows_of(number)).index for number in numbers}, query, Judge({}))
+        share = list_share({number: Work(self.rows_of(number)).index for number in numbers}, query, Judge({}))
+        found = [msgspec.structs.replace(each, item=mask_message(each.item)) for each in share.found]
+        return msgspec.structs.replace(share, found=tuple(found))
 
     def inputs(self) -> tuple[tuple[str, str], ...]:
         return INPUTS

@@ -13,11 +13,13 @@ from processor.domain.traits import CANCELABLE, STATUSES_OF, Indicator
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView, PendingView
 from processor.views.failing import FailingView
+from processor.views.listing import ANY_CAUSE
 from processor.views.messages import MessageView
 from processor.views.overview import Overview, PartitionView, ProviderView
 from processor.watch.failing import Failing
 from processor.web.page import charts
 from processor.web.page.language import Language
+from processor.web.page.message_filters import messages_address
 from processor.web.page.moments import parse
 
 # The overview
@@ -38,6 +40,8 @@ class Alarm(NamedTuple):
     level: str
     number: int
     about: list[About]
+    #: Where what the number counts is listed.
+    href: str
 
 
 #: What is named in an alarm: silent providers, and what fails.
@@ -67,7 +71,8 @@ def alarms(view: Overview, language: Language) -> list[Alarm]:
             about += [_silent(each, language) for each in wrong.silent[:_NAMED]]
         elif name == "failing":
             about += [_failing(each, language) for each in wrong.failing[:_NAMED]]
-        found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about))
+        href = messages_address(stuck="true") if name == "stuck" else f"#{name}-title"
+        found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about, href))
     found.insert(1, _held(view.pending_deliveries, language))
     return found
 
@@ -106,7 +111,7 @@ def _held(causes: Mapping[str, int], language: Language) -> Alarm:
         for cause in given
     ]
     level = _CAUSES[given[0]] if given else "none"
-    return Alarm("held", "waits", level, sum(causes.values()), about)
+    return Alarm("held", "waits", level, sum(causes.values()), about, f"/deliveries?pending={ANY_CAUSE}")
 
 
 class Cell(NamedTuple):
@@ -120,7 +125,8 @@ class StatusRow(NamedTuple):
     """One status over all channels; None where a channel does not have it."""
 
     status: str
-    cells: list[Cell | None]
+    #: By the name of the channel.
+    cells: list[tuple[str, Cell | None]]
     total: int
 
 
@@ -128,14 +134,14 @@ def by_status(messages: Mapping[str, Mapping[str, int]]) -> list[StatusRow]:
     """Return a row for each status; bars compare the statuses of one channel."""
     rows = []
     for status, definition in DEFINITIONS.items():
-        cells: list[Cell | None] = []
+        cells: list[tuple[str, Cell | None]] = []
         for channel in Channel:
             counts = messages.get(channel.value, {})
             largest = max(counts.values(), default=0)
             count = counts.get(status.value, 0)
             width = round(max(100 * count / largest, 1.0), 2) if count else 0.0
-            cells.append(Cell(count, width) if channel in definition.channels else None)
-        rows.append(StatusRow(status.value, cells, sum(cell.messages for cell in cells if cell is not None)))
+            cells.append((channel.value, Cell(count, width) if channel in definition.channels else None))
+        rows.append(StatusRow(status.value, cells, sum(cell.messages for _, cell in cells if cell is not None)))
     return rows
 
 

@@ -22,10 +22,9 @@ from processor.web.page.assets import assets
 from processor.web.page.canceling import Canceling
 from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
+from processor.web.page.listing import Listing
+from processor.web.page.message_filters import NO_DELIVERY
 from processor.web.page.signing_in import SigningIn
-
-#: The messages whose delivery no event has named.
-NO_DELIVERY = "/no-delivery"
 
 #: Where each kind of thing is shown.
 _PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
@@ -38,6 +37,7 @@ class Page:
         self._answers, self._finding = answers, finding
         self._frame = Frame(access)
         self._canceling = Canceling(self._frame, access, answers)
+        self._listing = Listing(self._frame, answers)
         self._signing_in = SigningIn(self._frame, access, forwarding)
 
     def add_to(self, application: web.Application) -> None:
@@ -48,9 +48,9 @@ class Page:
         routes.add_get("/partitions", readers(self._partitions))
         routes.add_get("/deliveries", readers(self._deliveries))
         routes.add_get("/deliveries/{id:[^/]+}", readers(self._delivery))
-        # No address below /deliveries can hold the empty id.
         routes.add_get(NO_DELIVERY, readers(self._delivery))
         self._canceling.add_to(routes)
+        self._listing.add_to(routes)
         routes.add_get("/messages/{id:[^/]+}", readers(self._message))
         routes.add_get("/statuses", readers(self._statuses))
         routes.add_get("/find", readers(self._find))

@@ -282,6 +282,7 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
         "En märkning, aldrig en status: det som kommer sent räknas ändå.",
     ),
     "stuck.oldest": ("Oldest", "Äldst"),
+    "stuck.messages": ("All stuck messages", "Alla meddelanden som fastnat"),
     "stuck.all": ("All deliveries with stuck messages", "Alla leveranser med meddelanden som fastnat"),
     "unreadable.title": ("Rows that cannot be read: {number}", "Rader som inte kan läsas: {number}"),
     "unreadable.hint": (
@@ -380,6 +381,9 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
         "One appears as soon as an event or a control record names it.",
         "En visas så snart en händelse eller en styrpost nämner den.",
     ),
+    "tabs": ("About this delivery", "Om denna leverans"),
+    "tabs.counts": ("Counts", "Antal"),
+    "tabs.messages": ("Messages", "Meddelanden"),
     "provider.unknown": ("Provider not named", "Leverantör ej angiven"),
     "delivery.unknown": ("No delivery named", "Ingen leverans angiven"),
     "delivery.campaign": ("Campaign {name}", "Kampanj {name}"),
@@ -480,6 +484,28 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
     "cancel.done.text": (
         "It reaches the messages within seconds; the counts follow.",
         "Det når meddelandena inom några sekunder; antalen följer efter.",
+    ),
+}
+
+_LISTS: dict[str, tuple[str, str]] = {
+    "list.filter": ("Filter the messages", "Filtrera meddelandena"),
+    "list.domain": ("Mail domain", "E-postdomän"),
+    "list.changed": ("Last change", "Senaste ändring"),
+    "list.indicator": ("Counted as", "Räknas som"),
+    "list.stuck": ("Only stuck messages", "Bara de som fastnat"),
+    "list.since": ("Since", "Sedan"),
+    "list.newest": ("Messages, newest change first", "Meddelanden, senaste ändring först"),
+    "list.none": ("No message fits these filters.", "Inget meddelande passar dessa filter."),
+    "list.last": ("There is no more.", "Det finns inga fler."),
+    "list.empty": ("No message is known yet.", "Inget meddelande är känt än."),
+    "list.empty.hint": (
+        "One appears as soon as an event names it.",
+        "Ett visas så snart en händelse nämner det.",
+    ),
+    "list.more": ("None of those looked at so far fits.", "Inget av dem som hittills setts igenom passar."),
+    "list.more.hint": (
+        "The search stopped after its share of work; the next page goes on from there.",
+        "Sökningen stannade efter sin del av arbetet; nästa sida går vidare därifrån.",
     ),
 }
 
@@ -662,6 +688,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **{f"meaning.{status.value}": (DEFINITIONS[status].meaning, swedish) for status, swedish in _MEANINGS.items()},
     **_OVERVIEW,
     **_DELIVERIES,
+    **_LISTS,
     **_MESSAGE,
     **_STATUSES,
     **_DOOR,

@@ -28,7 +28,7 @@ class GatewayMetrics:
     )
     webhook_seconds: Family[Histogram, ByCaller] = labelled(
         Histogram,
-        "delivery_webhooks_seconds",
+        "delivery_webhook_seconds",
         "Time from a call's last byte to its answer.",
         ByCaller,
         known.by_caller,
@@ -36,18 +36,16 @@ class GatewayMetrics:
     )
     last_webhook: Family[Gauge, ByCaller] = labelled(
         Gauge,
-        "delivery_webhooks_last_timestamp_seconds",
+        "delivery_last_webhook_timestamp_seconds",
         "When a provider's last verified call came, as Unix time; 0: none since the start.",
         ByCaller,
         known.by_caller,
     )
-    spool_bytes: Gauge = single(
-        Gauge, "delivery_gateway_spool_bytes", "Bytes of the records that wait in the spool for Kafka."
-    )
-    spool_records: Gauge = single(Gauge, "delivery_gateway_spool_records", "Records that wait in the spool for Kafka.")
+    spool_bytes: Gauge = single(Gauge, "delivery_spool_bytes", "Bytes of the records that wait in the spool for Kafka.")
+    spool_records: Gauge = single(Gauge, "delivery_spool_records", "Records that wait in the spool for Kafka.")
     spool_oldest: Gauge = single(
         Gauge,
-        "delivery_gateway_spool_oldest_seconds",
+        "delivery_spool_oldest_seconds",
         "Age of the oldest record in the spool; 0 while it is empty. Take `max`, not `sum`.",
     )
     warnings: Family[Counter, ByWarning] = labelled(

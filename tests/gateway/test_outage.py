@@ -42,7 +42,7 @@ class Outage:
         await self.gateway.address()
 
     async def spooled(self) -> float:
-        return await self.gateway.metric("delivery_gateway_spool_records")
+        return await self.gateway.metric("delivery_spool_records")
 
     async def until_spooled(self, more: int) -> None:
         """Wait until this many calls have been answered as taken that are on disk only."""

@@ -474,7 +474,7 @@ class TestOperators:
             await at.caller.call(signed_call("twilio", "a=1"))
             _, page = await at.get("/metrics")
             assert 'delivery_webhooks_total{outcome="spooled",provider="twilio"} 1.0' in page
-            assert "delivery_gateway_spool_records 1.0" in page
+            assert "delivery_spool_records 1.0" in page
 
     async def test_every_way_to_sign_is_tried_here(self):
         assert {way_of(provider) for provider in ALL} == {"signature", "basic"}

@@ -39,6 +39,14 @@ test: check ## Check everything and run all tests; ARGS='-k fold' runs some
 quick: $(READY) ## Run the tests that need no broker and no browser, each property on a tenth of its examples
 	PART_OF_EXAMPLES=0.1 $(BIN)/python -m pytest -n 2 $(BY_FILE) -m 'not kafka and not browser and not slow' $(ARGS)
 
+# Each in an environment of its own, .venv-3.x; what pip once fetched comes from its cache.
+.PHONY: pythons
+pythons: ## Run quick under each other Python from 3.10 to 3.13 that this machine has; PYTHONS="python3.12 /opt/py/bin/python3"
+	@for python in $${PYTHONS:-$$(sh ops/pythons.sh $(PYTHON))}; do \
+	  name=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+	  echo "with $$python, in $$name" && \
+	  $(MAKE) --no-print-directory quick VENV=$$name PYTHON=$$python || exit 1; done
+
 .PHONY: check
 check: $(READY) ## Lint, formatting, types and import direction
 	$(BIN)/ruff check .
@@ -71,9 +79,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --genera
 
 .PHONY: lock
 lock: $(READY) ## Renew locks/: what constraints.txt names, with the hashes of its files
-	$(LOCK) --output-file locks/image.txt --extra gateway --extra rocksdb pyproject.toml
+	$(LOCK) --output-file locks/image.txt --extra rocksdb pyproject.toml
 	$(LOCK) --output-file locks/build.txt --group build
-	$(LOCK) --output-file locks/development.txt --extra embedded --extra gateway --extra rocksdb --group dev pyproject.toml
+	$(LOCK) --output-file locks/development.txt --extra embedded --extra rocksdb --group dev pyproject.toml
 
 # Of an environment that is made as the Dockerfile makes the image's, so that licences and dependencies are in it, too.
 .PHONY: sbom
@@ -85,6 +93,10 @@ sbom: $(READY) ## Write dist/delivery-status.cdx.json: what the image holds of P
 	$(BIN)/pip --python build/image/bin/python install --quiet --no-deps --no-index build/wheel/*.whl
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/delivery-status.cdx.json build/image/bin/python
+
+.PHONY: wheel
+wheel: $(READY) ## Write the package into dist/: what `pip install` takes on other machines
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 .PHONY: pin-images
 pin-images: $(READY) ## Write into Dockerfile and docker-compose.yml which image each tag is now; needs docker
@@ -100,7 +112,7 @@ benchmark: $(READY) ## Measure events a second beside Kafka Streams, Quix, Bytew
 
 .PHONY: clean
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .venv-3.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: environment

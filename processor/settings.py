@@ -451,7 +451,11 @@ FIELDS: dict[str, Field] = {
     ),
     "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
     "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
-    "commit": Field(_commit, "Commit that the program was built from, for `delivery_build_info`; the image sets it."),
+    "commit": Field(
+        _commit,
+        "Commit that the program was built from, for `delivery_build_info`; the image sets it. `unknown`: that of the "
+        "package, or of the clone that it runs in.",
+    ),
 }
 
 

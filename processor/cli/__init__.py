@@ -8,12 +8,14 @@ be reached; 4 not found.
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import click
 
 from processor.cli.common import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, echo, echo_error
 from processor.cli.lazy import Lazy, LazyGroup
+from processor.installed import UNKNOWN, commit, version
 from processor.settings import SettingsError
 
 #: Every command. Its summary is the first sentence of its help.
@@ -86,6 +88,10 @@ COMMANDS = {
         "processor.cli.reasons:reasons",
         "List the reasons that providers gave for failures, most frequent first, without numbers, addresses and ids.",
     ),
+    "schemas": Lazy(
+        "processor.cli.schemas:schemas",
+        "List the JSON Schemas of all records and the AsyncAPI file, or write the one that is named.",
+    ),
     "simulate": Lazy(
         "processor.cli.publish:simulate",
         "Publish traffic like that of real providers, with duplicate, late, contradictory and broken records.",
@@ -101,10 +107,23 @@ COMMANDS = {
 }
 
 
+def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not context.resilient_parsing:
+        echo(f"delivery-status {version()} (commit {commit(os.environ.get('DELIVERY_COMMIT') or UNKNOWN)})")
+        context.exit()
+
+
 @click.group(
     cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="delivery-status")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show version and commit.",
+)
 def cli() -> None:
     """Track the status of every message and delivery: which is true now, why, and since when."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from processor.domain.moment import Micros
 from processor.engine.store.opening import check_store
 from processor.engine.worker import Worker
+from processor.installed import commit
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
@@ -43,7 +44,7 @@ def assemble(settings: Settings) -> Assembly:
         SettingsError: the settings name a provider or a topic that there is not, or a store that cannot be opened.
     """
     check_store(settings)
-    metrics = Metrics(STAGE_NAMES, settings.commit)
+    metrics = Metrics(STAGE_NAMES, commit(settings.commit))
     board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, Micros(time.time_ns() // 1000))
     worker = Worker(settings, stages(settings, metrics, board), metrics)
     server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])

@@ -439,7 +439,9 @@ def _java() -> Path:
 
 
 def _missing_extra(error: ImportError) -> BrokerError:
-    return BrokerError(f"the embedded Kafka needs {error.name}: pip install 'delivery-status[embedded]'")
+    from processor.installed import mend  # noqa: PLC0415 - this file runs as a script, too.
+
+    return BrokerError(f"the embedded Kafka needs {error.name}: {mend('embedded')}")
 
 
 def _kafka_jars() -> list[Path]:

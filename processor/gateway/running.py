@@ -20,6 +20,7 @@ from processor.gateway.shared_spool import SharedSpool
 from processor.gateway.spool import Spool
 from processor.gateway.subscriptions import Sns
 from processor.gateway.tls import Tls
+from processor.installed import commit
 from processor.logs import get_logger
 from processor.metrics import GatewayMetrics
 from processor.serving.proxies import Proxies
@@ -56,7 +57,7 @@ class Gateway:
         self, config: Config, settings: Settings, environment: Mapping[str, str], subscriptions: Sns | None = None
     ) -> None:
         self._config = config
-        self.metrics = GatewayMetrics(settings.commit)
+        self.metrics = GatewayMetrics(commit(settings.commit))
         self._endpoints = Endpoints(config, settings, environment)
         self._spool = Spool(config.spool)
         self._outlet = Outlet(settings, sorted({endpoint.topic for endpoint in self._endpoints}))

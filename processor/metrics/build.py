@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
+from processor.installed import version
 from processor.metrics.families import Family
 from processor.metrics.labels import ByBuild
 
@@ -13,4 +12,4 @@ from processor.metrics.labels import ByBuild
 def export_process(registry: CollectorRegistry, build: Family[Gauge, ByBuild], commit: str) -> None:
     """Export `process_*` of this process, as Prometheus' own clients do, and its build."""
     ProcessCollector(registry=registry)
-    build.labels(ByBuild(version("delivery-status"), commit)).set(1)
+    build.labels(ByBuild(version(), commit)).set(1)

@@ -36,7 +36,7 @@ def test_a_package_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rocksdict", None)
     [problem] = problems(on_disk(tmp_path))
     assert "DELIVERY_STORE is 'rocksdb'" in problem
-    assert "pip install 'delivery-status[rocksdb]'" in problem
+    assert "pip install 'rocksdict>=" in problem
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -26,7 +26,7 @@ from tests.tools import require
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("delivery-status:")}
 OTHERS = {name: service for name, service in SERVICES.items() if name not in OURS}
 BROKER = SERVICES["broker"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -96,7 +96,7 @@ def test_the_example_names_every_secret_and_holds_none():
         line for line in (ROOT / ".env.example").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
     ]
     assert [line for line in lines if line] == [f"{name}=" for name in SECRETS]
-    assert set(re.findall(r"\$\{(\w+)", TEXT)) == set(SECRETS)
+    assert set(re.findall(r"\$\{(\w+):\?", TEXT)) == set(SECRETS)
 
 
 def test_what_is_set_is_neither_committed_nor_part_of_the_image():
@@ -143,6 +143,15 @@ def test_images_of_others_are_pinned():
 def test_our_image_is_tagged_with_our_version():
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert {service["image"] for service in OURS.values()} == {f"delivery-status:{version}"}
+
+
+def test_one_service_builds_the_image_with_its_commit_and_the_others_wait_for_it():
+    [builder] = [name for name, service in OURS.items() if "build" in service]
+    assert OURS[builder]["build"]["args"] == {"COMMIT": "${COMMIT:-unknown}"}
+    assert re.search(r"^ARG COMMIT=unknown\nENV DELIVERY_COMMIT=\$COMMIT$", DOCKERFILE, re.MULTILINE)
+    for name in OURS.keys() - {builder}:
+        assert builder in OURS[name]["depends_on"]
+        assert OURS[name]["pull_policy"] == "never", "no registry has it"
 
 
 # Our services

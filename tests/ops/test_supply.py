@@ -90,7 +90,7 @@ class TestLocks:
 
 
 def test_the_lock_of_the_image_is_all_that_a_worker_needs_and_no_more():
-    needed = closure({"delivery-status"}, {"delivery-status": {"gateway", "rocksdb"}}) - {"delivery-status"}
+    needed = closure({"delivery-status"}, {"delivery-status": {"rocksdb"}}) - {"delivery-status"}
     here = {
         canonicalize_name(each.name)
         for each in Locked(ROOT / "locks/image.txt").requirements
@@ -140,7 +140,7 @@ def test_the_bill_of_materials_names_what_is_installed_and_what_needs_it(tmp_pat
     root = bill["metadata"]["component"]
     assert (root["name"], root["version"]) == ("delivery-status", PROJECT["project"]["version"])
     found = {canonicalize_name(each["name"]): each for each in bill["components"]}
-    needed = closure({"delivery-status"}, {"delivery-status": {"gateway", "rocksdb"}}) - {"delivery-status"}
+    needed = closure({"delivery-status"}, {"delivery-status": {"rocksdb"}}) - {"delivery-status"}
     assert needed <= found.keys()
     assert found["aiokafka"]["purl"].startswith(f"pkg:pypi/aiokafka@{found['aiokafka']['version']}")
     depends = {each["ref"]: each.get("dependsOn", ()) for each in bill["dependencies"]}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from processor.engine.store import Store, StoreName
 from processor.engine.store.memory import MemoryStore
+from processor.installed import mend
 from processor.settings import Settings, SettingsError
 
 #: What keeps a folder from being written now, and passes: it is waited for where a partition is opened.
@@ -56,10 +57,7 @@ def _missing_package() -> Iterator[str]:
     try:
         import rocksdict  # noqa: F401, PLC0415 - an extra.
     except ImportError as error:
-        yield (
-            f"DELIVERY_STORE is 'rocksdb', but rocksdict cannot be imported ({error}): "
-            "pip install 'delivery-status[rocksdb]'"
-        )
+        yield (f"DELIVERY_STORE is 'rocksdb', but rocksdict cannot be imported ({error}): {mend('rocksdb')}")
 
 
 def _unwritable_folders(folder: Path) -> Iterator[str]:

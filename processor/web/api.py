@@ -28,7 +28,7 @@ from processor.web.hops import Hops
 from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import Live, stream_limit
 from processor.web.message_lists import LIST_PATH, MessageLists
-from processor.web.message_query import MESSAGE_PARAMETERS
+from processor.web.message_query import MESSAGE_PARAMETERS, STREAM_FORMATS
 from processor.web.message_streams import STREAMS, MessageStreams, stream_type
 from processor.web.openapi import JSON, PathParameter, Route, document
 from processor.web.parameters import Parameter, flag, parse_query, text
@@ -310,7 +310,8 @@ class Api:
         async def ask(given: Mapping[str, Any]) -> MessageList:
             return await self._answers.messages(given, reveal=reveal)
 
-        media_type = stream_type(request.headers.get(hdrs.ACCEPT, ""))
+        name = query.pop("format", None)
+        media_type = STREAM_FORMATS[name] if name else stream_type(request.headers.get(hdrs.ACCEPT, ""))
         if media_type is not None:
             return await self._streams.serve(request, media_type, query, ask)
         response = _json(await ask(query))

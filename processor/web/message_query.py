@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from processor.domain.moment import Micros, to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
@@ -11,9 +13,12 @@ from processor.web.parameters import Parameter, choice, flag, moment, text, whol
 #: A time, a slash and a reference, which may be sealed.
 _CURSOR_MAX = 6_000
 
-#: The parameters, named as the fields of `MessageQuery`; the cursor becomes its `after`.
+#: Formats of streams by their media types.
+STREAM_FORMATS: Mapping[str, str] = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+
+#: The parameters, named as the fields of `MessageQuery`, but for the format; the cursor becomes its `after`.
 MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
-    text("delivery", "Only messages of this delivery."),
+    text("delivery", "Only messages of this delivery; empty: those that name none.", min_length=0),
     choice("channel", Channel, "Only messages on this channel."),
     choice("status", Status, "Only messages at this status."),
     choice("category", Category, "Only messages with a reason of this category."),
@@ -36,6 +41,7 @@ MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
         "The `next` of the previous page; or `since/reference` of any message, to go on behind it.",
         max_length=_CURSOR_MAX,
     ),
+    choice("format", STREAM_FORMATS, "Stream the whole list in this format, as `Accept` does; for links."),
 )
 
 _TIME = moment("cursor", "")

@@ -16,10 +16,11 @@ from aiohttp import hdrs, web
 
 from processor.views import message_csv
 from processor.views.message_list import MAX_LIMIT, MessageItem, MessageList
+from processor.web.message_query import STREAM_FORMATS
 from processor.web.openapi import JSON
 from processor.web.problems import RECOVERING, TOO_MANY_STREAMS, ProblemError
 
-CSV, NDJSON = "text/csv", "application/x-ndjson"
+CSV, NDJSON = STREAM_FORMATS["csv"], STREAM_FORMATS["ndjson"]
 
 #: The media types of streams, and what a browser calls the file.
 STREAMS = {CSV: "messages.csv", NDJSON: "messages.ndjson"}

@@ -83,17 +83,17 @@ def moment(name: str, meaning: str) -> Parameter:
     return Parameter(name, meaning, {"type": "string", "format": "date-time"}, parse)
 
 
-def text(name: str, meaning: str, *, max_length: int = NAME_MAX) -> Parameter:
-    """Declare a parameter that takes any text but the empty one."""
+def text(name: str, meaning: str, *, min_length: int = 1, max_length: int = NAME_MAX) -> Parameter:
+    """Declare a parameter that takes any text, but the empty one only if told."""
 
     def parse(given: str) -> str:
-        if not 1 <= len(given) <= max_length:
-            raise ValueError(f"must have 1 to {max_length} characters")
+        if not min_length <= len(given) <= max_length:
+            raise ValueError(f"must have {min_length} to {max_length} characters")
         if not is_text(given):
             raise ValueError("must be UTF-8")
         return given
 
-    return Parameter(name, meaning, {"type": "string", "minLength": 1, "maxLength": max_length}, parse)
+    return Parameter(name, meaning, {"type": "string", "minLength": min_length, "maxLength": max_length}, parse)
 
 
 def is_text(given: str) -> bool:

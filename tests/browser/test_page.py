@@ -119,6 +119,37 @@ async def test_times_are_the_readers_own(tab):
         assert await time.get_attribute("title") == f"{exact:%Y-%m-%d %H:%M:%S}.{exact.microsecond // 1000:03d} UTC"
 
 
+async def test_a_reader_may_choose_a_zone_and_it_is_remembered(tab):
+    page = await tab.open(PAGES["failed"])
+    await page.get_by_label("Times in").select_option("UTC")
+    for path in (PAGES["failed"], PAGES["delivery"]):
+        page = await tab.open(path)
+        for time in await page.locator("time:not([data-short])").all():
+            assert (await time.get_attribute("title")).startswith(await time.inner_text())
+        assert await page.get_by_label("Times in").input_value() == "UTC"
+    await expect(page.locator("[data-zone-name]").first).to_have_text("UTC")
+
+
+async def test_a_button_copies_an_id(browser, site):
+    async with visiting(browser, site, permissions=["clipboard-read", "clipboard-write"]) as tab:
+        page = await tab.open(PAGES["of-delivery"])
+        await page.get_by_role("button", name=f"Copy: {FAILED_MESSAGE}").click()
+        await expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+        assert await page.evaluate("navigator.clipboard.readText()") == FAILED_MESSAGE
+        assert tab.faults == []
+
+
+async def test_an_id_can_be_copied_where_the_browser_has_no_clipboard(browser, site):
+    async with visiting(browser, site, permissions=["clipboard-read", "clipboard-write"]) as tab:
+        await tab.page.add_init_script(
+            "window.kept = navigator.clipboard; Object.defineProperty(navigator, 'clipboard', { value: undefined });"
+        )
+        page = await tab.open(PAGES["delivery"])
+        await page.get_by_role("button", name="Copy: DM1042").click()
+        await expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+        assert await page.evaluate("window.kept.readText()") == "DM1042"
+
+
 # It is live
 
 

@@ -78,6 +78,23 @@ async def test_csv_has_the_same_in_columns(small_pages):
         }
 
 
+async def test_a_link_asks_for_a_stream_by_a_parameter(small_pages):
+    async with workers(1, events=many(10)) as [one]:
+        for name, media_type in (("csv", CSV), ("ndjson", NDJSON)):
+            headers = {"Accept": "text/html,*/*;q=0.8", "Authorization": f"Bearer {WRITE_TOKEN}"}
+            url = f"{one.url}/api/v1/messages?status=sent&format={name}"
+            async with one.session.get(url, headers=headers) as response:
+                assert response.headers["Content-Type"] == f"{media_type}; charset=utf-8"
+                assert response.headers["Content-Disposition"] == f'attachment; filename="messages.{name}"'
+                assert await response.read() == (await read(one, media_type, "?status=sent"))[1]
+
+
+async def test_messages_that_name_no_delivery_can_be_asked_for():
+    lone = [event("lone", "sent", ago(minutes=1)), event("of-one", "sent", ago(minutes=1), delivery_id="DM1")]
+    async with workers(2, events=lone) as [one, _]:
+        assert [item["message_id"] for item in await lines(one, "?delivery=")] == ["lone"]
+
+
 async def test_an_empty_list_is_a_header_alone():
     async with workers(1, events=[]) as [one]:
         assert await read(one, CSV) == (200, ",".join(message_csv.COLUMNS).encode() + b"\r\n")

@@ -137,6 +137,15 @@ async def test_recipients_are_masked(reader):
     assert "person" not in page.one(id="list").text
 
 
+async def test_the_whole_list_can_be_had_as_a_file(reader):
+    page = await reader.get("/deliveries/DM7/messages?status=failed&domain=example.org")
+    links = {each.text: each["href"] for each in page.one("p", class_="downloads").all("a")}
+    asked = "/api/v1/messages?delivery=DM7&status=failed&domain=example.org&format="
+    assert links == {"CSV": f"{asked}csv", "JSON Lines": f"{asked}ndjson"}
+    page = await reader.get("/messages")
+    assert page.one("p", class_="downloads").all("a")[0]["href"] == "/api/v1/messages?format=csv"
+
+
 async def test_an_empty_list_says_why(reader, world):
     page = await reader.get("/deliveries/DM7/messages?domain=nowhere.example")
     assert "No message fits these filters" in page.one(id="list").text

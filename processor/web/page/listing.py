@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from processor.views.deliveries import DeliveryView
 from processor.views.message_list import MessageList
 from processor.web.answers import Answers
 from processor.web.message_query import MESSAGE_PARAMETERS
@@ -70,7 +71,15 @@ class Listing:
     async def _ask(self, visit: Visit, query: Mapping[str, Any]) -> MessageList:
         return await self._answers.messages(query, reveal=visit.caller.sees_recipients)
 
-    def _page(self, visit: Visit, filters: MessageFilters, found: MessageList, **values: Any) -> web.Response:
+    def _page(
+        self,
+        visit: Visit,
+        filters: MessageFilters,
+        found: MessageList,
+        *,
+        delivery: DeliveryView | None,
+        counted: int | None,
+    ) -> web.Response:
         return self._frame.page(
             visit,
             "messages",
@@ -83,5 +92,7 @@ class Listing:
             is_whole=found.next is None and not filters.cursor and not found.incomplete,
             earlier=filters.address(cursor="") if filters.cursor else None,
             later=filters.address(cursor=found.next) if found.next else None,
-            **values,
+            downloads=filters.downloads(datetime.now(timezone.utc), None if delivery is None else delivery.delivery_id),
+            delivery=delivery,
+            counted=counted,
         )

@@ -15,6 +15,7 @@ from processor.domain.transitions import NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView
 from processor.views.message_list import COUNTED_STATUSES, CountedAs
 from processor.views.overview import Overview
+from processor.web.message_query import STREAM_FORMATS
 from processor.web.page.filters import PERIODS
 from processor.web.page.language import Language
 
@@ -72,13 +73,21 @@ class MessageFilters:
         return {name: value for name, value in self.form.items() if value}
 
     def parameters(self, now: datetime) -> dict[str, str]:
-        """Return the parameters of the list of messages, without its delivery."""
-        parameters = {name: self.form[name] for name in _SAME if self.form[name]}
+        """Return the parameters of one page of the list, without its delivery."""
+        parameters = {**self._asked(now), "limit": str(PAGE_SIZE)}
+        return {**parameters, "cursor": self.cursor} if self.cursor else parameters
+
+    def _asked(self, now: datetime) -> dict[str, str]:
+        asked = {name: self.form[name] for name in _SAME if self.form[name]}
         if self.form["changed"] in PERIODS:
-            parameters["since"] = (now - PERIODS[self.form["changed"]]).isoformat(timespec="seconds")
-        if self.cursor:
-            parameters["cursor"] = self.cursor
-        return {**parameters, "limit": str(PAGE_SIZE)}
+            asked["since"] = (now - PERIODS[self.form["changed"]]).isoformat(timespec="seconds")
+        return asked
+
+    def downloads(self, now: datetime, delivery_id: str | None) -> dict[str, str]:
+        """Return the addresses of the whole list as a file, by format; `delivery_id` None: of all deliveries."""
+        of_delivery = {} if delivery_id is None else {"delivery": delivery_id}
+        asked = {**of_delivery, **self._asked(now)}
+        return {name: f"/api/v1/messages?{urlencode({**asked, 'format': name})}" for name in STREAM_FORMATS}
 
     def address(self, **changed: str) -> str:
         """Return the address of the list with these filters, some of them changed."""

@@ -1,4 +1,4 @@
-// Makes the page live. It works without this: then times are UTC, and people reload.
+// Makes the page live. It works without this: then times are UTC, people reload, and nothing copies ids.
 //
 // The server sends snapshots (/api/v1/events). Each is taken as a sign that something is new: the page's own address is
 // asked again, and the regions that differ are put in place. So the server alone knows how anything looks, in any
@@ -15,8 +15,29 @@
 
   // Times, in the reader's own zone. Written as ISO does in every language: one width, no doubt about day and month.
 
-  const full = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
-  const short = new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit" });
+  const ZONE = "delivery-status.zone"; // where a choice of zone is remembered
+  const OWN = ""; // the choice of the reader's own
+
+  const remembered = () => {
+    try {
+      return localStorage.getItem(ZONE) || OWN;
+    } catch {
+      return OWN; // the browser keeps nothing
+    }
+  };
+
+  let full, short, zoneName;
+  const use = (zone) => {
+    const at = zone === OWN ? {} : { timeZone: zone };
+    full = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", ...at });
+    short = new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit", ...at });
+    zoneName = full.resolvedOptions().timeZone;
+  };
+  try {
+    use(remembered());
+  } catch {
+    use(OWN); // a zone that this browser does not know
+  }
 
   const localise = (root) => {
     for (const element of root.querySelectorAll("time[datetime]")) {
@@ -25,6 +46,89 @@
         element.textContent = ("short" in element.dataset ? short : full).format(time);
       }
     }
+    for (const element of root.querySelectorAll("[data-zone-name]")) {
+      element.textContent = zoneName;
+      element.hidden = false;
+    }
+  };
+
+  const offerZones = () => {
+    const box = document.querySelector("[data-zones]");
+    const choice = box.querySelector("select");
+    const own = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+    const others = typeof Intl.supportedValuesOf === "function" ? Intl.supportedValuesOf("timeZone") : [];
+    const chosen = remembered();
+    const zones = new Set(["UTC", ...others, ...(chosen === OWN ? [] : [chosen])]);
+    choice.append(new Option(`${own} (${box.dataset.own})`, OWN, true), ...[...zones].map((zone) => new Option(zone)));
+    choice.value = zoneName === own && chosen === OWN ? OWN : zoneName;
+    choice.addEventListener("change", () => {
+      use(choice.value);
+      try {
+        localStorage.setItem(ZONE, choice.value);
+      } catch {
+        // It holds for this page.
+      }
+      localise(document);
+    });
+    box.hidden = false;
+  };
+
+  // Copying
+
+  const SAID_MS = 2000; // how long a button says that it has copied
+  const { copyLabel, copiedLabel } = document.body.dataset;
+
+  const copyIcon = () => {
+    const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    icon.setAttribute("class", "icon");
+    icon.setAttribute("aria-hidden", "true");
+    icon.append(document.createElementNS("http://www.w3.org/2000/svg", "use"));
+    icon.firstChild.setAttribute("href", "#i-copy");
+    return icon;
+  };
+
+  const offerCopies = (root) => {
+    for (const element of root.querySelectorAll("[data-copy]")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "copy";
+      button.setAttribute("aria-label", `${copyLabel}: ${element.textContent}`);
+      button.title = copyLabel;
+      button.append(copyIcon());
+      element.after(button);
+    }
+  };
+
+  // Without https a browser has no clipboard for scripts, but it still copies what is selected.
+  const copySelected = (text) => {
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "unseen";
+    document.body.append(field);
+    field.select();
+    const isCopied = document.execCommand("copy");
+    field.remove();
+    return isCopied;
+  };
+
+  const copy = async (button) => {
+    const text = button.previousElementSibling.textContent;
+    const isCopied = navigator.clipboard
+      ? await navigator.clipboard.writeText(text).then(() => true, () => copySelected(text))
+      : copySelected(text);
+    button.focus();
+    if (!isCopied) return;
+    const said = document.createElement("span");
+    said.className = "said";
+    said.setAttribute("role", "status");
+    button.after(said);
+    said.textContent = copiedLabel;
+    setTimeout(() => said.remove(), SAID_MS);
+  };
+
+  const enliven = (root) => {
+    localise(root);
+    offerCopies(root);
   };
 
   // Renewal
@@ -68,7 +172,7 @@
       sent.set(region.id, other.innerHTML);
       const state = stateOf(region);
       region.replaceChildren(...other.cloneNode(true).childNodes);
-      localise(region);
+      enliven(region);
       show();
       restore(region, state);
     }
@@ -197,7 +301,12 @@
     }
   };
 
-  localise(document);
+  enliven(document);
+  offerZones();
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".copy");
+    if (button !== null) copy(button);
+  });
   if ("events" in main.dataset) {
     document.body.append(announcer);
     document.addEventListener("visibilitychange", wake);

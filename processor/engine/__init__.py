@@ -7,6 +7,7 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
 * partition.py the life-cycle of a partition: open, process chunks, reopen after an error, close;
 * inbox.py     which chunks a partition accepts; recovery.py: its state restored to what is committed; commit.py: one
   transaction for a chunk's records and its offset; proof.py: the proof of the changelog in a committed offset;
+  predecessors.py: whose transactions hang, and their end;
 * host.py      what a partition needs from its worker;
 * stage.py     the declaration of a stage, and the interface of its work;
 * worker.py    the life-cycle of a worker, fail-fast, and its interface to partitions and server;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +16,7 @@ from processor.engine import clients
 from processor.engine.admin import changed_topics
 from processor.engine.bounds import closed, within
 from processor.engine.pin import MEMBERSHIP_OVER, Pin
+from processor.engine.predecessors import Undecided, holders, transactions
 from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -102,6 +103,17 @@ class Brokers:
     async def ends(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Ask for the offsets after the last records, including those of open transactions."""
         return await self._uncommitted_reader.end_offsets(list(tps)) if tps else {}
+
+    async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
+        """Ask whose transactions hold up a partition, or the group's offsets (None)."""
+        return await holders(self._admin, self._settings.app_id, tp)
+
+    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
+        """Ask for the transactional ids of some producers, those that workers of this group have."""
+        found = await transactions(self._admin, producer_ids=producer_ids) if producer_ids else ()
+        return [
+            each.transactional_id for each in found if each.transactional_id.startswith(f"{self._settings.app_id}-")
+        ]
 
     async def changed_topics(self, known: Mapping[str, int]) -> dict[str, str]:
         """Ask which topics were deleted or repartitioned; return the problems by topic."""

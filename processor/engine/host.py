@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -10,6 +11,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.clock import BrokerClock
 from processor.engine.pin import Pin
+from processor.engine.predecessors import Undecided
 from processor.metrics import Metrics
 from processor.settings import Settings
 
@@ -27,6 +29,9 @@ class Host(Protocol):
     partition_counts: dict[str, int]
     cluster: str
 
+    #: Held while transactions of another worker are ended: two that did so at once would fence one another.
+    ending: asyncio.Lock
+
     def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
         """Make a producer; starting it fences every older one with the same id."""
 
@@ -35,6 +40,12 @@ class Host(Protocol):
 
     async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
         """Ask a broker that knows our membership for the group's committed offset."""
+
+    async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
+        """Ask the brokers whose transactions hold up a partition, or the group's offsets (None)."""
+
+    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
+        """Ask the brokers for the transactional ids of some producers, those that workers of this group have."""
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -21,6 +21,7 @@ from processor.engine.bounds import closed, within
 from processor.engine.brokers import UnstableOffsetError
 from processor.engine.host import Host
 from processor.engine.pin import PinnedGroup
+from processor.engine.predecessors import Undecided, end_transactions
 from processor.engine.proof import Proof, read_proof
 from processor.engine.stage import LedgerWork, Record, Stage, StatefulWork, Work
 from processor.logs import get_logger
@@ -58,7 +59,7 @@ class Start(NamedTuple):
     proof: Proof | None
 
 
-class Undecided(NamedTuple):
+class Pending(NamedTuple):
     """What is neither committed nor aborted: records of the changelog, or the offset of the input."""
 
     tp: TopicPartition
@@ -146,14 +147,16 @@ class Recovery:
         """
         try:
             while not self._is_closing:
-                undecided, committed = await self._look()
-                if undecided is None:
+                pending, committed = await self._look()
+                if pending is None:
                     return committed
-                self.problem = hanging.see(undecided)
+                self.problem = hanging.see(pending)
+                before = await self._holders(pending)
                 await self._end_what_hangs(producer)
                 # The markers of this end come after the answer, and a broker may forget them as it forgot the others:
                 # what hangs then would become true with the first chunk.
                 await self._wait_for_markers()
+                await self._end_predecessors(producer, pending, before)
         finally:
             self.problem = ""
         return None
@@ -162,18 +165,53 @@ class Recovery:
         """Abort an empty transaction: its markers end what was decided, and never told."""
         await self._within(clients.abort_in(producer, self._outputs, self._tp, self._group))
 
-    async def _look(self) -> tuple[Undecided | None, OffsetAndMetadata | None]:
+    async def _holders(self, pending: Pending) -> frozenset[Undecided]:
+        """Ask whose transactions something waits for; nobody is known where brokers do not tell."""
+        try:
+            return await self._within(self._host.holders(None if pending.stable is None else pending.tp))
+        except (KafkaError, NotImplementedError) as error:
+            log.warning("holders_unknown", topic=pending.tp.topic, partition=pending.tp.partition, error=repr(error))
+            return frozenset()
+
+    async def _end_predecessors(
+        self, producer: AIOKafkaProducer, pending: Pending, before: frozenset[Undecided]
+    ) -> None:
+        """End transactions of other ids of our group that were there before, and still are: they hang, or take long.
+
+        At one look it may be anybody's. Who lives and is slow is fenced, and begins anew.
+        """
+        async with self._host.ending:
+            # Another partition of ours may have ended them meanwhile: one transaction held up many.
+            hanging = before & await self._holders(pending) if before and not self._is_closing else ()
+            if not hanging:
+                return
+            names = await self._within(self._host.transactional_ids({each.producer_id for each in hanging}))
+            for name in names:
+                # Ours was ended before.
+                if name != producer._txn_manager.transactional_id:
+                    await self._end_transactions(name)
+
+    async def _end_transactions(self, name: str) -> None:
+        """End what a transactional id has left undecided."""
+        log.warning("predecessor_ended", topic=self._tp.topic, partition=self._tp.partition, transactional_id=name)
+        ending = self._host.transactional_producer(name)
+        try:
+            await self._within(end_transactions(ending, self._group, self._outputs, self._tp))
+        except ProducerFenced:
+            log.info("predecessor_ended_by_others", transactional_id=name)
+
+    async def _look(self) -> tuple[Pending | None, OffsetAndMetadata | None]:
         """Ask what is undecided; if nothing is, for the committed offset.
 
         The changelog comes first. No commit of a former owner is accepted once the group knows us, and its rows were
         there before its offset (ADR 0008): so when all rows are decided, and then the offset is, they belong together.
         """
         if self.changelog is not None and (stable := await self._hangs_from(self.changelog)) is not None:
-            return Undecided(self.changelog, stable), None
+            return Pending(self.changelog, stable), None
         try:
             return None, await self._within(self._host.committed_offset(self._tp, self._group.pin))
         except UnstableOffsetError:
-            return Undecided(self._tp, None), None
+            return Pending(self._tp, None), None
 
     async def _hangs_from(self, tp: TopicPartition) -> int | None:
         """Return the offset from which on records are neither committed nor aborted; None: all are."""
@@ -326,14 +364,14 @@ class _Hanging:
         self.since: float | None = None
         self._next_telling = 0.0
 
-    def see(self, undecided: Undecided) -> str:
+    def see(self, pending: Pending) -> str:
         """Learn that something is still neither committed nor aborted.
 
         Returns:
             What is wrong and how it is mended; empty while it may mend itself.
         """
         now = self._now()
-        facts = {"topic": undecided.tp.topic, "partition": undecided.tp.partition, "stable_offset": undecided.stable}
+        facts = {"topic": pending.tp.topic, "partition": pending.tp.partition, "stable_offset": pending.stable}
         if self.since is None:
             self.since, self._next_telling = now, now + _HANGING_SECONDS
             log.info("open_transaction_aborted", **facts)
@@ -343,7 +381,7 @@ class _Hanging:
             log.warning("transaction_hangs", **facts, seconds=seconds, mend=_HANGING_MEND)
         if now < self.since + _HANGING_SECONDS:
             return ""
-        return f"{undecided.place} for {seconds} s: {_HANGING_MEND}"
+        return f"{pending.place} for {seconds} s: {_HANGING_MEND}"
 
 
 def tell_expired(tp: TopicPartition, records: int) -> None:

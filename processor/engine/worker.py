@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -26,6 +26,7 @@ from processor.engine.membership.app import Introduction
 from processor.engine.membership.membership import Membership
 from processor.engine.partition import PartitionState
 from processor.engine.pin import Pin
+from processor.engine.predecessors import Undecided
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
 from processor.engine.watchdog import Watchdog
@@ -66,6 +67,7 @@ class Worker:
         self._stages = tuple(stages)
         self._stage_of = {settings.topic(topic): stage for stage in self._stages for topic in stage.inputs}
         self.monotonic = monotonic
+        self.ending = asyncio.Lock()
         self._brokers = Brokers(settings)
         self._agreement = Agreement(settings, metrics, self._brokers.describe_group, monotonic)
         self._membership: Membership | None = None
@@ -175,6 +177,14 @@ class Worker:
     async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
         """Return the group's committed offset of a partition, from the broker; None if there is none."""
         return await self._brokers.committed_offset(tp, pin)
+
+    async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
+        """Return whose transactions hold up a partition, or the group's offsets (None), from the brokers."""
+        return await self._brokers.holders(tp)
+
+    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
+        """Return the transactional ids of some producers, those that workers of this group have."""
+        return await self._brokers.transactional_ids(producer_ids)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its last stable offset, from the broker."""

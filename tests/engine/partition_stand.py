@@ -1,7 +1,7 @@
 """A partition with a broker that is an object, for the tests of its life: see test_partition.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
+from processor.engine.predecessors import Undecided
 from processor.engine.stage import Outbox, Partitioning, Positions, PunctuatedWork, Stage, StoredWork
 from processor.engine.transactions import NewProducerNeededError
 from processor.metrics import Metrics
@@ -33,6 +34,7 @@ from processor.wire.topics import EVENTS, MESSAGES
 
 INPUT = TopicPartition("t.events.v1", 3)
 CHANGELOG = TopicPartition("t.messages.v1", 3)
+OFFSETS = TopicPartition("__consumer_offsets", 0)
 
 PIN = Pin(7, "member")
 
@@ -60,6 +62,8 @@ class Broker:
         self.is_unstable = False
         #: The end of what is committed, where a transaction hangs behind it.
         self.stable: int | None = None
+        #: The transactional id of what hangs.
+        self.holder = "app-t.events.v1-3"
         #: How many of the next aborts it forgets to tell the changelog of.
         self.forgets = 0
         self.oldest = 0
@@ -111,13 +115,13 @@ class Batch:
 class Producer:
     """A transactional producer: all of a transaction is true at once, or none of it."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, transactional_id: str) -> None:
+        self._broker, self.transactional_id = broker, transactional_id
         self._written: list[tuple[bytes, bytes | None]] = []
         self._offset: int | None = None
         self.calls: list[str] = []
         self.client = SimpleNamespace(close=self.stop)
-        self._txn_manager = SimpleNamespace(maybe_add_partition_to_txn=self._join)
+        self._txn_manager = SimpleNamespace(maybe_add_partition_to_txn=self._join, transactional_id=transactional_id)
 
     def _join(self, tp: TopicPartition) -> None:
         self.calls.append(f"join {tp.topic}")
@@ -163,6 +167,8 @@ class Producer:
 
     async def abort_transaction(self) -> None:
         self.calls.append("abort")
+        if self._broker.holder != self.transactional_id:
+            return
         if self._broker.forgets:
             self._broker.forgets -= 1
             return
@@ -214,19 +220,22 @@ class Host:
         self.settings = Settings(app_id="app", topic_prefix="t.", chunk_records=4)
         self.metrics = Metrics(["fold"])
         self.clock = BrokerClock(self.metrics)
+        self.ending = asyncio.Lock()
         self.seconds = 0.0
         self.seeks: list[int] = []
         self.wakes = 0
         #: What the fetch hands out next.
         self.fetched: int | None = None
         self._broker = broker
+        #: Where the transaction that the offset waits for began.
+        self.round = 0
 
     def monotonic(self) -> float:
         return self.seconds
 
     def transactional_producer(self, transactional_id: str) -> Producer:
-        assert transactional_id == "app-t.events.v1-3"
-        self._broker.producers.append(Producer(self._broker))
+        assert transactional_id in {"app-t.events.v1-3", self._broker.holder}
+        self._broker.producers.append(Producer(self._broker, transactional_id))
         return self._broker.producers[-1]
 
     def reader(self) -> Reader:
@@ -239,6 +248,16 @@ class Host:
             raise UnstableOffsetError
         committed = self._broker.committed
         return None if committed is None else OffsetAndMetadata(committed, self._broker.metadata)
+
+    async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
+        self._broker.maybe_fail("holders")
+        if tp is None:
+            return frozenset([Undecided(OFFSETS, 7, self.round)] if self._broker.is_unstable else [])
+        return frozenset([] if self._broker.stable is None else [Undecided(tp, 7, self._broker.stable)])
+
+    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
+        assert set(producer_ids) == {7}
+        return [self._broker.holder]
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         end = len(self._broker.changelog) if self._broker.stable is None else self._broker.stable

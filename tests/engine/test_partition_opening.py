@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from processor.engine import recovery
@@ -232,6 +233,90 @@ class TestAChangelogThatEndsTooEarly:
         monkeypatch.setattr(recovery, "_FORMER_LEADER_SECONDS", 0.0)
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+
+class TestATransactionOfAnotherId:
+    """Of a worker that has died, or stands still: no abort of ours ends it."""
+
+    STRANGER = "app-worker-elsewhere"
+
+    @pytest.fixture
+    def stand(self, stand) -> Stand:
+        stand.broker.holder = self.STRANGER
+        stand.broker.changelog = [*TestForgottenMarkers.TWO_CHUNKS]
+        stand.broker.committed, stand.broker.metadata = 2, TestForgottenMarkers.FIRST
+        return stand
+
+    @pytest.mark.parametrize("what", ["rows", "offset", "both"])
+    async def test_is_ended_by_its_name_before_anything_is_read(self, stand, what):
+        stand.broker.stable = None if what == "offset" else 3
+        stand.broker.is_unstable = what != "rows"
+        with capture_logs() as lines:
+            async with stand.running() as running:
+                assert running.committed == 2
+                await running.accept(chunk(2, 4))
+                await until(lambda: running.committed == 4)
+        ours, *others = stand.broker.producers
+        assert {producer.transactional_id for producer in others} == {self.STRANGER}
+        for producer in others:
+            assert producer.calls == ["start", "begin", f"join {CHANGELOG.topic}", "offsets", "abort", "stop"]
+        assert "commit" in ours.calls
+        [told] = [line for line in lines if line["event"] == "predecessor_ended"]
+        assert told["transactional_id"] == self.STRANGER
+        assert stand.works[0].rows == rows(0, 1, 2, 3)
+
+    async def test_that_another_worker_ends_as_well_is_looked_at_again(self, stand):
+        """Whoever of the two begins last fences the other."""
+        stand.broker.is_unstable = True
+        opening = stand.partition()
+        make, fenced = stand.host.transactional_producer, ProducerFenced()
+
+        def made(transactional_id: str) -> Any:
+            producer = make(transactional_id)
+            if transactional_id == self.STRANGER and len(stand.broker.producers) == 2:
+                stand.broker.failures["begin"] = [fenced]
+            return producer
+
+        stand.host.transactional_producer = made
+        task = asyncio.ensure_future(opening.run())
+        await until(lambda: opening.state is PartitionState.RUNNING or task.done())
+        assert len(stand.broker.producers) == 3
+        opening.close()
+        await asyncio.wait_for(task, 120)
+        assert stand.reopened() == 0
+
+    async def test_is_left_alone_while_each_look_finds_another(self, stand):
+        """Rounds of a worker that lives may be in the group's offsets at any look."""
+        stand.broker.is_unstable = True
+        opening = stand.partition()
+        holders, looks = stand.host.holders, 0
+
+        async def look(tp: TopicPartition | None) -> Any:
+            nonlocal looks
+            looks, stand.host.round = looks + 1, stand.host.round + 1
+            return await holders(tp)
+
+        stand.host.holders = look
+        task = asyncio.ensure_future(opening.run())
+        await until(lambda: looks > 5)
+        assert len(stand.broker.producers) == 1
+        stand.broker.is_unstable = False
+        await until(lambda: opening.state is PartitionState.RUNNING)
+        opening.close()
+        await asyncio.wait_for(task, 120)
+
+    @pytest.mark.parametrize("error", [TopicAuthorizationFailedError(), NotImplementedError()])
+    async def test_is_waited_for_where_brokers_do_not_tell_whose_it_is(self, stand, error):
+        stand.broker.is_unstable, stand.broker.failures = True, {"holders": [error] * 10**6}
+        opening = stand.partition()
+        task = asyncio.ensure_future(opening.run())
+        await until(lambda: stand.broker.producers and stand.broker.producers[0].calls.count("abort") > 2)
+        assert opening.state is PartitionState.RECOVERING
+        stand.broker.is_unstable = False
+        await until(lambda: opening.state is PartitionState.RUNNING)
+        assert stand.reopened() == 0
+        opening.close()
+        await asyncio.wait_for(task, 120)
 
 
 class TestATransactionThatDoesNotEnd:

@@ -7,7 +7,7 @@ What is kept apart, because faults live in between: a transaction is *decided* w
 to each partition by a marker, one after the other and later. Until then its records are open, and its offsets pending.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ from aiokafka.errors import (
 )
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata
+
+from processor.engine.predecessors import Undecided
 
 _NONE = 0
 #: aiokafka knows no error of this number.
@@ -111,6 +113,10 @@ class Log:
         producer = self._producers.get(producer_id)
         return producer_id in self._open and producer is not None and producer.epoch == epoch
 
+    def holders(self) -> dict[int, int]:
+        """Give the producers that have records open, each with the offset of the first of them."""
+        return {producer_id: records[0].offset for producer_id, records in self._open.items()}
+
     def append(self, batch: Batch) -> tuple[int, int]:
         """Take a batch; give an error code, and the first offset."""
         producer = self._producers.get(batch.producer_id)
@@ -188,6 +194,10 @@ class Offsets:
 
     def has_open(self, producer_id: int, epoch: int) -> bool:
         return producer_id in self._pending and self._epochs.get(producer_id) == epoch
+
+    def holders(self) -> dict[int, int]:
+        """Give the producers that have offsets pending, each with a number of the transaction."""
+        return {producer_id: self._epochs[producer_id] for producer_id in self._pending}
 
     def is_stable(self, tp: TopicPartition) -> bool:
         """Say whether no transaction that has not ended would change an offset."""
@@ -485,6 +495,15 @@ class Cluster:
         self._trace(f"broker   {place.topic}[{place.partition}] marker of {producer_id}/{epoch}: {fate.value}")
         target = self.offsets if place == OFFSETS else self.logs[place]
         target.mark(producer_id, epoch, fate)
+
+    def holders(self, place: TopicPartition) -> frozenset[Undecided]:
+        """Tell whose transactions hold up a place, and each by what of it."""
+        target = self.offsets if place == OFFSETS else self.logs[place]
+        return frozenset(Undecided(place, *holder) for holder in target.holders().items())
+
+    def transactional_ids(self, producer_ids: Collection[int]) -> list[str]:
+        """Tell the transactional ids that have some producer ids now."""
+        return [name for name, found in self._transactions.items() if found.producer_id in producer_ids]
 
     def restart(self, forgets: Callable[[], bool]) -> None:
         """Start the broker anew: markers that were still to be written are, or they are forgotten (ADR 0013)."""

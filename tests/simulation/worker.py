@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -16,10 +16,11 @@ from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition
 from processor.engine.pin import Pin
+from processor.engine.predecessors import Undecided
 from processor.engine.stage import Stage, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
-from tests.simulation.cluster import Cluster
+from tests.simulation.cluster import OFFSETS, Cluster
 from tests.simulation.loop import Process
 from tests.simulation.mutants import Engine
 from tests.simulation.network import Client, Connection, Network
@@ -206,6 +207,7 @@ class Worker:
         self.partition_counts = dict(counts)
         self.clock = BrokerClock(_METRICS, lambda: _START + network.loop.time(), network.loop.time)
         self.monotonic = network.loop.time
+        self.ending = asyncio.Lock()
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
         self.suspended: dict[TopicPartition, Work] = {}
@@ -243,6 +245,12 @@ class Worker:
     async def commit_offset(self, tp: TopicPartition, offset: OffsetAndMetadata) -> None:
         """Commit an offset by itself: only a mutant does."""
         await self._admin.ask("commit", lambda: self.broker.offsets.committed.update({tp: offset}))
+
+    async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
+        return await self._admin.ask("holders", lambda: self.broker.holders(OFFSETS if tp is None else tp))
+
+    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
+        return await self._admin.ask("transactional ids", lambda: self.broker.transactional_ids(producer_ids))
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         log = self.broker.logs[tp]

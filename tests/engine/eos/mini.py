@@ -25,10 +25,7 @@ from processor.engine import clients
 from processor.engine.bounds import within
 from processor.engine.brokers import UnstableOffsetError, confirm_membership, offsets_at
 from processor.engine.pin import MEMBERSHIP_OVER, Pin, PinnedGroup
-from processor.engine.proof import Proof, read_proof
-from processor.engine.transactions import TransactionalProducer
-from processor.settings import Settings
-from tests.engine.eos.predecessors import (
+from processor.engine.predecessors import (
     OFFSETS_TOPIC,
     Undecided,
     end_transactions,
@@ -36,6 +33,9 @@ from tests.engine.eos.predecessors import (
     transactions,
     undecided,
 )
+from processor.engine.proof import Proof, read_proof
+from processor.engine.transactions import TransactionalProducer
+from processor.settings import Settings
 
 #: Numbers of each partition that one round takes.
 STEP = 20
@@ -221,7 +221,8 @@ class Worker(ConsumerRebalanceListener):
             if each.transactional_id.startswith(f"{self.group}-"):
                 self.seen["ended"] += 1
                 self.tell("ends", each, "for", tp.partition)
-                ending = end_transactions(self.settings, each.transactional_id, [self._changelog(tp)], tp)
+                producer = clients.transactional_producer(self.settings, each.transactional_id)
+                ending = end_transactions(producer, self.group, [self._changelog(tp)], tp)
                 await within(ending, 2 * ANSWER)
                 if each.transactional_id == f"{self.group}-{self.name}":
                     await self._begin_anew()

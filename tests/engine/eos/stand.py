@@ -14,10 +14,10 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine import clients
 from processor.engine.brokers import UnstableOffsetError, offsets_at
 from processor.engine.pin import Pin, PinnedGroup
+from processor.engine.predecessors import OFFSETS_TOPIC, end_transactions, offsets_partition
 from processor.engine.streams import read_to_end
 from processor.engine.transactions import TransactionalProducer
 from processor.settings import Settings
-from tests.engine.eos.predecessors import OFFSETS_TOPIC, offsets_partition
 from tests.engine.harness import eventually
 
 #: What Kafka calls the kinds of coordinators.
@@ -156,6 +156,11 @@ class Stand:
         await self.write(producer, self.changelogs, value)
         await self.move(producer, pin, dict.fromkeys(self.inputs, end))
         await producer.commit_transaction()
+
+    async def end_transactions(self, transactional_id: str, places: Iterable[TopicPartition], number: int = 0) -> None:
+        """End what an id has left undecided in some partitions, and in the offset of one input."""
+        producer = clients.transactional_producer(self.settings, transactional_id)
+        await end_transactions(producer, self.name, places, self.inputs[number])
 
     # Looking
 

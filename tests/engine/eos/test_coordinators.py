@@ -6,7 +6,7 @@ import sys
 import pytest
 from aiokafka.errors import IllegalGenerationError, KafkaError, ProducerFenced, UnknownMemberIdError
 
-from tests.engine.eos.predecessors import end_transactions, transactions, undecided
+from processor.engine.predecessors import transactions, undecided
 from tests.engine.eos.stand import GROUP, TRANSACTION
 from tests.engine.harness import eventually
 
@@ -102,7 +102,7 @@ async def test_a_predecessor_that_hangs_is_ended_while_its_coordinator_moves(clu
             found = await undecided(stand.admin, places)
             producer_ids = {each.producer_id for each in found}
             for each in await transactions(stand.admin, producer_ids=producer_ids) if found else ():
-                await end_transactions(stand.settings, each.transactional_id, stand.changelogs[:1], stand.inputs[0])
+                await stand.end_transactions(each.transactional_id, stand.changelogs[:1], 0)
             return not found and await stand.offset() == 10
         except (KafkaError, OSError):
             return False

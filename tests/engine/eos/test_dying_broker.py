@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from processor.demo.broker import EmbeddedKafka
-from tests.engine.eos.predecessors import OFFSETS_TOPIC, Undecided, end_transactions, transactions, undecided
+from processor.engine.predecessors import OFFSETS_TOPIC, Undecided, transactions, undecided
 from tests.engine.eos.stand import Stand, stopped
 from tests.engine.harness import eventually
 
@@ -92,7 +92,7 @@ async def end_what_hangs(stand: Stand) -> None:
             return found is not None
         with suppress(KafkaError, OSError):
             for each in await transactions(stand.admin, producer_ids={each.producer_id for each in found}):
-                await end_transactions(stand.settings, each.transactional_id, stand.changelogs, stand.inputs[0])
+                await stand.end_transactions(each.transactional_id, stand.changelogs, 0)
         return False
 
     await eventually(all_is_decided, "everything is decided")

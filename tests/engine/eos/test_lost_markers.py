@@ -11,7 +11,7 @@ from aiokafka.errors import ProducerFenced
 
 from processor.demo.broker import EmbeddedKafka
 from processor.engine.brokers import UnstableOffsetError
-from tests.engine.eos.predecessors import end_transactions, transactions, undecided
+from processor.engine.predecessors import transactions, undecided
 from tests.engine.eos.stand import Stand, stopped
 from tests.engine.harness import eventually
 
@@ -70,7 +70,7 @@ async def test_another_owner_ends_it_by_the_id_that_brokers_know(stand, changelo
     found = await undecided(stand.admin, [lost, await stand.offsets_partition()])
     [transaction] = await transactions(stand.admin, producer_ids={each.producer_id for each in found})
     assert transaction[::2] == (stand.transactional_id("a"), "CompleteCommit"), "to its coordinator all is done"
-    await end_transactions(stand.settings, transaction.transactional_id, [lost], stand.inputs[0])
+    await stand.end_transactions(transaction.transactional_id, [lost], 0)
 
     async def all_is_decided() -> bool:
         return not (await stand.hangs(lost) or await stand.is_unstable())
@@ -123,7 +123,7 @@ async def test_a_worker_that_lives_is_only_made_to_begin_anew(stand):
     await stand.transaction(living, member.pin, b"first", 10)
     await living.begin_transaction()
     await stand.write(living, stand.changelogs, b"in hand")
-    await end_transactions(stand.settings, stand.transactional_id("a"), stand.changelogs[:1], stand.inputs[0])
+    await stand.end_transactions(stand.transactional_id("a"), stand.changelogs[:1], 0)
     with pytest.raises(ProducerFenced):
         await stand.move(living, member.pin, dict.fromkeys(stand.inputs, 20))
     assert isinstance(living._txn_manager.wait_for_transaction_end().exception(), ProducerFenced)

@@ -7,7 +7,7 @@ from aiokafka.errors import IllegalGenerationError, ProducerFenced, UnknownMembe
 
 from processor.engine.brokers import UnstableOffsetError
 from processor.engine.pin import Pin, PinnedGroup
-from tests.engine.eos.predecessors import end_transactions, transactions, undecided
+from processor.engine.predecessors import transactions, undecided
 from tests.engine.eos.stand import Stand
 from tests.engine.harness import eventually
 
@@ -109,7 +109,7 @@ class TestAPredecessorThatHangs:
         [transaction] = await transactions(stand.admin, producer_ids={each.producer_id for each in found})
         assert (transaction.transactional_id, transaction.state) == (stand.transactional_id("a"), "Ongoing")
 
-        await end_transactions(stand.settings, transaction.transactional_id, stand.changelogs[1:2], stand.inputs[1])
+        await stand.end_transactions(transaction.transactional_id, stand.changelogs[1:2], 1)
         assert await stand.settled_offset() == 10
         await eventually(lambda: _not(stand.hangs(stand.changelogs[1])), "its records are decided")
         with pytest.raises(ProducerFenced):

@@ -10,8 +10,8 @@ import trustme
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from processor.demo.broker import EmbeddedKafka, Listener
+from processor.engine.predecessors import transactions, undecided
 from processor.settings import Settings
-from tests.engine.eos.predecessors import end_transactions, transactions, undecided
 from tests.engine.eos.stand import Stand
 from tests.engine.harness import eventually
 from tests.engine.test_rights import rights
@@ -88,7 +88,7 @@ async def test_a_workers_rights_are_enough_for_all_but_a_look_at_the_groups_offs
                 transaction.transactional_id
             }
 
-            await end_transactions(theirs.settings, transaction.transactional_id, theirs.changelogs, theirs.inputs[0])
+            await theirs.end_transactions(transaction.transactional_id, theirs.changelogs)
             assert await theirs.settled_offset() == 10
             await eventually(lambda: _not(theirs.hangs(theirs.changelogs[0])), "its records are decided")
             await theirs.transaction(await theirs.producer("b"), member.pin, b"second", 20)

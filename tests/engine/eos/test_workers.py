@@ -5,11 +5,17 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from aiokafka.errors import UnknownMemberIdError
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, UnknownMemberIdError
+from aiokafka.structs import OffsetAndMetadata
 
 from processor.demo.simulate import canonical_events
+from processor.engine import clients
 from processor.engine.pin import Pin
+from processor.engine.transactions import TransactionalProducer
+from processor.wire.topics import MESSAGES
 from tests.engine.eos.commits import answer_to, fields_of
+from tests.engine.eos.stand import stopped
 from tests.engine.harness import eventually
 from tests.engine.proxy import PASSES, Answered, Api, Fate, Late, Proxy, Request
 
@@ -103,6 +109,43 @@ async def test_a_worker_that_dies_before_its_commit_is_ended_and_what_it_sent_la
         await trial.assert_rows_are_those_of_the_offline_fold()
         await trial.assert_every_event_had_its_effect_once()
         assert await successor.stop() == 0
+
+
+@pytest.mark.parametrize("with_offsets", [False, True], ids=["rows", "rows-and-offsets"])
+async def test_a_worker_ends_what_another_id_of_its_group_has_left_undecided(make_trial, with_offsets):
+    """As a worker does that was killed: nothing but the name of its producer is known of it."""
+    trial = await make_trial()
+    worker = await trial.start_worker()
+    await worker.ready()
+    await trial.publish_events(events(1))
+    await trial.settled()
+    assert await worker.stop() == 0
+    rows = [TopicPartition(trial.topic(MESSAGES), number) for number in range(trial.settings.partitions)]
+    producer = TransactionalProducer(
+        **clients.connection(trial.settings),
+        transactional_id=f"{trial.settings.app_id}-worker-gone",
+        transaction_timeout_ms=600_000,
+    )
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        for tp in rows:
+            await (await producer.send(tp.topic, b"{}", key=b"never true", partition=tp.partition))
+        if with_offsets:
+            offsets = {tp: OffsetAndMetadata(0, "") for tp in trial.inputs()}
+            await producer.send_offsets_to_transaction(offsets, trial.settings.app_id)
+        successor = await trial.start_worker()
+        await trial.publish_events(events(2))
+        await trial.settled()
+        assert successor.log("predecessor_ended")
+        with pytest.raises(KafkaError):
+            await producer.send_offsets_to_transaction({trial.inputs()[0]: OffsetAndMetadata(0, "")}, "another")
+        assert isinstance(producer._txn_manager.wait_for_transaction_end().exception(), KafkaError)
+    finally:
+        await stopped(producer)
+    await trial.assert_rows_are_those_of_the_offline_fold()
+    await trial.assert_every_event_had_its_effect_once()
+    assert await successor.stop() == 0
 
 
 async def _are(found):

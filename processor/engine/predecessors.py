@@ -1,9 +1,9 @@
-"""What a predecessor has left undecided: seen, its transactional ids found, and ended by a stranger.
+"""Find whose transactions hang, and end them by their transactional ids (ADR 0025).
 
-An offset that waits for the end of a transaction is told of by `OffsetFetch` of version 7 (`require_stable`); records
-that do by the last stable offset. Whose they are the partitions' leaders know (`DescribeProducers`), by what id the
-transaction coordinators do (`ListTransactions`). Whoever starts a producer with that id fences its owner and ends what
-the owner had open; an empty transaction then ends what has been decided, and whose markers were never written.
+An offset that waits for the end of a transaction shows when it is asked for, records that do by the last stable offset.
+Whose they are the partitions' leaders know (`DescribeProducers`), by what id the transaction coordinators do
+(`ListTransactions`). Whoever starts a producer with that id fences its owner and ends what the owner had open; an empty
+transaction then ends what has been decided, and whose markers were never written.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
+from aiokafka.errors import TopicAuthorizationFailedError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Array,
@@ -30,12 +30,28 @@ from aiokafka.protocol.types import (
 )
 
 from processor.engine import clients
-from processor.settings import Settings
+from processor.engine.protocol import by_topic
+
+__all__ = [
+    "OFFSETS_TOPIC",
+    "Transaction",
+    "Undecided",
+    "end_transactions",
+    "holders",
+    "offsets_partition",
+    "transactions",
+    "undecided",
+]
 
 #: The topic of the groups' offsets.
 OFFSETS_TOPIC = "__consumer_offsets"
 
+#: What coordinators call a transaction that has not ended.
+_OPEN_STATES = ("Ongoing", "PrepareCommit", "PrepareAbort")
+
 _Text = CompactString("utf-8")
+
+_NO_TAGS: Mapping[int, bytes] = {}
 
 
 def _list(*fields: tuple[str, Any]) -> Array:
@@ -113,30 +129,29 @@ class _ListTransactionsRequestV0(RequestStruct):
 
 
 class _DescribeProducers(Request[_DescribeProducersRequestV0]):
+    """Asks a leader who writes to partitions."""
+
     API_KEY = 61
 
     def __init__(self, tps: Iterable[TopicPartition]) -> None:
-        self._topics = _by_topic(tps)
+        self._topics = [(topic, numbers, _NO_TAGS) for topic, numbers in by_topic(tps).items()]
 
     def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
-        return request_struct_class(self._topics, {})
+        """Make the request of the only version."""
+        return request_struct_class(self._topics, _NO_TAGS)
 
 
 class _ListTransactions(Request[_ListTransactionsRequestV0]):
+    """Asks a broker for the transactional ids that it coordinates."""
+
     API_KEY = 66
 
     def __init__(self, states: Collection[str], producer_ids: Collection[int]) -> None:
         self._fields = (list(states), list(producer_ids))
 
     def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
-        return request_struct_class(*self._fields, {})
-
-
-def _by_topic(tps: Iterable[TopicPartition]) -> list[tuple[str, list[int], dict[int, bytes]]]:
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for tp in tps:
-        numbers[tp.topic].append(tp.partition)
-    return [(topic, found, {}) for topic, found in numbers.items()]
+        """Make the request of the only version."""
+        return request_struct_class(*self._fields, _NO_TAGS)
 
 
 class Transaction(NamedTuple):
@@ -153,8 +168,34 @@ class Undecided(NamedTuple):
 
     tp: TopicPartition
     producer_id: int
-    #: The offset of the first of them.
+    #: The offset of the first of them; negative where we may not see it.
     first: int
+
+
+async def holders(admin: AIOKafkaAdminClient, group_id: str, tp: TopicPartition | None) -> frozenset[Undecided]:
+    """Ask whose transactions hold up a partition, or the offsets of a group.
+
+    Where we may not read the offsets' topic, all transactions are among them that are open and that we may see.
+
+    Args:
+        admin: asks.
+        group_id: the group.
+        tp: the partition; None: the group's offsets.
+
+    Raises:
+        KafkaError, NotImplementedError: a broker does not tell.
+    """
+    await admin._client.force_metadata_update()
+    if tp is not None:
+        return await undecided(admin, [tp])
+    numbers = admin._client.cluster.partitions_for_topic(OFFSETS_TOPIC) or ()
+    place = offsets_partition(group_id, len(numbers) or 1)
+    try:
+        if numbers:
+            return await undecided(admin, [place])
+    except TopicAuthorizationFailedError:
+        pass
+    return frozenset(Undecided(place, each.producer_id, -1) for each in await transactions(admin, states=_OPEN_STATES))
 
 
 async def undecided(admin: AIOKafkaAdminClient, tps: Collection[TopicPartition]) -> frozenset[Undecided]:
@@ -203,22 +244,21 @@ async def transactions(
 
 
 async def end_transactions(
-    settings: Settings, transactional_id: str, places: Iterable[TopicPartition], tp: TopicPartition
+    producer: AIOKafkaProducer, group: str, places: Iterable[TopicPartition], tp: TopicPartition
 ) -> None:
-    """Fence whoever has an id, abort what that had open, and write the markers that are missing.
+    """Fence whoever has a transactional id, abort what that had open, and write the markers that are missing.
 
-    Safe against an owner that lives: its next request is refused (ProducerFenced), and it makes another producer.
+    Safe against an owner that lives: its next request is refused (ProducerFenced), and it begins anew.
 
     Args:
-        settings: say how brokers are reached, and the group.
-        transactional_id: whose transactions end.
+        producer: one with the id, not started; it is closed afterwards.
+        group: the consumer group.
         places: the partitions that may lack markers.
         tp: a partition of the group, whose offsets may lack a marker.
     """
-    producer = clients.transactional_producer(settings, transactional_id)
     try:
         await producer.start()
-        await clients.abort_in(producer, places, tp, settings.app_id)
+        await clients.abort_in(producer, places, tp, group)
     finally:
         await producer.stop()
 

@@ -105,7 +105,7 @@ def test_the_readme_names_every_command():
     assert [name for name in COMMANDS if not re.search(rf"`{name}\b", TEXTS["README.md"])] == []
 
 
-@pytest.mark.parametrize("line", ["dead list", "topics drop", "export --everything", "--verbose", "message -x ID"])
+@pytest.mark.parametrize("line", ["dead bury", "topics drop", "export --everything", "--verbose", "message -x ID"])
 def test_a_command_line_that_is_none_is_found(line):
     assert problem_of(line)
 

@@ -36,6 +36,10 @@ COMMANDS = {
         "processor.cli.deliveries:control",
         "Publish a control record: an action on a delivery, and facts about it.",
     ),
+    "dead": Lazy(
+        "processor.cli.dead:dead",
+        "List, show, replay and discard dead letters: records that could not be used.",
+    ),
     "deliveries": Lazy(
         "processor.cli.deliveries:deliveries",
         "List deliveries with their progress and why they are pending.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -93,8 +93,13 @@ class Writer:
 
 
 async def read_to_end(
-    settings: Settings, topic: str, partitions: Iterable[int] | None = None, *, newest: int | None = None
-) -> AsyncIterator[Stored]:
+    settings: Settings,
+    topic: str,
+    partitions: Iterable[int] | None = None,
+    *,
+    newest: int | None = None,
+    since: Millis | None = None,
+) -> AsyncGenerator[Stored, None]:
     """Yield the committed records that a topic holds now, in order by partition; then end.
 
     Args:
@@ -102,6 +107,7 @@ async def read_to_end(
         topic: its full name.
         partitions: the partitions to read; None: all.
         newest: about how many of each partition's last records to read; None: all.
+        since: begin at the first record of this time, in milliseconds; None: at the beginning.
 
     Raises:
         MissingTopicError: the topic does not exist.
@@ -117,6 +123,10 @@ async def read_to_end(
         begins = await reader.beginning_offsets(tps)
         for tp in tps:
             reader.seek(tp, begins[tp] if newest is None else max(begins[tp], ends[tp] - newest))
+        if since is not None:
+            found = await reader.offsets_for_times(dict.fromkeys(tps, int(since)))
+            for tp in tps:
+                reader.seek(tp, ends[tp] if found[tp] is None else found[tp].offset)
         waiting = set(tps)
         while waiting:
             fetched = await reader.getmany(timeout_ms=200)

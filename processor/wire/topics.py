@@ -118,6 +118,17 @@ DEAD = Topic(
     _deleted(30, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
 )
 
+SETTLED = Topic(
+    "settled.v1",
+    "id of a dead letter",
+    "that it was replayed or discarded",
+    # Longer than the letters, which lie in segments that are removed as a whole: none is replayed twice.
+    _deleted(45, OUTPUT_MAX_BYTES, **{"cleanup.policy": "compact,delete"}, **_WRITTEN_BY_BROKERS),
+)
+
+#: The inputs of the stages: dead letters of these topics can be replayed.
+INPUTS: tuple[Topic, ...] = (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL)
+
 #: Where raw records of each channel go.
 RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
 
@@ -134,4 +145,5 @@ TOPICS: tuple[Topic, ...] = (
     COUNTS,
     REJECTED,
     DEAD,
+    SETTLED,
 )

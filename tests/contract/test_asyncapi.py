@@ -8,7 +8,20 @@ import yaml
 
 from processor.settings import Settings
 from processor.stages.normalize import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
-from processor.wire.topics import CONTROL, COUNTS, DEAD, DELIVERIES, EVENTS, LINKS, MESSAGES, MTA, REJECTED, SMS, TOPICS
+from processor.wire.topics import (
+    CONTROL,
+    COUNTS,
+    DEAD,
+    DELIVERIES,
+    EVENTS,
+    LINKS,
+    MESSAGES,
+    MTA,
+    REJECTED,
+    SETTLED,
+    SMS,
+    TOPICS,
+)
 
 DRAFT_07 = "application/schema+json;version=draft-07"
 VALUES = [
@@ -19,6 +32,7 @@ VALUES = [
     (MESSAGES, "row"),
     (COUNTS, "counts"),
     (REJECTED, "rejected"),
+    (SETTLED, "settled"),
 ]
 
 
@@ -139,5 +153,6 @@ def test_operations_are_what_this_application_reads_and_writes(document):
             "counts",
             "rejected",
             "dead",
+            "settled",
         ],
     }

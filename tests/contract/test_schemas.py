@@ -21,7 +21,19 @@ from processor.wire.events import decode_event
 from processor.wire.rows import decode_row, encode_row
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-NAMES = ["control", "counts", "dead", "delivery", "event", "link", "moved", "rejected", "rejected_link", "row"]
+NAMES = [
+    "control",
+    "counts",
+    "dead",
+    "delivery",
+    "event",
+    "link",
+    "moved",
+    "rejected",
+    "rejected_link",
+    "row",
+    "settled",
+]
 EXAMPLES = sorted((SCHEMAS / "examples").glob("*/*.json"))
 
 #: Keywords that mean the same in both dialects. `items` only with one schema, `$ref` only to our own `definitions`

@@ -18,6 +18,7 @@ from processor.wire.topics import (
     MTA,
     OUTPUT_MAX_BYTES,
     REJECTED,
+    SETTLED,
     SMS,
     TOPICS,
 )
@@ -39,6 +40,7 @@ def test_names():
         "delivery.counts.v1",
         "delivery.rejected.v1",
         "delivery.dead.v1",
+        "delivery.settled.v1",
     ]
 
 
@@ -61,8 +63,14 @@ def test_what_keeps_the_last_value_of_each_key_is_compacted():
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 def test_a_topic_is_either_compacted_or_kept_for_a_time(topic):
     assert ("retention.ms" in topic.config) is not topic.is_compacted
-    # Of links the last of each key is kept, and that for a time.
-    assert topic.config["cleanup.policy"] in ({"compact,delete"} if topic is LINKS else {"compact", "delete"})
+    # Of links and settled dead letters the last of each key is kept, and that for a time.
+    is_both = topic.name in {LINKS.name, SETTLED.name}
+    assert topic.config["cleanup.policy"] in ({"compact,delete"} if is_both else {"compact", "delete"})
+
+
+def test_what_became_of_a_dead_letter_is_remembered_for_longer_than_the_letter():
+    # A segment is removed as a whole, a week after its first record at the latest.
+    assert int(SETTLED.config["retention.ms"]) > int(DEAD.config["retention.ms"]) + WEEK_MS
 
 
 @pytest.mark.parametrize("topic", [MESSAGES, CONTROL], ids=lambda topic: topic.name)

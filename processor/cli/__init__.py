@@ -52,6 +52,10 @@ COMMANDS = {
         "processor.cli.demo:demo",
         "Run everything: an embedded Kafka, a worker with its page, and simulated traffic of all providers.",
     ),
+    "erase": Lazy(
+        "processor.cli.erasing:erase",
+        "Erase a person's data by the address, and tell what is gone and when the rest will be.",
+    ),
     "export": Lazy(
         "processor.cli.inspect:export",
         "Write all committed rows as JSON Lines, in the format of `fold`, sorted within each partition.",

@@ -279,6 +279,43 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
     )
 
 
+def join_rows(row: Row, other: Row) -> Row:
+    """Join two rows of one message: the row that the events of both would have given."""
+    observations = row.observations
+    for at in other.observations:
+        for time in (at.first, at.last):
+            observations = _observe(observations, (at.attempt, time, at.node), at.part)
+    first, rival = (min(at.first for at in each.observations) for each in (row, other))
+    channel = min((first, row.channel), (rival, other.channel))[1]
+    parts = max(row.parts, other.parts)
+    reasons = {given.node: given for given in row.reasons}
+    for given in other.reasons:
+        rivals = (given, reasons.get(given.node, given))
+        reasons[given.node] = max(rivals, key=lambda each: (each.reason.telling(), each.time, each.reason.order()))
+    walk = resolve(channel, observations, parts) or Walk(row.node, row.since, row.attempt, row.rejected)
+    return Row(
+        channel,
+        walk.node,
+        walk.since,
+        walk.attempt,
+        walk.rejected,
+        observations,
+        _join_all_names(row.names, other.names),
+        tuple(reasons[node] for node in sorted(reasons)),
+        parts,
+    )
+
+
+def _join_all_names(names: Names, told: Names) -> Names:
+    joined = names
+    for name in ("delivery_id", "recipient", "provider", "provider_message_id"):
+        at = getattr(told, f"{name}_at")
+        if at is not None:
+            value, time = _join_name(getattr(names, name), getattr(names, f"{name}_at"), getattr(told, name), at)
+            joined = msgspec.structs.replace(joined, **{name: value, f"{name}_at": time})
+    return joined
+
+
 def _observe(observations: tuple[Observation, ...], point: Point, part: int) -> tuple[Observation, ...]:
     """Join one point into the observations; return the same object if that changes nothing."""
     attempt, time, node = point

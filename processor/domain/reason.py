@@ -90,6 +90,9 @@ SOFT = frozenset(category for category, (_, bounce) in CLASSIFICATIONS.items() i
 #: Characters of a reason's text that a row keeps: rows must fit into one Kafka record and into memory.
 TEXT_MAX = 1_000
 
+#: In the place of a recipient or a text that was erased (erasure.py). It is stored, and never shown.
+ERASED = "(erased)"
+
 
 class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A provider's reason in normal form; every field may be absent."""
@@ -102,6 +105,15 @@ class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     provider_code: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
     #: The provider's own words. A row keeps the first TEXT_MAX characters.
     text: str | None = None
+
+    def shown(self) -> Reason:
+        """Return what may be shown of this reason: without the marks of what was erased."""
+        if ERASED not in {self.code, self.provider_code, self.text}:
+            return self
+        code, provider_code, text = (
+            None if each == ERASED else each for each in (self.code, self.provider_code, self.text)
+        )
+        return msgspec.structs.replace(self, code=code, provider_code=provider_code, text=text)
 
     def telling(self) -> tuple[bool, bool, bool]:
         """Return how specific this reason is, a category before a code before a text; greater is more specific."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from processor.domain.moment import Micros, Moment
-from processor.domain.reason import Reason
+from processor.domain.reason import ERASED, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import IS_UNDER_WAY
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
@@ -50,6 +50,11 @@ class Names(msgspec.Struct, array_like=True, frozen=True, gc=False):
     recipient_at: Moment | None = None
     provider_at: Moment | None = None
     provider_message_id_at: Moment | None = None
+
+    @property
+    def shown_recipient(self) -> str | None:
+        """The recipient; None if none was named, or it was erased."""
+        return None if self.recipient == ERASED else self.recipient
 
 
 class NodeReason(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -99,8 +104,8 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
 
     @property
     def recipient_name(self) -> str | None:
-        """The recipient, if an event named one."""
-        return self.names.recipient
+        """The recipient, if an event named one and it was not erased."""
+        return self.names.shown_recipient
 
     @property
     def provider_name(self) -> str | None:
@@ -120,7 +125,7 @@ class Row(msgspec.Struct, array_like=True, tag=ROW_LAYOUT, frozen=True, gc=False
             if given.node == self.node:
                 own = given
         shown = (IS_UNDER_WAY[self.node] and self._still_tried(self.since if own is None else own.time)) or own
-        return None if shown is None else shown.reason
+        return None if shown is None else shown.reason.shown()
 
     def _still_tried(self, since: Micros) -> NodeReason | None:
         """Return the last transient reason that is later than a given time and than the status."""

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka.admin import NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
@@ -155,7 +156,7 @@ async def _config_problems(admin: Any, settings: Settings, topic: Topic) -> list
 
 
 #: When a topic is compacted: the declared values are defaults that operators may change.
-_A_CHOICE = frozenset({"segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"})
+_A_CHOICE = frozenset({"segment.bytes", "segment.ms", "min.cleanable.dirty.ratio", "max.compaction.lag.ms"})
 
 
 def _differs(option: str, wanted: str, found: str | None) -> bool:
@@ -228,3 +229,36 @@ async def changed_topics(admin: Any, known: Mapping[str, int]) -> dict[str, str]
                 f"life, since it decides where a message is kept; see {TOPICS_RUNBOOK}"
             )
     return problems
+
+
+async def describe_topics(settings: Settings, topics: Iterable[Topic]) -> dict[str, dict[str, str]]:
+    """Return the options of topics as the brokers have them, by the topic's full name.
+
+    Raises:
+        MissingTopicError: one of them does not exist.
+    """
+    admin = clients.admin(settings)
+    await admin.start()
+    try:
+        existing, found = set(await admin.list_topics()), {}
+        for topic in topics:
+            name = settings.topic(topic)
+            if name not in existing:
+                raise MissingTopicError(name)
+            [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+            found[name] = {entry[0]: entry[1] for resource in response.resources for entry in resource[4]}
+        return found
+    finally:
+        await admin.close()
+
+
+async def delete_before(settings: Settings, topic: str, offsets: Mapping[int, int]) -> None:
+    """Delete the records of a topic that lie before an offset, by partition."""
+    admin = clients.admin(settings)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {TopicPartition(topic, partition): RecordsToDelete(offset) for partition, offset in offsets.items()}
+        )
+    finally:
+        await admin.close()

@@ -10,6 +10,7 @@ from processor.metrics import Metrics
 from processor.providers import ADAPTERS
 from processor.settings import Settings, SettingsError
 from processor.stages import control, correlate, fold, link, normalize
+from processor.stages.erasures import Erasures
 from processor.watch.board import Board
 from processor.wire.topics import MTA, SMS
 
@@ -37,13 +38,13 @@ def stages(
     problems = setting_problems(settings)
     if problems:
         raise SettingsError(problems)
-    board = board or Board(metrics)
+    board, erasures = board or Board(metrics), Erasures()
     return (
         normalize.stage(settings, metrics, board, clock),
         link.stage(settings, metrics, board, clock),
-        correlate.stage(settings, metrics, board, clock),
-        control.stage(settings, metrics, board, clock),
-        fold.stage(settings, metrics, board, clock),
+        correlate.stage(settings, metrics, board, clock, erasures),
+        control.stage(settings, metrics, board, clock, erasures),
+        fold.stage(settings, metrics, board, clock, erasures),
     )
 
 

@@ -8,49 +8,75 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from processor.domain.delivery import Delivery, join
-from processor.domain.moment import Millis, from_seconds, stamp_of, to_millis
-from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, StatefulWork, UnreadableRecord
+from processor.domain.moment import Micros, Millis, from_seconds, stamp_of, to_millis
+from processor.engine.stage import (
+    Outbox,
+    Partitioning,
+    Positions,
+    PunctuatedWork,
+    Record,
+    Stage,
+    StatefulWork,
+    UnreadableRecord,
+)
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of
 from processor.stages.dead import DeadLetters
+from processor.stages.erasures import Erasures
 from processor.watch.board import Board
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.deliveries import decode_delivery_of, encode_delivery
+from processor.wire.erasures import decode_erasure, is_erasure
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
-from processor.wire.topics import CONTROL, DEAD, DELIVERIES
+from processor.wire.topics import CONTROL, DEAD, DELIVERIES, ERASURES
 
 log = get_logger(__name__)
 
 
-def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
-    """Declare the stage; the clock returns seconds since the epoch."""
+#: Erasures that one transaction ends.
+_ERASURES_AT_A_TIME = 100
+
+
+def stage(
+    settings: Settings,
+    metrics: Metrics,
+    board: Board,
+    clock: Callable[[], float] = time.time,
+    erasures: Erasures | None = None,
+) -> Stage:
+    """Declare the stage; the clock returns seconds since the epoch; the fold stage learns the erasures."""
 
     def start(partitioning: Partitioning) -> StatefulWork:
-        return ControlWork(settings, metrics, partitioning, board, clock)
+        return ControlWork(settings, metrics, partitioning, board, clock, Erasures() if erasures is None else erasures)
 
     # Control records that came to the wrong partition go back to CONTROL.
-    outputs = (DELIVERIES, DEAD, CONTROL)
+    outputs = (DELIVERIES, DEAD, CONTROL, ERASURES)
     return Stage(name="control", inputs=(CONTROL,), outputs=outputs, start=start, changelog=DELIVERIES)
 
 
-class ControlWork(StatefulWork):
+class ControlWork(StatefulWork, PunctuatedWork):
     """One partition of deliveries, all in memory: they are few compared with messages."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
         self,
         settings: Settings,
         metrics: Metrics,
         partitioning: Partitioning,
         board: Board,
         clock: Callable[[], float],
+        erasures: Erasures,
     ) -> None:
-        self._clock = clock
+        self._clock, self._erasures = clock, erasures
+        self._retention, self._erasures_topic = settings.retention, settings.topic(ERASURES)
+        #: Erasures of this partition that are over: remembered for long enough.
+        self._over: list[str] = []
         self._position = 0
         self._partition = partitioning.number
         self._control_topic, self._deliveries_topic = settings.topic(CONTROL), settings.topic(DELIVERIES)
@@ -99,6 +125,20 @@ class ControlWork(StatefulWork):
         """Write unreadable records as dead letters."""
         self._dead.add_unreadable(unreadable, outbox)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there are erasures to end."""
+        return bool(self._over)
+
+    def punctuate(self, *, is_behind: bool) -> None:
+        """Find the erasures that have been remembered for as long as messages are kept."""
+        if is_behind or not self._retention or not self._erasures:
+            return
+        before = Micros(from_seconds(self._clock() - self._retention))
+        over = (each for each, known in self._erasures.remembered.items() if known.time < before)
+        own = (each for each in over if partition_of(each.encode(), self._partitions) == self._partition)
+        self._over = list(islice(own, _ERASURES_AT_A_TIME))
+
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Join every record into its delivery; write the deliveries that changed."""
         for record in records:
@@ -113,17 +153,32 @@ class ControlWork(StatefulWork):
             value = encode_delivery(delivery_id, delivery)
             outbox.add(self._deliveries_topic, self._partition, timestamp, key, value)
             self._canceled += self._is_news_of_cancel(delivery_id, delivery)
+        self._end_erasures(outbox)
+
+    def _end_erasures(self, outbox: Outbox) -> None:
+        """Remove erasures from both topics that have them, with what partitions said of them."""
+        for erasure_id in self._over:
+            outbox.add(self._control_topic, self._partition, outbox.now, erasure_id.encode(), None)
+            outbox.add(self._erasures_topic, self._partition, outbox.now, erasure_id.encode(), None)
+            for key in self._erasures.done.get(erasure_id, ()):
+                partition = int(key.rpartition(b"|")[2])
+                if partition < self._partitions:
+                    outbox.add(self._erasures_topic, partition, outbox.now, key, None)
 
     def _join(self, record: Record, value: bytes, outbox: Outbox) -> None:
         if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
         timestamp = stamp_of(record.timestamp, to_millis(from_seconds(self._clock())))
+        if is_erasure(record.headers):
+            erasure = decode_erasure(value, timestamp)
+            key = erasure.erasure_id.encode()
+            if self._is_home(record, key, value, outbox):
+                outbox.add(self._erasures_topic, self._partition, timestamp, key, value)
+            return
         control = decode_control(value, timestamp)
         key = control.delivery_id.encode()
-        home = partition_of(key, self._partitions)
-        if home != self._partition:
-            outbox.forward(self._control_topic, home, record.timestamp, key, value, tuple(record.headers))
+        if not self._is_home(record, key, value, outbox):
             return
         if key in self._aside.notes:
             self._aside.refuse(key)
@@ -131,6 +186,13 @@ class ControlWork(StatefulWork):
         delivery = join(before, control)
         if delivery is not before:
             self._changed[control.delivery_id] = delivery, timestamp
+
+    def _is_home(self, record: Record, key: bytes, value: bytes, outbox: Outbox) -> bool:
+        """Return whether a record belongs to this partition; send it to its own if it does not."""
+        home = partition_of(key, self._partitions)
+        if home != self._partition:
+            outbox.forward(self._control_topic, home, record.timestamp, key, value, tuple(record.headers))
+        return home == self._partition
 
     def _delivery(self, delivery_id: str) -> Delivery | None:
         """Return a delivery with the changes of the present chunk so far."""
@@ -146,6 +208,7 @@ class ControlWork(StatefulWork):
         """Apply the committed chunk."""
         self._deliveries.update({delivery_id: delivery for delivery_id, (delivery, _) in self._changed.items()})
         self._changed.clear()
+        self._over = []
         self._position = max(positions.changelog, self._position)
         if self._canceled:
             log.info("deliveries_canceled", deliveries=self._canceled, partition=self._partition)

@@ -29,6 +29,7 @@ from processor.domain.links import (
     take_receipt,
 )
 from processor.domain.moment import FIRST, Micros, Millis, from_seconds, stamp_of, to_millis
+from processor.domain.reason import ERASED
 from processor.engine.stage import (
     AuditedWork,
     Outbox,
@@ -51,6 +52,8 @@ from processor.providers.identity import bare_address
 from processor.settings import Settings
 from processor.stages.aside import Aside, note_of, pack_note
 from processor.stages.dead import DeadLetters
+from processor.stages.erased_receipts import Erase, is_stand_in
+from processor.stages.erasures import Erasures, ErasureWalk
 from processor.watch.board import Board
 from processor.watch.sweeper import Pace
 from processor.watch.waiting import WaitingBoard, WaitingReceipts
@@ -70,7 +73,7 @@ from processor.wire.links import (
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
-from processor.wire.topics import CORRELATIONS, DEAD, EVENTS, RECEIPTS, REJECTED
+from processor.wire.topics import CORRELATIONS, DEAD, ERASURES, EVENTS, RECEIPTS, REJECTED
 from processor.wire.trace import carried
 
 log = get_logger(__name__)
@@ -93,16 +96,23 @@ _KEYS_IN_A_ROW = 250
 _KEYS_READ_AT_ONCE = 25
 
 
-def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
-    """Declare the stage; the clock gives seconds since the epoch."""
+def stage(
+    settings: Settings,
+    metrics: Metrics,
+    board: Board,
+    clock: Callable[[], float] = time.time,
+    erasures: Erasures | None = None,
+) -> Stage:
+    """Declare the stage; the clock gives seconds since the epoch; the fold stage learns the erasures."""
+    erased = Erasures() if erasures is None else erasures
     pace, waiting = Pace(), WaitingBoard(metrics)
 
     def start(partitioning: Partitioning) -> Work:
         name = StoreName(partitioning.cluster, settings.topic(CORRELATIONS), partitioning.number)
         search = Search(settings, open_store(settings, name), partitioning.number, pace, waiting, clock)
-        return Correlate(settings, metrics, partitioning, search, board, clock)
+        return Correlate(settings, metrics, partitioning, search, board, clock, erased)
 
-    outputs = (CORRELATIONS, EVENTS, REJECTED, DEAD)
+    outputs = (CORRELATIONS, EVENTS, REJECTED, DEAD, ERASURES)
     return Stage(name="correlate", inputs=(RECEIPTS,), outputs=outputs, start=start, changelog=CORRELATIONS)
 
 
@@ -117,6 +127,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         search: Search,
         board: Board,
         clock: Callable[[], float],
+        erasures: Erasures,
     ) -> None:
         self._metrics, self._clock, self._search = metrics, clock, search
         self._store = search.store
@@ -126,6 +137,9 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._changelog_topic = settings.topic(CORRELATIONS)
         self._events_partitions = partitioning.counts[self._events_topic]
         self._rejected_partitions = partitioning.counts[self._rejected_topic]
+        self._erasures = ErasureWalk(self._store, erasures, "correlate", self._partition)
+        self._erasures_topic = settings.topic(ERASURES)
+        self._erase = Erase(erasures, self._events_partitions)
         self._is_shown = settings.unlinked == "show"
         self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         self._aside = Aside(settings, CORRELATIONS, self._partition, metrics, board)
@@ -179,6 +193,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         """Name what cannot be read."""
         self._aside.restore(self._store.aside)
         self._aside.tell()
+        self._erasures.restart()
 
     def forget(self) -> None:
         """Forget what is known of all keys."""
@@ -192,14 +207,15 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
     def close(self) -> None:
         """Let go of the store."""
         self._search.stop()
+        self._erasures.stop()
         self._store.close()
 
     # Work
 
     @property
     def is_due(self) -> bool:
-        """Whether receipts have waited in vain, or links have had their time."""
-        return bool(self._search.found)
+        """Whether receipts have waited in vain, links have had their time, or something is to be erased."""
+        return bool(self._search.found) or self._erasures.is_due
 
     def punctuate(self, *, is_behind: bool) -> None:
         """Go on looking through the keys: what waits, since when, and what has had its time."""
@@ -221,6 +237,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             except Exception as error:
                 self._dead.add(record, outbox, error)
         self._expire_some(outbox)
+        self._erase_some(outbox)
         for key, packed in self._changed.items():
             outbox.add(self._changelog_topic, self._partition, outbox.now, key, packed)
 
@@ -239,9 +256,14 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             self._aside.refuse(key)
         known, provider = self._hand[key], _provider_of(key)
         if is_link(record.headers):
-            self._link(key, known, _link_in(value, timestamp), provider, outbox)
+            link = _link_in(value, timestamp)
+            if self._erasures.erasures:
+                link = self._erase.link(link)
+            self._link(key, known, link, provider, outbox)
         else:
             receipt = _receipt_in(record, value, timestamp)
+            if self._erasures.erasures:
+                receipt = self._erase.receipt(receipt)
             self._receipts[ByReceipt(provider, "received")] += 1
             step = take_receipt(known, receipt)
             if not (step.matches or step.shown):
@@ -304,6 +326,33 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             return
         self._hand[key] = after
         self._changed[key] = None if after.is_empty else pack_known(after)
+
+    # What is to be erased
+
+    def _erase_some(self, outbox: Outbox) -> None:
+        """Continue to erase what was known when the erasure was heard of."""
+        share = self._erasures.share(_KEYS_AT_A_TIME)
+        if share is None:
+            return
+        for key, packed in share:
+            known = self._hand[key] if key in self._hand else unpack_known(packed)
+            if self._erase.known(known)[0] is not known:
+                self._load([key])
+                self._erase_key(key, outbox)
+        if not share:
+            self._erasures.finish(self._erasures_topic, outbox)
+
+    def _erase_key(self, key: bytes, outbox: Outbox) -> None:
+        """Erase what is known of a key, and order that the records of its moves go."""
+        known = self._hand[key]
+        erased, forgotten = self._erase.known(known)
+        recipients = {link.recipient for link in known.links} | {receipt.recipient for receipt in known.waiting}
+        for recipient in recipients:
+            if recipient is not None:
+                self._erasures.count(recipient)
+        for moved in forgotten:
+            self._order(FORGOTTEN_HEADER, moved, outbox)
+        self._put(key, known, erased)
 
     # What has had its time
 
@@ -389,7 +438,7 @@ def _told_of(receipt: Receipt, link: Link) -> tuple[str, bytes]:
         event,
         message_id=link.message_id,
         delivery_id=event.delivery_id or link.delivery_id,
-        recipient=event.recipient or link.recipient,
+        recipient=event.recipient or (ERASED if is_stand_in(link.recipient) else link.recipient),
         part=event.part or link.part,
         parts=event.parts or link.parts,
     )

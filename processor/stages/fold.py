@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from processor.domain.erasure import erase_event, erase_row, is_erased
 from processor.domain.event import Event
-from processor.domain.fold import Verdict, fold
+from processor.domain.fold import Verdict, fold, join_rows
 from processor.domain.moment import NO_TIMESTAMP, Micros, Millis, from_seconds, to_micros, to_millis
+from processor.domain.reason import ERASED
 from processor.domain.retraction import retract
 from processor.domain.row import Row
 from processor.domain.transitions import Node
@@ -42,6 +44,7 @@ from processor.stages.books import Books
 from processor.stages.cancels import Cancels, cancel
 from processor.stages.dates import Dates
 from processor.stages.dead import DeadLetters
+from processor.stages.erasures import Erasures, ErasureWalk
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
@@ -51,11 +54,12 @@ from processor.watch.board import Board
 from processor.watch.sweeper import Pace, Sweeper
 from processor.wire.control import is_marker
 from processor.wire.deadletters import DeadReason, UnusableError
-from processor.wire.events import decode_event
+from processor.wire.events import decode_event, encode_event
 from processor.wire.links import (
     FORGOTTEN_HEADER,
     LINK_HEADERS,
     TAKEN_BACK_HEADER,
+    MovedRecord,
     decode_moved,
     encode_link,
     encode_moved,
@@ -67,7 +71,7 @@ from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import encode_row, pack_row, row_in, unpack_row
-from processor.wire.topics import COUNTS, DEAD, DELIVERIES, EVENTS, MESSAGES, RECEIPTS, REJECTED
+from processor.wire.topics import COUNTS, DEAD, DELIVERIES, ERASURES, EVENTS, MESSAGES, RECEIPTS, REJECTED, Topic
 from processor.wire.trace import carried
 
 log = get_logger(__name__)
@@ -78,6 +82,7 @@ def stage(
     metrics: Metrics,
     board: Board,
     clock: Callable[[], float] = time.time,
+    erasures: Erasures | None = None,
 ) -> Stage:
     """Declare the stage.
 
@@ -86,18 +91,25 @@ def stage(
         metrics: those of the worker.
         board: shows present problems.
         clock: returns the present time, in seconds since the epoch.
+        erasures: what is erased, which this stage learns for all stages of the worker; None: it tells no other.
     """
-    pace, dates = Pace(), Dates()
+    pace, dates, erased = Pace(), Dates(), Erasures() if erasures is None else erasures
 
     def start(partitioning: Partitioning) -> Fold:
         name = StoreName(partitioning.cluster, settings.topic(MESSAGES), partitioning.number)
         store = open_store(settings, name, settings.index)
         sweeper = Sweeper(settings, store, partitioning.number, pace, board)
-        return Fold(settings, metrics, partitioning, store, sweeper, board, dates, clock)
+        return Fold(settings, metrics, partitioning, store, sweeper, board, dates, erased, clock)
+
+    def take(topic: Topic, records: Sequence[Record]) -> None:
+        if topic.name == ERASURES.name:
+            erased.take(records)
+        else:
+            dates.take(topic, records)
 
     # Events that came to the wrong partition go back to EVENTS.
-    outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS, RECEIPTS)
-    follows = Followed((DELIVERIES,), dates.take)
+    outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS, RECEIPTS, ERASURES)
+    follows = Followed((DELIVERIES, ERASURES), take)
     return Stage(
         name="fold",
         inputs=(EVENTS,),
@@ -111,6 +123,9 @@ def stage(
 
 #: Rows that are cancelled, or removed, in one transaction besides those that records change.
 _ROWS_AT_A_TIME = 2_000
+
+#: Rows that one transaction looks at for what is to be erased: few of them change.
+_ROWS_LOOKED_AT = 10_000
 
 #: Seconds behind the present from which on what has not been read yet may be what is missed.
 _LATE_SECONDS = 30
@@ -128,6 +143,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         sweeper: Sweeper,
         board: Board,
         dates: Dates,
+        erasures: Erasures,
         clock: Callable[[], float],
     ) -> None:
         self._metrics, self._sweeper, self._dates, self._clock = metrics, sweeper, dates, clock
@@ -153,6 +169,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         #: Stuck messages that moved after all, by channel and the status that they left.
         self._cleared: Counter[ByStatus] = Counter()
         self._cancels = Cancels(store, dates)
+        self._erasures = ErasureWalk(store, erasures, "fold", self._partition)
+        self._erasures_topic = settings.topic(ERASURES)
         self._expiry = Expiry(settings.retention, clock)
         #: The timestamp of the last record, in milliseconds.
         self._timestamp = Millis(0)
@@ -218,6 +236,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
             self._expiry.restore(latest, books.written or None)
         self._expiry.forget_the_old(has_expired=books.counts.has_expired)
         self._cancels.restore(books.counts)
+        self._erasures.restart()
         books.show()
 
     def _now(self) -> Micros:
@@ -238,6 +257,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def close(self) -> None:
         """Close the store."""
         self._cancels.stop()
+        self._erasures.stop()
         self._sweeper.stop()
         self._store.close()
 
@@ -245,8 +265,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
 
     @property
     def is_due(self) -> bool:
-        """Whether there are messages to cancel or to remove, or counts to publish again."""
-        return self._cancels.is_due or bool(self._expiry.found or self._books.touched)
+        """Whether there are messages to cancel, to erase or to remove, or counts to publish again."""
+        return self._cancels.is_due or self._erasures.is_due or bool(self._expiry.found or self._books.touched)
 
     def punctuate(self, *, is_behind: bool) -> None:
         """Learn new cancels, and continue the sweep through the rows."""
@@ -271,17 +291,19 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._books.touched |= self._cancels.learn(self._books.counts)
         self._fold(records, hand, outbox)
         self._cancel_some(hand, outbox)
+        self._erase_some(hand, outbox)
         self._expire_some(hand, outbox)
         self._cleared = self._books.follow(hand, self._expiry, self._sweeper.labels.has)
         self._books.publish(outbox)
 
-    def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:  # noqa: PLR0912 - no calls: it is hot
+    def _fold(self, records: Sequence[Record], hand: Hand, outbox: Outbox) -> None:  # noqa: PLR0912, PLR0915 - no calls: it is hot
         """Fold events into the rows in hand, one event after the other: that keeps it in the CPU's caches."""
         publish = outbox.to(self._messages_topic, self._partition).append
         note, traces = self._facts.note, self._traces
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
         aside, links = self._aside.notes, self._hears_links
+        erasures = self._erasures.erasures or None
         now, timestamp, newest = to_millis(self._now()), self._timestamp, NO_TIMESTAMP
         for record in records:
             value, timestamp = record.value, record.timestamp
@@ -299,6 +321,9 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                 event, node, moment = decode_event(value, timestamp)
                 if moment < oldest:
                     self._expiry.refuse(moment)
+                told = event
+                if erasures is not None and event.recipient is not None and erasures.has(event.recipient):
+                    event = self._erased(event, hand, outbox)
                 key = event.message_id.encode()
                 # Another key than its message's id: null, or whatever upstream had in mind.
                 known = rows[key] if key in rows else hand.row(key)
@@ -308,19 +333,25 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                         continue
                     if key in aside:
                         self._aside.refuse(key)
+                if event is told and is_erased(known):
+                    event = erase_event(event)
                 row, verdict = fold(known, event, node, moment)
                 if verdict is not Verdict.DUPLICATE:
+                    if row.names.recipient == ERASED:
+                        row = erase_row(row)
                     packed = pack_row(row)
                     trace = carried(record.headers) if traces and record.headers else ()
                     published = encode_row(event.message_id, row, known, packed)
                     if verdict is Verdict.REJECTED:
-                        evidence = encode_rejected(value or b"null", row, node)
+                        evidence = encode_rejected(
+                            value or b"null" if event is told else encode_event(event), row, node
+                        )
                         outbox.add(self._rejected_topic, self._partition, timestamp, key, evidence, trace)
                     # What could fail has been done: an event's effect is whole, or it is a dead letter.
                     publish((timestamp, key, published, trace))
                     rows[key], changed[key] = row, packed
                     if links and event.provider_message_id is not None and not event.from_payload:
-                        self._link(event, known, timestamp, outbox)
+                        self._link(told, known, timestamp, outbox)
             except Exception as error:
                 self._dead.add(record, outbox, error)
             else:
@@ -365,6 +396,10 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def _move(self, record: Record, hand: Hand, outbox: Outbox) -> None:
         """Take a provisional row out of table and counts: its receipts are events of another message now."""
         moved = decode_moved(record.value)
+        name = self._erasures.erasures.name_of(moved.message_id, self._partitions)
+        if name is not None:
+            # What ordered it had not heard of the erasure yet.
+            moved = MovedRecord(name, moved.moved_to)
         key = moved.message_id.encode()
         row = hand.row(key)
         if row is None:
@@ -393,16 +428,19 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def _take_back(self, record: Record, hand: Hand, outbox: Outbox) -> None:
         """Take a receipt back from a message: it was another's, as a newer link of a provider's id tells."""
         event, node, moment = decode_event(record.value, None)
-        key = event.message_id.encode()
+        name = self._erasures.erasures.name_of(event.message_id, self._partitions)
+        key = (name or event.message_id).encode()
         known = hand.row(key)
         if known is None:
             return
+        if is_erased(known):
+            event = erase_event(event)
         row = retract(known, event, node, moment)
         if row is None:
             self._take_away(key, None, hand, outbox)
         elif row is not known:
             packed = pack_row(row)
-            value = encode_row(event.message_id, row, known, packed)
+            value = encode_row(key.decode(), row, known, packed)
             outbox.add(self._messages_topic, self._partition, outbox.now, key, value)
             hand.put(key, row, packed)
 
@@ -433,6 +471,57 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                 self._cancel(key, row, at, hand, outbox)
         if not keys:
             self._books.touched |= self._cancels.finish(self._books.counts)
+
+    # Erasing
+
+    def _erase_some(self, hand: Hand, outbox: Outbox) -> None:
+        """Continue to erase recipients and texts that were known when the erasure was heard of."""
+        share = self._erasures.share(_ROWS_LOOKED_AT)
+        if share is None:
+            return
+        has = self._erasures.erasures.has
+        for key, packed in share:
+            row = hand.now[key] if key in hand.now else unpack_row(packed)
+            recipient = None if row is None else row.recipient_name
+            if recipient is not None and has(recipient):
+                self._erase(key, recipient, hand, outbox)
+        if not share:
+            self._erasures.finish(self._erasures_topic, outbox)
+
+    def _erase(self, key: bytes, recipient: str, hand: Hand, outbox: Outbox) -> None:
+        """Erase recipient and texts of a row, and the address that its id may end with."""
+        row = hand.row(key)
+        if row is None or row.recipient_name != recipient:
+            return
+        self._erasures.count(recipient)
+        message_id = key.decode()
+        name = self._erasures.erasures.name_of(message_id, self._partitions)
+        erased = erase_row(row)
+        if name is not None:
+            self._take_away(key, None, hand, outbox)
+            key, message_id = name.encode(), name
+            there = hand.row(key)
+            if there is not None:
+                # A receipt came under the new id before the walk came here.
+                erased, row = erase_row(join_rows(there, erased)), there
+        packed = pack_row(erased)
+        outbox.add(self._messages_topic, self._partition, outbox.now, key, encode_row(message_id, erased, row, packed))
+        hand.put(key, erased, packed)
+
+    def _erased(self, event: Event, hand: Hand, outbox: Outbox) -> Event:
+        """Return an event of an erased recipient without what is told of it, under the id that its message goes by."""
+        erased = erase_event(event)
+        name = self._erasures.erasures.name_of(event.message_id, self._partitions)
+        if name is not None:
+            key = event.message_id.encode()
+            if key in self._aside.notes:
+                self._aside.refuse(key)
+            row = hand.row(key)
+            if row is not None and row.recipient_name is not None:
+                # The walk has not come to it: the message must not have two rows.
+                self._erase(key, row.recipient_name, hand, outbox)
+            erased.message_id = name
+        return erased
 
     # Retention
 

@@ -54,8 +54,8 @@ class Index:
             if old is new:
                 continue
             if recipients:
-                known = None if old is None or old.recipient is None else comparable_address(old.recipient)
-                told = None if new is None or new.recipient is None else comparable_address(new.recipient)
+                known = None if old is None else _address(old)
+                told = None if new is None else _address(new)
                 if known != told:
                     names.append((key, Name.RECIPIENT, known, told))
             if native:
@@ -92,6 +92,12 @@ class Index:
     def rows(self, keys: Sequence[bytes]) -> Sequence[Row | None]:
         """Return the committed rows of the keys, in their order."""
         return [None if packed is None else unpack_row(packed) for packed in self._store.get_many(keys)]
+
+
+def _address(names: Names) -> str | None:
+    """Return the address that a row is found by; None: by none."""
+    recipient = names.shown_recipient
+    return None if recipient is None else comparable_address(recipient)
 
 
 def _native(names: Names) -> str | None:

@@ -125,7 +125,7 @@ def encode_row(message_id: str, row: Row, before: Row | None, packed: bytes | No
             row.reason if row.reasons else None,
             tuple([NODE_NAMES[each] for each in row.rejected]) if row.rejected else (),
             row.attempt,
-            names.recipient,
+            names.shown_recipient,
             names.provider,
             names.provider_message_id,
             pack_row(row) if packed is None else packed,

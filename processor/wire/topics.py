@@ -40,6 +40,10 @@ class Topic(NamedTuple):
 _WRITTEN_BY_BROKERS = {"message.timestamp.type": "LogAppendTime"}
 
 
+#: What was erased of a person has gone from the disks by a date, however little is written.
+_GONE_IN_TIME = {"max.compaction.lag.ms": str(14 * _DAY_MS)}
+
+
 def _deleted(days: int, max_bytes: int, **more: str) -> dict[str, str]:
     return {
         "cleanup.policy": "delete",
@@ -69,12 +73,18 @@ DELIVERIES = Topic(
     "all that was told of a delivery, joined: changelog and public table in one",
     _compacted(**_WRITTEN_BY_BROKERS),
 )
+ERASURES = Topic(
+    "erasures.v1",
+    "erasure id, or erasure id|stage|partition",
+    "whose data is to be erased, by a keyed hash, and which partitions have done so",
+    _compacted(**_WRITTEN_BY_BROKERS),
+)
 MESSAGES = Topic(
     "messages.v1",
     "message id",
     "the row, with `previous` when its status moved: changelog, public table and change feed in one",
     # Every change can be read for a week, whatever the compaction does.
-    _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}),
+    _compacted(**{"min.compaction.lag.ms": str(7 * _DAY_MS)}, **_GONE_IN_TIME),
 )
 COUNTS = Topic(
     "counts.v1",
@@ -103,7 +113,7 @@ CORRELATIONS = Topic(
     "correlations.v1",
     "native key",
     "links and waiting receipts of one provider's id: changelog of the join",
-    _compacted(**_WRITTEN_BY_BROKERS),
+    _compacted(**_GONE_IN_TIME, **_WRITTEN_BY_BROKERS),
 )
 REJECTED = Topic(
     "rejected.v1",
@@ -141,6 +151,7 @@ TOPICS: tuple[Topic, ...] = (
     EVENTS,
     CONTROL,
     DELIVERIES,
+    ERASURES,
     MESSAGES,
     COUNTS,
     REJECTED,

@@ -26,6 +26,8 @@ NAMES = [
     "counts",
     "dead",
     "delivery",
+    "erased",
+    "erasure",
     "event",
     "link",
     "moved",

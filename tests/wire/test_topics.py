@@ -11,6 +11,7 @@ from processor.wire.topics import (
     COUNTS,
     DEAD,
     DELIVERIES,
+    ERASURES,
     EVENTS,
     INPUT_MAX_BYTES,
     LINKS,
@@ -36,6 +37,7 @@ def test_names():
         "delivery.events.v1",
         "delivery.control.v1",
         "delivery.deliveries.v1",
+        "delivery.erasures.v1",
         "delivery.messages.v1",
         "delivery.counts.v1",
         "delivery.rejected.v1",
@@ -56,7 +58,7 @@ def test_the_longest_prefix_leaves_room_for_every_name():
 
 
 def test_what_keeps_the_last_value_of_each_key_is_compacted():
-    compacted = {CORRELATIONS.name, CONTROL.name, DELIVERIES.name, MESSAGES.name, COUNTS.name}
+    compacted = {CORRELATIONS.name, CONTROL.name, DELIVERIES.name, ERASURES.name, MESSAGES.name, COUNTS.name}
     assert {topic.name for topic in TOPICS if topic.is_compacted} == compacted
 
 
@@ -76,6 +78,11 @@ def test_what_became_of_a_dead_letter_is_remembered_for_longer_than_the_letter()
 @pytest.mark.parametrize("topic", [MESSAGES, CONTROL], ids=lambda topic: topic.name)
 def test_every_change_of_a_message_and_every_control_record_can_be_read_for_a_week(topic):
     assert int(topic.config["min.compaction.lag.ms"]) == WEEK_MS
+
+
+@pytest.mark.parametrize("topic", [MESSAGES, CORRELATIONS], ids=lambda topic: topic.name)
+def test_what_was_erased_of_a_person_leaves_the_disks_in_two_weeks(topic):
+    assert int(topic.config["max.compaction.lag.ms"]) == 2 * WEEK_MS
 
 
 @pytest.mark.parametrize("topic", [REJECTED, DEAD], ids=lambda topic: topic.name)

@@ -1,0 +1,314 @@
+"""Erase a person: ask for it, wait for the workers, remove what no worker keeps, and tell when the rest goes.
+
+Workers erase what they keep: rows, links and receipts (ADR 0027). The links topic and the dead letters belong to none
+of them, so they are gone through here. What only retention or compaction can remove is told with its date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+
+import msgspec
+
+from processor.domain.moment import from_seconds, to_rfc3339
+from processor.engine.admin import count_partitions, delete_before, describe_topics
+from processor.engine.clients import KafkaError
+from processor.engine.records import Stored
+from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.providers.identity import comparable_address
+from processor.settings import Settings
+from processor.stages.erasures import new_erasure
+from processor.web.masking.reading import read
+from processor.wire.deadletters import UnusableError
+from processor.wire.erasures import (
+    ERASURE_HEADERS,
+    ErasedRecord,
+    ErasureRecord,
+    decode_kept,
+    encode_erasure,
+)
+from processor.wire.links import decode_link
+from processor.wire.topics import (
+    CONTROL,
+    CORRELATIONS,
+    DEAD,
+    ERASURES,
+    EVENTS,
+    LINKS,
+    MESSAGES,
+    MTA,
+    RECEIPTS,
+    REJECTED,
+    SMS,
+    Topic,
+)
+
+#: The stages that keep what is told of recipients.
+_STAGES = ("fold", "correlate")
+
+#: The topics that have recipients, in the order in which they are told of.
+_TOPICS = (MESSAGES, CORRELATIONS, LINKS, DEAD, MTA, SMS, EVENTS, RECEIPTS, REJECTED)
+
+#: Seconds between two looks at what the workers have done.
+_LOOK_SECONDS = 0.5
+
+#: The header of a dead letter whose bytes were erased.
+ERASED_HEADER = "delivery.dead.erased"
+
+#: Brokers look for what may be deleted or compacted every few minutes.
+_BROKERS_SECONDS = 600
+
+#: An option of so many milliseconds is none.
+_NEVER_MS = 1 << 62
+
+
+class TopicReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a person is still in a topic."""
+
+    topic: str
+    #: Whether nobody who reads the newest value of each key finds anything now.
+    is_erased: bool
+    #: By when older bytes have gone from the brokers' disks, in RFC 3339; null: the topic's options set no time.
+    gone_by: str | None
+    #: What removes them.
+    by: str
+
+
+class ErasureReport(msgspec.Struct, frozen=True):
+    """What of a person is gone, and when the rest will be."""
+
+    erasure_id: str
+    time: str
+    #: Whether all workers have erased what they keep; if not, they do when they run.
+    is_done: bool
+    #: From how many messages, native keys, links and dead letters something was removed.
+    messages: int
+    native_keys: int
+    links: int
+    dead_letters: int
+    #: Until when events of this address are erased as they come, in RFC 3339; null: for ever.
+    remembered_until: str | None
+    topics: tuple[TopicReport, ...]
+
+
+class _Done(msgspec.Struct, frozen=True):
+    is_done: bool
+    erased: Mapping[str, int]
+
+
+async def ask(settings: Settings, recipient: str) -> ErasureRecord:
+    """Ask the workers to erase what is told of an address.
+
+    Raises:
+        MissingTopicError: a topic does not exist.
+    """
+    key = None
+    async for kept in _kept(settings):
+        if isinstance(kept, ErasureRecord):
+            key = kept.key
+    erasure = new_erasure(recipient, datetime.now(timezone.utc), key)
+    topic = settings.topic(CONTROL)
+    await count_partitions(settings, topic)
+    async with Writer(settings) as writer:
+        record = Outgoing(topic, encode_erasure(erasure), erasure.erasure_id.encode(), ERASURE_HEADERS)
+        await writer.write(record)
+    return erasure
+
+
+async def finish(settings: Settings, recipient: str, erasure: ErasureRecord, patience: float) -> ErasureReport:
+    """Wait for the workers, erase what none of them keeps, and report.
+
+    Args:
+        settings: where the topics are.
+        recipient: the address, as people write it.
+        erasure: as it was asked for.
+        patience: seconds to wait for the workers.
+    """
+    done = await _wait(settings, erasure.erasure_id, patience)
+    links = await _erase_links(settings, recipient)
+    dead_letters, is_dead_erased = await _erase_dead_letters(settings, recipient)
+    options = await describe_topics(settings, _TOPICS)
+    now = time.time()
+    erased = {
+        MESSAGES.name: done.is_done,
+        CORRELATIONS.name: done.is_done,
+        LINKS.name: True,
+        DEAD.name: is_dead_erased,
+    }
+    until = erasure.time + timedelta(seconds=settings.retention)
+    return ErasureReport(
+        erasure.erasure_id,
+        _written(erasure.time.timestamp()),
+        done.is_done,
+        done.erased["fold"],
+        done.erased["correlate"],
+        links,
+        dead_letters,
+        _written(until.timestamp()) if settings.retention else None,
+        tuple(_report(topic, settings, options, erased.get(topic.name, False), now) for topic in _TOPICS),
+    )
+
+
+def _written(seconds: float) -> str:
+    return to_rfc3339(from_seconds(float(int(seconds))))
+
+
+async def _kept(settings: Settings) -> AsyncIterator[ErasureRecord | ErasedRecord]:
+    """Yield what the topic of erasures holds."""
+    async for record in read_to_end(settings, settings.topic(ERASURES)):
+        if record.key is not None and record.value is not None:
+            with suppress(UnusableError):
+                yield decode_kept(record.key, record.value)
+
+
+# Workers
+
+
+async def _wait(settings: Settings, erasure_id: str, patience: float) -> _Done:
+    ends = time.monotonic() + patience
+    while True:
+        done = await _look(settings, erasure_id)
+        if done.is_done or time.monotonic() >= ends:
+            return done
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _look(settings: Settings, erasure_id: str) -> _Done:
+    """Return what the workers have done of an erasure by now."""
+    partitions = await count_partitions(settings, settings.topic(EVENTS))
+    told: dict[tuple[str, int], int] = {}
+    async for kept in _kept(settings):
+        if isinstance(kept, ErasedRecord) and kept.erasure_id == erasure_id:
+            told[kept.stage, kept.partition] = max(kept.erased, told.get((kept.stage, kept.partition), 0))
+    expected = {(stage, number) for stage in _STAGES for number in range(partitions)}
+    erased = {stage: sum(number for (each, _), number in told.items() if each == stage) for stage in _STAGES}
+    return _Done(expected <= told.keys(), erased)
+
+
+# Links
+
+
+async def _erase_links(settings: Settings, recipient: str) -> int:
+    """Remove the links of a recipient that are the newest of their keys; return how many."""
+    wanted, topic = comparable_address(recipient), settings.topic(LINKS)
+    found: dict[tuple[int, bytes], None] = {}
+    async for record in read_to_end(settings, topic):
+        if record.key is None:
+            continue
+        found.pop((record.partition, record.key), None)
+        if record.value is not None and _is_link_of(record.value, wanted):
+            found[record.partition, record.key] = None
+    async with Writer(settings) as writer:
+        for partition, key in found:
+            await writer.write(Outgoing(topic, None, key, partition=partition))
+    return len(found)
+
+
+def _is_link_of(value: bytes, wanted: str) -> bool:
+    try:
+        link = decode_link(value, None)
+    except UnusableError:
+        return quotes(value, wanted)
+    ends = (link.recipient, link.message_id.rpartition(":")[2])
+    return any(each is not None and comparable_address(each) == wanted for each in ends)
+
+
+# Dead letters
+
+
+async def _erase_dead_letters(settings: Settings, recipient: str) -> tuple[int, bool]:
+    """Remove the dead letters that quote a recipient; return how many there were, and whether they are gone.
+
+    The topic is not compacted: a partition is written anew up to the last of them, and what came before is deleted.
+    """
+    wanted, topic = comparable_address(recipient), settings.topic(DEAD)
+    found: dict[int, set[int]] = {}
+    async for record in read_to_end(settings, topic):
+        if _quotes(record, wanted):
+            found.setdefault(record.partition, set()).add(record.offset)
+    if not found:
+        return 0, True
+    ends = {partition: max(offsets) + 1 for partition, offsets in found.items()}
+    async with Writer(settings) as writer:
+        async for record in read_to_end(settings, topic, found):
+            if record.offset < ends[record.partition]:
+                is_of = record.offset in found[record.partition]
+                await writer.write(_erased(record, wanted) if is_of else _again(record))
+    try:
+        await delete_before(settings, topic, ends)
+    except KafkaError:
+        # Whoever asks may write and not delete.
+        return sum(map(len, found.values())), False
+    return sum(map(len, found.values())), True
+
+
+def _quotes(record: Stored, wanted: str) -> bool:
+    parts = (record.key, record.value, *(value for _, value in record.headers))
+    return any(quotes(part or b"", wanted) for part in parts)
+
+
+def _again(record: Stored) -> Outgoing:
+    # The client sends no record that has neither key nor value.
+    value = b"" if record.key is None and record.value is None else record.value
+    return Outgoing(record.topic, value, record.key, record.headers, partition=record.partition)
+
+
+def _erased(record: Stored, wanted: str) -> Outgoing:
+    """Return a dead letter without its bytes: reason and place stay, what quotes the recipient goes."""
+    headers = tuple((name, value) for name, value in record.headers if not quotes(value or b"", wanted))
+    key = None if record.key is None or quotes(record.key, wanted) else record.key
+    marked = (*headers, (ERASED_HEADER, b"true"))
+    return Outgoing(record.topic, b"", key, marked, partition=record.partition)
+
+
+#: What people write between the digits of a number.
+_BETWEEN = r"[ ().,/\-]{0,3}"
+
+
+@lru_cache(maxsize=16)
+def _pattern(wanted: str) -> re.Pattern[str]:
+    """Return what finds an address, given as addresses are compared, in any form and not within another one."""
+    if wanted.isdecimal():
+        return re.compile(rf"(?<![0-9])(?:\+|00)?{_BETWEEN.join(wanted)}(?![0-9])")
+    return re.compile(rf"(?<![\w.+-]){re.escape(wanted)}(?![\w-]|\.\w)")
+
+
+def quotes(data: bytes, wanted: str) -> bool:
+    """Return whether bytes quote an address, given in the form that addresses are compared in."""
+    return _pattern(wanted).search(read(data.decode(errors="replace")).plain.casefold()) is not None
+
+
+# Dates
+
+
+def _report(
+    topic: Topic, settings: Settings, options: Mapping[str, Mapping[str, str]], is_erased: bool, now: float
+) -> TopicReport:
+    name = settings.topic(topic)
+    found = options[name]
+    milliseconds, by = _lasts(found)
+    gone_by = None if milliseconds >= _NEVER_MS else _written(now + milliseconds / 1000 + _BROKERS_SECONDS)
+    return TopicReport(name, is_erased, gone_by, by)
+
+
+def _lasts(options: Mapping[str, str]) -> tuple[int, str]:
+    """Return for how many milliseconds at most a record's bytes stay after another took its place, and what ends that.
+
+    Brokers remove whole segments: a record stays for as long as its segment takes records, too.
+    """
+    segment = int(options["segment.ms"])
+    lasts: list[tuple[int, str]] = []
+    policy = options["cleanup.policy"]
+    if "delete" in policy:
+        retention = int(options["retention.ms"])
+        lasts.append((_NEVER_MS if retention < 0 else segment + retention, "retention.ms"))
+    if "compact" in policy:
+        lag = int(options["max.compaction.lag.ms"])
+        lasts.append((min(_NEVER_MS, lag), "max.compaction.lag.ms"))
+    return min(lasts)

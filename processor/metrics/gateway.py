@@ -5,21 +5,21 @@ A gateway is a process of its own, and serves these and none of a worker's.
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, fields
+from dataclasses import InitVar, dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import Counter, Gauge, Histogram
 
 from processor.metrics import labels as known
-from processor.metrics.build import export_process
 from processor.metrics.families import Family, labelled, single
-from processor.metrics.labels import ByBuild, ByCaller, ByWarning, ByWebhook
+from processor.metrics.labels import ByCaller, ByWebhook
+from processor.metrics.process import ProcessMetrics
 from processor.settings import Settings
 
 _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15)
 
 
 @dataclass(eq=False)
-class GatewayMetrics:
+class GatewayMetrics(ProcessMetrics):
     """All metrics of one gateway, in a registry of its own."""
 
     commit: InitVar[str] = Settings.commit
@@ -48,25 +48,6 @@ class GatewayMetrics:
         "delivery_spool_oldest_seconds",
         "Age of the oldest record in the spool; 0 while it is empty. Take `max`, not `sum`.",
     )
-    warnings: Family[Counter, ByWarning] = labelled(
-        Counter,
-        "delivery_warnings",
-        "Warnings and errors of the log by event, those included that it suppressed.",
-        ByWarning,
-        known.by_warning,
-    )
-    build: Family[Gauge, ByBuild] = labelled(
-        Gauge, "delivery_build_info", "Always 1: the version that runs, and the commit it was built from.", ByBuild
-    )
 
     def __post_init__(self, commit: str) -> None:
-        # A `_created` series for every counter would double the page without use.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        export_process(self.registry, self.build, commit)
-        for row in fields(self):
-            self.registry.register(getattr(self, row.name))
-
-    def see_warning(self, event: str) -> None:
-        """Count a line of the log; `event` is one of KNOWN_WARNINGS."""
-        self.warnings.labels(ByWarning(event)).inc()
+        self._export(commit)

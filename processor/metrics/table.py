@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, fields
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import Counter, Gauge, Histogram
 
 from processor.metrics import labels as known
-from processor.metrics.build import export_process
 from processor.metrics.families import BulkHistogram, Family, Labels, bulk, labelled, single
 from processor.metrics.labels import (
     PARTITION_STATES,
-    ByBuild,
     ByCategory,
     ByCause,
     ByChannel,
@@ -35,9 +33,9 @@ from processor.metrics.labels import (
     ByStatus,
     ByTopic,
     ByVerdict,
-    ByWarning,
     Provider,
 )
+from processor.metrics.process import ProcessMetrics
 from processor.metrics.skew import ClockSkew
 from processor.settings import Settings
 
@@ -57,11 +55,12 @@ def _states(stage: str) -> list[ByState]:
 
 
 @dataclass(eq=False)
-class Metrics:
+class Metrics(ProcessMetrics):
     """All metrics of one worker, in a registry of its own."""
 
     stages: InitVar[Iterable[str]] = ()
     commit: InitVar[str] = Settings.commit
+
     # Messages and events
 
     messages: Family[Gauge, ByStatus] = labelled(
@@ -272,16 +271,6 @@ class Metrics:
         "delivery_topic_problems",
         "Topics deleted, created again or repartitioned since this worker started; must be 0.",
     )
-    warnings: Family[Counter, ByWarning] = labelled(
-        Counter,
-        "delivery_warnings",
-        "Warnings and errors of the log by event, those included that it suppressed.",
-        ByWarning,
-        known.by_warning,
-    )
-    build: Family[Gauge, ByBuild] = labelled(
-        Gauge, "delivery_build_info", "Always 1: the version that runs, and the commit it was built from.", ByBuild
-    )
     worker_clock_skew: Gauge = single(
         Gauge,
         "delivery_worker_clock_skew_seconds",
@@ -289,24 +278,16 @@ class Metrics:
     )
 
     def __post_init__(self, stages: Iterable[str], commit: str) -> None:
-        # A `_created` series for every counter would double the page without use.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        export_process(self.registry, self.build, commit)
+        self._export(commit)
         self._latest: dict[Provider, float] = {}
         self._skews: dict[Provider, ClockSkew] = {}
         stages = tuple(stages)
         for row in fields(self):
             made = getattr(self, row.name)
-            self.registry.register(made)
             if isinstance(made, Family):
                 for stage in stages:
                     made.start(stage)
         self.recovery_progress.set(1)
-
-    def see_warning(self, event: str) -> None:
-        """Count a line of the log; `event` is one of KNOWN_WARNINGS."""
-        self.warnings.labels(ByWarning(event)).inc()
 
     def see_event(self, provider: Provider, time: float) -> None:
         """Add the time of an event of a provider; only a later one counts."""

@@ -98,7 +98,7 @@ def page(made_by: str) -> str:
                         "`DELIVERY_READ_TOKEN` or the write token",
                     ),
                     ("see whole recipients", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
-                    ("cancel, control", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
+                    ("cancel, control, erase", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
                     (
                         "ask as a worker",
                         "`DELIVERY_INTERNAL_TOKEN`, else the write token; without any token, this machine",

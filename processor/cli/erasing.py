@@ -8,12 +8,8 @@ import msgspec
 from processor.cli.common import EXIT_FAILED, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
 from processor.printable import printable
-from processor.providers.identity import comparable_address
 from processor.settings import Settings
-from processor.web.erasing import ErasureReport, ask, finish
-
-#: Fewer characters could be in anything.
-_SHORTEST = 5
+from processor.web.erasing import ErasureReport, ask, finish, is_whole
 
 
 @click.command()
@@ -35,7 +31,7 @@ def erase(recipient: str, yes: bool, wait: float, as_json: bool) -> None:
     dead letters, and are not taken from later events. Exit code 1: the workers have not confirmed it yet.
     """
     settings = settings_from_environment()
-    if len(comparable_address(recipient)) < _SHORTEST:
+    if not is_whole(recipient):
         raise click.UsageError("--recipient needs a whole address or number")
     if not yes:
         _confirm(recipient)

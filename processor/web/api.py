@@ -22,6 +22,7 @@ from processor.views.overview import ContradictionList, DeadLetterList, Overview
 from processor.web.access import Access
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
 from processor.web.control_facts import ControlFacts
+from processor.web.erasing import Erasing, ErasureReport, Person
 from processor.web.finding import Finding
 from processor.web.gathering import REPORT_PATH, Gathering
 from processor.web.hops import Hops
@@ -173,6 +174,18 @@ ROUTES: tuple[Route, ...] = (
         ControlFacts,
         *_WRITING,
     ),
+    Route(
+        "POST",
+        "/api/v1/erasures",
+        "erase",
+        "Erase a person's data by the address; tell what is gone and when the rest will be. It cannot be undone",
+        ErasureReport,
+        status=202,
+        body=Person,
+        is_body_required=True,
+        problems=_WRITING,
+        writes=True,
+    ),
     _get(
         "/api/v1/overview",
         "overview",
@@ -258,10 +271,11 @@ class Api:
         lists: MessageLists,
         access: Access,
         hops: Hops,
+        erasing: Erasing,
     ) -> None:
         self._answers, self._finding = answers, finding
         self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
-        self._access = access
+        self._access, self._erasing = access, erasing
         self._hops = hops
         self._status_list = msgspec.json.encode(_status_list())
         self.live = Live(self._snapshot, max_streams=stream_limit())
@@ -290,6 +304,7 @@ class Api:
 
     async def _end_streams(self, _application: web.Application) -> None:
         self._streams.stop()
+        await self._erasing.stop()
         await self.live.stop()
 
     def _checked(self, route: Route, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
@@ -333,6 +348,9 @@ class Api:
     async def _control(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         facts = await _body(request, ControlFacts)
         return _json(await self._answers.control(request.match_info["delivery_id"], facts), 202)
+
+    async def _erase(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._erasing.erase(await _body(request, Person)), 202)
 
     async def _overview(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.overview(reveal=reveal))

@@ -13,19 +13,24 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from typing import Annotated
 
 import msgspec
 
+from processor.domain.event import MAX_NAME
 from processor.domain.moment import from_seconds, to_rfc3339
-from processor.engine.admin import count_partitions, delete_before, describe_topics
+from processor.engine.admin import MissingTopicError, count_partitions, delete_before, describe_topics
+from processor.engine.bounds import end
 from processor.engine.clients import KafkaError
 from processor.engine.records import Stored
+from processor.engine.replaying import letter_of, read_outcomes
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.providers.identity import comparable_address
 from processor.settings import Settings
 from processor.stages.erasures import new_erasure
 from processor.web.masking.reading import read
-from processor.wire.deadletters import UnusableError
+from processor.web.problems import BROKER_AWAY, ProblemError, invalid
+from processor.wire.deadletters import ERASED_HEADER, UnusableError
 from processor.wire.erasures import (
     ERASURE_HEADERS,
     ErasedRecord,
@@ -58,8 +63,12 @@ _TOPICS = (MESSAGES, CORRELATIONS, LINKS, DEAD, MTA, SMS, EVENTS, RECEIPTS, REJE
 #: Seconds between two looks at what the workers have done.
 _LOOK_SECONDS = 0.5
 
-#: The header of a dead letter whose bytes were erased.
-ERASED_HEADER = "delivery.dead.erased"
+#: Seconds that Kafka may take to take an erasure, and that a request waits for the workers.
+_ASK_SECONDS = 20.0
+_PATIENCE_SECONDS = 10.0
+
+#: Characters of the shortest address: fewer could be in anything.
+_SHORTEST = 5
 
 #: Brokers look for what may be deleted or compacted every few minutes.
 _BROKERS_SECONDS = 600
@@ -97,9 +106,53 @@ class ErasureReport(msgspec.Struct, frozen=True):
     topics: tuple[TopicReport, ...]
 
 
+class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose data is to be erased."""
+
+    #: The whole address or number, as people write it.
+    recipient: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+
+
+class Erasing:
+    """Erases for one worker's API; what was begun goes on when nobody waits for it any more."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._running: set[asyncio.Future[ErasureReport]] = set()
+
+    async def erase(self, person: Person) -> ErasureReport:
+        """Erase a person's data, and report.
+
+        Raises:
+            ProblemError: it is no whole address, or Kafka does not answer.
+        """
+        if not is_whole(person.recipient):
+            raise invalid("`recipient` must be a whole address or number")
+        task = asyncio.ensure_future(self._erase(person.recipient))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.shield(task)
+        except (KafkaError, OSError, MissingTopicError, asyncio.TimeoutError) as error:
+            raise ProblemError(BROKER_AWAY, f"Kafka does not take part: {type(error).__name__}") from None
+
+    async def _erase(self, recipient: str) -> ErasureReport:
+        erasure = await asyncio.wait_for(ask(self._settings, recipient), _ASK_SECONDS)
+        return await finish(self._settings, recipient, erasure, _PATIENCE_SECONDS)
+
+    async def stop(self) -> None:
+        """End what still runs."""
+        await end(list(self._running))
+
+
 class _Done(msgspec.Struct, frozen=True):
     is_done: bool
     erased: Mapping[str, int]
+
+
+def is_whole(recipient: str) -> bool:
+    """Return whether a text may be a whole address or number."""
+    return len(comparable_address(recipient)) >= _SHORTEST
 
 
 async def ask(settings: Settings, recipient: str) -> ErasureRecord:
@@ -226,6 +279,7 @@ async def _erase_dead_letters(settings: Settings, recipient: str) -> tuple[int, 
     """Remove the dead letters that quote a recipient; return how many there were, and whether they are gone.
 
     The topic is not compacted: a partition is written anew up to the last of them, and what came before is deleted.
+    Letters that were replayed or discarded are not written anew: what became of them is remembered by their places.
     """
     wanted, topic = comparable_address(recipient), settings.topic(DEAD)
     found: dict[int, set[int]] = {}
@@ -235,9 +289,10 @@ async def _erase_dead_letters(settings: Settings, recipient: str) -> tuple[int, 
     if not found:
         return 0, True
     ends = {partition: max(offsets) + 1 for partition, offsets in found.items()}
+    outcomes = await read_outcomes(settings)
     async with Writer(settings) as writer:
         async for record in read_to_end(settings, topic, found):
-            if record.offset < ends[record.partition]:
+            if record.offset < ends[record.partition] and outcomes.of(letter_of(record)) is None:
                 is_of = record.offset in found[record.partition]
                 await writer.write(_erased(record, wanted) if is_of else _again(record))
     try:

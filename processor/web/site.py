@@ -21,6 +21,7 @@ from processor.watch.board import Board
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.erasing import Erasing
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gateways import Gateways
@@ -63,7 +64,7 @@ class Site:
             gateways=self._gateways.reports,
         )
         finding = Finding(answers, lists, deliveries, settings.index)
-        api = Api(answers, finding, gathering, lists, access, hops)
+        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings))
         self._routes = (api, Page(answers, finding, access, self._forwarding))
 
     def add_to(self, application: web.Application) -> None:

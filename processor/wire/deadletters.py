@@ -93,6 +93,9 @@ class Origin(NamedTuple):
 #: the bytes of each header name that is not text.
 FORM_HEADER, NAME_HEADER = "delivery.dead.form", "delivery.dead.header_name"
 
+#: The header of a letter whose bytes were erased, since they quoted a person who was.
+ERASED_HEADER = "delivery.dead.erased"
+
 #: A detail may quote foreign text: enough to recognize it, not enough to fill a topic.
 _DETAIL_MAX = 1_000
 _STACKTRACE_MAX = 4_000

@@ -10,7 +10,16 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from processor.domain.moment import Micros, Millis, to_rfc3339
-from processor.wire.deadletters import FORM_HEADER, NAME_HEADER, ROOM_BESIDE, DeadReason, Headers, Origin, size_of
+from processor.wire.deadletters import (
+    ERASED_HEADER,
+    FORM_HEADER,
+    NAME_HEADER,
+    ROOM_BESIDE,
+    DeadReason,
+    Headers,
+    Origin,
+    size_of,
+)
 from processor.wire.received import keep_received, window
 
 #: What our headers of a dead letter begin with; a letter that was published by hand may come with them.
@@ -120,6 +129,8 @@ def _parted(headers: Headers) -> tuple[Headers, Headers]:
 
 
 def _damage(came: Headers, told: dict[str, str]) -> str | None:
+    if ERASED_HEADER in told:
+        return "its bytes were erased with the data of a person"
     if _REASON not in told:
         return "it has no headers of ours, so this application did not write it"
     forms = [(form or b"").decode(errors="replace") for name, form in came if name == FORM_HEADER]

@@ -6,12 +6,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 import msgspec
 import orjson
 import pytest
 
+from processor.engine.replaying import letters, read_outcomes
 from processor.engine.streams import Outgoing
-from processor.wire.topics import CONTROL, CORRELATIONS, DEAD, ERASURES, EVENTS, LINKS, MESSAGES, MTA, SMS
+from processor.wire.letters import obstacle
+from processor.wire.settled import Outcome, Settled, encode_settled, key_of
+from processor.wire.topics import CONTROL, CORRELATIONS, DEAD, ERASURES, EVENTS, LINKS, MESSAGES, MTA, SETTLED, SMS
 from tests.engine.harness import Trial, eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -154,6 +158,49 @@ async def test_what_is_erased_is_gone_everywhere_and_stays_so(make_trial, tmp_pa
     assert rows["m9"].status.value == "sent"
     assert rows["m9"].recipient is None
     assert rows["twilio:SM1"].status.value == "received_on_mobile"
+
+
+async def test_the_api_erases_with_the_write_token_only(make_trial):
+    trial = await make_trial(write_token="a-token-to-write-with")
+    worker = await trial.start_worker()
+    await trial.publish_events([event("m1", "sent", 1, recipient=ADDRESS)])
+    await trial.settled()
+    url = await worker.address() + "/api/v1/erasures"
+    token = {"Authorization": "Bearer a-token-to-write-with"}
+    async with aiohttp.ClientSession() as session:
+
+        async def ask(headers: dict[str, str], **body: str) -> tuple[int, Any]:
+            async with session.post(url, json=body, headers=headers) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        assert (await ask({}, recipient=ADDRESS))[0] == 401
+        assert (await ask(token, recipient="ulla"))[0] == 400
+        status, report = await ask(token, recipient=ADDRESS)
+        assert status == 202
+
+        async def is_done() -> bool:
+            return (await ask(token, recipient=ADDRESS))[1]["is_done"]
+
+        await eventually(is_done, "the workers have confirmed it")
+    assert (await trial.row_records())["m1"].recipient is None
+    assert trial.topic(EVENTS) in {each["topic"] for each in report["topics"]}
+
+
+async def test_a_dead_letter_that_is_kept_is_not_replayed_twice_nor_one_that_was_erased(make_trial):
+    trial = await make_trial(partitions=1)
+    await trial.start_worker()
+    torn = [Outgoing(trial.topic(EVENTS), value, b"m") for value in (b"done", b"waits", ADDRESS.encode())]
+    await trial.publish(torn)
+    await trial.settled()
+    read = [letter async for letter in letters(trial.settings)]
+    done = Settled(0, read[0].id.offset, read[0].written, Outcome.DISCARDED, START)
+    await trial.publish([Outgoing(trial.topic(SETTLED), encode_settled(done), key_of(read[0].id))])
+    assert (await erase(trial, ADDRESS))["dead_letters"] == 1
+    left = [letter async for letter in letters(trial.settings)]
+    assert [letter.value for letter in left] == [b"waits", b""]
+    outcomes = await read_outcomes(trial.settings)
+    assert [outcomes.of(letter) for letter in left] == [None, None]
+    assert [obstacle(letter, [trial.topic(EVENTS)], 1_000_000) is None for letter in left] == [True, False]
 
 
 async def test_the_report_has_dates_by_the_topics_own_options(make_trial):

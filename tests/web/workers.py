@@ -33,6 +33,7 @@ from processor.watch.sweep import Sweep
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.erasing import Erasing
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gateways import Gateways
@@ -322,7 +323,10 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         gateways=gateways.reports,
     )
     finding = Finding(answers, lists, deliveries, settings.index)
-    api, page = Api(answers, finding, gathering, lists, access, hops), Page(answers, finding, access, forwarding)
+    api, page = (
+        Api(answers, finding, gathering, lists, access, hops, Erasing(settings)),
+        Page(answers, finding, access, forwarding),
+    )
 
     class Closing:
         def add_to(self, application: Any) -> None:

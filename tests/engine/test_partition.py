@@ -87,7 +87,8 @@ class TestChunks:
         async with stand.running() as running:
             await running.accept(chunk(0, 2))
             stand.host.fetched = 6
-            await until(lambda: stand.host.seeks == [0, 2])
+            # While it seeks it takes nothing.
+            await until(lambda: stand.host.seeks == [0, 2] and running.has_room())
             stand.host.fetched = 2
             await running.accept(chunk(2, 6))
             stand.host.fetched = 6

@@ -1,0 +1,48 @@
+"""Read what delivery-status publishes: rows, changes of status, counts, deliveries, rejected events and dead letters.
+
+For programs of yours. The records are typed, and `Reader` reads them committed. Nothing of a worker is imported.
+"""
+
+from processor.client.reader import Change, Placed, Reader, UnreadableRecordError
+from processor.client.records import (
+    Counts,
+    DeadLetter,
+    Delivery,
+    Moved,
+    Rejected,
+    Row,
+    Standing,
+    decode_counts,
+    decode_dead_letter,
+    decode_delivery,
+    decode_moved,
+    decode_rejected,
+    decode_row,
+)
+from processor.domain.reason import Category, Reason
+from processor.domain.status import Channel, Permanence, Status
+
+__all__ = [
+    "Category",
+    "Change",
+    "Channel",
+    "Counts",
+    "DeadLetter",
+    "Delivery",
+    "Moved",
+    "Permanence",
+    "Placed",
+    "Reader",
+    "Reason",
+    "Rejected",
+    "Row",
+    "Standing",
+    "Status",
+    "UnreadableRecordError",
+    "decode_counts",
+    "decode_dead_letter",
+    "decode_delivery",
+    "decode_moved",
+    "decode_rejected",
+    "decode_row",
+]

@@ -109,11 +109,14 @@ class Brokers:
         return await holders(self._admin, self._settings.app_id, tp)
 
     async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        """Ask for the transactional ids of some producers, those that workers of this group have."""
+        """Ask for the transactional ids of some producers: those of this group's workers, each over many partitions.
+
+        The id of one partition is left out. Whoever opens the partition has ended what has it; for others it may be
+        that of a transaction which lives and is slow, and they would end a worker that has done nothing wrong.
+        """
         found = await transactions(self._admin, producer_ids=producer_ids) if producer_ids else ()
-        return [
-            each.transactional_id for each in found if each.transactional_id.startswith(f"{self._settings.app_id}-")
-        ]
+        workers = f"{self._settings.app_id}-worker-"
+        return [each.transactional_id for each in found if each.transactional_id.startswith(workers)]
 
     async def changed_topics(self, known: Mapping[str, int]) -> dict[str, str]:
         """Ask which topics were deleted or repartitioned; return the problems by topic."""

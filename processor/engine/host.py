@@ -45,7 +45,7 @@ class Host(Protocol):
         """Ask the brokers whose transactions hold up a partition, or the group's offsets (None)."""
 
     async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        """Ask the brokers for the transactional ids of some producers, those that workers of this group have."""
+        """Ask the brokers for the transactional ids of some producers, those over many partitions of this group."""
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""

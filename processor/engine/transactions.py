@@ -98,6 +98,11 @@ class _TransactionManager(TransactionManager):
         self._txn_partitions.update(partitions)
         self._txn_consumer_group: str | None = group
 
+    def fatal_error(self, exc: BaseException) -> None:
+        """Record a failure after which nothing is possible; who waits for something is told, if anybody does."""
+        super().fatal_error(exc)
+        self.wait_for_transaction_end().exception()
+
     @property
     def producer(self) -> ProducerState:
         """What identifies the producer in a request."""

@@ -183,7 +183,7 @@ class Worker:
         return await self._brokers.holders(tp)
 
     async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        """Return the transactional ids of some producers, those that workers of this group have."""
+        """Return the transactional ids of some producers, those over many partitions of this group."""
         return await self._brokers.transactional_ids(producer_ids)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:

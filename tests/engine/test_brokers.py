@@ -44,6 +44,26 @@ async def test_a_group_that_cannot_be_described_is_none_and_on_a_new_broker_that
     assert [line["event"] for line in lines] == told
 
 
+class Transactions:
+    """A broker that coordinates some transactional ids."""
+
+    def __init__(self, *names: str) -> None:
+        self._client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)]))
+        self._names = names
+
+    async def _send_request(self, _request: Any, _node: int) -> Any:
+        return SimpleNamespace(error_code=0, transactions=[(name, 7, "Ongoing", {}) for name in self._names])
+
+
+async def test_nobody_is_ended_by_name_but_workers_of_the_group():
+    """A slow transaction of another partition is no hanging one: its worker would end."""
+    group, brokers = Settings().app_id, Brokers(Settings())
+    ours = f"{group}-worker-1"
+    brokers._admin = Transactions(ours, f"{group}-delivery.events.v1-3", "another-worker-1")
+    assert await brokers.transactional_ids({7}) == [ours]
+    assert await brokers.transactional_ids(()) == []
+
+
 class Coordinator:
     """Knows one committed offset, and answers heartbeats with a code.
 

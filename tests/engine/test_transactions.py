@@ -1,6 +1,7 @@
 """The transactional producer on a real broker, with a proxy between them that delays, repeats and loses requests."""
 
 import asyncio
+import gc
 import struct
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -9,13 +10,23 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import GroupAuthorizationFailedError, InvalidProducerIdMapping, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InvalidProducerIdMapping,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.demo.broker import EmbeddedKafka
 from processor.engine import clients
 from processor.engine.streams import read_to_end
-from processor.engine.transactions import LAST_SEQUENCE, NewProducerNeededError, ProducerReplacedError
+from processor.engine.transactions import (
+    LAST_SEQUENCE,
+    NewProducerNeededError,
+    ProducerReplacedError,
+    _TransactionManager,
+)
 from processor.settings import Settings
 from tests.engine.harness import eventually
 from tests.engine.proxy import PASSES, Answered, Api, CutAfter, CutBefore, Fate, Late, Proxy, Repeated, Request
@@ -343,3 +354,19 @@ class TestSequenceNumbers:
         async with stand.producer() as producer:
             await stand.transaction(producer, b"c")
         assert await stand.visible() == [b"a", b"b", b"c"]
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_told_once_more_by_the_loop():
+    """Whoever had sent the offsets is told; the end of the transaction, which is refused too, is waited for by none."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    manager = _TransactionManager("id", 1_000)
+    manager.set_pid_and_epoch(1, 0)
+    manager.begin_transaction()
+    offsets = manager.add_offsets_to_txn({}, "group")
+    manager.fatal_error(ProducerFenced())
+    with pytest.raises(ProducerFenced):
+        await offsets
+    del manager, offsets
+    gc.collect()
+    assert told == []

@@ -15,14 +15,12 @@ from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo
 from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.options import names_of, parse_moment
 from processor.domain.moment import to_microseconds, to_millis
-from processor.engine.backwards import Backwards
+from processor.engine.letters import DeadLetterTopic
 from processor.engine.replaying import (
     Settler,
     TakenOverError,
-    letter_of,
     letters,
     letters_at,
-    read_outcomes,
     settle_all,
 )
 from processor.printable import printable
@@ -39,9 +37,8 @@ from processor.views.dead_letters import (
     without_bulk,
 )
 from processor.wire.deadletters import DeadReason
-from processor.wire.letters import DeadLetter, LetterId, obstacle
+from processor.wire.letters import DeadLetter, LetterId
 from processor.wire.settled import Outcome
-from processor.wire.topics import DEAD, INPUT_MAX_BYTES, INPUTS
 
 #: How many letters that cannot be replayed are named.
 _TOLD = 20
@@ -73,10 +70,6 @@ def _query(given: dict[str, Any], state: LetterState | None) -> LetterQuery:
         state=state,
         **moments,
     )
-
-
-def _obstacle(settings: Settings, letter: DeadLetter) -> str | None:
-    return obstacle(letter, [settings.topic(topic) for topic in INPUTS], INPUT_MAX_BYTES)
 
 
 def _ids(_context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> tuple[LetterId, ...]:
@@ -138,26 +131,10 @@ def _row(item: LetterItem) -> tuple[object, ...]:
 
 async def _newest(settings: Settings, query: LetterQuery, limit: int) -> tuple[list[LetterItem], bool]:
     """Return the newest letters that are chosen, and whether there are more."""
-    outcomes = await read_outcomes(settings)
-    # Only what is listed is kept of a letter: its value may be megabytes.
-    backwards = Backwards(settings, settings.topic(DEAD), lambda record: _light(settings, letter_of(record)))
-    found: list[LetterItem] = []
-    async with aclosing(backwards.records(query.until)) as newest:
-        async for placed in newest:
-            letter, hindrance = placed.kept
-            outcome = outcomes.of(letter)
-            if query.has(letter, outcome):
-                if len(found) == limit:
-                    return found, True
-                found.append(item_of(letter, outcome, hindrance))
-            elif query.since is not None and letter.written < query.since:
-                # Over all partitions the newest comes first.
-                break
-    return found, False
-
-
-def _light(settings: Settings, letter: DeadLetter) -> tuple[DeadLetter, str | None]:
-    return without_bulk(letter), _obstacle(settings, letter)
+    topic = DeadLetterTopic(settings, without_bulk)
+    # One more than is asked for tells whether there are more.
+    page = await topic.page(query.has, limit + 1, since=query.since, until=query.until)
+    return [item_of(*known) for known in page.found[:limit]], len(page.found) > limit
 
 
 @dead.command()
@@ -180,13 +157,10 @@ def show(letter: LetterId, raw: bool, as_json: bool) -> None:
 
 
 async def _shown(settings: Settings, wanted: LetterId) -> tuple[DeadLetter, LetterView]:
-    found = [letter async for letter in letters_at(settings, [wanted])]
-    for letter in found:
-        outcome = (await read_outcomes(settings)).of(letter)
-        return letter, view_of(letter, outcome, _obstacle(settings, letter))
-    raise Failure(
-        f"there is no dead letter {wanted}: `delivery-status dead list` tells which there are", EXIT_NOT_FOUND
-    )
+    known = await DeadLetterTopic(settings, without_bulk).one(wanted)
+    if known is None:
+        raise Failure(f"there is no dead letter {wanted}: `delivery-status dead list` lists them", EXIT_NOT_FOUND)
+    return known.letter, view_of(*known)
 
 
 def _tell(view: LetterView) -> None:

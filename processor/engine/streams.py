@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -92,13 +92,14 @@ class Writer:
             raise self._error
 
 
-async def read_to_end(
+async def read_to_end(  # noqa: PLR0913 - where to read, and from where on
     settings: Settings,
     topic: str,
     partitions: Iterable[int] | None = None,
     *,
     newest: int | None = None,
     since: Millis | None = None,
+    begin: Mapping[int, int] | None = None,
 ) -> AsyncGenerator[Stored, None]:
     """Yield the committed records that a topic holds now, in order by partition; then end.
 
@@ -108,6 +109,7 @@ async def read_to_end(
         partitions: the partitions to read; None: all.
         newest: about how many of each partition's last records to read; None: all.
         since: begin at the first record of this time, in milliseconds; None: at the beginning.
+        begin: the offset to begin at, by partition; one that is absent begins at the beginning.
 
     Raises:
         MissingTopicError: the topic does not exist.
@@ -123,6 +125,8 @@ async def read_to_end(
         begins = await reader.beginning_offsets(tps)
         for tp in tps:
             reader.seek(tp, begins[tp] if newest is None else max(begins[tp], ends[tp] - newest))
+            if begin is not None and begins[tp] <= begin.get(tp.partition, -1) <= ends[tp]:
+                reader.seek(tp, begin[tp.partition])
         if since is not None:
             found = await reader.offsets_for_times(dict.fromkeys(tps, int(since)))
             for tp in tps:

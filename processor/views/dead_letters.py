@@ -115,6 +115,8 @@ class LetterView(LetterItem, frozen=True, kw_only=True):
     is_cut: bool
     stacktrace: str
     first_origin: FirstOrigin | None
+    #: Whether bytes that are not text are left out, since they may hold a recipient.
+    is_withheld: bool = False
     #: Where to read what to do.
     runbook: str = RUNBOOK
 
@@ -138,13 +140,10 @@ class LetterRefusal(msgspec.Struct, frozen=True):
 class SettledList(msgspec.Struct, frozen=True):
     """What a replay or discard did."""
 
-    #: How many letters were replayed or discarded; with `dry_run`, would be.
-    settled: int
-    #: How many chosen ones were left as they are, and the first of them.
-    refused: int
-    refusals: tuple[LetterRefusal, ...]
-    #: Whether there are more than the limit allowed: ask again.
-    more: bool
+    #: The letters that were replayed or discarded; with `dry_run`, would be.
+    settled: tuple[str, ...]
+    #: The letters that were left as they are.
+    refused: tuple[LetterRefusal, ...]
 
 
 def without_bulk(letter: DeadLetter) -> DeadLetter:

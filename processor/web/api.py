@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
+from processor.views.dead_letters import LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
 from processor.views.finding import FindList
 from processor.views.gateways import GatewayList
@@ -22,6 +23,7 @@ from processor.views.overview import ContradictionList, DeadLetterList, Overview
 from processor.web.access import Access
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
 from processor.web.control_facts import ControlFacts
+from processor.web.dead_letters import LETTER_PARAMETERS, DeadLetters, LetterOrder
 from processor.web.erasing import Erasing, ErasureReport, Person
 from processor.web.finding import Finding
 from processor.web.gathering import REPORT_PATH, Gathering
@@ -40,6 +42,7 @@ from processor.web.problems import (
     HOP_REFUSED,
     INTERNAL_ERROR,
     INVALID_REQUEST,
+    LETTER_NOT_KNOWN,
     MESSAGE_NOT_KNOWN,
     MESSAGE_UNREADABLE,
     NOT_INDEXED,
@@ -47,6 +50,7 @@ from processor.web.problems import (
     REBALANCING,
     RECOVERING,
     STARTING,
+    TAKEN_OVER,
     TOO_LARGE,
     TOO_MANY_STREAMS,
     UNAUTHORIZED,
@@ -56,6 +60,7 @@ from processor.web.problems import (
 )
 from processor.web.sessions import ENDED_PATH, Ended
 from processor.wire.decoding import allowed_values, explain
+from processor.wire.settled import Outcome
 
 
 class StatusDefinition(msgspec.Struct, frozen=True):
@@ -81,6 +86,7 @@ _ASKING = (*_READING, HOP_REFUSED, REBALANCING, RECOVERING, OWNER_AWAY, BROKER_A
 _WRITING = (*_READING, TOO_LARGE, BROKER_AWAY)
 
 _MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded: its id, or its `reference` from a list.")
+_LETTER_ID = PathParameter("letter_id", "The dead letter: its partition and offset, like `3-104233`.")
 _DELIVERY_ID = PathParameter("delivery_id", "The delivery, percent-encoded.")
 #: An id that ends like one of the paths below it needs its slash encoded.
 _DELIVERY_ID_ALONE = _DELIVERY_ID._replace(pattern=r"(?!.*/(?:cancel|control)$).+")
@@ -112,6 +118,21 @@ def _post(path: str, name: str, summary: str, body: Any, *problems: Kind) -> Rou
         part=_DELIVERY_ID,
         body=body,
         is_body_required=body is not None,
+        problems=problems,
+        writes=True,
+    )
+
+
+def _settle(name: str, summary: str) -> Route:
+    problems = (*_WRITING, TAKEN_OVER)
+    return Route(
+        "POST",
+        f"/api/v1/dead-letters/{name}",
+        name,
+        summary,
+        SettledList,
+        body=LetterOrder,
+        is_body_required=True,
         problems=problems,
         writes=True,
     )
@@ -209,6 +230,27 @@ ROUTES: tuple[Route, ...] = (
         *_READING,
     ),
     _get(
+        "/api/v1/dead-letters/kept",
+        "dead_letter_list",
+        "List the dead letters that are kept, newest first; a page may have few of them and still a next one",
+        LetterList,
+        *_READING,
+        BROKER_AWAY,
+        query=LETTER_PARAMETERS,
+    ),
+    _get(
+        "/api/v1/dead-letters/kept/{letter_id}",
+        "dead_letter",
+        "Get one dead letter with its bytes",
+        LetterView,
+        *_READING,
+        BROKER_AWAY,
+        LETTER_NOT_KNOWN,
+        part=_LETTER_ID,
+    ),
+    _settle("replay", "Publish dead letters again to the topics that they came from, each once"),
+    _settle("discard", "Decide that nothing is to be done about dead letters"),
+    _get(
         "/api/v1/providers",
         "providers",
         "List providers, and which of them are silent",
@@ -272,7 +314,9 @@ class Api:
         access: Access,
         hops: Hops,
         erasing: Erasing,
+        letters: DeadLetters,
     ) -> None:
+        self._letters = letters
         self._answers, self._finding = answers, finding
         self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
         self._access, self._erasing = access, erasing
@@ -363,6 +407,18 @@ class Api:
 
     async def _dead_letters(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.dead_letters(reveal=reveal))
+
+    async def _dead_letter_list(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
+        return _json(await self._letters.list(query, reveal=reveal))
+
+    async def _dead_letter(self, request: web.Request, reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._letters.one(request.match_info["letter_id"], reveal=reveal))
+
+    async def _replay(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._letters.settle(await _body(request, LetterOrder), Outcome.REPLAYED))
+
+    async def _discard(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._letters.settle(await _body(request, LetterOrder), Outcome.DISCARDED))
 
     async def _providers(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.providers())

@@ -39,6 +39,8 @@ TOO_MANY_ATTEMPTS = Kind("too-many-attempts", 429, "Too many wrong tokens were p
 NO_ROUTE = Kind("no-route", 404, "The path does not exist")
 MESSAGE_NOT_KNOWN = Kind("message-not-known", 404, "No event has named this message")
 DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a control record has named this delivery")
+LETTER_NOT_KNOWN = Kind("dead-letter-not-known", 404, "No dead letter is kept under this id")
+TAKEN_OVER = Kind("taken-over", 409, "Another replay or discard has begun meanwhile")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not support this method")
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
@@ -63,6 +65,8 @@ KINDS: tuple[Kind, ...] = (
     NO_ROUTE,
     MESSAGE_NOT_KNOWN,
     DELIVERY_NOT_KNOWN,
+    LETTER_NOT_KNOWN,
+    TAKEN_OVER,
     METHOD_NOT_ALLOWED,
     TOO_LARGE,
     INTERNAL_ERROR,
@@ -80,7 +84,7 @@ KINDS: tuple[Kind, ...] = (
 
 
 #: Nothing has named what is asked for.
-NOT_KNOWN = (MESSAGE_NOT_KNOWN, DELIVERY_NOT_KNOWN)
+NOT_KNOWN = (MESSAGE_NOT_KNOWN, DELIVERY_NOT_KNOWN, LETTER_NOT_KNOWN)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,15 +12,18 @@ from processor.domain.delivery import Cause
 from processor.domain.moment import Micros
 from processor.engine.bounds import end
 from processor.engine.follower import Follower
+from processor.engine.letters import DeadLetterTopic
 from processor.engine.membership.members import Members
 from processor.engine.streams import Outgoing, Writer
 from processor.metrics import Metrics
 from processor.settings import Settings
+from processor.views.dead_letters import without_bulk
 from processor.views.deliveries import Deliveries
 from processor.watch.board import Board
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.dead_letters import DeadLetters
 from processor.web.erasing import Erasing
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
@@ -63,9 +66,10 @@ class Site:
             seal=Seal(settings),
             gateways=self._gateways.reports,
         )
+        letters = DeadLetters(DeadLetterTopic(settings, without_bulk))
         finding = Finding(answers, lists, deliveries, settings.index)
-        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings))
-        self._routes = (api, Page(answers, finding, access, self._forwarding))
+        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters)
+        self._routes = (api, Page(answers, finding, access, self._forwarding, letters))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""

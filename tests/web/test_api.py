@@ -418,6 +418,7 @@ class TestErrors:
             for route in ROUTES:
                 if not route.writes:
                     path = route.path.replace("{message_id}", "m-1").replace("{delivery_id}", "DM1")
+                    path = path.replace("{letter_id}", "0-1")
                     path += "".join(f"?{parameter.name}=x" for parameter in route.query if parameter.is_required)
                     await problem_of(worker, path, 401, "unauthorized")
                     if route.media_type == openapi.JSON:

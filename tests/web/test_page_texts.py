@@ -10,6 +10,7 @@ import processor.web.page as package
 from processor.domain.delivery import Cause, State
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.views.dead_letters import LetterState
 from processor.views.messages import Wait
 from processor.watch.failing import Failing
 from processor.watch.silence import Answering
@@ -43,6 +44,7 @@ def test_a_text_says_the_same_in_both_languages(key):
         ("permanence", Permanence),
         ("wait", Wait),
         ("dead", DeadReason),
+        ("letter", LetterState),
         ("answering", Answering),
         ("failing", Failing),
         ("meaning", Status),
@@ -62,7 +64,7 @@ def test_no_text_is_left_over():
     sources = [*folder.glob("*.py"), *folder.glob("templates/*.html")]
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
-        r"(answering|ca(use|tegory)|channel|dead|error|facts|failing|filter|kind|list|matched|meaning|nav|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
+        r"(answering|ca(use|tegory)|channel|dead|error|facts|failing|filter|kind|letter|list|matched|meaning|nav|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
         r"wait|wrong)\."
     )
     left_over = [

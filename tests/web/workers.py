@@ -33,6 +33,7 @@ from processor.watch.sweep import Sweep
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.dead_letters import DeadLetters
 from processor.web.erasing import Erasing
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
@@ -48,6 +49,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.rows import pack_row
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, RECEIPTS, Topic
 from tests.views.told import Record, told
+from tests.web.letters import LettersInMemory
 
 PARTITIONS = 6
 EVENTS_TOPIC, RECEIPTS_TOPIC = "delivery.events.v1", "delivery.receipts.v1"
@@ -323,10 +325,9 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         gateways=gateways.reports,
     )
     finding = Finding(answers, lists, deliveries, settings.index)
-    api, page = (
-        Api(answers, finding, gathering, lists, access, hops, Erasing(settings)),
-        Page(answers, finding, access, forwarding),
-    )
+    letters = DeadLetters(LettersInMemory())
+    api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters)
+    page = Page(answers, finding, access, forwarding, letters)
 
     class Closing:
         def add_to(self, application: Any) -> None:

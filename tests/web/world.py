@@ -43,6 +43,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
 from tests.views.told import DAY, HOUR, MINUTE, SECOND, counts
 from tests.web.campaigns import CANCELED, MAIL, SILENT, SMS, Campaign, campaigns_of
+from tests.web.letters import LettersInMemory
 from tests.web.workers import EVENTS_TOPIC, TheGroup, Work, event, rows
 
 WRITE_TOKEN = "a-token-that-may-write"
@@ -220,6 +221,7 @@ class World:
         self.gateways = _gateways(self._moment, is_well=is_well)
         for reason, records in ({} if is_well else _DEAD).items():
             self._board.see_dead(reason, records, Origin("delivery.mta.v1", 0, 7), self._moment // 1000, "a detail")
+        self.letters = LettersInMemory()
         self.answers, self.forwarding = self._put_together()
 
     def _put_together(self) -> tuple[Answers, Forwarding]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from processor.views.dead_letters import LetterHeader, LetterItem, LetterView
 from processor.views.message_list import MessageItem
 from processor.views.messages import MessageReason, MessageView
 from processor.views.overview import (
@@ -26,6 +27,7 @@ from processor.web.masking import mask_id, mask_native_id, mask_recipient, mask_
 Reference = Callable[[str], str]
 
 _Message = TypeVar("_Message", MessageView, MessageItem)
+_Letter = TypeVar("_Letter", bound=LetterItem)
 _Group = TypeVar("_Group", StuckMessages, ContradictoryMessages)
 
 
@@ -91,3 +93,25 @@ def _mask_found(found: FoundMessage, reference: Reference) -> FoundMessage:
 
 def _mask_unreadable(at: UnreadableRow) -> UnreadableRow:
     return msgspec.structs.replace(at, key=mask_id(at.key), problem=mask_text(at.problem))
+
+
+def mask_letter_item(item: _Letter) -> _Letter:
+    """Mask what a dead letter's detail, key and provider may quote."""
+    return msgspec.structs.replace(
+        item,
+        detail=mask_text(item.detail),
+        key=None if item.key is None else mask_text(item.key),
+        provider=None if item.provider is None else mask_text(item.provider),
+    )
+
+
+def mask_letter(view: LetterView) -> LetterView:
+    """Mask a dead letter with its bytes; bytes that are not text are left out, since nobody knows what they hold."""
+    return msgspec.structs.replace(
+        mask_letter_item(view),
+        headers=tuple([LetterHeader(mask_text(each.name), mask_text(each.value)) for each in view.headers]),
+        text=None if view.text is None else mask_text(view.text),
+        base64=None,
+        is_withheld=view.base64 is not None,
+        stacktrace=mask_text(view.stacktrace),
+    )

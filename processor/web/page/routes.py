@@ -14,6 +14,7 @@ from processor.views.finding import Kind, Matched
 from processor.views.messages import MessageView
 from processor.web.access import Access
 from processor.web.answers import Answers
+from processor.web.dead_letters import DeadLetters
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.list_query import list_query
@@ -22,6 +23,7 @@ from processor.web.page.assets import assets
 from processor.web.page.canceling import Canceling
 from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
+from processor.web.page.letters import Letters
 from processor.web.page.listing import Listing
 from processor.web.page.message_filters import NO_DELIVERY
 from processor.web.page.signing_in import SigningIn
@@ -33,10 +35,13 @@ _PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
 class Page:
     """Serves the page of one worker."""
 
-    def __init__(self, answers: Answers, finding: Finding, access: Access, forwarding: Forwarding) -> None:
+    def __init__(
+        self, answers: Answers, finding: Finding, access: Access, forwarding: Forwarding, letters: DeadLetters
+    ) -> None:
         self._answers, self._finding = answers, finding
         self._frame = Frame(access)
         self._canceling = Canceling(self._frame, access, answers)
+        self._letters = Letters(self._frame, access, letters)
         self._listing = Listing(self._frame, answers)
         self._signing_in = SigningIn(self._frame, access, forwarding)
 
@@ -50,6 +55,7 @@ class Page:
         routes.add_get("/deliveries/{id:[^/]+}", readers(self._delivery))
         routes.add_get(NO_DELIVERY, readers(self._delivery))
         self._canceling.add_to(routes)
+        self._letters.add_to(routes)
         self._listing.add_to(routes)
         routes.add_get("/messages/{id:[^/]+}", readers(self._message))
         routes.add_get("/statuses", readers(self._statuses))

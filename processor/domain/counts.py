@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from processor.domain.moment import Micros
-from processor.domain.reason import Category
+from processor.domain.reason import HARD, SOFT, Category
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.domain.traits import IS_COUNTED_BY_REASON
@@ -17,6 +17,10 @@ from processor.domain.transitions import NODE_STATUS, Node
 
 #: The place of each status in a list of counts.
 STATUS_INDEX: dict[Status, int] = {status: index for index, status in enumerate(Status)}
+
+#: The figures that are kept of each provider of a delivery, by name: messages by status, and failures of two kinds.
+FIGURES: tuple[str, ...] = (*[status.value for status in Status], "hard", "soft")
+_FAILED, _HARD, _SOFT = map(FIGURES.index, (Status.FAILED.value, "hard", "soft"))
 
 #: The same, by the rank of a node.
 _NODE_INDEX: tuple[int, ...] = tuple(STATUS_INDEX[status] for status in NODE_STATUS)
@@ -48,6 +52,7 @@ class DeliveryCounts:
     """Absolute numbers of one delivery's messages in one partition."""
 
     __slots__ = (
+        "by_provider",
         "canceled_at",
         "channels",
         "failed",
@@ -70,6 +75,9 @@ class DeliveryCounts:
         self.failed: dict[str, int] = {}
         self.ignored: dict[str, int] = {}
         self.providers: dict[str, int] = {}
+        #: By provider, in the order of `FIGURES`; an empty name: no event has named one. Made for differences: messages
+        #: of which an older version wrote the counts are missing, so that a number may be below zero.
+        self.by_provider: dict[str, list[int]] = {}
         #: Event times, in microseconds, of the earliest and of the latest change of a status; None: there was none.
         self.first: Micros | None = None
         self.last: Micros | None = None
@@ -94,19 +102,35 @@ class DeliveryCounts:
         self.statuses[index] += number
         self.channels[channel] += number
         self.live[channel][index] += number
+        self._figure(provider or "", index, category, number)
         if provider is not None:
             _add(self.providers, provider, number)
         if category is not None:
             _add(self.ignored if node is Node.IGNORED else self.failed, category, number)
 
+    def _figure(self, provider: str, index: int, category: Category | None, number: int) -> None:
+        figures = self.by_provider.get(provider)
+        if figures is None:
+            figures = self.by_provider[provider] = [0] * len(FIGURES)
+        figures[index] += number
+        if category is not None and index == _FAILED:
+            figures[_HARD] += number if category in HARD else 0
+            figures[_SOFT] += number if category in SOFT else 0
+        if number < 0 and not any(figures):
+            del self.by_provider[provider]
+
     def take_over(self, published: DeliveryCounts) -> None:
         """Take over, after a recount of the rows, what cannot be derived from rows.
 
-        That is the times of changes, the cancel, and the messages that retention has removed. No row has their reason
-        and provider any more: these are the difference to the published counts, as far as that goes.
+        That is the times of changes, the cancel, the figures of providers, and the messages that retention has removed.
+        No row has their reason and provider any more: these are the difference to the published counts, as far as that
+        goes.
         """
         self.first, self.last = published.first, published.last
         self.canceled_at, self.is_cancel_done = published.canceled_at, published.is_cancel_done
+        if published.by_provider:
+            # Only their differences mean something: history goes on from where it was.
+            self.by_provider = published.by_provider
         gone = [total - there for total, there in zip(published.statuses, published._live_statuses(), strict=True)]
         if not any(gone):
             return

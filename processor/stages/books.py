@@ -22,6 +22,7 @@ from processor.settings import Settings
 from processor.stages.aside import Aside, note_of
 from processor.stages.expiry import Expiry
 from processor.stages.hand import Hand
+from processor.stages.history import History
 from processor.watch.board import Board
 from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
 from processor.wire.readback import UnreadableError
@@ -50,6 +51,8 @@ class Books:
         self.growth = 0
         #: Counts that cannot be read, until they have been written anew.
         self._lost = Aside(settings, COUNTS, partition, metrics, board)
+        #: What they were when a minute, hour or day was over.
+        self.history = History(settings, partition)
         #: What this partition has added to the gauge of messages.
         self._shown: dict[ByStatus, int] = {}
 
@@ -69,6 +72,7 @@ class Books:
             else:
                 self.counts.restore(told.delivery_id, to_counts(told))
                 self.written = max(self.written, record.timestamp)
+                self.history.see([told.delivery_id], record.timestamp)
         self.position = position
 
     def _own(self, told: CountsRecord) -> CountsRecord:
@@ -120,6 +124,7 @@ class Books:
         """Forget all counts."""
         self._lost.notes.clear()
         self.counts = Counts()
+        self.history.forget()
         self.position = 0
 
     # A transaction
@@ -166,6 +171,7 @@ class Books:
 
     def publish(self, outbox: Outbox) -> None:
         """Write the counts that have changed."""
+        self.history.see(self.touched, outbox.now)
         for delivery in self.touched:
             key, value = encode_counts(delivery, self._partition, self.counts.delivery(delivery))
             outbox.add(self._topic, self._partition, outbox.now, key, value)

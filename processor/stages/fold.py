@@ -1,4 +1,4 @@
-"""The fold stage: reads canonical events; writes rows, counts, rejected events and dead letters.
+"""The fold stage: reads canonical events; writes rows, counts and their history, rejected events and dead letters.
 
 One record of a message is its changelog entry, its row in the public table and its entry in the change feed. Its
 counts are in books.py.
@@ -71,7 +71,9 @@ from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import encode_row, pack_row, row_in, unpack_row
-from processor.wire.topics import COUNTS, DEAD, DELIVERIES, ERASURES, EVENTS, MESSAGES, RECEIPTS, REJECTED, Topic
+from processor.wire.topics import (
+    COUNTS, DEAD, DELIVERIES, ERASURES, EVENTS, HISTORY, MESSAGES, RECEIPTS, REJECTED, Topic,
+)
 from processor.wire.trace import carried
 
 log = get_logger(__name__)
@@ -108,7 +110,7 @@ def stage(
             dates.take(topic, records)
 
     # Events that came to the wrong partition go back to EVENTS.
-    outputs = (MESSAGES, COUNTS, REJECTED, DEAD, EVENTS, RECEIPTS, ERASURES)
+    outputs = (MESSAGES, COUNTS, HISTORY, REJECTED, DEAD, EVENTS, RECEIPTS, ERASURES)
     follows = Followed((DELIVERIES, ERASURES), take)
     return Stage(
         name="fold",
@@ -265,8 +267,14 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
 
     @property
     def is_due(self) -> bool:
-        """Whether there are messages to cancel, to erase or to remove, or counts to publish again."""
-        return self._cancels.is_due or self._erasures.is_due or bool(self._expiry.found or self._books.touched)
+        """Whether there are messages to cancel, to erase or to remove, or counts or samples of them to publish."""
+        books = self._books
+        return (
+            self._cancels.is_due
+            or self._erasures.is_due
+            or bool(self._expiry.found or books.touched)
+            or books.history.is_due(to_millis(self._now()))
+        )
 
     def punctuate(self, *, is_behind: bool) -> None:
         """Learn new cancels, and continue the sweep through the rows."""
@@ -287,6 +295,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Fold a chunk of events; then do a share of the work that is due without events."""
         hand = self._hand = Hand(self._store, {record.key for record in records if record.key is not None})
+        self._books.history.write(self._books.counts, outbox, to_millis(self._now()))
         self._cancels.listen(self._books.counts)
         self._books.touched |= self._cancels.learn(self._books.counts)
         self._fold(records, hand, outbox)

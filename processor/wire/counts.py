@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
-from processor.domain.counts import DeliveryCounts
+from processor.domain.counts import FIGURES, DeliveryCounts
 from processor.domain.moment import FIRST, LAST, Micros, to_microseconds, to_rfc3339
 from processor.domain.status import Channel, Status
 from processor.wire.readback import UnreadableError, read_back
@@ -16,6 +16,9 @@ from processor.wire.readback import UnreadableError, read_back
 _encode = msgspec.json.Encoder().encode
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+#: A number that means something only in its difference to another.
+_Difference = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
 
 class CountsRecord(msgspec.Struct, frozen=True):
@@ -41,6 +44,9 @@ class CountsRecord(msgspec.Struct, frozen=True):
     expired: _Number = 0
     #: The rows that exist, without those that retention has removed.
     live: dict[Channel, dict[Status, _Number]] = {}
+    #: By provider (empty: not named) and figure, for differences only: messages whose counts a version without this
+    #: wrote are missing, so that a number may be below zero.
+    by_provider: dict[str, dict[str, _Difference]] = {}
     #: Counts of another layout are not read but recomputed.
     layout: Literal[1] = 1
 
@@ -66,8 +72,19 @@ def encode_counts(delivery_id: str, partition: int, counts: DeliveryCounts) -> t
         counts.is_cancel_done,
         counts.expired,
         {channel: numbers for channel, numbers in live.items() if numbers},
+        {provider: figures_by_name(figures) for provider, figures in counts.by_provider.items()},
     )
     return counts_key(delivery_id, partition), _encode(record)
+
+
+def figures_by_name(figures: Sequence[int]) -> dict[str, int]:
+    """Return figures by their names, without zeroes."""
+    return {name: number for name, number in zip(FIGURES, figures, strict=True) if number}
+
+
+def figures_of(named: Mapping[str, int]) -> list[int]:
+    """Return figures in the order of `FIGURES`; unknown names are left out."""
+    return [named.get(name, 0) for name in FIGURES]
 
 
 def _by_status(numbers: Sequence[int]) -> dict[Status, int]:
@@ -115,6 +132,7 @@ def to_counts(record: CountsRecord) -> DeliveryCounts:
     for channel, numbers in record.live.items():
         counts.live[channel] = [numbers.get(status, 0) for status in Status]
     counts.failed, counts.ignored, counts.providers = dict(record.failed), dict(record.ignored), dict(record.providers)
+    counts.by_provider = {provider: figures_of(named) for provider, named in record.by_provider.items()}
     counts.first, counts.last = _moment(record.first), _moment(record.last)
     counts.canceled_at, counts.is_cancel_done = _moment(record.canceled_at), record.is_cancel_done
     return counts

@@ -96,6 +96,16 @@ COUNTS = Topic(
         **_WRITTEN_BY_BROKERS,
     ),
 )
+HISTORY = Topic(
+    "history.v1",
+    "width|slot|partition",
+    "what deliveries counted at the end of a minute, an hour or a day",
+    # Slots are used again: the number of keys has a bound.
+    _compacted(
+        **{"segment.bytes": str(16 * _MIB), "segment.ms": str(60 * 60 * 1000), "min.cleanable.dirty.ratio": "0.1"},
+        **_WRITTEN_BY_BROKERS,
+    ),
+)
 LINKS = Topic(
     "links.v1",
     "provider's id",
@@ -154,6 +164,7 @@ TOPICS: tuple[Topic, ...] = (
     ERASURES,
     MESSAGES,
     COUNTS,
+    HISTORY,
     REJECTED,
     DEAD,
     SETTLED,

@@ -15,6 +15,7 @@ from processor.wire.topics import (
     DELIVERIES,
     ERASURES,
     EVENTS,
+    HISTORY,
     LINKS,
     MESSAGES,
     MTA,
@@ -33,6 +34,7 @@ VALUES = [
     (ERASURES, "erasure"),
     (MESSAGES, "row"),
     (COUNTS, "counts"),
+    (HISTORY, "history"),
     (REJECTED, "rejected"),
     (SETTLED, "settled"),
 ]
@@ -154,6 +156,7 @@ def test_operations_are_what_this_application_reads_and_writes(document):
             "erasures",
             "messages",
             "counts",
+            "history",
             "rejected",
             "dead",
             "settled",

@@ -29,6 +29,7 @@ NAMES = [
     "erased",
     "erasure",
     "event",
+    "history",
     "link",
     "moved",
     "rejected",

@@ -23,7 +23,7 @@ from processor.wire.topics import DELIVERIES
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 SETTINGS = Settings(topic_prefix="t.")
-TOPICS = {f"t.{name}.v1": 1 for name in ("events", "messages", "counts", "rejected", "dead", "receipts")}
+TOPICS = {f"t.{name}.v1": 1 for name in ("events", "messages", "counts", "history", "rejected", "dead", "receipts")}
 
 
 class Read(NamedTuple):

@@ -13,6 +13,7 @@ from processor.wire.topics import (
     DELIVERIES,
     ERASURES,
     EVENTS,
+    HISTORY,
     INPUT_MAX_BYTES,
     LINKS,
     MESSAGES,
@@ -40,6 +41,7 @@ def test_names():
         "delivery.erasures.v1",
         "delivery.messages.v1",
         "delivery.counts.v1",
+        "delivery.history.v1",
         "delivery.rejected.v1",
         "delivery.dead.v1",
         "delivery.settled.v1",
@@ -58,7 +60,9 @@ def test_the_longest_prefix_leaves_room_for_every_name():
 
 
 def test_what_keeps_the_last_value_of_each_key_is_compacted():
-    compacted = {CORRELATIONS.name, CONTROL.name, DELIVERIES.name, ERASURES.name, MESSAGES.name, COUNTS.name}
+    compacted = {
+        CORRELATIONS.name, CONTROL.name, DELIVERIES.name, ERASURES.name, MESSAGES.name, COUNTS.name, HISTORY.name,
+    }  # fmt: skip
     assert {topic.name for topic in TOPICS if topic.is_compacted} == compacted
 
 

@@ -72,7 +72,16 @@ from processor.wire.received import received_at
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import encode_row, pack_row, row_in, unpack_row
 from processor.wire.topics import (
-    COUNTS, DEAD, DELIVERIES, ERASURES, EVENTS, HISTORY, MESSAGES, RECEIPTS, REJECTED, Topic,
+    COUNTS,
+    DEAD,
+    DELIVERIES,
+    ERASURES,
+    EVENTS,
+    HISTORY,
+    MESSAGES,
+    RECEIPTS,
+    REJECTED,
+    Topic,
 )
 from processor.wire.trace import carried
 

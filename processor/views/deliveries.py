@@ -1,13 +1,13 @@
 """The view of deliveries: progress, counts of messages, and why a delivery is pending.
 
-It takes the records of two compacted topics, which every worker reads whole: counts by delivery and partition, and
-deliveries. So every worker can answer for every delivery, with the same totals. There is no clock: `now` is an
-argument, in microseconds like all times.
+It takes the records of compacted topics, which every worker reads whole: counts by delivery and partition, samples of
+them (history.py), and deliveries. So every worker can answer for every delivery, with the same totals. There is no
+clock: `now` is an argument, in microseconds like all times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -18,10 +18,15 @@ from processor.domain.moment import Micros, Millis, to_micros, to_rfc3339
 from processor.domain.reason import HARD, SOFT
 from processor.domain.status import Channel, Status
 from processor.views.entries import NOTHING, Entry, Share, move, share_of
+from processor.views.history import History
 from processor.views.series import Series
 from processor.wire.counts import CountsRecord, decode_counts
 from processor.wire.deliveries import decode_delivery
-from processor.wire.topics import COUNTS, Topic
+from processor.wire.history import decode_history
+from processor.wire.topics import COUNTS, DELIVERIES, HISTORY, Topic
+
+#: The topics that tell all of deliveries.
+FOLLOWED = (COUNTS, DELIVERIES, HISTORY)
 
 _NAMES = tuple(status.value for status in Status)
 
@@ -139,6 +144,12 @@ class Deliveries:
 
     def __init__(self, limit: int, since: Micros) -> None:
         self.entries: dict[str, Entry] = {}
+        self.history = History()
+        self._takers: dict[str, Callable[[TopicRecord], None]] = {
+            COUNTS.name: self._take_counts_record,
+            DELIVERIES.name: self._take_delivery_record,
+            HISTORY.name: self._take_history_record,
+        }
         #: Records of the topics that could not be read: none of ours.
         self.unreadable = 0
         self._limit, self._since = limit, since
@@ -152,8 +163,8 @@ class Deliveries:
     # Feeding
 
     def take(self, topic: Topic, records: Iterable[TopicRecord]) -> None:
-        """Take records of the counts or the deliveries topic, in order by partition; null values delete."""
-        take = self._take_counts_record if topic is COUNTS else self._take_delivery_record
+        """Take records of a topic of `FOLLOWED`, in order by partition; null values delete."""
+        take = self._takers[topic.name]
         for record in records:
             try:
                 take(record)
@@ -162,10 +173,16 @@ class Deliveries:
 
     def _take_counts_record(self, record: TopicRecord) -> None:
         if record.value is not None:
-            self.take_counts(decode_counts(record.value), to_micros(record.timestamp))
+            counts = decode_counts(record.value)
+            self.take_counts(counts, to_micros(record.timestamp))
+            self.history.take_counts(counts, record.timestamp)
         elif record.key is not None:
             delivery_id, _, number = record.key.decode().rpartition("|")
             self._replace(delivery_id, int(number), None, to_micros(record.timestamp))
+
+    def _take_history_record(self, record: TopicRecord) -> None:
+        if record.value is not None:
+            self.history.take_sample(decode_history(record.value))
 
     def _take_delivery_record(self, record: TopicRecord) -> None:
         if record.value is not None:
@@ -229,6 +246,10 @@ class Deliveries:
                 members.discard(delivery_id)
 
     # Asking
+
+    def of_campaign(self, campaign: str) -> list[str]:
+        """Return the ids of a campaign's deliveries."""
+        return [each.delivery_id for each in self.entries.values() if each.campaign == campaign]
 
     def one(self, delivery_id: str, now: Micros, stuck: Mapping[str, int] | None = None) -> DeliveryView | None:
         """Return the view of one delivery with its series; None: it is not known."""

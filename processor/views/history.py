@@ -1,10 +1,10 @@
 """Changes of counts over time, by delivery and provider: per minute, hour and day, the same at every worker.
 
-It takes the samples of the history topic, and the counts since the last of them. Samples are absolute numbers of one
-partition; what is kept are their differences, summed over partitions. The first sample of a delivery in one width is
-compared with the last one of the next wider width; where there is none, the delivery was new.
+It is made of the samples of the history topic, and of the counts since the last of them. Samples are absolute numbers
+of one partition; what is kept are their differences, summed over partitions. The first sample of a delivery in one
+width is compared with the last one of the next wider width; where there is none, the delivery was new.
 
-Times are those of the fold, not of events (ADR 0026).
+Times are those of the fold, not of events (ADR 0028).
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from processor.domain.counts import FIGURES
 from processor.domain.moment import Micros, Millis, to_micros, to_millis, to_rfc3339
 from processor.domain.status import Status
 from processor.domain.traits import STATUSES_OF, Indicator
-from processor.views.deliveries import TopicRecord
-from processor.wire.counts import CountsRecord, decode_counts, figures_of
-from processor.wire.history import HistoryRecord, Width, decode_history
-from processor.wire.readback import UnreadableError
-from processor.wire.topics import COUNTS, Topic
+from processor.wire.counts import CountsRecord, figures_of
+from processor.wire.history import HistoryRecord, Width
 
 _HOUR = Width.HOUR.milliseconds
 #: The wider widths, the next one first.
@@ -78,7 +75,7 @@ class HistoryView(msgspec.Struct, frozen=True):
     points: tuple[HistoryPoint, ...]
 
 
-#: Whose changes: of one delivery, of one provider, or of all (both None).
+#: Whose changes: of a delivery and a provider, of whatever provider or delivery where one is None.
 Scope = tuple["str | None", "str | None"]
 
 _Figures = list[int]
@@ -90,8 +87,6 @@ class History:
     """The history of all deliveries."""
 
     def __init__(self) -> None:
-        #: Records of the topic that could not be read: none of ours.
-        self.unreadable = 0
         #: The last sample of each delivery, by width and partition, unless a wider one is as new.
         self._last: dict[tuple[Width, int], dict[str, _ByProvider]] = defaultdict(dict)
         #: When the span of the last sample began, by width and partition.
@@ -103,21 +98,13 @@ class History:
 
     # Feeding
 
-    def take(self, topic: Topic, records: Iterable[TopicRecord]) -> None:
-        """Take records of the counts or the history topic, in order by partition; they may come repeatedly."""
-        for record in records:
-            if record.value is None:
-                continue
-            try:
-                if topic is COUNTS:
-                    self.take_counts(decode_counts(record.value), record.timestamp)
-                else:
-                    self.take_sample(decode_history(record.value))
-            except (msgspec.DecodeError, UnreadableError, ValueError):
-                self.unreadable += topic is not COUNTS
-
     def take_counts(self, record: CountsRecord, time: Millis) -> None:
-        """Take the present counts of a delivery in one partition, and when they were written, in milliseconds."""
+        """Take the present counts of a delivery in one partition, and when they were written, in milliseconds.
+
+        Records of a partition come in order; they may come repeatedly.
+        """
+        if record.messages and not record.by_provider:
+            return  # An older version wrote it, during an upgrade.
         start = Width.MINUTE.start(time)
         self._newest[Width.MINUTE] = max(self._newest[Width.MINUTE], start)
         if start >= self._sampled.get((Width.MINUTE, record.partition), Millis(0)) and not self._is_old(start):
@@ -129,7 +116,7 @@ class History:
         return start < self._newest[width] - width.slots * width.milliseconds
 
     def take_sample(self, record: HistoryRecord) -> None:
-        """Take a sample of one partition."""
+        """Take a sample of one partition; they come in order, and may come repeatedly."""
         width, partition, start = record.width, record.partition, record.start
         if start < self._sampled.get((width, partition), Millis(0)):
             return
@@ -158,8 +145,7 @@ class History:
     def _add(self, width: Width, delivery: str, start: Millis, before: _ByProvider, after: _ByProvider) -> None:
         changes = self._changes[width]
         for provider, change in _changes(before, after):
-            scopes: tuple[Scope, ...] = ((None, None), (delivery, None), (None, provider))
-            for scope in scopes:
+            for scope in _scopes(delivery, provider):
                 _add_to(changes[scope], start, change)
 
     def _drop_old(self, width: Width) -> None:
@@ -212,9 +198,13 @@ class History:
         for partition, since in self._since.items():
             for delivery, (start, after) in since.items():
                 for provider, change in _changes(self._before(Width.MINUTE, partition, delivery), after):
-                    for scope in ((None, None), (delivery, None), (None, provider)):
+                    for scope in _scopes(delivery, provider):
                         if scope in wanted:
                             _add_to(summed, start, change)
+
+
+def _scopes(delivery: str, provider: str) -> tuple[Scope, ...]:
+    return (None, None), (delivery, None), (None, provider), (delivery, provider)
 
 
 def _changes(before: _ByProvider, after: _ByProvider) -> Iterable[tuple[str, _Figures]]:

@@ -23,6 +23,7 @@ from processor.providers import ADAPTERS
 from processor.providers.identity import key_of_name
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.gateways import GatewayList, GatewayReport, gateway_list
+from processor.views.history import HistoryView, Scope, Span
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
 from processor.views.message_list import FoundItem, MessageItem, MessageList, MessageQuery
 from processor.views.messages import MessageView, message_view
@@ -331,6 +332,23 @@ class Answers:
             return list_deliveries(self._deliveries, query, _now(), stuck)
         except QueryError as error:
             raise invalid(f"cursor: {error}") from None
+
+    def history(
+        self, *, delivery: str | None = None, provider: str | None = None, campaign: str | None = None, span: Span
+    ) -> HistoryView:
+        """Return changes over time: of all, or only of one delivery, of one provider, of the deliveries of a campaign.
+
+        Raises:
+            ProblemError: the delivery is not known, or it cannot be had now.
+        """
+        self.require_deliveries()
+        if delivery is not None and delivery not in self._deliveries.entries:
+            raise ProblemError(DELIVERY_NOT_KNOWN, _NO_DELIVERY)
+        scopes: list[Scope] = [(delivery, provider)]
+        if campaign is not None:
+            members = self._deliveries.of_campaign(campaign)
+            scopes = [(each, provider) for each in members if delivery in {None, each}]
+        return self._deliveries.history.view(scopes, span, _now())
 
     def require_deliveries(self) -> None:
         """Require that all is known of deliveries.

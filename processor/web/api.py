@@ -16,6 +16,7 @@ from processor.views.dead_letters import LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
 from processor.views.finding import FindList
 from processor.views.gateways import GatewayList
+from processor.views.history import HistoryView, Span
 from processor.views.listing import DeliveryList, Query
 from processor.views.message_list import MessageList, MessageQuery
 from processor.views.messages import MessageView
@@ -34,7 +35,7 @@ from processor.web.message_lists import LIST_PATH, MessageLists
 from processor.web.message_query import MESSAGE_PARAMETERS, STREAM_FORMATS
 from processor.web.message_streams import STREAMS, MessageStreams, stream_type
 from processor.web.openapi import JSON, PathParameter, Route, document
-from processor.web.parameters import Parameter, flag, parse_query, text
+from processor.web.parameters import Parameter, choice, flag, parse_query, text
 from processor.web.problems import (
     BROKER_AWAY,
     DELIVERY_NOT_KNOWN,
@@ -61,6 +62,16 @@ from processor.web.problems import (
 from processor.web.sessions import ENDED_PATH, Ended
 from processor.wire.decoding import allowed_values, explain
 from processor.wire.settled import Outcome
+
+#: How far back a history goes, and whose it is; the filters are combined.
+HISTORY_PARAMETERS: tuple[Parameter, ...] = (
+    choice(
+        "span", Span, "How far back; a point stands for a minute up to 3h, an hour in 24h, a day in 30d. Default: 3h."
+    ),
+    text("delivery", "Only this delivery."),
+    text("provider", "Only what this provider reports on."),
+    text("campaign", "Only the deliveries of this campaign."),
+)
 
 
 class StatusDefinition(msgspec.Struct, frozen=True):
@@ -213,6 +224,15 @@ ROUTES: tuple[Route, ...] = (
         "Get counts, what is wrong, throughput and partitions",
         Overview,
         *_READING,
+    ),
+    _get(
+        "/api/v1/history",
+        "history",
+        "Get changes of counts over time, by minute, hour or day",
+        HistoryView,
+        *_READING,
+        DELIVERY_NOT_KNOWN,
+        query=HISTORY_PARAMETERS,
     ),
     _get("/api/v1/stuck", "stuck", "List stuck messages", StuckList, *_READING),
     _get(
@@ -398,6 +418,9 @@ class Api:
 
     async def _overview(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.overview(reveal=reveal))
+
+    async def _history(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
+        return _json(self._answers.history(**{"span": Span.THREE_HOURS, **query}))
 
     async def _stuck(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.stuck(reveal=reveal))

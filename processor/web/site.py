@@ -18,7 +18,7 @@ from processor.engine.streams import Outgoing, Writer
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.views.dead_letters import without_bulk
-from processor.views.deliveries import Deliveries
+from processor.views.deliveries import FOLLOWED, Deliveries
 from processor.watch.board import Board
 from processor.web.access import Access
 from processor.web.answers import Answers
@@ -34,7 +34,7 @@ from processor.web.message_lists import MessageLists
 from processor.web.owner import Owner
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
-from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, EVENTS
+from processor.wire.topics import CONTROL, EVENTS
 
 #: Seconds between two counts of the pending deliveries.
 _SHOW_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Site:
         self._forwarding = Forwarding(settings, hops, Members(settings), owner)
         gathering = Gathering(owner, metrics, board, self._forwarding, settings.topic(EVENTS))
         self._gateways = Gateways(settings.gateways)
-        self._follower = Follower(settings, (COUNTS, DELIVERIES), deliveries.take)
+        self._follower = Follower(settings, FOLLOWED, deliveries.take)
         lists = MessageLists(owner, self._forwarding, settings, deliveries.starts)
         answers = Answers(
             deliveries=deliveries,

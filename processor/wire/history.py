@@ -1,7 +1,7 @@
 """Samples of counts on the wire: what a partition's deliveries counted at the end of a minute, an hour or a day.
 
 A sample is absolute, so writing it again does no harm. Its key names a slot that is used again and again: the topic has
-a bounded number of keys, however many deliveries there are (ADR 0026).
+a bounded number of keys, however many deliveries there are (ADR 0028).
 """
 
 from __future__ import annotations

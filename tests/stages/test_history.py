@@ -6,10 +6,11 @@ from random import Random
 import orjson
 import pytest
 
-from processor.domain.moment import to_microseconds
+from processor.domain.moment import Micros, to_microseconds
 from processor.engine.stage import Outbox
 from processor.stages import history as module
-from processor.views.history import History, Span
+from processor.views.deliveries import Deliveries
+from processor.views.history import Span
 from processor.wire.topics import COUNTS, Topic
 from processor.wire.topics import HISTORY as TOPIC
 from tests.stages.conftest import Read, event
@@ -143,7 +144,7 @@ def test_every_worker_tells_the_same_whenever_it_began_to_read(at, seed):
         if rng.random() < 0.05:
             at.desk.restart()
 
-    always, late = History(), History()
+    always, late = Deliveries(10, Micros(0)), Deliveries(10, Micros(0))
     for topic, record in at.records:
         always.take(topic, [record])
     latest = {(topic.name, record.key): record for topic, record in at.records}
@@ -156,8 +157,8 @@ def test_every_worker_tells_the_same_whenever_it_began_to_read(at, seed):
     scopes = [(None, None), ("DM0", None), ("DM3", None), (None, "ses")]
     for scope in scopes:
         for span in Span:
-            assert always.view([scope], span, now) == late.view([scope], span, now)
+            assert always.history.view([scope], span, now) == late.history.view([scope], span, now)
     # Nothing is lost, and nothing is counted twice.
-    told = late.view([(None, None)], Span.THIRTY_DAYS, now).points
+    told = late.history.view([(None, None)], Span.THIRTY_DAYS, now).points
     assert sum(sum(point.statuses.values()) for point in told) == len(at.desk.statuses())
     assert always.unreadable == late.unreadable == 0

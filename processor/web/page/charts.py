@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from processor.domain.status import Status
 from processor.views.deliveries import SeriesPoint
+from processor.views.history import HistoryPoint, HistoryView
 from processor.web.page.moments import parse
 
 #: Statuses as bars and areas stack them: what arrived first, then what is under way, then what will not arrive.
@@ -117,6 +118,80 @@ def over_time(series: Sequence[SeriesPoint]) -> Chart | None:
     ticks = [top, top // 2, 0]
     lines = [round(_HEIGHT * (1 - tick / top), 1) for tick in ticks]
     return Chart(_WIDTH, _HEIGHT, areas, ticks, lines, points[0].time, points[-1].time, peak, rows)
+
+
+class Bar(NamedTuple):
+    """What came to one status in one minute, hour or day."""
+
+    status: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Throughput(NamedTuple):
+    """Messages that were processed over time, as bars; the scale; and the same as numbers, without what is empty."""
+
+    width: int
+    height: int
+    bars: list[Bar]
+    #: From the top.
+    ticks: list[int]
+    lines: list[float]
+    first: str
+    last: str
+    peak: int
+    sums: HistoryPoint
+    rows: list[HistoryPoint]
+
+
+def throughput(view: HistoryView) -> Throughput:
+    """Lay out what was processed: successes, failures on top of them, and what else is processed."""
+    points = view.points
+    kinds = [(_SENT, _success), (_FAILED, _failed), (_PREPARED, _other)]
+    peak = max(sum(count(point) for _, count in kinds) for point in points)
+    top = _round_above(max(peak, 1))
+    step = _WIDTH / len(points)
+    bars = []
+    for index, point in enumerate(points):
+        y = float(_HEIGHT)
+        for status, count in kinds:
+            if height := _HEIGHT * count(point) / top:
+                y -= height
+                bars.append(Bar(status, round(index * step, 2), round(y, 2), round(step * 0.85, 2), round(height, 2)))
+    ticks = [top, top // 2, 0]
+    lines = [round(_HEIGHT * (1 - tick / top), 1) for tick in ticks]
+    rows = [point for point in reversed(points) if point.statuses]
+    return Throughput(_WIDTH, _HEIGHT, bars, ticks, lines, points[0].time, points[-1].time, peak, _sums(points), rows)
+
+
+_SENT, _FAILED, _PREPARED = Status.SENT.value, Status.FAILED.value, Status.PREPARED.value
+
+
+def _success(point: HistoryPoint) -> int:
+    """Return what is drawn of successes: a correction takes away what an earlier bar shows, so it has none."""
+    return max(0, point.success)
+
+
+def _failed(point: HistoryPoint) -> int:
+    return max(0, point.failed)
+
+
+def _other(point: HistoryPoint) -> int:
+    return max(0, point.processed - point.success - point.failed)
+
+
+def _sums(points: Sequence[HistoryPoint]) -> HistoryPoint:
+    return HistoryPoint(
+        points[0].time,
+        sum(point.processed for point in points),
+        sum(point.success for point in points),
+        sum(point.failed for point in points),
+        sum(point.hard for point in points),
+        sum(point.soft for point in points),
+        {},
+    )
 
 
 def _thinned(series: Sequence[SeriesPoint], most: int) -> list[SeriesPoint]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
 from processor.domain.status import DEFINITIONS, Channel
 from processor.views.finding import Kind, Matched
+from processor.views.history import Span
 from processor.views.messages import MessageView
 from processor.web.access import Access
 from processor.web.answers import Answers
@@ -85,8 +87,16 @@ class Page:
             channel_totals={channel.value: sum(messages.get(channel.value, {}).values()) for channel in Channel},
             dead_letters=[item for item in dead_letters if item[1]],
             gateways=gateways,
+            **self._history(visit),
             partitions=arrange.partitions(view.partitions),
         )
+
+    def _history(self, visit: Visit, delivery: str | None = None) -> dict[str, Any]:
+        """Return what the chart of throughput is drawn from."""
+        given = visit.request.query.get("span")
+        span = next((each for each in Span if each.value == given), Span.THREE_HOURS)
+        chart = charts.throughput(self._answers.history(delivery=delivery, span=span))
+        return {"throughput_chart": chart, "span": span.value, "spans": [each.value for each in Span]}
 
     async def _partitions(self, visit: Visit) -> web.Response:
         view = await self._answers.overview()
@@ -124,6 +134,7 @@ class Page:
             gone=view.messages - ended - arrange.stoppable(view.statuses, channel),
             legend=arrange.legend(view.statuses, channel),
             chart=charts.over_time(view.series or ()),
+            **self._history(visit, view.delivery_id),
             reasons=arrange.reasons(view),
             facts=arrange.facts(view),
             providers=sorted(view.providers.items(), key=lambda item: -item[1]),

@@ -257,6 +257,20 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "messages.n.one": ("{n} message", "{n} meddelande"),
     "messages.n.other": ("{n} messages", "{n} meddelanden"),
     "messages.success": ("Success", "Lyckade"),
+    "history.title": ("Processed over time", "Bearbetade över tid"),
+    "history.1h": ("1 hour", "1 timme"),
+    "history.3h": ("3 hours", "3 timmar"),
+    "history.24h": ("24 hours", "24 timmar"),
+    "history.30d": ("30 days", "30 dagar"),
+    "history.described": (
+        "Bars of messages over time, up to {n}; the table below has the same numbers.",
+        "Staplar av meddelanden över tid, upp till {n}; tabellen nedanför har samma tal.",
+    ),
+    "history.none": ("Nothing was processed in this time.", "Inget bearbetades under denna tid."),
+    "history.hint": (
+        "By when it was counted: what comes late does not change what was. The same at every worker.",
+        "Efter när det räknades: det som kommer sent ändrar inte det som var. Samma hos varje arbetare.",
+    ),
     "throughput": ("Throughput", "Genomströmning"),
     "throughput.unit": ("a second", "per sekund"),
     "failing.hint": (

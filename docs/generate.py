@@ -27,6 +27,7 @@ import provider_pages  # noqa: E402
 from provider_pages import CHANNEL_NAMES, table  # noqa: E402
 
 from processor import settings  # noqa: E402
+from processor.cli import sizing  # noqa: E402
 from processor.domain.fold import Verdict  # noqa: E402
 from processor.domain.reason import ADOBE_CODES, Category  # noqa: E402
 from processor.domain.status import DEFINITIONS, Channel, Permanence  # noqa: E402
@@ -316,6 +317,25 @@ def webhooks() -> str:
     )
 
 
+# Sizes
+
+
+def sizes() -> str:
+    """Tell what four loads need."""
+    loads = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+    return "\n".join(
+        f"With {title}:\n\n"
+        + table(
+            ("messages a day", *(f"{each // 1_000_000:,} million" for each in loads)),
+            (
+                (name, *(told(sizing.size_of(sizing.Load(each, store))) for each in loads))
+                for name, told in sizing.LINES
+            ),
+        )
+        for store, title in (("rocksdb", "`DELIVERY_STORE=rocksdb`"), ("memory", "the memory store"))
+    )
+
+
 PAGES = (
     Page("docs/statuses.md", statuses),
     Page("docs/metrics.md", metrics),
@@ -325,6 +345,7 @@ PAGES = (
     Page("docs/events.md", dead_letters, section="dead letters"),
     Page("docs/settings.md", settings_page),
     Page("docs/gateway.md", webhooks, section="webhooks"),
+    Page("docs/sizing.md", sizes, section="sizes"),
 )
 
 

@@ -104,6 +104,10 @@ COMMANDS = {
         "processor.cli.publish:simulate",
         "Publish traffic like that of real providers, with duplicate, late, contradictory and broken records.",
     ),
+    "size": Lazy(
+        "processor.cli.sizing:size",
+        "Tell what so many messages a day need: workers, partitions, memory and disks, from measured figures.",
+    ),
     "topics": Lazy(
         "processor.cli.check:topics",
         "Create the topics, or compare them with their declaration.",

@@ -52,6 +52,8 @@ def imported_by(*arguments: str, stdin: bytes = b"") -> set[str]:
         (("--help",), b""),
         (("normalize", "--provider", "twilio"), PAYLOAD),
         (("normalize", "--help"), b""),
+        (("size", "--messages", "1000000"), b""),
+        (("schemas", "row"), b""),
         (("fold", "--verdicts"), EVENT),
         (("fold", "--help"), b""),
         (("gateway", "verify", "--provider", "twilio"), b"{}"),

@@ -105,7 +105,7 @@ def _tell_left_out(left_out: list[str]) -> None:
 @click.option("--permanence", type=names_of(Permanence), help="Only those that failed so, or whose last attempt did.")
 @click.option("--indicator", type=names_of(CountedAs), help="Only those that an indicator of their delivery counts.")
 @click.option("--provider", help="Only messages of this provider.")
-@click.option("--domain", help="Only messages to this mail domain.")
+@click.option("--domain", help="Only messages to this mail domain or calling code (+46).")
 @click.option("--recipient", metavar="ADDRESS", help="Only messages to this whole address or number.")
 @click.option("--provider-message-id", metavar="ID", help="Only messages with this id at their provider.")
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only those at their status since then or later.")

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from processor.domain.counts import STATUS_INDEX
-from processor.domain.delivery import Cause, Delivery, Pending, State, pending_cause
+from processor.domain.delivery import Action, Cause, Delivery, Pending, State, Told, pending_cause
 from processor.domain.moment import Micros, Millis, to_micros, to_rfc3339
 from processor.domain.reason import HARD, SOFT
 from processor.domain.status import Channel, Status
@@ -78,6 +78,22 @@ class SeriesPoint(msgspec.Struct, frozen=True):
     statuses: dict[str, int]
 
 
+class DeliveryAction(msgspec.Struct, frozen=True):
+    """An action of control records: when it was first done, and when last."""
+
+    action: Action
+    first: str
+    last: str
+
+
+class DeliveryFact(msgspec.Struct, frozen=True):
+    """A fact of control records as it was told last, and when."""
+
+    fact: str
+    value: str
+    time: str
+
+
 class DeliveryView(msgspec.Struct, frozen=True):
     """One delivery. Its id is empty for messages whose delivery no event has named."""
 
@@ -113,6 +129,9 @@ class DeliveryView(msgspec.Struct, frozen=True):
     expired: int
     #: Counts over time since the worker follows; only of a delivery that is asked for by its id.
     series: tuple[SeriesPoint, ...] | msgspec.UnsetType = msgspec.UNSET
+    #: What control records told: likewise.
+    actions: tuple[DeliveryAction, ...] | msgspec.UnsetType = msgspec.UNSET
+    told: tuple[DeliveryFact, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 # What is asked
@@ -257,7 +276,8 @@ class Deliveries:
         if entry is None:
             return None
         points = tuple([SeriesPoint(to_rfc3339(point.time), _named(point.counts)) for point in entry.series or ()])
-        return msgspec.structs.replace(self.view(entry, now, stuck), series=points)
+        actions, told = _actions(entry.delivery), _told(entry.delivery)
+        return msgspec.structs.replace(self.view(entry, now, stuck), series=points, actions=actions, told=told)
 
     def pending(self, delivery_id: str, now: Micros) -> Pending | None:
         """Return why a delivery is pending; None: it is not pending, or not known."""
@@ -334,6 +354,27 @@ class Deliveries:
             providers=dict(entry.providers),
             expired=entry.expired,
         )
+
+
+def _actions(delivery: Delivery | None) -> tuple[DeliveryAction, ...]:
+    done = () if delivery is None else delivery.actions
+    return tuple([DeliveryAction(each.action, to_rfc3339(each.first), to_rfc3339(each.last)) for each in done])
+
+
+def _told(delivery: Delivery | None) -> tuple[DeliveryFact, ...]:
+    if delivery is None:
+        return ()
+    date = delivery.scheduled_at
+    facts = {
+        "label": delivery.label,
+        "campaign": delivery.campaign,
+        "channel": None if delivery.channel is None else Told(delivery.channel.time, delivery.channel.value.value),
+        "planned": None if delivery.planned is None else Told(delivery.planned.time, str(delivery.planned.value)),
+        "scheduled_at": None if date is None else Told(date.time, to_rfc3339(date.value)),
+    }
+    return tuple(
+        [DeliveryFact(name, told.value, to_rfc3339(told.time)) for name, told in facts.items() if told is not None]
+    )
 
 
 def _named(counts: Iterable[int]) -> dict[str, int]:

@@ -24,6 +24,7 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import IS_COUNTED_BY_REASON, STATUSES_OF, Indicator
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 from processor.domain.waiting import NO_STARTS, Starts, is_stuck
+from processor.providers.calling_codes import calling_code_of
 from processor.providers.identity import comparable, comparable_address, domain_of
 from processor.views.messages import MessageReason, reason_view
 
@@ -73,7 +74,7 @@ class MessageQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     permanence: Permanence | None = None
     indicator: CountedAs | None = None
     provider: str | None = None
-    #: The recipient's mail domain.
+    #: The recipient's mail domain, or the calling code of its number, as `+46`.
     domain: str | None = None
     #: The whole address, in any form that people write it in.
     recipient: str | None = None
@@ -294,7 +295,7 @@ class Wanted:
             and (query.permanence is None or _permanence(row) is query.permanence)
             and (query.category is None or _category(row) is query.category)
             and (self._bounces is None or _category(row) in self._bounces)
-            and (self._domain is None or _domain(row) == self._domain)
+            and (self._domain is None or _place(row) == self._domain)
             and (self.recipient is None or self._is_of_recipient(row))
             and (query.provider_message_id is None or _has_native(row, query.provider_message_id))
             and (query.stuck is None or self._judge.is_stuck(row) is query.stuck)
@@ -333,8 +334,13 @@ def _category(row: Row) -> Category | None:
     return None if reason is None else reason.category
 
 
-def _domain(row: Row) -> str | None:
-    return None if row.recipient_name is None else domain_of(row.recipient_name)
+def place_of_recipient(recipient: str) -> str | None:
+    """Return the mail domain of a recipient, or the calling code of a number; None: neither can be told."""
+    return domain_of(recipient) if "@" in recipient else calling_code_of(recipient)
+
+
+def _place(row: Row) -> str | None:
+    return None if row.recipient_name is None else place_of_recipient(row.recipient_name)
 
 
 def _has_native(row: Row, provider_message_id: str) -> bool:

@@ -21,6 +21,7 @@ from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing
 from processor.providers import ADAPTERS
 from processor.providers.identity import key_of_name
+from processor.views.breakdown import Breakdown, BreakdownQuery
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.gateways import GatewayList, GatewayReport, gateway_list
 from processor.views.history import HistoryView, Scope, Span
@@ -28,6 +29,7 @@ from processor.views.listing import DeliveryList, Query, QueryError, list_delive
 from processor.views.message_list import FoundItem, MessageItem, MessageList, MessageQuery
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
+from processor.web.breakdowns import Breakdowns
 from processor.web.control_facts import ControlFacts, control_record
 from processor.web.forwarding import Forwarding, Question
 from processor.web.gathering import Gathering
@@ -87,6 +89,7 @@ class Answers:
         forwarding: asks the owner of a partition.
         gathering: asks all workers what is wrong.
         lists: lists messages of all workers.
+        breakdowns: breaks them down.
         stuck_after: seconds in a status after which a message is stuck.
         publish: writes a record to Kafka.
         control_topic: the full name of the topic of control records.
@@ -102,6 +105,7 @@ class Answers:
         forwarding: Forwarding,
         gathering: Gathering,
         lists: MessageLists,
+        breakdowns: Breakdowns,
         stuck_after: Mapping[tuple[Channel, Status], float],
         publish: Callable[[Outgoing], Awaitable[None]],
         control_topic: str,
@@ -112,7 +116,7 @@ class Answers:
         self._following = following
         self._forwarding = forwarding
         self._gathering = gathering
-        self._lists = lists
+        self._lists, self._breakdowns = lists, breakdowns
         self._stuck_after = stuck_after
         self._publish = publish
         self._control_topic = control_topic
@@ -239,6 +243,14 @@ class Answers:
         if reached is not None:
             more = write_cursor(reached[0], self.reference(reached[1], reveal=reveal))
         return MessageList(tuple(items), more, incomplete)
+
+    async def breakdown(self, query: BreakdownQuery) -> Breakdown:
+        """Return what messages have in common.
+
+        Raises:
+            ProblemError: it cannot be had now.
+        """
+        return await self._breakdowns.breakdown(query)
 
     def _item(self, found: FoundItem, *, reveal: bool) -> MessageItem:
         return msgspec.structs.replace(found.item, reference=self.reference(found.message_id, reveal=reveal))

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
+from processor.views.breakdown import BreakdownQuery
 from processor.views.dead_letters import LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
 from processor.views.finding import FindList
@@ -23,6 +24,7 @@ from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
+from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
 from processor.web.control_facts import ControlFacts
 from processor.web.dead_letters import LETTER_PARAMETERS, DeadLetters, LetterOrder
 from processor.web.erasing import Erasing, ErasureReport, Person
@@ -335,12 +337,13 @@ class Api:
         hops: Hops,
         erasing: Erasing,
         letters: DeadLetters,
+        breakdowns: Breakdowns,
     ) -> None:
         self._letters = letters
         self._answers, self._finding = answers, finding
         self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
         self._access, self._erasing = access, erasing
-        self._hops = hops
+        self._hops, self._breakdowns = hops, breakdowns
         self._status_list = msgspec.json.encode(_status_list())
         self.live = Live(self._snapshot, max_streams=stream_limit())
 
@@ -361,6 +364,7 @@ class Api:
         router.add_get(MESSAGE_PATH + "{message_id:.+}", self._hop_message)
         router.add_get(LINK_PATH + "{provisional:.+}", self._hop_link)
         router.add_post(LIST_PATH, self._hop_list)
+        router.add_post(BREAKDOWN_PATH, self._hop_breakdown)
         router.add_get(REPORT_PATH, self._hop_report)
         router.add_post(ENDED_PATH, self._hop_end_session)
         application.on_shutdown.append(self._end_streams)
@@ -476,6 +480,10 @@ class Api:
     async def _hop_list(self, request: web.Request) -> web.Response:
         is_signed = await self._hops.check(request)
         return _json(self._lists.share(await _body(request, MessageQuery), reveal=is_signed))
+
+    async def _hop_breakdown(self, request: web.Request) -> web.Response:
+        await self._hops.check(request)
+        return _json(await self._breakdowns.own(await _body(request, BreakdownQuery)))
 
     async def _hop_report(self, request: web.Request) -> web.Response:
         await self._hops.check(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -89,7 +89,7 @@ class MessageLists:
             # Without the group this worker lists its own; the other partitions count as missing.
             owners, heard = {}, {}
         shares |= dict(_readable(heard))
-        true = [_of_owner(url, share, self._owned_by(url, share, owners)) for url, share in shares.items()]
+        true = [_of_owner(url, share, self.owned_by(url, share.partitions, owners)) for url, share in shares.items()]
         found, reached = merge_shares(true, query.limit)
         answered = {number for share in true for number in share.partitions}
         missing = tuple(number for number in range(counts[self._events_topic]) if number not in answered)
@@ -97,13 +97,11 @@ class MessageLists:
             found = _masked(found)
         return Page(tuple(found), reached, missing)
 
-    def _owned_by(self, url: str, share: ListShare, owners: Mapping[tuple[str, int], str]) -> frozenset[int]:
-        """Return the partitions of a share that are the worker's, as far as it is known who owns them."""
+    def owned_by(self, url: str, told: Iterable[int], owners: Mapping[tuple[str, int], str]) -> frozenset[int]:
+        """Return which of the partitions that a worker told of are its own, as far as it is known who owns them."""
         of_itself = url == self._owner.url
         return frozenset(
-            number
-            for number in share.partitions
-            if owners.get((self._events_topic, number), url if of_itself else None) == url
+            number for number in told if owners.get((self._events_topic, number), url if of_itself else None) == url
         )
 
     def share(self, query: MessageQuery, *, reveal: bool) -> ListShare:
@@ -112,18 +110,25 @@ class MessageLists:
         Raises:
             ProblemError: the query needs what is not indexed.
         """
-        indexes = dict(self._indexes())
-        for index in indexes.values():
-            _require_index(index, query)
-        now = Micros(time.time_ns() // 1000)
-        share = list_share(indexes, query, Judge(stuck_before(self._stuck_after, now), self._starts))
+        share = list_share(self.indexes(query), query, self.judge())
         return share if reveal else msgspec.structs.replace(share, found=_masked(share.found))
 
-    def _indexes(self) -> Iterator[tuple[int, IndexedRows]]:
-        for number in range(self._owner.partition_counts[self._events_topic]):
-            index = index_of(self._owner, number)
-            if index is not None:
-                yield number, index
+    def judge(self) -> Judge:
+        """Return what tells which messages are stuck now."""
+        now = Micros(time.time_ns() // 1000)
+        return Judge(stuck_before(self._stuck_after, now), self._starts)
+
+    def indexes(self, query: MessageQuery) -> dict[int, IndexedRows]:
+        """Return the partitions of this worker that a query is asked of.
+
+        Raises:
+            ProblemError: the query needs what is not indexed.
+        """
+        counts = range(self._owner.partition_counts[self._events_topic])
+        found = {number: index for number in counts if (index := index_of(self._owner, number)) is not None}
+        for index in found.values():
+            _require_index(index, query)
+        return found
 
 
 def _require_index(index: IndexedRows, query: MessageQuery) -> None:

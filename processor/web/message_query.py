@@ -25,7 +25,7 @@ MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
     choice("permanence", Permanence, "Only messages that failed so, or whose last attempt did."),
     choice("indicator", CountedAs, "Only messages that this indicator of their delivery counts."),
     text("provider", "Only messages of this provider."),
-    text("domain", "Only messages to this mail domain."),
+    text("domain", "Only messages to this mail domain, or to numbers of this calling code, as `+46`."),
     text(
         "recipient",
         "Only messages to this recipient: the whole address or number; case, spaces and a number's hyphens, `+` and "

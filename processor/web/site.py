@@ -23,6 +23,7 @@ from processor.watch.board import Board
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.breakdowns import Breakdowns
 from processor.web.dead_letters import DeadLetters
 from processor.web.erasing import Erasing
 from processor.web.finding import Finding
@@ -54,12 +55,14 @@ class Site:
         self._gateways = Gateways(settings.gateways)
         self._follower = Follower(settings, FOLLOWED, deliveries.take)
         lists = MessageLists(owner, self._forwarding, settings, deliveries.starts)
+        breakdowns = Breakdowns(owner, self._forwarding, lists, settings)
         answers = Answers(
             deliveries=deliveries,
             following=self._follower,
             forwarding=self._forwarding,
             gathering=gathering,
             lists=lists,
+            breakdowns=breakdowns,
             stuck_after=settings.stuck_after,
             publish=self._publish,
             control_topic=settings.topic(CONTROL),
@@ -68,7 +71,7 @@ class Site:
         )
         letters = DeadLetters(DeadLetterTopic(settings, without_bulk))
         finding = Finding(answers, lists, deliveries, settings.index)
-        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters)
+        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns)
         self._routes = (api, Page(answers, finding, access, self._forwarding, letters))
 
     def add_to(self, application: web.Application) -> None:

@@ -53,7 +53,18 @@ async def read(text: str, path: str, status: int = 200) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/deliveries", f"/deliveries/{HELD}", "/messages/{text}", "/messages", f"/deliveries/{HELD}/messages"]
+    "path",
+    [
+        "/",
+        "/deliveries",
+        f"/deliveries/{HELD}",
+        f"/deliveries/{HELD}/messages",
+        f"/deliveries/{HELD}/domains",
+        f"/deliveries/{HELD}/exclusions",
+        f"/deliveries/{HELD}/audit",
+        "/messages",
+        "/messages/{text}",
+    ],
 )
 async def test_what_others_wrote_is_text(path):
     page, plain = [await read(text, path.format(text=quote(text, safe=""))) for text in (HOSTILE, BENIGN)]

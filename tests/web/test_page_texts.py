@@ -64,7 +64,7 @@ def test_no_text_is_left_over():
     sources = [*folder.glob("*.py"), *folder.glob("templates/*.html")]
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
-        r"(answering|ca(use|tegory)|channel|dead|error|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
+        r"(answering|audit|ca(use|tegory)|channel|dead|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
         r"wait|wrong)\."
     )
     left_over = [

@@ -33,6 +33,7 @@ from processor.watch.sweep import Sweep
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.breakdowns import Breakdowns
 from processor.web.dead_letters import DeadLetters
 from processor.web.erasing import Erasing
 from processor.web.finding import Finding
@@ -312,12 +313,14 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
     reading: Any = following
     deliveries = _deliveries()
     lists = MessageLists(owner, forwarding, settings, deliveries.starts)
+    breakdowns = Breakdowns(owner, forwarding, lists, settings)
     answers = Answers(
         deliveries=deliveries,
         following=reading,
         forwarding=forwarding,
         gathering=gathering,
         lists=lists,
+        breakdowns=breakdowns,
         stuck_after=STUCK_AFTER,
         publish=publish,
         control_topic=settings.topic(CONTROL),
@@ -326,7 +329,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
     )
     finding = Finding(answers, lists, deliveries, settings.index)
     letters = DeadLetters(LettersInMemory())
-    api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters)
+    api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns)
     page = Page(answers, finding, access, forwarding, letters)
 
     class Closing:

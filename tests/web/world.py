@@ -19,6 +19,7 @@ from processor.engine.streams import Outgoing
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES
+from processor.views.breakdown import BreakdownQuery, PartitionBreakdown, partition_breakdown
 from processor.views.deliveries import Deliveries
 from processor.views.gateways import GatewayReport, RouteReport
 from processor.views.message_list import Judge, ListShare, MessageQuery, list_share
@@ -29,6 +30,7 @@ from processor.watch.failing import Ended, Outcomes
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
 from processor.watch.silence import Evidence
 from processor.web.answers import Answers
+from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
@@ -210,6 +212,7 @@ class World:
         self.recovering: tuple[int, ...] = ()
         self.failure: Exception | None = None
         self.published: list[Outgoing] = []
+        self._works: dict[int, Work] = {}
         self._moment = to_microseconds(self.now)
         self._board = Board(Metrics(STAGE_NAMES))
         self._deliveries = Deliveries(LIMIT, self._moment - 80 * MINUTE)
@@ -237,6 +240,13 @@ class World:
                     query = decode_query(body)
                     shares = {url: itself.share(index, query) for index, url in enumerate(WORKERS)}
                     return {url: msgspec.json.encode(share) for url, share in shares.items() if url != itself.url}
+                if path == BREAKDOWN_PATH:
+                    wanted = msgspec.json.decode(body, type=BreakdownQuery)
+                    return {
+                        url: msgspec.json.encode(itself.broken_down(index, wanted))
+                        for index, url in enumerate(WORKERS)
+                        if url != itself.url
+                    }
                 reports = {url: itself.report(index) for index, url in enumerate(WORKERS)}
                 return {url: msgspec.json.encode(report) for url, report in reports.items() if url != itself.url}
 
@@ -248,10 +258,12 @@ class World:
         # What was gathered is never fresh: what a test changes is seen at once.
         clock = itertools.count(0, 100).__next__
         lists = MessageLists(any_self, forwarding, settings, self._deliveries.starts)
+        breakdowns = Breakdowns(any_self, forwarding, lists, settings)
         answers = Answers(
             deliveries=self._deliveries,
             following=any_self,
             lists=lists,
+            breakdowns=breakdowns,
             forwarding=forwarding,
             gathering=Gathering(any_self, Metrics(STAGE_NAMES), self._board, forwarding, EVENTS_TOPIC, clock=clock),
             stuck_after=STUCK_AFTER,
@@ -336,7 +348,14 @@ class World:
         return {topic: PARTITIONS for _, topic in INPUTS}
 
     def running_work(self, _topic: Topic, number: int) -> Work | None:
-        return None if number in self.recovering else Work(self.rows_of(number))
+        return None if number in self.recovering else self._work(number)
+
+    def _work(self, number: int) -> Work:
+        """Give the work of a partition, the same until its rows change."""
+        rows, known = self.rows_of(number), self._works.get(number)
+        if known is None or known.rows != rows:
+            known = self._works[number] = Work(rows)
+        return known
 
     def rows_of(self, number: int) -> dict[bytes, Row]:
         """Give the rows of a partition."""
@@ -345,9 +364,17 @@ class World:
     def share(self, index: int, query: MessageQuery) -> ListShare:
         """Give what one of the workers has for a page of a list."""
         numbers = [number for number in range(PARTITIONS) if number % 3 == index and number not in self.recovering]
-        share = list_share({number: Work(self.rows_of(number)).index for number in numbers}, query, Judge({}))
+        share = list_share({number: self._work(number).index for number in numbers}, query, Judge({}))
         found = [msgspec.structs.replace(each, item=mask_message(each.item)) for each in share.found]
         return msgspec.structs.replace(share, found=tuple(found))
+
+    def broken_down(self, index: int, query: BreakdownQuery) -> dict[int, PartitionBreakdown]:
+        """Give what one of the workers finds in its partitions."""
+        numbers = [number for number in range(PARTITIONS) if number % 3 == index and number not in self.recovering]
+        return {
+            number: list(partition_breakdown(self._work(number).index, query, Judge({}), 2_000, mask_message))[-1]
+            for number in numbers
+        }
 
     def inputs(self) -> tuple[tuple[str, str], ...]:
         return INPUTS

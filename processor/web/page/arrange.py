@@ -279,6 +279,25 @@ def facts(view: DeliveryView) -> list[tuple[str, str]]:
     return sorted([(name, date) for name, date in dated if date], key=lambda fact: parse(fact[1]))
 
 
+class AuditEntry(NamedTuple):
+    """An action, or a fact that was told: when, and when the action was last reported again."""
+
+    time: str
+    what: str
+    value: str
+    again: str | None
+
+
+def audit(view: DeliveryView) -> list[AuditEntry]:
+    """Return what was done to a delivery and told of it, the newest first."""
+    done = [
+        AuditEntry(each.first, each.action.value, "", each.last if each.last != each.first else None)
+        for each in view.actions or ()
+    ]
+    told = [AuditEntry(each.time, each.fact, each.value, None) for each in view.told or ()]
+    return sorted([*done, *told], key=lambda entry: (parse(entry.time), entry.what), reverse=True)
+
+
 # A message
 
 

@@ -32,11 +32,11 @@ NO_DELIVERY = "/no-delivery"
 _BY_REASON = frozenset(NODE_STATUS[node].value for node in Node if IS_COUNTED_BY_REASON[node])
 
 
-def delivery_address(delivery_id: str, tab: str = "") -> str:
+def delivery_address(delivery_id: str, tab: str = "", **query: str) -> str:
     """Return the address of a delivery's page, or of one of its tabs."""
     # No address below /deliveries can hold the empty id.
     page = f"/deliveries/{quote(delivery_id, safe='')}" if delivery_id else NO_DELIVERY
-    return f"{page}/{tab}" if tab else page
+    return _with_query(f"{page}/{tab}" if tab else page, query)
 
 
 def messages_address(delivery_id: str | None = None, **filters: object) -> str:

@@ -23,6 +23,7 @@ from processor.web.list_query import list_query
 from processor.web.page import arrange, charts, diagram
 from processor.web.page.assets import assets
 from processor.web.page.canceling import Canceling
+from processor.web.page.delivery_tabs import DeliveryTabs
 from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
 from processor.web.page.letters import Letters
@@ -45,6 +46,7 @@ class Page:
         self._canceling = Canceling(self._frame, access, answers)
         self._letters = Letters(self._frame, access, letters)
         self._listing = Listing(self._frame, answers)
+        self._tabs = DeliveryTabs(self._frame, answers)
         self._signing_in = SigningIn(self._frame, access, forwarding)
 
     def add_to(self, application: web.Application) -> None:
@@ -59,6 +61,7 @@ class Page:
         self._canceling.add_to(routes)
         self._letters.add_to(routes)
         self._listing.add_to(routes)
+        self._tabs.add_to(routes)
         routes.add_get("/messages/{id:[^/]+}", readers(self._message))
         routes.add_get("/statuses", readers(self._statuses))
         routes.add_get("/find", readers(self._find))

@@ -126,8 +126,21 @@
     setTimeout(() => said.remove(), SAID_MS);
   };
 
+  // Names of countries, as the browser knows them.
+  const regions =
+    typeof Intl.DisplayNames === "function"
+      ? new Intl.DisplayNames(document.documentElement.lang, { type: "region", fallback: "code" })
+      : null;
+
+  const nameRegions = (root) => {
+    for (const element of root.querySelectorAll("[data-region-code]")) {
+      if (regions !== null) element.textContent = regions.of(element.dataset.regionCode);
+    }
+  };
+
   const enliven = (root) => {
     localise(root);
+    nameRegions(root);
     offerCopies(root);
   };
 

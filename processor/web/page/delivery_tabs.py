@@ -1,0 +1,78 @@
+"""The tabs of a delivery beside its counts and messages: domains, exclusions, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from processor.domain.reason import ADOBE_CODES, Category
+from processor.domain.status import Status
+from processor.providers.calling_codes import region_of
+from processor.views.breakdown import Breakdown, BreakdownQuery, By
+from processor.views.deliveries import DeliveryView
+from processor.views.message_list import CountedAs, MessageQuery
+from processor.web.answers import Answers
+from processor.web.page import arrange
+from processor.web.page.frame import Frame, Visit
+from processor.web.page.message_filters import NO_DELIVERY
+from processor.web.parameters import NAME_MAX, is_text
+from processor.web.problems import invalid
+
+
+class DeliveryTabs:
+    """Serves the tabs of deliveries."""
+
+    def __init__(self, frame: Frame, answers: Answers) -> None:
+        self._frame, self._answers = frame, answers
+
+    def add_to(self, routes: web.UrlDispatcher) -> None:
+        """Add the routes."""
+        tabs: dict[str, Callable[[Visit, DeliveryView], Awaitable[web.Response]]] = {
+            "domains": self._domains,
+            "exclusions": self._exclusions,
+            "audit": self._audit,
+        }
+        for name, tab in tabs.items():
+            handler = self._frame.readers(self._of_delivery(tab))
+            routes.add_get(f"/deliveries/{{id:[^/]+}}/{name}", handler)
+            routes.add_get(f"{NO_DELIVERY}/{name}", handler)
+
+    def _of_delivery(
+        self, tab: Callable[[Visit, DeliveryView], Awaitable[web.Response]]
+    ) -> Callable[[Visit], Awaitable[web.Response]]:
+        async def answer(visit: Visit) -> web.Response:
+            return await tab(visit, await self._answers.delivery(visit.request.match_info.get("id", "")))
+
+        return answer
+
+    async def _domains(self, visit: Visit, view: DeliveryView) -> web.Response:
+        """Show the places of a delivery's recipients, or the reasons for which messages to one of them failed."""
+        place = visit.request.query.get("place", "").strip()
+        if len(place) > NAME_MAX or not is_text(place):
+            raise invalid("place is no domain and no calling code")
+        messages = MessageQuery(delivery=view.delivery_id)
+        if place:
+            messages = MessageQuery(delivery=view.delivery_id, domain=place, indicator=CountedAs.FAILED)
+        found = await self._broken_down(messages, By.CATEGORY if place else By.PLACE)
+        codes = {category.value: code for category, code in ADOBE_CODES.items()}
+        return self._page(visit, "domains", view, found, place=place, region_of=region_of, codes=codes)
+
+    async def _exclusions(self, visit: Visit, view: DeliveryView) -> web.Response:
+        messages = MessageQuery(delivery=view.delivery_id, status=Status.IGNORED)
+        found = await self._broken_down(messages, By.RULE)
+        rows = sorted(view.indicators.ignored.items(), key=lambda item: (-item[1], item[0]))
+        rules = {category: [each for each in found.groups if each.name[0] == category] for category, _ in rows}
+        codes = {category: ADOBE_CODES.get(Category(category)) for category, _ in rows}
+        return self._page(visit, "exclusions", view, found, rows=rows, rules=rules, codes=codes)
+
+    async def _audit(self, visit: Visit, view: DeliveryView) -> web.Response:
+        return self._frame.page(visit, "audit", view=view, entries=arrange.audit(view))
+
+    async def _broken_down(self, messages: MessageQuery, by: By) -> Breakdown:
+        return await self._answers.breakdown(BreakdownQuery(messages, by))
+
+    def _page(self, visit: Visit, name: str, view: DeliveryView, found: Breakdown, **values: Any) -> web.Response:
+        missing = arrange.ranges(found.incomplete)
+        return self._frame.page(visit, name, view=view, found=found, missing=missing, **values)

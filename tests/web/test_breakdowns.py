@@ -1,0 +1,52 @@
+"""Breakdowns over several workers: each partition counts once, by its owner."""
+
+from processor.views.breakdown import Breakdown, BreakdownQuery, By
+from processor.views.message_list import MessageQuery
+from tests.web.workers import EVENTS_TOPIC, WRITE_TOKEN, TheGroup, ago, event, unsettled, workers
+
+BY_PLACE = BreakdownQuery(MessageQuery(delivery="DM1"), By.PLACE)
+
+
+def many(number: int) -> list[dict]:
+    return [
+        event(f"n-{each}", "sent", ago(minutes=each), delivery_id="DM1", recipient=f"a@d{each % 3}.example")
+        for each in range(number)
+    ]
+
+
+def numbers(found: Breakdown) -> dict[str, int]:
+    return {group.name[0]: group.messages for group in found.groups}
+
+
+async def test_every_worker_gives_the_same():
+    async with workers(3, events=many(30)) as several:
+        for worker in several:
+            found = await worker.answers.breakdown(BY_PLACE)
+            assert numbers(found) == {"d0.example": 10, "d1.example": 10, "d2.example": 10}
+            assert (found.messages, found.is_whole, found.incomplete) == (30, True, ())
+
+
+async def test_without_the_group_a_worker_tells_of_its_own():
+    group = TheGroup()
+    async with workers(2, group, events=many(30)) as [one, _]:
+        group.error = unsettled()
+        found = await one.answers.breakdown(BY_PLACE)
+        assert found.incomplete == (1, 3, 5)
+        assert found.messages < 30
+
+
+async def test_what_a_worker_still_believes_in_counts_once():
+    group = TheGroup()
+    async with workers(2, group, events=many(30)) as [one, other]:
+        stale = dict(one.owned.works)
+        for number in stale:
+            group.owners[EVENTS_TOPIC, number] = other.url
+        other.owned.works |= stale
+        assert (await one.answers.breakdown(BY_PLACE)).messages == 30
+
+
+async def test_only_a_worker_may_ask_for_a_share():
+    async with workers(1) as [one]:
+        body = {"messages": {}, "by": "place"}
+        status, _, _ = await one.ask("/internal/v1/message-breakdown", WRITE_TOKEN, "POST", json=body)
+        assert status == 403

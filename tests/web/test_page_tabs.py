@@ -165,8 +165,8 @@ async def test_a_delivery_without_exclusions_says_so(reader):
 async def test_the_audit_tells_what_was_done_and_told(reader):
     page = await reader.get("/deliveries/DM8/audit")
     rows = {name: value for _, name, value in page.one(id="audit").one("table").rows()[1:]}
-    assert {"Started", "Paused", "Channel told"} <= rows.keys()
-    assert (rows["Label told"], rows["Campaign told"], rows["Planned count told"]) == ("Spring", "spring", "12")
+    assert {"Started", "Paused", "Channel set"} <= rows.keys()
+    assert (rows["Label set"], rows["Campaign set"], rows["Planned count set"]) == ("Spring", "spring", "12")
     assert "They name no person" in page.one(id="audit").text
 
 

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
-from processor.views.breakdown import BreakdownQuery
+from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.dead_letters import LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
 from processor.views.finding import FindList
@@ -34,7 +34,7 @@ from processor.web.hops import Hops
 from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import Live, stream_limit
 from processor.web.message_lists import LIST_PATH, MessageLists
-from processor.web.message_query import MESSAGE_PARAMETERS, STREAM_FORMATS
+from processor.web.message_query import BREAKDOWN_PARAMETERS, MESSAGE_PARAMETERS, STREAM_FORMATS
 from processor.web.message_streams import STREAMS, MessageStreams, stream_type
 from processor.web.openapi import JSON, PathParameter, Route, document
 from processor.web.parameters import Parameter, choice, flag, parse_query, text
@@ -173,6 +173,15 @@ ROUTES: tuple[Route, ...] = (
         MESSAGE_NOT_KNOWN,
         MESSAGE_UNREADABLE,
         part=_MESSAGE_ID,
+    ),
+    _get(
+        "/api/v1/breakdown",
+        "breakdown",
+        "Count messages by what they have in common, the most first; of large deliveries those with the newest changes",
+        Breakdown,
+        *_READING,
+        NOT_INDEXED,
+        query=BREAKDOWN_PARAMETERS,
     ),
     _get(
         "/api/v1/find",
@@ -400,6 +409,10 @@ class Api:
         response = _json(await ask(query))
         response.headers[hdrs.VARY] = hdrs.ACCEPT
         return response
+
+    async def _breakdown(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
+        by = query.pop("by", By.PLACE)
+        return _json(await self._answers.breakdown(BreakdownQuery(MessageQuery(**query), by)))
 
     async def _find(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
         return _json(await self._finding.find(query["q"].strip(), reveal=reveal))

@@ -19,7 +19,7 @@ from processor.views.breakdown import (
     partition_breakdown,
 )
 from processor.web.forwarding import Forwarding
-from processor.web.masking.views import mask_message
+from processor.web.masking import mask_text
 from processor.web.message_lists import MessageLists
 from processor.web.owner import Owner, index_of
 from processor.web.problems import STARTING, ProblemError
@@ -87,7 +87,7 @@ class Breakdowns:
             if index is None:
                 continue
             ends = time.monotonic() + seconds
-            for found_so_far in partition_breakdown(index, query, judge, most, mask_message):
+            for found_so_far in partition_breakdown(index, query, judge, most, mask_text):
                 found[number] = found_so_far
                 await asyncio.sleep(0)
                 if time.monotonic() > ends:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from processor.domain.moment import Micros, to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
+from processor.views.breakdown import By
 from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT, CountedAs
 from processor.web.parameters import Parameter, choice, flag, moment, text, whole
 
@@ -42,6 +43,17 @@ MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
         max_length=_CURSOR_MAX,
     ),
     choice("format", STREAM_FORMATS, "Stream the whole list in this format, as `Accept` does; for links."),
+)
+
+#: Which messages to break down, and by what.
+BREAKDOWN_PARAMETERS: tuple[Parameter, ...] = (
+    choice(
+        "by",
+        By,
+        "What to put messages together by: the recipient's mail domain or calling code (`place`, unless given), the "
+        "category of the reason, or category and words of it (`rule`).",
+    ),
+    *[each for each in MESSAGE_PARAMETERS if each.name not in {"limit", "cursor", "format"}],
 )
 
 _TIME = moment("cursor", "")

@@ -22,7 +22,7 @@ def work(number: int) -> Work:
 
 def found(number: int, most: int) -> list[PartitionBreakdown]:
     query = BreakdownQuery(MessageQuery(), By.PLACE)
-    return list(partition_breakdown(work(number).index, query, Judge({}), most, lambda item: item))
+    return list(partition_breakdown(work(number).index, query, Judge({}), most, lambda words, _: words))
 
 
 def counted(each: PartitionBreakdown) -> int:

@@ -45,6 +45,15 @@ async def test_what_a_worker_still_believes_in_counts_once():
         assert (await one.answers.breakdown(BY_PLACE)).messages == 30
 
 
+async def test_the_api_gives_it_too_by_the_filters_of_lists():
+    async with workers(2, events=many(30)) as [one, _]:
+        status, body, _ = await one.ask("/api/v1/breakdown?by=place&delivery=DM1&domain=d1.example", WRITE_TOKEN)
+        assert status == 200
+        assert body["groups"] == [{"name": ["d1.example"], "messages": 10, "success": 10, "failed": 0}]
+        assert (body["messages"], body["is_whole"], body["incomplete"]) == (10, True, [])
+        assert (await one.ask("/api/v1/breakdown?by=age", WRITE_TOKEN))[0] == 400
+
+
 async def test_only_a_worker_may_ask_for_a_share():
     async with workers(1) as [one]:
         body = {"messages": {}, "by": "place"}

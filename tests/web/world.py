@@ -35,6 +35,7 @@ from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.gathering import Gathering
 from processor.web.hops import Hops
+from processor.web.masking import mask_text
 from processor.web.masking.views import mask_message
 from processor.web.message_lists import LIST_PATH, MessageLists, decode_query
 from processor.web.problems import RECOVERING, ProblemError
@@ -372,7 +373,7 @@ class World:
         """Give what one of the workers finds in its partitions."""
         numbers = [number for number in range(PARTITIONS) if number % 3 == index and number not in self.recovering]
         return {
-            number: list(partition_breakdown(self._work(number).index, query, Judge({}), 2_000, mask_message))[-1]
+            number: list(partition_breakdown(self._work(number).index, query, Judge({}), 2_000, mask_text))[-1]
             for number in numbers
         }
 

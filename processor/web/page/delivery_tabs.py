@@ -20,6 +20,9 @@ from processor.web.page.message_filters import NO_DELIVERY
 from processor.web.parameters import NAME_MAX, is_text
 from processor.web.problems import invalid
 
+#: Serves one tab of a delivery.
+Tab = Callable[[Visit, DeliveryView], Awaitable[web.Response]]
+
 
 class DeliveryTabs:
     """Serves the tabs of deliveries."""
@@ -29,23 +32,19 @@ class DeliveryTabs:
 
     def add_to(self, routes: web.UrlDispatcher) -> None:
         """Add the routes."""
-        tabs: dict[str, Callable[[Visit, DeliveryView], Awaitable[web.Response]]] = {
-            "domains": self._domains,
-            "exclusions": self._exclusions,
-            "audit": self._audit,
-        }
-        for name, tab in tabs.items():
-            handler = self._frame.readers(self._of_delivery(tab))
-            routes.add_get(f"/deliveries/{{id:[^/]+}}/{name}", handler)
-            routes.add_get(f"{NO_DELIVERY}/{name}", handler)
+        domains, exclusions, audit = map(self._of_delivery, (self._domains, self._exclusions, self._audit))
+        routes.add_get("/deliveries/{id:[^/]+}/domains", domains)
+        routes.add_get("/deliveries/{id:[^/]+}/exclusions", exclusions)
+        routes.add_get("/deliveries/{id:[^/]+}/audit", audit)
+        routes.add_get(f"{NO_DELIVERY}/domains", domains)
+        routes.add_get(f"{NO_DELIVERY}/exclusions", exclusions)
+        routes.add_get(f"{NO_DELIVERY}/audit", audit)
 
-    def _of_delivery(
-        self, tab: Callable[[Visit, DeliveryView], Awaitable[web.Response]]
-    ) -> Callable[[Visit], Awaitable[web.Response]]:
+    def _of_delivery(self, tab: Tab) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(visit: Visit) -> web.Response:
             return await tab(visit, await self._answers.delivery(visit.request.match_info.get("id", "")))
 
-        return answer
+        return self._frame.readers(answer)
 
     async def _domains(self, visit: Visit, view: DeliveryView) -> web.Response:
         """Show the places of a delivery's recipients, or the reasons for which messages to one of them failed."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from processor.domain.status import Channel, Status
-from processor.domain.traits import STUCK_AFTER
+from processor.domain.traits import STUCK_AFTER, SuccessFrom
 from processor.wire.topics import Topic
 
 PREFIX = "DELIVERY_"
@@ -87,6 +87,7 @@ class Settings:
     chunk_records: int = 4_000
     max_record_bytes: int = 1_000_000
     concurrency_limit: int = 10
+    success_from: str = "taken"
     session_timeout: float = 10.0
     commit_timeout: float = 30.0
     stall_timeout: float = 120.0
@@ -430,6 +431,11 @@ FIELDS: dict[str, Field] = {
     "concurrency_limit": Field(
         _whole(1, 1_000_000),
         "Deliveries that your sending system runs at the same time; explains why others are pending.",
+    ),
+    "success_from": Field(
+        _one_of(*[each.value for each in SuccessFrom]),
+        "From where on a message is a success: `taken` into account by the provider, as Adobe counts, or `sent`. What "
+        "is processed is the same.",
     ),
     "session_timeout": Field(
         _seconds(6, 300), "Seconds without a heartbeat after which a worker's partitions are assigned to others."

@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 from processor.domain.moment import Micros
+from processor.domain.traits import SuccessFrom
 from processor.engine.store.opening import check_store
 from processor.engine.worker import Worker
 from processor.installed import commit
@@ -37,6 +38,11 @@ class Assembly(NamedTuple):
         return address
 
 
+def _deliveries(settings: Settings) -> Deliveries:
+    now = Micros(time.time_ns() // 1000)
+    return Deliveries(settings.concurrency_limit, now, SuccessFrom(settings.success_from))
+
+
 def assemble(settings: Settings) -> Assembly:
     """Assemble a worker.
 
@@ -45,7 +51,7 @@ def assemble(settings: Settings) -> Assembly:
     """
     check_store(settings)
     metrics = Metrics(STAGE_NAMES, commit(settings.commit))
-    board, deliveries = Board(metrics), Deliveries(settings.concurrency_limit, Micros(time.time_ns() // 1000))
+    board, deliveries = Board(metrics), _deliveries(settings)
     worker = Worker(settings, stages(settings, metrics, board), metrics)
     server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])
     return Assembly(settings, metrics, worker, server)

@@ -22,6 +22,7 @@ from processor.domain.reason import Category
 from processor.domain.row import Row
 from processor.domain.standing import Mark
 from processor.domain.status import Channel, Permanence, Status
+from processor.domain.traits import SuccessFrom
 from processor.domain.waiting import stuck_before
 from processor.engine.admin import count_partitions
 from processor.engine.streams import read_to_end
@@ -134,7 +135,8 @@ def messages(
         given[name] = None if given[name] is None else kind(given[name])
     for name, time in (("since", since), ("until", until)):
         given[name] = None if time is None else to_microseconds(time)
-    query, settings = MessageQuery(**given), settings_from_environment()
+    settings = settings_from_environment()
+    query = MessageQuery(**given, success_from=SuccessFrom(settings.success_from))
     left_out: list[str] = []
     most = limit or (None if as_csv or as_json else DEFAULT_LIMIT)
     found = run_async(settings, lambda: _newest(settings, query, None if most is None else most + 1, left_out))

@@ -134,5 +134,27 @@ STATUSES_OF: dict[Indicator, frozenset[Status]] = {
     for indicator in Indicator
 }
 
+
+class SuccessFrom(str, Enum):
+    """From where on a message is a success; the sum *processed* is the same."""
+
+    #: The provider took it into account, as Adobe counts.
+    TAKEN = "taken"
+    #: It was sent: what is only taken into account counts as prepared.
+    SENT = "sent"
+
+
+_ONLY_TAKEN = frozenset(NODE_STATUS[node] for node in TRAITS if TRAITS[node].is_handed_over)
+
+#: The same, by where success begins.
+INDICATED: dict[SuccessFrom, dict[Indicator, frozenset[Status]]] = {
+    SuccessFrom.TAKEN: STATUSES_OF,
+    SuccessFrom.SENT: {
+        Indicator.PREPARED: STATUSES_OF[Indicator.PREPARED] | (STATUSES_OF[Indicator.SUCCESS] & _ONLY_TAKEN),
+        Indicator.SUCCESS: STATUSES_OF[Indicator.SUCCESS] - _ONLY_TAKEN,
+        Indicator.ERROR: STATUSES_OF[Indicator.ERROR],
+    },
+}
+
 #: The statuses of messages that the MTA or the provider took.
 TAKEN: frozenset[Status] = frozenset(NODE_STATUS[node] for node, traits in TRAITS.items() if traits.is_taken)

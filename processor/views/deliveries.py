@@ -17,6 +17,7 @@ from processor.domain.delivery import Action, Cause, Delivery, Pending, State, T
 from processor.domain.moment import Micros, Millis, to_micros, to_rfc3339
 from processor.domain.reason import HARD, SOFT
 from processor.domain.status import Channel, Status
+from processor.domain.traits import SuccessFrom
 from processor.views.entries import NOTHING, Entry, Share, move, share_of
 from processor.views.history import History
 from processor.views.series import Series
@@ -159,11 +160,13 @@ class Deliveries:
     Args:
         limit: the number of deliveries that the sending system runs at the same time.
         since: when following began; earlier counts are in the totals but not in the series.
+        success_from: from where on a message is a success.
     """
 
-    def __init__(self, limit: int, since: Micros) -> None:
+    def __init__(self, limit: int, since: Micros, success_from: SuccessFrom = SuccessFrom.TAKEN) -> None:
         self.entries: dict[str, Entry] = {}
-        self.history = History()
+        self.success_from = success_from
+        self.history = History(success_from)
         self._takers: dict[str, Callable[[TopicRecord], None]] = {
             COUNTS.name: self._take_counts_record,
             DELIVERIES.name: self._take_delivery_record,
@@ -245,7 +248,7 @@ class Deliveries:
     def _entry(self, delivery_id: str) -> Entry:
         entry = self.entries.get(delivery_id)
         if entry is None:
-            entry = self.entries[delivery_id] = Entry(delivery_id)
+            entry = self.entries[delivery_id] = Entry(delivery_id, self.success_from)
         return entry
 
     def _note(self, entry: Entry) -> None:

@@ -11,14 +11,17 @@ from processor.domain.delivery import Delivery, State
 from processor.domain.moment import Micros
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
-from processor.domain.traits import STATUSES_OF, TAKEN, Indicator
+from processor.domain.traits import INDICATED, TAKEN, Indicator, SuccessFrom
 from processor.views.series import Series
 from processor.wire.counts import CountsRecord, from_rfc3339
 
 _PENDING = STATUS_INDEX[Status.PENDING]
 _TAKEN = tuple(STATUS_INDEX[status] for status in TAKEN)
 _COUNTED = {
-    indicator: tuple(STATUS_INDEX[status] for status in statuses) for indicator, statuses in STATUSES_OF.items()
+    success_from: {
+        indicator: tuple(STATUS_INDEX[status] for status in statuses) for indicator, statuses in statuses_of.items()
+    }
+    for success_from, statuses_of in INDICATED.items()
 }
 
 
@@ -81,6 +84,7 @@ class Entry:
     """One delivery, with sums that are updated on every change, so that reading is cheap."""
 
     __slots__ = (
+        "_counted_from",
         "_shares",
         "channels",
         "delivery",
@@ -99,8 +103,9 @@ class Entry:
         "touched",
     )
 
-    def __init__(self, delivery_id: str) -> None:
+    def __init__(self, delivery_id: str, success_from: SuccessFrom = SuccessFrom.TAKEN) -> None:
         self.delivery_id = delivery_id
+        self._counted_from = _COUNTED[success_from]
         #: What control records tell, and the state that follows from that alone; None: nothing.
         self.delivery: Delivery | None = None
         self.state: State | None = None
@@ -201,7 +206,7 @@ class Entry:
         return sum(map(self._counted, Indicator))
 
     def _counted(self, indicator: Indicator) -> int:
-        return sum([self.statuses[index] for index in _COUNTED[indicator]])
+        return sum([self.statuses[index] for index in self._counted_from[indicator]])
 
     def failed_for(self, categories: Iterable[Category]) -> int:
         """Return how many messages failed for one of these reasons."""

@@ -18,7 +18,7 @@ import msgspec
 from processor.domain.counts import FIGURES
 from processor.domain.moment import Micros, Millis, to_micros, to_millis, to_rfc3339
 from processor.domain.status import Status
-from processor.domain.traits import STATUSES_OF, Indicator
+from processor.domain.traits import INDICATED, Indicator, SuccessFrom
 from processor.wire.counts import CountsRecord, figures_of
 from processor.wire.history import HistoryRecord, Width
 
@@ -84,9 +84,10 @@ _NOTHING: _ByProvider = {}
 
 
 class History:
-    """The history of all deliveries."""
+    """The history of all deliveries; `success_from` is from where on a message is a success."""
 
-    def __init__(self) -> None:
+    def __init__(self, success_from: SuccessFrom = SuccessFrom.TAKEN) -> None:
+        self._indicated = INDICATED[success_from]
         #: The last sample of each delivery, by width and partition, unless a wider one is as new.
         self._last: dict[tuple[Width, int], dict[str, _ByProvider]] = defaultdict(dict)
         #: When the span of the last sample began, by width and partition.
@@ -172,7 +173,7 @@ class History:
         changes = self._summed(scopes, width, to_millis(now))
         last = width.start(to_millis(now))
         starts = [Millis(last - index * width.milliseconds) for index in reversed(range(number))]
-        points = tuple([_point(start, changes.get(start)) for start in starts])
+        points = tuple([_point(start, changes.get(start), self._indicated) for start in starts])
         return HistoryView(span, width.milliseconds // 1_000, points)
 
     def _summed(self, scopes: Sequence[Scope], width: Width, now: Millis) -> dict[Millis, _Figures]:
@@ -223,10 +224,12 @@ def _add_to(changes: dict[Millis, _Figures], start: Millis, figures: Sequence[in
         changes[start] = [number + more for number, more in zip(known, figures, strict=True)]
 
 
-def _point(start: Millis, figures: Sequence[int] | None) -> HistoryPoint:
+def _point(
+    start: Millis, figures: Sequence[int] | None, indicated: Mapping[Indicator, frozenset[Status]]
+) -> HistoryPoint:
     figures = [0] * len(FIGURES) if figures is None else figures
     named: Mapping[str, int] = dict(zip(FIGURES, figures, strict=True))
-    of = {indicator: sum(named[status.value] for status in STATUSES_OF[indicator]) for indicator in Indicator}
+    of = {indicator: sum(named[status.value] for status in indicated[indicator]) for indicator in Indicator}
     return HistoryPoint(
         to_rfc3339(to_micros(start)),
         sum(of.values()),

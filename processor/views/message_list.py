@@ -21,7 +21,7 @@ from processor.domain.reason import HARD, SOFT, Category
 from processor.domain.row import Row
 from processor.domain.standing import HIGHEST, Mark
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.traits import IS_COUNTED_BY_REASON, STATUSES_OF, Indicator
+from processor.domain.traits import INDICATED, IS_COUNTED_BY_REASON, STATUSES_OF, Indicator, SuccessFrom
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 from processor.domain.waiting import NO_STARTS, Starts, is_stuck
 from processor.providers.calling_codes import calling_code_of
@@ -53,13 +53,17 @@ class CountedAs(str, Enum):
 
 _FAILED = STATUSES_OF[Indicator.ERROR]
 
-#: The statuses of the messages that an indicator counts, and, of those that failed, the categories.
-COUNTED_STATUSES: dict[CountedAs, frozenset[Status]] = {
-    CountedAs.PROCESSED: frozenset().union(*STATUSES_OF.values()),
-    CountedAs.SUCCESS: STATUSES_OF[Indicator.SUCCESS],
-    CountedAs.FAILED: _FAILED,
-    CountedAs.HARD: _FAILED,
-    CountedAs.SOFT: _FAILED,
+#: The statuses of the messages that an indicator counts, by where success begins, and, of those that failed, the
+#: categories.
+COUNTED_STATUSES: dict[SuccessFrom, dict[CountedAs, frozenset[Status]]] = {
+    success_from: {
+        CountedAs.PROCESSED: frozenset().union(*indicated.values()),
+        CountedAs.SUCCESS: indicated[Indicator.SUCCESS],
+        CountedAs.FAILED: _FAILED,
+        CountedAs.HARD: _FAILED,
+        CountedAs.SOFT: _FAILED,
+    }
+    for success_from, indicated in INDICATED.items()
 }
 _BOUNCES: dict[CountedAs, frozenset[Category]] = {CountedAs.HARD: HARD, CountedAs.SOFT: SOFT}
 
@@ -86,6 +90,8 @@ class MessageQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: int = DEFAULT_LIMIT
     #: Where the page before ended: time and id; None: this is the first page.
     after: tuple[Micros, str] | None = None
+    #: From where on a message is a success: what who asks counts by.
+    success_from: SuccessFrom = SuccessFrom.TAKEN
 
     @property
     def is_by_name(self) -> bool:
@@ -314,7 +320,7 @@ def _stuck_until(node: Node, judge: Judge) -> Micros | None:
 def _may_stand_at(query: MessageQuery, node: Node) -> bool:
     if query.status is not None and NODE_STATUS[node] is not query.status:
         return False
-    if query.indicator is not None and NODE_STATUS[node] not in COUNTED_STATUSES[query.indicator]:
+    if query.indicator is not None and NODE_STATUS[node] not in COUNTED_STATUSES[query.success_from][query.indicator]:
         return False
     # A transient reason is a reason of what has not failed.
     is_of_failure = query.permanence is not None and query.permanence is not Permanence.TRANSIENT

@@ -15,6 +15,7 @@ from processor.domain.delivery import Action, Control
 from processor.domain.moment import Micros
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
+from processor.domain.traits import SuccessFrom
 from processor.domain.waiting import is_stuck, stuck_before
 from processor.engine.clients import KafkaError
 from processor.engine.follower import Follower
@@ -234,7 +235,8 @@ class Answers:
         Raises:
             ProblemError: the cursor is wrong, or the list cannot be had now.
         """
-        query = MessageQuery(**{name: value for name, value in given.items() if name != "cursor"})
+        asked = {name: value for name, value in given.items() if name != "cursor"}
+        query = MessageQuery(**asked, success_from=self.success_from)
         if "cursor" in given:
             query = msgspec.structs.replace(query, after=self._place(given["cursor"]))
         found, reached, incomplete = await self._lists.page(query, reveal=reveal)
@@ -344,6 +346,11 @@ class Answers:
             return list_deliveries(self._deliveries, query, _now(), stuck)
         except QueryError as error:
             raise invalid(f"cursor: {error}") from None
+
+    @property
+    def success_from(self) -> SuccessFrom:
+        """From where on a message is a success."""
+        return self._deliveries.success_from
 
     def history(
         self, *, delivery: str | None = None, provider: str | None = None, campaign: str | None = None, span: Span

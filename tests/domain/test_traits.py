@@ -6,6 +6,7 @@ from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.traits import (
     CANCELABLE,
     ENDING,
+    INDICATED,
     IS_COUNTED_BY_REASON,
     IS_HANDED_OVER,
     IS_UNDER_WAY,
@@ -15,6 +16,7 @@ from processor.domain.traits import (
     TRAITS,
     Ending,
     Indicator,
+    SuccessFrom,
 )
 from processor.domain.transitions import NODE_STATUS, TRANSITIONS, Node
 
@@ -65,6 +67,15 @@ def test_adobes_indicators():
         Indicator.SUCCESS: {Status.TAKEN_INTO_ACCOUNT, Status.SENT, Status.RECEIVED_ON_MOBILE},
         Indicator.ERROR: {Status.FAILED},
     } == STATUSES_OF
+
+
+def test_success_may_begin_when_a_message_is_sent():
+    assert INDICATED[SuccessFrom.TAKEN] == STATUSES_OF
+    assert INDICATED[SuccessFrom.SENT] == {
+        Indicator.PREPARED: {Status.PREPARED, Status.TAKEN_INTO_ACCOUNT},
+        Indicator.SUCCESS: {Status.SENT, Status.RECEIVED_ON_MOBILE},
+        Indicator.ERROR: {Status.FAILED},
+    }
 
 
 def test_what_a_provider_may_answer():

@@ -14,7 +14,8 @@ from processor.domain.delivery import Cause, State
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
-from processor.views.deliveries import DeliveryView
+from processor.domain.traits import SuccessFrom
+from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.series import POINTS_MAX
 from processor.wire.topics import COUNTS, DELIVERIES
 from tests.examples import examples
@@ -221,6 +222,14 @@ class TestIndicators:
         assert view.indicators.success == success
         assert view.indicators.failed == s["failed"]
         assert view.indicators.processed == s["prepared"] + s["failed"] + success
+
+    def test_success_may_begin_when_a_message_is_sent(self):
+        made = Deliveries(LIMIT, NOW, SuccessFrom.SENT)
+        made.take(COUNTS, [counts(self.STATUSES)])
+        view = made.one("DM1", NOW)
+        s = self.STATUSES
+        assert view.indicators.success == s["sent"] + s["received_on_mobile"]
+        assert view.indicators.processed == one(counts(s)).indicators.processed
 
     def test_adobes_bounces(self):
         failed = {category.value: 2**index for index, category in enumerate(Category)}

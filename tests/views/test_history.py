@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from processor.domain.moment import Micros, to_rfc3339
+from processor.domain.traits import SuccessFrom
 from processor.views.deliveries import Deliveries
 from processor.views.history import HistoryPoint, Span
 from processor.wire.history import Width, history_key
@@ -57,6 +58,13 @@ def test_adobes_numbers():
     assert (point.processed, point.success, point.failed, point.hard, point.soft) == (12, 7, 4, 1, 2)
     assert point.statuses == {name: figures[name] for name in point.statuses}
     assert "hard" not in point.statuses
+
+
+def test_success_may_begin_when_a_message_is_sent():
+    known = Deliveries(10, 0, SuccessFrom.SENT)
+    known.take(HISTORY, [sample(NOW - MINUTE, {"DM1": {"ses": {"taken_into_account": 5, "sent": 2}}})])
+    [point] = [each for each in known.history.view([ALL], Span.ONE_HOUR, NOW).points if each.statuses]
+    assert (point.processed, point.success) == (7, 2)
 
 
 def test_partitions_and_deliveries_are_summed():

@@ -7,6 +7,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.traits import INDICATED, Indicator
 from tests.views.told import MINUTE
 from tests.web.campaigns import MAIL, Campaign
 from tests.web.document import Element
@@ -177,3 +178,15 @@ async def test_what_cannot_be_asked_is_said(reader, query):
 
 async def test_an_unknown_delivery_has_no_list(reader):
     await reader.get("/deliveries/none-such/messages", 404)
+
+
+async def test_what_is_counted_as_a_success_is_what_is_listed(world, reader):
+    """Whatever the setting says: at a delivery, and in the list of all."""
+    for success_from, statuses in INDICATED.items():
+        world._deliveries.success_from = success_from
+        expected = sum(STANDING.get(status.value, 0) for status in statuses[Indicator.SUCCESS])
+        _, messages = await listed(reader, "/deliveries/DM7/messages?indicator=success")
+        assert len(messages) == expected
+        heading, messages = await listed(reader, "/messages?indicator=success")
+        assert len(messages) == 2 * expected
+        assert f"{2 * expected}" in heading

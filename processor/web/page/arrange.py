@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from processor.domain.reason import ADOBE_CODES, Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence
-from processor.domain.traits import CANCELABLE, STATUSES_OF, Indicator
+from processor.domain.traits import CANCELABLE, INDICATED, STATUSES_OF, Indicator, SuccessFrom
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView, PendingView
 from processor.views.failing import FailingView
@@ -145,7 +145,7 @@ def by_status(messages: Mapping[str, Mapping[str, int]]) -> list[StatusRow]:
     return rows
 
 
-def totals(messages: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+def totals(messages: Mapping[str, Mapping[str, int]], success_from: SuccessFrom) -> dict[str, int]:
     """Return how many messages there are, and how many of them are a success or failed."""
     summed: dict[str, int] = defaultdict(int)
     for counts in messages.values():
@@ -153,7 +153,7 @@ def totals(messages: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
             summed[status] += count
     return {
         "all": sum(summed.values()),
-        "success": sum(summed[status.value] for status in STATUSES_OF[Indicator.SUCCESS]),
+        "success": sum(summed[status.value] for status in INDICATED[success_from][Indicator.SUCCESS]),
         "failed": sum(summed[status.value] for status in STATUSES_OF[Indicator.ERROR]),
     }
 

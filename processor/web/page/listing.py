@@ -46,7 +46,7 @@ class Listing:
     async def _all(self, visit: Visit) -> web.Response:
         filters = MessageFilters.of(visit.request.query, messages_address())
         view, found = await asyncio.gather(self._answers.overview(), self._found(visit, filters))
-        counted = counted_in_all(filters.given, view)
+        counted = counted_in_all(filters.given, view, self._answers.success_from)
         return self._page(visit, filters, found, delivery=None, counted=counted)
 
     async def _of_delivery(self, visit: Visit) -> web.Response:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
-from processor.domain.traits import IS_COUNTED_BY_REASON
+from processor.domain.traits import IS_COUNTED_BY_REASON, SuccessFrom
 from processor.domain.transitions import NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView
 from processor.views.message_list import COUNTED_STATUSES, CountedAs
@@ -132,7 +132,7 @@ def counted_in_delivery(given: Mapping[str, str], view: DeliveryView) -> int | N
     return view.messages
 
 
-def counted_in_all(given: Mapping[str, str], view: Overview) -> int | None:
+def counted_in_all(given: Mapping[str, str], view: Overview, success_from: SuccessFrom) -> int | None:
     """Return how many messages of all deliveries match some filters; None: nobody has counted that."""
     asked = dict(given)
     if asked == {"stuck": "true"}:
@@ -140,7 +140,7 @@ def counted_in_all(given: Mapping[str, str], view: Overview) -> int | None:
     channel, status, indicator = (asked.pop(name, "") for name in ("channel", "status", "indicator"))
     if asked or indicator in {CountedAs.HARD.value, CountedAs.SOFT.value}:
         return None
-    statuses = COUNTED_STATUSES[CountedAs(indicator)] if indicator else frozenset(Status)
+    statuses = COUNTED_STATUSES[success_from][CountedAs(indicator)] if indicator else frozenset(Status)
     return sum(
         count
         for of_channel, counts in view.messages.items()

@@ -86,7 +86,7 @@ class Page:
             summary=language.text("summary", **counts),
             channels=[channel.value for channel in Channel],
             by_status=arrange.by_status(messages),
-            totals=arrange.totals(messages),
+            totals=arrange.totals(messages, self._answers.success_from),
             channel_totals={channel.value: sum(messages.get(channel.value, {}).values()) for channel in Channel},
             dead_letters=[item for item in dead_letters if item[1]],
             gateways=gateways,

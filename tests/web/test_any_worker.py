@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
@@ -98,6 +99,7 @@ async def test_any_of_three_answers_and_goes_on_answering_while_one_is_killed(tr
     assert asking.wrong == []
 
     await assert_totals_agree(trial, asking, workers)
+    await assert_history_agrees(asking, workers, rows)
 
     killed, *others = workers
     deliveries = sorted({row.delivery_id for row in rows.values() if row.delivery_id})
@@ -123,8 +125,11 @@ async def test_any_of_three_answers_and_goes_on_answering_while_one_is_killed(tr
             status, body = await asking.message(worker, message_id)
             assert (status, body["status"]) == (200, rows[message_id].status.value)
     await assert_totals_agree(trial, asking, others)
+    late = await trial.start_worker()
+    await all_run(*others, late)
+    await assert_history_agrees(asking, [*others, late], rows)
     assert asking.wrong == []
-    for worker in others:
+    for worker in (*others, late):
         assert await worker.stop() == 0
 
 
@@ -165,6 +170,26 @@ async def assert_totals_agree(trial: Any, asking: Asking, workers: Any) -> None:
                     told[item["delivery_id"], status] += number
             cursor = page["next"]
         assert +told == by_delivery
+
+
+async def assert_history_agrees(asking: Asking, workers: Any, rows: Mapping[str, Any]) -> None:
+    """Compare what the workers tell of the past with the rows: all of these came about in the last hours."""
+    by_status = Counter(row.status.value for row in rows.values())
+    by_delivery = Counter(row.delivery_id for row in rows.values() if row.delivery_id)
+    [(busiest, number)] = by_delivery.most_common(1)
+    for worker in workers:
+        for span in ("3h", "24h", "30d"):
+
+            async def agrees(worker: Any = worker, span: str = span) -> bool:
+                status, told = await asking.get(worker, f"/api/v1/history?span={span}")
+                changes = Counter()
+                for point in told["points"] if status == 200 else ():
+                    changes.update(point["statuses"])
+                return changes == by_status
+
+            await eventually(agrees, f"the history of {span} has every message once")
+        _, told = await asking.get(worker, f"/api/v1/history?delivery={quote(busiest, safe='')}")
+        assert sum(sum(point["statuses"].values()) for point in told["points"]) == number
 
 
 async def test_a_worker_that_stops_does_not_wait_for_those_who_listen(trial, session):

@@ -221,7 +221,7 @@ async def test_a_reader_may_stop_it(tab):
 async def test_a_renewal_leaves_the_reader_where_they_were(tab):
     page, site = await tab.open(PAGES["delivery"]), tab.site
     await expect(page.locator("[data-live-state]")).to_have_attribute("data-mode", "live")
-    await page.get_by_text("The same as a table").click()
+    await page.locator("#over-time").get_by_text("The same as a table").click()
     await page.locator("#over-time .scroll").evaluate("box => { box.style.width = '100px'; box.scrollLeft = 30; }")
     await page.locator("#over-time summary").focus()
     site.world.move("DM1042", "pending", "sent", 20)

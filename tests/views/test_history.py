@@ -1,32 +1,14 @@
 """Changes over time: differences of samples, of the right width, from the right beginning."""
 
-import json
-from collections.abc import Mapping
-
-from processor.domain.moment import Micros, to_rfc3339
+from processor.domain.moment import Micros
 from processor.domain.traits import SuccessFrom
 from processor.views.deliveries import Deliveries
 from processor.views.history import HistoryPoint, Span
-from processor.wire.history import Width, history_key
+from processor.wire.history import Width
 from processor.wire.topics import COUNTS, HISTORY
-from tests.views.told import DAY, HOUR, MINUTE, NOW, Record, counts
+from tests.views.told import DAY, HOUR, MINUTE, NOW, Record, counts, sample
 
 ALL = (None, None)
-
-
-def sample(
-    at: Micros, deliveries: Mapping[str, Mapping[str, Mapping[str, int]]], width=Width.MINUTE, partition=0
-) -> Record:
-    """A sample of the span of time that holds a moment."""
-    start = width.start(at // 1_000)
-    value = {
-        "partition": partition,
-        "width": width.value,
-        "time": to_rfc3339(start * 1_000),
-        "deliveries": deliveries,
-        "a field to come": 1,
-    }
-    return Record(history_key(partition, width, start), json.dumps(value).encode(), start + width.milliseconds)
 
 
 def sent(number: int, delivery: str = "DM1") -> dict:

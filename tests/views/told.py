@@ -6,11 +6,12 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from processor.domain.delivery import Delivery, join
-from processor.domain.moment import to_microseconds, to_rfc3339
+from processor.domain.moment import Micros, to_microseconds, to_rfc3339
 from processor.domain.status import Status
 from processor.views.deliveries import Deliveries
 from processor.wire.control import decode_control
 from processor.wire.deliveries import encode_delivery
+from processor.wire.history import Width, history_key
 from processor.wire.topics import COUNTS, DELIVERIES
 
 NOW = to_microseconds(datetime(2026, 11, 23, 8, tzinfo=timezone.utc))
@@ -40,6 +41,21 @@ def counts(
     every = {status.value: (statuses or {}).get(status.value, 0) for status in Status}
     value = {"delivery_id": delivery_id, "partition": partition, "messages": sum(every.values()), "statuses": every}
     return Record(f"{delivery_id}|{partition}".encode(), json.dumps({**value, **maps}).encode(), at // 1000)
+
+
+def sample(
+    at: Micros, deliveries: Mapping[str, Mapping[str, Mapping[str, int]]], width=Width.MINUTE, partition=0
+) -> Record:
+    """A sample of the span of time that holds a moment."""
+    start = width.start(at // 1_000)
+    value = {
+        "partition": partition,
+        "width": width.value,
+        "time": to_rfc3339(start * 1_000),
+        "deliveries": deliveries,
+        "a field to come": 1,
+    }
+    return Record(history_key(partition, width, start), json.dumps(value).encode(), start + width.milliseconds)
 
 
 def told(*actions: str, delivery_id: str = "DM1", at: int = NOW - HOUR, **facts: Any) -> Record:

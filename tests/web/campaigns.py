@@ -59,7 +59,16 @@ class Campaign:
             first=to_rfc3339(now - self.last - 3 * HOUR),
             last=to_rfc3339(now - self.last),
             expired=self.expired,
+            by_provider=self.figures(numbers),
         )
+
+    def figures(self, statuses: Mapping[str, int]) -> dict[str, dict[str, int]]:
+        """Give the figures by provider of these counts."""
+        numbers = {name: number for name, number in statuses.items() if number}
+        failed = numbers.get("failed", 0)
+        soft = failed // 3
+        bounces = {"hard": failed - soft, "soft": soft} if failed else {}
+        return {"kumomta" if self.channel is MAIL else "twilio": {**numbers, **bounces}}
 
     def grown(self, share: float) -> dict[str, int]:
         """Give the counts as they may have been when it was a share of the way."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from processor.domain.status import Channel, Status
 from processor.domain.transitions import NODE_NAMES, REOPENING, TRANSITIONS, Node
 from processor.views.deliveries import SeriesPoint
+from processor.views.history import HistoryPoint, HistoryView, Span
 from processor.web.page import charts, diagram
 from processor.web.page.arrange import ranges
 
@@ -57,6 +58,48 @@ def test_areas_stack_up_to_the_total_and_stay_inside():
         assert all(0 <= x <= chart.width for x in numbers[::2])
         assert all(0 <= y <= chart.height for y in numbers[1::2])
     assert chart.rows[-1].counts == [37, 3]
+
+
+def history(*changes: dict[str, int]) -> HistoryView:
+    points = [
+        HistoryPoint(f"2026-11-23T08:{minute:02d}:00Z", 0, 0, 0, 0, 0, statuses)
+        for minute, statuses in enumerate(changes)
+    ]
+    return HistoryView(Span.ONE_HOUR, 60, tuple(points))
+
+
+def test_counts_over_a_history_go_back_from_the_present_ones():
+    chart = charts.over_history(
+        history({}, {}, {"pending": 9}, {"pending": -4, "sent": 4}, {}), {"pending": 5, "sent": 4, "failed": 0}
+    )
+    assert [area.status for area in chart.areas] == ["sent", "pending"]
+    assert [(row.time[14:16], row.counts) for row in chart.rows] == [
+        ("01", [0, 0]),
+        ("02", [0, 9]),
+        ("03", [4, 5]),
+        ("04", [4, 5]),
+    ]
+
+
+def test_a_history_without_changes_is_not_drawn():
+    assert charts.over_history(history({}, {}), {"sent": 4}) is None
+
+
+@given(st.lists(st.tuples(*[st.integers(-50, 10**6)] * 3), min_size=2, max_size=60))
+def test_bars_of_throughput_stand_on_each_other_and_stay_inside(numbers):
+    points = [
+        HistoryPoint(f"2026-11-23T08:{minute:02d}:00Z", success + failed + other, success, failed, 0, 0, {"sent": 1})
+        for minute, (success, failed, other) in enumerate(numbers)
+    ]
+    chart = charts.throughput(HistoryView(Span.ONE_HOUR, 60, tuple(points)))
+    for bar in chart.bars:
+        assert bar.x >= 0
+        assert bar.x + bar.width <= chart.width
+        assert bar.height > 0
+        assert bar.y >= -0.02
+        assert bar.y + bar.height <= chart.height + 0.02
+    assert chart.peak <= chart.ticks[0]
+    assert chart.sums.processed == sum(map(sum, numbers))
 
 
 def test_a_long_series_is_thinned_and_keeps_its_ends():

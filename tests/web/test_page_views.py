@@ -248,7 +248,7 @@ async def test_a_delivery_has_a_table_beside_each_chart(reader, world):
 
 async def test_a_delivery_without_messages_has_no_chart(reader):
     page = await reader.get("/deliveries/DM1050")
-    assert "No change has been seen yet." in page.one(id="over-time").text
+    assert "Nothing changed in this time." in page.one(id="over-time").text
     assert all(time["datetime"] for time in page.one(id="facts").all("time"))
 
 

@@ -42,9 +42,10 @@ from processor.web.problems import RECOVERING, ProblemError
 from processor.web.sealing import Seal
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, Origin
+from processor.wire.history import Width
 from processor.wire.partitioner import partition_of
-from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, Topic
-from tests.views.told import DAY, HOUR, MINUTE, SECOND, counts
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, HISTORY, Topic
+from tests.views.told import DAY, HOUR, MINUTE, SECOND, counts, sample
 from tests.web.campaigns import CANCELED, MAIL, SILENT, SMS, Campaign, campaigns_of
 from tests.web.letters import LettersInMemory
 from tests.web.workers import EVENTS_TOPIC, TheGroup, Work, event, rows
@@ -310,8 +311,16 @@ class World:
         if campaign.messages:
             grown = [campaign.grown(index / 40) for index in range(1, 40)] if campaign.last == MINUTE else []
             for index, statuses in enumerate(grown, 1):
-                self._deliveries.take(COUNTS, [campaign.counted(self._moment - 2 * (40 - index) * MINUTE, statuses)])
+                time = self._moment - 2 * (40 - index) * MINUTE
+                self._deliveries.take(COUNTS, [campaign.counted(time, statuses)])
+                self._sample(campaign, time, statuses, Width.MINUTE)
+            if not grown:
+                self._sample(campaign, self._moment - 10 * 24 * HOUR, campaign.statuses, Width.DAY)
             self._deliveries.take(COUNTS, [campaign.counted(self._moment)])
+
+    def _sample(self, campaign: Campaign, time: int, statuses: Mapping[str, int], width: Width) -> None:
+        figures = {campaign.delivery_id: campaign.figures(statuses)}
+        self._deliveries.take(HISTORY, [sample(Micros(time), figures, width)])
 
     def report_events(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Let events arrive, of messages that are not known yet."""

@@ -32,6 +32,8 @@ ORDER: tuple[str, ...] = tuple(
 _LEAST_WIDTH = 0.8
 
 _WIDTH, _HEIGHT = 720, 200
+#: The least height of a piece of a bar in a chart, for the same reason.
+_LEAST_HEIGHT = 1.0
 _POINTS, _ROWS = 120, 12
 
 
@@ -120,6 +122,17 @@ def over_time(series: Sequence[SeriesPoint]) -> Chart | None:
     return Chart(_WIDTH, _HEIGHT, areas, ticks, lines, points[0].time, points[-1].time, peak, rows)
 
 
+def over_history(view: HistoryView, statuses: Mapping[str, int]) -> Chart | None:
+    """Lay out counts over the time of a history, back from the present ones; None when nothing changed in it."""
+    level, points = dict(statuses), []
+    for point in reversed(view.points):
+        points.append(SeriesPoint(point.time, level))
+        level = {name: max(0, count - point.statuses.get(name, 0)) for name, count in level.items()}
+    points.reverse()
+    begun = next((index for index, point in enumerate(points) if any(point.statuses.values())), 0)
+    return over_time(points[max(0, begun - 1) :]) if any(point.statuses for point in view.points) else None
+
+
 class Bar(NamedTuple):
     """What came to one status in one minute, hour or day."""
 
@@ -157,7 +170,8 @@ def throughput(view: HistoryView) -> Throughput:
     for index, point in enumerate(points):
         y = float(_HEIGHT)
         for status, count in kinds:
-            if height := _HEIGHT * count(point) / top:
+            if number := count(point):
+                height = max(_LEAST_HEIGHT, _HEIGHT * number / top)
                 y -= height
                 bars.append(Bar(status, round(index * step, 2), round(y, 2), round(step * 0.85, 2), round(height, 2)))
     ticks = [top, top // 2, 0]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import datetime, timezone
-from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
 from processor.domain.status import DEFINITIONS, Channel
 from processor.views.finding import Kind, Matched
-from processor.views.history import Span
+from processor.views.history import HistoryView, Span
 from processor.views.messages import MessageView
 from processor.web.access import Access
 from processor.web.answers import Answers
@@ -72,7 +71,7 @@ class Page:
 
     async def _overview(self, visit: Visit) -> web.Response:
         view, gateways = await asyncio.gather(self._answers.overview(), self._answers.gateways())
-        language, messages = visit.language, view.messages
+        language, messages, history = visit.language, view.messages, self._history(visit)
         alarms = arrange.alarms(view, language)
         counts = {alarm.name: language.number(alarm.number) for alarm in alarms}
         dead_letters = sorted(view.wrong.dead_letters.items(), key=lambda item: -item[1])
@@ -90,16 +89,17 @@ class Page:
             channel_totals={channel.value: sum(messages.get(channel.value, {}).values()) for channel in Channel},
             dead_letters=[item for item in dead_letters if item[1]],
             gateways=gateways,
-            **self._history(visit),
+            throughput_chart=charts.throughput(history),
+            history=history,
+            spans=[each.value for each in Span],
             partitions=arrange.partitions(view.partitions),
         )
 
-    def _history(self, visit: Visit, delivery: str | None = None) -> dict[str, Any]:
-        """Return what the chart of throughput is drawn from."""
+    def _history(self, visit: Visit, delivery: str | None = None) -> HistoryView:
+        """Return the history as far back as was chosen."""
         given = visit.request.query.get("span")
         span = next((each for each in Span if each.value == given), Span.THREE_HOURS)
-        chart = charts.throughput(self._answers.history(delivery=delivery, span=span))
-        return {"throughput_chart": chart, "span": span.value, "spans": [each.value for each in Span]}
+        return self._answers.history(delivery=delivery, span=span)
 
     async def _partitions(self, visit: Visit) -> web.Response:
         view = await self._answers.overview()
@@ -125,6 +125,7 @@ class Page:
 
     async def _delivery(self, visit: Visit) -> web.Response:
         view = await self._answers.delivery(visit.request.match_info.get("id", ""))
+        history = self._history(visit, view.delivery_id)
         ended = view.statuses["canceled"]
         channel = arrange.only_channel(view)
         return self._frame.page(
@@ -136,8 +137,10 @@ class Page:
             cancelable=bool(view.delivery_id) and not view.canceled_at,
             gone=view.messages - ended - arrange.stoppable(view.statuses, channel),
             legend=arrange.legend(view.statuses, channel),
-            chart=charts.over_time(view.series or ()),
-            **self._history(visit, view.delivery_id),
+            chart=charts.over_history(history, view.statuses),
+            throughput_chart=charts.throughput(history),
+            history=history,
+            spans=[each.value for each in Span],
             reasons=arrange.reasons(view),
             facts=arrange.facts(view),
             providers=sorted(view.providers.items(), key=lambda item: -item[1]),

@@ -24,6 +24,7 @@ from processor.printable import printable
 
 #: The events of our warnings and errors: a closed set, for each is a label of the metric that counts them.
 WARNINGS = (
+    "audit_unwritten",
     "batch_not_taken",
     "batch_refused",
     "broker_away",

@@ -20,6 +20,10 @@ from processor.settings import SettingsError
 
 #: Every command. Its summary is the first sentence of its help.
 COMMANDS = {
+    "audit": Lazy(
+        "processor.cli.auditing:audit",
+        "List who did what, newest first: writes, and sights of whole recipients.",
+    ),
     "broker": Lazy(
         "processor.cli.run:broker",
         "Run the embedded Kafka until SIGTERM or SIGINT: for trials, not for production.",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from processor.cli.auditing import write_down
 from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo_json, echo_table, json_option, progress
 from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.options import names_of, parse_moment
@@ -36,6 +37,7 @@ from processor.views.dead_letters import (
     view_of,
     without_bulk,
 )
+from processor.wire.audit import DEEDS
 from processor.wire.deadletters import DeadReason
 from processor.wire.letters import DeadLetter, LetterId
 from processor.wire.settled import Outcome
@@ -281,6 +283,10 @@ class _Chosen:
                 self.seen.add(letter.id)
 
 
+def _told_filters(filters: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in filters.items() if value) or "all"
+
+
 def _settle(outcome: Outcome, ids: tuple[LetterId, ...], given: dict[str, Any]) -> None:
     filters = {name: given[name] for name in ("reason", "provider", "topic", "since", "until")}
     if not ids and not given["is_all"] and not any(filters.values()):
@@ -293,6 +299,8 @@ def _settle(outcome: Outcome, ids: tuple[LetterId, ...], given: dict[str, Any]) 
 
     async def main() -> _Chosen:
         nonlocal done
+        if not given["dry_run"]:
+            await write_down(settings, DEEDS[outcome], " ".join(map(str, ids)) or _told_filters(filters))
         async with Settler(settings, is_reading_only=given["dry_run"]) as settler:
             chosen = _Chosen(settler, outcome, force=given["force"], limit=given["limit"])
             async with aclosing(letters_at(settings, ids) if ids else letters(settings, since=query.since)) as found:

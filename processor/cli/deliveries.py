@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from processor.cli.auditing import write_down
 from processor.cli.common import EXIT_NOT_FOUND, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
 from processor.cli.known import known_deliveries, present
@@ -24,6 +25,7 @@ from processor.printable import printable
 from processor.settings import Settings
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, DeliveryList, Query, list_deliveries
+from processor.wire.audit import Deed
 from processor.wire.control import decode_control, encode_control
 from processor.wire.deadletters import UnusableError
 from processor.wire.topics import CONTROL
@@ -184,6 +186,9 @@ def _check(record: Control) -> None:
 
 async def _publish(settings: Settings, record: Control) -> None:
     topic = settings.topic(CONTROL)
+    is_cancel = record.action is Action.CANCEL
+    deed, detail = (Deed.CANCEL, None) if is_cancel else (Deed.CONTROL, record.action.value)
+    await write_down(settings, deed, record.delivery_id, detail)
     # A producer would wait a minute for a topic that is not there.
     await count_partitions(settings, topic)
     async with Writer(settings) as writer:

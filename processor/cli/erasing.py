@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 import msgspec
 
+from processor.cli.auditing import write_down
 from processor.cli.common import EXIT_FAILED, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
 from processor.printable import printable
 from processor.settings import Settings
 from processor.web.erasing import ErasureReport, ask, finish, is_whole
+from processor.wire.audit import Deed
 
 
 @click.command()
@@ -38,6 +40,7 @@ def erase(recipient: str, yes: bool, wait: float, as_json: bool) -> None:
 
     async def main() -> ErasureReport:
         erasure = await ask(settings, recipient)
+        await write_down(settings, Deed.ERASE, erasure.erasure_id)
         return await finish(settings, recipient, erasure, wait)
 
     report = run_async(settings, main)

@@ -68,6 +68,13 @@ class Access:
             may_read = self._is_open(request)
         return Caller(may_read, may_write)
 
+    def who(self, request: web.Request) -> str:
+        """Return who sends a request: which token, or this machine, and the address."""
+        caller = self.caller(request)
+        presents = self._presents(request, self._read)
+        token = "write token" if caller.may_write else "read token" if presents else "no token"
+        return f"{token} from {self._proxies.address(request)}"
+
     def reader(self, request: web.Request) -> Caller:
         """Return the caller of a request that reads.
 

@@ -24,6 +24,7 @@ from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
+from processor.web.auditing import DETAIL, SUBJECT
 from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
 from processor.web.control_facts import ControlFacts
 from processor.web.dead_letters import LETTER_PARAMETERS, DeadLetters, LetterOrder
@@ -428,10 +429,13 @@ class Api:
 
     async def _control(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         facts = await _body(request, ControlFacts)
+        request[DETAIL] = facts.action.value
         return _json(await self._answers.control(request.match_info["delivery_id"], facts), 202)
 
     async def _erase(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
-        return _json(await self._erasing.erase(await _body(request, Person)), 202)
+        report = await self._erasing.erase(await _body(request, Person))
+        request[SUBJECT] = report.erasure_id
+        return _json(report, 202)
 
     async def _overview(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.overview(reveal=reveal))
@@ -455,10 +459,17 @@ class Api:
         return _json(await self._letters.one(request.match_info["letter_id"], reveal=reveal))
 
     async def _replay(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
-        return _json(await self._letters.settle(await _body(request, LetterOrder), Outcome.REPLAYED))
+        return await self._settle(request, Outcome.REPLAYED)
 
     async def _discard(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
-        return _json(await self._letters.settle(await _body(request, LetterOrder), Outcome.DISCARDED))
+        return await self._settle(request, Outcome.DISCARDED)
+
+    async def _settle(self, request: web.Request, outcome: Outcome) -> web.Response:
+        order = await _body(request, LetterOrder)
+        request[SUBJECT] = " ".join(order.ids)
+        if order.dry_run:
+            request[DETAIL] = "dry run"
+        return _json(await self._letters.settle(order, outcome))
 
     async def _providers(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.providers())

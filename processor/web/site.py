@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
@@ -23,6 +23,7 @@ from processor.watch.board import Board
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.auditing import Auditing
 from processor.web.breakdowns import Breakdowns
 from processor.web.dead_letters import DeadLetters
 from processor.web.erasing import Erasing
@@ -35,7 +36,8 @@ from processor.web.message_lists import MessageLists
 from processor.web.owner import Owner
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
-from processor.wire.topics import CONTROL, EVENTS
+from processor.wire.audit import AuditEntry, encode_entry
+from processor.wire.topics import AUDIT, CONTROL, EVENTS
 
 #: Seconds between two counts of the pending deliveries.
 _SHOW_SECONDS = 5.0
@@ -72,7 +74,8 @@ class Site:
         letters = DeadLetters(DeadLetterTopic(settings, without_bulk))
         finding = Finding(answers, lists, deliveries, settings.index)
         api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns)
-        self._routes = (api, Page(answers, finding, access, self._forwarding, letters))
+        page = Page(answers, finding, access, self._forwarding, letters)
+        self._routes = (api, page, Auditing(access, self._write_down))
 
     def add_to(self, application: web.Application) -> None:
         """Add all routes, and follow for as long as the server runs."""
@@ -92,6 +95,12 @@ class Site:
             causes = self._deliveries.pending_deliveries(Micros(time.time_ns() // 1000))
             self._board.show_pending({Cause(name): number for name, number in causes.items()})
             await asyncio.sleep(_SHOW_SECONDS)
+
+    async def _write_down(self, entries: Sequence[AuditEntry]) -> None:
+        topic = self._settings.topic(AUDIT)
+        async with Writer(self._settings) as writer:
+            for entry in entries:
+                await writer.write(Outgoing(topic, encode_entry(entry)))
 
     async def _publish(self, record: Outgoing) -> None:
         async with Writer(self._settings) as writer:

@@ -146,6 +146,13 @@ SETTLED = Topic(
     _deleted(45, OUTPUT_MAX_BYTES, **{"cleanup.policy": "compact,delete"}, **_WRITTEN_BY_BROKERS),
 )
 
+AUDIT = Topic(
+    "audit.v1",
+    "none",
+    "who did what: each write, and each sight of whole recipients",
+    _deleted(400, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
+)
+
 #: The inputs of the stages: dead letters of these topics can be replayed.
 INPUTS: tuple[Topic, ...] = (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL)
 
@@ -168,4 +175,5 @@ TOPICS: tuple[Topic, ...] = (
     REJECTED,
     DEAD,
     SETTLED,
+    AUDIT,
 )

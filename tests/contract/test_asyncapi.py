@@ -9,6 +9,7 @@ import yaml
 from processor.settings import Settings
 from processor.stages.normalize import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
 from processor.wire.topics import (
+    AUDIT,
     CONTROL,
     COUNTS,
     DEAD,
@@ -37,6 +38,7 @@ VALUES = [
     (HISTORY, "history"),
     (REJECTED, "rejected"),
     (SETTLED, "settled"),
+    (AUDIT, "audit"),
 ]
 
 
@@ -160,5 +162,6 @@ def test_operations_are_what_this_application_reads_and_writes(document):
             "rejected",
             "dead",
             "settled",
+            "audit",
         ],
     }

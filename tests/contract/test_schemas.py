@@ -22,6 +22,7 @@ from processor.wire.rows import decode_row, encode_row
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = [
+    "audit",
     "control",
     "counts",
     "dead",

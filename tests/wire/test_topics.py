@@ -45,6 +45,7 @@ def test_names():
         "delivery.rejected.v1",
         "delivery.dead.v1",
         "delivery.settled.v1",
+        "delivery.audit.v1",
     ]
 
 

@@ -9,11 +9,13 @@ from aiohttp import web
 
 from processor.views.dead_letters import LetterState
 from processor.web.access import Access
+from processor.web.auditing import DEED
 from processor.web.dead_letters import LETTER_PARAMETERS, DeadLetters, LetterOrder
 from processor.web.page.frame import Frame, Visit, read_form, redirect
 from processor.web.page.language import Language
 from processor.web.parameters import parse_query
 from processor.web.problems import FORBIDDEN, TAKEN_OVER, TOO_MANY_ATTEMPTS, UNAUTHORIZED, Kind, ProblemError
+from processor.wire.audit import DEEDS
 from processor.wire.deadletters import DeadReason
 from processor.wire.settled import Outcome
 
@@ -92,6 +94,7 @@ class Letters:
             return response
         if not done.settled:
             return await self._form(visit, "letters.refused", 409)
+        visit.request[DEED] = DEEDS[outcome]
         return redirect(f"{PLACE}/{quote(name, safe='')}?done")
 
     async def _form(self, visit: Visit, problem: str = "", status: int = 200) -> web.Response:

@@ -95,8 +95,8 @@ def test_bars_of_throughput_stand_on_each_other_and_stay_inside(numbers):
     for bar in chart.bars:
         assert bar.x >= 0
         assert bar.x + bar.width <= chart.width
-        assert bar.height > 0
-        assert bar.y >= -0.02
+        assert bar.height >= 1, "one failure among millions is seen"
+        assert bar.y >= -2.02
         assert bar.y + bar.height <= chart.height + 0.02
     assert chart.peak <= chart.ticks[0]
     assert chart.sums.processed == sum(map(sum, numbers))

@@ -78,7 +78,7 @@ class Committer:
         sends = [self._send(place, outbox.records[place], outbox) for place in places]
         written = dict(zip(places, await _all(sends), strict=True))
         if position := position_in(written, self._changelog):
-            self._proof = Proof(position, self._committed)
+            self._proof = Proof(position, self._committed, 0 if self._proof is None else self._proof.position)
         offset = OffsetAndMetadata(end, "" if self._proof is None else self._proof.text())
         await producer.send_offsets_to_transaction({self._tp: offset}, self._group)
         await producer.commit_transaction()

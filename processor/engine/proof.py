@@ -21,16 +21,20 @@ class Proof(NamedTuple):
     position: int
     #: The input offset at which its chunk began.
     start: int
+    #: The position of the transaction before, which may be lost together with this one; 0: there is none, or it is not
+    #: known.
+    before: int = 0
 
     def text(self) -> str:
         """Format it as an offset's metadata."""
-        return f"changelog={self.position} from={self.start}"
+        text = f"changelog={self.position} from={self.start}"
+        return f"{text} after={self.before}" if self.before else text
 
 
-_TEXT = re.compile(r"changelog=(\d+) from=(\d+)")
+_TEXT = re.compile(r"changelog=(\d+) from=(\d+)(?: after=(\d+))?")
 
 
 def read_proof(metadata: str | None) -> Proof | None:
     """Read an offset's metadata; None if it is not ours or empty."""
     found = _TEXT.fullmatch(metadata or "")
-    return None if found is None else Proof(int(found[1]), int(found[2]))
+    return None if found is None else Proof(int(found[1]), int(found[2]), int(found[3] or 0))

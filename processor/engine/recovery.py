@@ -243,12 +243,22 @@ class Recovery:
             # Then it was not read to the end, which says nothing against the work.
             return start
         if not is_there:
-            log.warning("transaction_lost", topic=self._tp.topic, partition=self._tp.partition, start=start.proof.start)
             work.forget()
-            return Start(start.proof.start, None)
+            return await self._before_what_is_lost(start.proof, changelog)
         if work.position > start.proof.position:
             work.forget()
         return start
+
+    async def _before_what_is_lost(self, proof: Proof, changelog: TopicPartition) -> Start:
+        """Go back to where the lost transaction began; to the oldest record, if the one before is lost as well.
+
+        Where both lack their markers, the end of one is the end of both, and nothing tells where the other began.
+        """
+        begin: int | None = proof.start
+        if proof.before and not await self._holds(changelog, proof.before - 1):
+            begin = None
+        log.warning("transaction_lost", topic=self._tp.topic, partition=self._tp.partition, start=begin)
+        return Start(begin, None)
 
     def _check_end(self, changelog: TopicPartition, proof: Proof) -> None:
         """Refuse a changelog that ends before what is proved of it, for as long as a former leader may answer.

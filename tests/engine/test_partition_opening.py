@@ -86,7 +86,7 @@ class TestForgottenMarkers:
 
     #: Rows 0 and 1 with their marker, and rows 2 and 3 behind it.
     TWO_CHUNKS = (*rows(0, 1).items(), None, *rows(2, 3).items())
-    FIRST, SECOND = "changelog=2 from=0", "changelog=5 from=2"
+    FIRST, SECOND = "changelog=2 from=0", "changelog=5 from=2 after=2"
 
     async def test_each_offset_says_what_was_written_with_it_and_from_where(self, stand):
         async with stand.running() as running:
@@ -157,6 +157,29 @@ class TestForgottenMarkers:
         stand.broker.committed, stand.broker.metadata = 4, self.SECOND
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    @pytest.mark.parametrize("oldest", [0, 1])
+    async def test_two_in_a_row_have_been_aborted_all_that_is_there_is_done_again(self, stand, oldest):
+        """Two crashes, each of which left out the marker of the same changelog; the abort that ended both is there."""
+        stand.broker.changelog = [None] * 7
+        stand.broker.committed, stand.broker.metadata, stand.broker.oldest = 4, self.SECOND, oldest
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (oldest, {})
+            await running.accept(chunk(oldest, 4))
+            await until(lambda: running.committed == 4)
+            assert stand.works[0].rows == rows(*range(oldest, 4))
+
+    async def test_of_two_in_a_row_only_the_second_has_been_aborted_only_its_chunk_is_done_again(self, stand):
+        stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None, None]
+        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        async with stand.running() as running:
+            assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
+
+    async def test_an_offset_that_an_older_version_committed_tells_of_its_own_transaction_only(self, stand):
+        stand.broker.changelog = [None] * 7
+        stand.broker.committed, stand.broker.metadata = 4, "changelog=5 from=2"
+        async with stand.running() as running:
+            assert running.committed == 2
 
     async def test_work_that_is_ahead_of_the_offset_is_forgotten(self, stand):
         async with stand.running() as running:

@@ -1,4 +1,4 @@
-"""Commands about dead letters: `dead list`, `show`, `replay`, `discard`."""
+"""Commands about dead letters: `dead list`, `count`, `show`, `replay`, `discard`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from processor.views.dead_letters import (
     LetterQuery,
     LetterState,
     LetterView,
+    counts_of,
     item_of,
     view_of,
     without_bulk,
@@ -137,6 +138,23 @@ async def _newest(settings: Settings, query: LetterQuery, limit: int) -> tuple[l
     # One more than is asked for tells whether there are more.
     page = await topic.page(query.has, limit + 1, since=query.since, until=query.until)
     return [item_of(*known) for known in page.found[:limit]], len(page.found) > limit
+
+
+@dead.command()
+@json_option
+def count(as_json: bool) -> None:
+    """Count the dead letters that are kept, by reason and by what became of them. It reads the whole topic."""
+    settings = settings_from_environment()
+    counter = run_async(settings, lambda: DeadLetterTopic(settings, without_bulk).count())
+    found = counts_of(counter.counts, is_whole=counter.is_whole)
+    if as_json:
+        click.get_binary_stream("stdout").write(msgspec.json.encode(found) + b"\n")
+        return
+    rows = [
+        (each.reason.value if each.reason else "(not ours)", each.waiting, each.replayed, each.discarded)
+        for each in found.items
+    ]
+    echo_table(("reason", "waiting", "replayed", "discarded"), rows)
 
 
 @dead.command()

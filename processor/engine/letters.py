@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
@@ -11,8 +12,9 @@ from processor.domain.moment import Millis
 from processor.engine.backwards import Backwards
 from processor.engine.records import Stored
 from processor.engine.replaying import Settler, letter_of, letters_at
-from processor.engine.streams import read_to_end
+from processor.engine.streams import offsets_of, read_to_end
 from processor.settings import Settings
+from processor.wire.deadletters import DeadReason
 from processor.wire.letters import DeadLetter, LetterId, obstacle
 from processor.wire.settled import Outcome, Outcomes
 from processor.wire.topics import DEAD, INPUT_MAX_BYTES, INPUTS, SETTLED
@@ -34,6 +36,13 @@ class LetterPage(NamedTuple):
 
     found: tuple[KnownLetter, ...]
     before: Mapping[int, int] | None
+
+
+class LetterCounter(NamedTuple):
+    """How many dead letters there are, by reason and outcome, and whether all were looked at."""
+
+    counts: Counter[tuple[DeadReason | None, Outcome | None]]
+    is_whole: bool
 
 
 class Settlement(NamedTuple):
@@ -105,6 +114,23 @@ class DeadLetterTopic:
         outcomes = await self._renewed()
         found = [letter async for letter in letters_at(self._settings, [wanted])]
         return KnownLetter(found[0], outcomes.of(found[0]), self._obstacle(found[0])) if found else None
+
+    async def count(self, most: int | None = None) -> LetterCounter:
+        """Count the letters that are kept, by reason and by what became of them.
+
+        Args:
+            most: how many offsets of the topic to look at, the newest of each partition; None: all.
+        """
+        outcomes, topic = await self._renewed(), self._settings.topic(DEAD)
+        places = await offsets_of(self._settings, topic)
+        share = None if most is None else most // len(places)
+        begin = {number: first if share is None else max(first, end - share) for number, (first, end) in places.items()}
+        counts: Counter[tuple[DeadReason | None, Outcome | None]] = Counter()
+        async with aclosing(read_to_end(self._settings, topic, begin=begin)) as records:
+            async for record in records:
+                letter = letter_of(record)
+                counts[letter.reason, outcomes.of(letter)] += 1
+        return LetterCounter(counts, all(begin[number] == first for number, (first, _) in places.items()))
 
     async def settle(self, ids: Sequence[LetterId], outcome: Outcome, *, force: bool, dry_run: bool) -> Settlement:
         """Replay or discard the letters that are named, in one transaction.

@@ -144,3 +144,19 @@ async def read_to_end(  # noqa: PLR0913 - where to read, and from where on
                     reader.pause(tp)
     finally:
         await reader.stop()
+
+
+async def offsets_of(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
+    """Return the first offset of each partition of a topic, and the one after its last.
+
+    Raises:
+        MissingTopicError: the topic does not exist.
+    """
+    tps = [TopicPartition(topic, number) for number in range(await count_partitions(settings, topic))]
+    reader = clients.reader(settings)
+    await reader.start()
+    try:
+        begins, ends = await reader.beginning_offsets(tps), await reader.end_offsets(tps)
+    finally:
+        await reader.stop()
+    return {tp.partition: (begins[tp], ends[tp]) for tp in tps}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from enum import Enum
 
 import msgspec
@@ -130,6 +131,24 @@ class LetterList(msgspec.Struct, frozen=True):
     incomplete: tuple[str, ...] = ()
 
 
+class LetterCount(msgspec.Struct, frozen=True):
+    """The dead letters of one reason that are kept, by what became of them."""
+
+    #: None: this application did not write them, or a newer version did.
+    reason: DeadReason | None
+    waiting: int
+    replayed: int
+    discarded: int
+
+
+class LetterCounts(msgspec.Struct, frozen=True):
+    """The dead letters that are kept, by reason, most that wait first."""
+
+    items: tuple[LetterCount, ...]
+    #: Whether all were counted; else only the newest were.
+    is_whole: bool
+
+
 class LetterRefusal(msgspec.Struct, frozen=True):
     """A dead letter that was left as it is, and why."""
 
@@ -210,3 +229,18 @@ def _text(data: bytes) -> str | None:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def counts_of(counts: Mapping[tuple[DeadReason | None, Outcome | None], int], *, is_whole: bool) -> LetterCounts:
+    """Return the counts of letters by reason."""
+    items = [
+        LetterCount(
+            reason,
+            counts.get((reason, None), 0),
+            counts.get((reason, Outcome.REPLAYED), 0),
+            counts.get((reason, Outcome.DISCARDED), 0),
+        )
+        for reason in {reason for reason, _ in counts}
+    ]
+    items.sort(key=lambda each: (-each.waiting, each.reason.value if each.reason else ""))
+    return LetterCounts(tuple(items), is_whole)

@@ -13,7 +13,7 @@ from processor.domain.delivery import Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
-from processor.views.dead_letters import LetterList, LetterView, SettledList
+from processor.views.dead_letters import LetterCounts, LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
 from processor.views.finding import FindList
 from processor.views.gateways import GatewayList
@@ -262,6 +262,14 @@ ROUTES: tuple[Route, ...] = (
         *_READING,
     ),
     _get(
+        "/api/v1/dead-letters/counts",
+        "dead_letter_counts",
+        "Count the dead letters that are kept, by reason and by what became of them",
+        LetterCounts,
+        *_READING,
+        BROKER_AWAY,
+    ),
+    _get(
         "/api/v1/dead-letters/kept",
         "dead_letter_list",
         "List the dead letters that are kept, newest first; a page may have few of them and still a next one",
@@ -451,6 +459,9 @@ class Api:
 
     async def _dead_letters(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.dead_letters(reveal=reveal))
+
+    async def _dead_letter_counts(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._letters.counts())
 
     async def _dead_letter_list(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
         return _json(await self._letters.list(query, reveal=reveal))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -12,11 +13,12 @@ from processor.domain.moment import Micros, Millis, to_millis
 from processor.engine.admin import MissingTopicError
 from processor.engine.bounds import within
 from processor.engine.clients import KafkaError
-from processor.engine.letters import KnownLetter, LetterPage, Settlement
+from processor.engine.letters import KnownLetter, LetterCounter, LetterPage, Settlement
 from processor.engine.replaying import TakenOverError
 from processor.views.dead_letters import (
     DEFAULT_LIMIT,
     LIMIT_MAX,
+    LetterCounts,
     LetterItem,
     LetterList,
     LetterQuery,
@@ -24,6 +26,7 @@ from processor.views.dead_letters import (
     LetterState,
     LetterView,
     SettledList,
+    counts_of,
     item_of,
     view_of,
 )
@@ -41,6 +44,10 @@ _LOOKED_AT_MAX = 5_000
 #: Seconds that reading or settling may take, and readers that may be at it: each has connections and buffers.
 _PATIENCE_SECONDS = 60.0
 _READERS_MAX = 2
+
+#: Letters that are counted at most, and seconds for which their counts are good.
+_COUNTED_MAX = 50_000
+_FRESH_SECONDS = 30.0
 
 #: Letters that one request may name: what is settled is one transaction.
 IDS_MAX = 500
@@ -91,6 +98,8 @@ class Source(Protocol):
 
     async def one(self, wanted: LetterId) -> KnownLetter | None: ...  # noqa: D102
 
+    async def count(self, most: int | None = None) -> LetterCounter: ...  # noqa: D102
+
     async def settle(  # noqa: D102
         self, ids: Sequence[LetterId], outcome: Outcome, *, force: bool, dry_run: bool
     ) -> Settlement: ...
@@ -99,8 +108,11 @@ class Source(Protocol):
 class DeadLetters:
     """Answers questions about dead letters, and settles them."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._monotonic = source, monotonic
+        #: The last counts, and until when they are fresh.
+        self._counted: tuple[float, LetterCounts | None] = (0.0, None)
+        self._counting = asyncio.Lock()
         self._readers = asyncio.Semaphore(_READERS_MAX)
 
     async def list(self, given: Mapping[str, Any], *, reveal: bool) -> LetterList:
@@ -139,6 +151,23 @@ class DeadLetters:
         view = view_of(*known)
         return view if reveal else mask_letter(view)
 
+    async def counts(self, seconds: float = _PATIENCE_SECONDS) -> LetterCounts:
+        """Count the newest dead letters that are kept, by reason; the counts may be half a minute old.
+
+        Args:
+            seconds: that it may take.
+
+        Raises:
+            ProblemError: Kafka does not answer.
+        """
+        async with self._counting:
+            until, counts = self._counted
+            if counts is None or self._monotonic() >= until:
+                counter = await self._asked(self._source.count(_COUNTED_MAX), seconds)
+                counts = counts_of(counter.counts, is_whole=counter.is_whole)
+                self._counted = self._monotonic() + _FRESH_SECONDS, counts
+            return counts
+
     async def settle(self, order: LetterOrder, outcome: Outcome) -> SettledList:
         """Replay or discard dead letters.
 
@@ -153,15 +182,16 @@ class DeadLetters:
             done = await self._asked(self._source.settle(wanted, outcome, force=order.force, dry_run=order.dry_run))
         except TakenOverError as error:
             raise ProblemError(TAKEN_OVER, str(error)) from None
+        self._counted = 0.0, None
         refused = [*done.refused, *((each, "no dead letter is kept under this id") for each in done.missing)]
         return SettledList(
             tuple(map(str, done.settled)), tuple([LetterRefusal(str(letter), why) for letter, why in refused])
         )
 
-    async def _asked(self, asking: Awaitable[_Found]) -> _Found:
+    async def _asked(self, asking: Awaitable[_Found], seconds: float = _PATIENCE_SECONDS) -> _Found:
         try:
             async with self._readers:
-                return await within(asking, _PATIENCE_SECONDS)
+                return await within(asking, seconds)
         except MissingTopicError as error:
             raise ProblemError(BROKER_AWAY, str(error)) from None
         except (KafkaError, OSError, asyncio.TimeoutError) as error:

@@ -184,6 +184,11 @@ class TestReplay:
         assert corner.lines("list") == []
         assert corner.lines("replay", "--all")[0]["replayed"] == 0
         assert corner.replayed() == []
+        corner.fill(letter(corner, reason=DeadReason.TOO_OLD), letter(corner, reason=DeadReason.TOO_OLD))
+        assert corner.lines("count")[0]["items"] == [
+            {"reason": "too_old", "waiting": 2, "replayed": 0, "discarded": 0},
+            {"reason": "no_provider", "waiting": 0, "replayed": 0, "discarded": 1},
+        ]
 
     def test_one_that_becomes_a_dead_letter_again_keeps_its_origin_and_counts_its_rounds(self, corner):
         corner.fill(letter(corner, 7))

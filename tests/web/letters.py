@@ -1,11 +1,12 @@
 """Dead letters in memory, with the judgement of the real ones: what stands in for the topics in tests without Kafka."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from processor.domain.moment import Millis
-from processor.engine.letters import KnownLetter, LetterPage, Settlement
+from processor.engine.letters import KnownLetter, LetterCounter, LetterPage, Settlement
 from processor.wire.deadletters import DeadReason, Headers, Letter, Origin, fitted, headers_of
 from processor.wire.letters import DeadLetter, LetterId, obstacle, read_letter
 from processor.wire.settled import Outcome, Outcomes, Settled
@@ -58,6 +59,10 @@ class LettersInMemory:
     async def one(self, wanted: LetterId) -> KnownLetter | None:
         self._fail()
         return next((self._known(each) for each in self.kept if each.id == wanted), None)
+
+    async def count(self, most: int | None = None) -> LetterCounter:
+        self._fail()
+        return LetterCounter(Counter((each.reason, self.outcomes.of(each)) for each in self.kept), is_whole=True)
 
     async def settle(self, ids: Sequence[LetterId], outcome: Outcome, *, force: bool, dry_run: bool) -> Settlement:
         self._fail()

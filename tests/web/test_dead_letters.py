@@ -104,6 +104,19 @@ class TestApi:
         assert (await settle(worker, "discard", {"ids": ["0-3"]}))[1]["settled"] == ["0-3"]
         assert (await worker.ask(f"{KEPT}/0-3"))[1]["state"] == "discarded"
 
+    async def test_they_are_counted_by_reason_and_by_what_became_of_them(self, worker):
+        _, before, _ = await worker.ask("/api/v1/dead-letters/counts")
+        assert before["is_whole"]
+        assert {each["reason"]: each["waiting"] for each in before["items"]} == {
+            "invalid_encoding": 1,
+            "invalid_json": 1,
+            "record_too_large": 1,
+        }
+        await settle(worker, "discard", {"ids": ["0-3"]})
+        _, after, _ = await worker.ask("/api/v1/dead-letters/counts")
+        # What is settled here is seen at once.
+        assert after["items"][-1] == {"reason": "record_too_large", "waiting": 0, "replayed": 0, "discarded": 1}
+
     @pytest.mark.parametrize(
         "body", [{}, {"ids": []}, {"ids": ["x"]}, {"ids": ["0-1"], "all": True}, {"ids": ["0-1"] * (IDS_MAX + 1)}]
     )
@@ -140,6 +153,7 @@ class TestPage:
         assert "/dead-letters?reason=invalid_json&state=waiting" in {link["href"] for link in overview.all("a")}
         listed = await reader.get("/dead-letters?reason=invalid_json&state=waiting")
         assert "/dead-letters/0-1" in {link["href"] for link in listed.all("a")}
+        assert ["Not JSON invalid_json", "1", "0", "0"] in listed.rows()
         page = await reader.get("/dead-letters/0-1")
         assert "u***@example.com" in page.text
         assert "anna.berg" not in page.text

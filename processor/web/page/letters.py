@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from processor.views.dead_letters import LetterState
+from processor.views.dead_letters import LetterCounts, LetterState
 from processor.web.access import Access
 from processor.web.auditing import DEED
 from processor.web.dead_letters import LETTER_PARAMETERS, DeadLetters, LetterOrder
@@ -23,6 +23,9 @@ from processor.wire.settled import Outcome
 PLACE = "/dead-letters"
 
 _FILTERS = ("reason", "state", "provider", "topic")
+
+#: Seconds that the list waits for the counts beside it.
+_COUNTING_SECONDS = 5.0
 
 #: What the form's buttons do.
 _DOES = {"replay": Outcome.REPLAYED, "discard": Outcome.DISCARDED}
@@ -64,6 +67,7 @@ class Letters:
         return self._frame.page(
             visit,
             "dead_letters",
+            counts=await self._counts(),
             found=found.items,
             form=form,
             place=PLACE,
@@ -72,6 +76,13 @@ class Letters:
             earlier=_address(form) if cursor else None,
             later=_address(form, cursor=found.next) if found.next else None,
         )
+
+    async def _counts(self) -> LetterCounts | None:
+        """Return the counts by reason; None where they take too long, which the list need not wait for."""
+        try:
+            return await self._letters.counts(_COUNTING_SECONDS)
+        except ProblemError:
+            return None
 
     async def _one(self, visit: Visit) -> web.Response:
         return await self._form(visit)

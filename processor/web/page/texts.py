@@ -612,6 +612,8 @@ _LETTERS: dict[str, tuple[str, str]] = {
     "letter.waiting": ("Waiting", "Väntar"),
     "letter.replayed": ("Replayed", "Återpublicerad"),
     "letter.discarded": ("Discarded", "Avskriven"),
+    "letters.counts": ("By reason", "Efter orsak"),
+    "letters.counts.newest": ("Of the newest ones only.", "Bara av de nyaste."),
     "letters.one": ("Dead letter", "Oanvändbar post"),
     "letters.filter": ("Filter the dead letters", "Filtrera de oanvändbara posterna"),
     "letters.reset": ("Show all that wait", "Visa alla som väntar"),

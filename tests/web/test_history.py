@@ -94,3 +94,13 @@ async def test_where_nothing_happened_the_page_says_so():
     async with TestClient(TestServer(application(World(NOW, []), Stream(), OPEN))) as client:
         section = (await Reader(client).get("/")).one(id="history")
         assert "Nothing was processed in this time." in section.text
+
+
+async def test_over_more_than_hours_the_ends_have_their_date(world):
+    first, _ = BUSY
+    async with TestClient(TestServer(application(world, Stream(), OPEN))) as client:
+        for span, is_short in (("1h", True), ("3h", True), ("24h", False), ("30d", False)):
+            page = await Reader(client).get(f"/deliveries/{first}?span={span}")
+            for section in ("history", "over-time"):
+                ends = page.one(id=section).one("div", class_="axis-x").all("time")
+                assert ["data-short" in each.attributes for each in ends] == [is_short] * 2

@@ -207,7 +207,7 @@ class _Group:
         category = category_of(row)
         self.hard += category in HARD
         self.soft += category in SOFT
-        recipient = row.names.recipient
+        recipient = row.names.shown_recipient
         domain = None if recipient is None else domain_of(recipient)
         if domain is not None and (domain in self.domains or len(self.domains) < _DOMAINS_MAX):
             self.domains[domain] += 1

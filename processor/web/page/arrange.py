@@ -49,6 +49,9 @@ _NAMED = 3
 
 _LEVELS = {"failing": "bad", "stuck": "bad", "silent": "bad", "contradictions": "warn", "dead_letters": "warn"}
 
+#: Where what an alarm counts is listed, elsewhere than on the overview.
+_LISTED = {"stuck": messages_address(stuck="true"), "dead_letters": "/dead-letters"}
+
 #: How bad each cause of pending deliveries is; the causes that may need somebody to act come first.
 _CAUSES = {"concurrency_limit": "warn", "mta_resources": "warn", "scheduled": "note"}
 
@@ -71,7 +74,7 @@ def alarms(view: Overview, language: Language) -> list[Alarm]:
             about += [_silent(each, language) for each in wrong.silent[:_NAMED]]
         elif name == "failing":
             about += [_failing(each, language) for each in wrong.failing[:_NAMED]]
-        href = messages_address(stuck="true") if name == "stuck" else f"#{name}-title"
+        href = _LISTED.get(name, f"#{name}-title")
         found.append(Alarm(name, name, _LEVELS[name] if count else "none", count, about, href))
     found.insert(1, _held(view.pending_deliveries, language))
     return found

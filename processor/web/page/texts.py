@@ -666,7 +666,7 @@ _LETTERS: dict[str, tuple[str, str]] = {
 
 _LISTS: dict[str, tuple[str, str]] = {
     "list.filter": ("Filter the messages", "Filtrera meddelandena"),
-    "list.domain": ("Mail domain", "E-postdomän"),
+    "list.domain": ("Domain, or code as +46", "Domän, eller kod som +46"),
     "list.changed": ("Last change", "Senaste ändring"),
     "list.indicator": ("Counted as", "Räknas som"),
     "list.stuck": ("Only stuck messages", "Bara de som fastnat"),

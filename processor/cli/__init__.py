@@ -24,6 +24,10 @@ COMMANDS = {
         "processor.cli.auditing:audit",
         "List who did what, newest first: writes, and sights of whole recipients.",
     ),
+    "backup": Lazy(
+        "processor.cli.backup:backup",
+        "Write the state of all messages and deliveries, as it is committed, into a file; `-`: standard output.",
+    ),
     "broker": Lazy(
         "processor.cli.run:broker",
         "Run the embedded Kafka until SIGTERM or SIGINT: for trials, not for production.",
@@ -99,6 +103,10 @@ COMMANDS = {
     "reasons": Lazy(
         "processor.cli.reasons:reasons",
         "List the reasons that providers gave for failures, most frequent first, without numbers, addresses and ids.",
+    ),
+    "restore": Lazy(
+        "processor.cli.backup:restore",
+        "Write what `backup` wrote into new topics, before any worker runs there.",
     ),
     "schemas": Lazy(
         "processor.cli.schemas:schemas",

@@ -1,0 +1,147 @@
+"""The commands `backup` and `restore`: the state of all workers, as it is on the compacted topics.
+
+A backup is JSON Lines: first a head, then one record a line, in the order of its partition. Keys, values and headers
+are base64. It may be taken while workers run: what it misses comes again with the events, which have their effect once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from processor.cli.common import EXIT_FAILED, Failure, echo, progress
+from processor.cli.connection import run_async, settings_from_environment
+from processor.domain.moment import Millis
+from processor.engine.admin import count_partitions
+from processor.engine.records import Stored
+from processor.engine.streams import Outgoing, Writer, read_to_end
+from processor.settings import Settings
+from processor.wire.deadletters import Headers
+from processor.wire.topics import COUNTS, MESSAGES, TOPICS, Topic
+
+_FORMAT = 1
+
+#: Counts are read before the rows that they count: a worker counts anew where rows are newer.
+STATE: tuple[Topic, ...] = (
+    COUNTS,
+    *(topic for topic in TOPICS if topic.is_compacted and topic not in (COUNTS, MESSAGES)),
+    MESSAGES,
+)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The first line of a backup."""
+
+    backup: int
+    partitions: int
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A record. Its topic is without the prefix, which may be another one where it is restored."""
+
+    topic: str
+    partition: int
+    timestamp: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+@click.command()
+@click.argument("file", type=click.File("wb"))
+def backup(file: BinaryIO) -> None:
+    """Write the state of all messages and deliveries, as it is committed, into a file; `-`: standard output.
+
+    Workers may go on meanwhile. The events that came since are not part of it.
+    """
+    settings = settings_from_environment()
+
+    async def main() -> int:
+        partitions = await count_partitions(settings, settings.topic(MESSAGES))
+        file.write(_encode(_Head(_FORMAT, partitions)) + b"\n")
+        written = 0
+        with progress("backup", None) as advance:
+            async for topic, record in _state(settings):
+                line = _Line(topic.name, record.partition, record.timestamp, record.key, record.value, record.headers)
+                file.write(_encode(line) + b"\n")
+                written += 1
+                advance(1)
+        return written
+
+    echo(f"wrote {run_async(settings, main):,} records", err=True)
+
+
+async def _state(settings: Settings) -> AsyncIterator[tuple[Topic, Stored]]:
+    for topic in STATE:
+        async for record in read_to_end(settings, settings.topic(topic)):
+            yield topic, record
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def restore(file: Path) -> None:
+    """Write what `backup` wrote into new topics, before any worker runs there.
+
+    The topics must be there (`topics create`), empty, and with as many partitions as they had.
+    """
+    settings = settings_from_environment()
+
+    async def main() -> int:
+        written = 0
+        with file.open("rb") as lines:
+            head = _read_head(lines)
+            await _refuse_unfit(settings, head)
+            async with Writer(settings) as writer:
+                with progress("restore", None) as advance:
+                    for record in _records(settings, lines):
+                        await writer.write(record)
+                        written += 1
+                        advance(1)
+        return written
+
+    echo(f"restored {run_async(settings, main):,} records; now start the workers", err=True)
+
+
+def _read_head(lines: BinaryIO) -> _Head:
+    try:
+        head = _decode_head(lines.readline())
+    except msgspec.DecodeError as error:
+        raise Failure(f"this is no backup: {error}") from None
+    if head.backup != _FORMAT:
+        raise Failure(f"the backup has format {head.backup}, and this version reads {_FORMAT}")
+    return head
+
+
+async def _refuse_unfit(settings: Settings, head: _Head) -> None:
+    for topic in STATE:
+        name = settings.topic(topic)
+        partitions = await count_partitions(settings, name)
+        if partitions != head.partitions:
+            raise Failure(
+                f"{name} has {partitions} partitions and the backup is of {head.partitions}: create the topics with "
+                f"DELIVERY_PARTITIONS={head.partitions}",
+                EXIT_FAILED,
+            )
+        async for _ in read_to_end(settings, name):
+            raise Failure(f"{name} is not empty: restore into new topics, by another DELIVERY_TOPIC_PREFIX")
+
+
+def _records(settings: Settings, lines: BinaryIO) -> Iterator[Outgoing]:
+    topics = {topic.name: settings.topic(topic) for topic in STATE}
+    for number, line in enumerate(lines, 2):
+        try:
+            record = _decode_line(line)
+            name = topics[record.topic]
+        except (msgspec.DecodeError, KeyError) as error:
+            raise Failure(f"line {number} of the backup cannot be read: {error!r}") from None
+        headers: Headers = record.headers
+        yield Outgoing(name, record.value, record.key, headers, Millis(record.timestamp), record.partition)

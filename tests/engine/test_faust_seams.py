@@ -113,6 +113,7 @@ USED = [
     (faust.App, "create_event"),
     (faust.App, "on_partitions_assigned"),
     (faust.App, "on_partitions_revoked"),
+    (AIOKafkaAdminClient, "_client"),
     (AIOKafkaAdminClient, "_send_request"),
     (PartitionAssignor, "app"),
     (AIOKafkaConsumer, "_closed"),

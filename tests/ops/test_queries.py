@@ -84,10 +84,10 @@ def filled_in(text: str) -> str:
 
 async def scrape(folder, jobs):
     """Give the command of a Prometheus that scrapes the processes of each job every second, and its address."""
-    targets = {
-        job: [(await process.address()).removeprefix("http://") for process in processes]
-        for job, processes in jobs.items()
-    }
+    # Python 3.10 has no asynchronous list within another one.
+    targets = {}
+    for job, processes in jobs.items():
+        targets[job] = [(await process.address()).removeprefix("http://") for process in processes]
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
         "scrape_configs": [

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from pathlib import Path
 from statistics import linear_regression, median
 from typing import NamedTuple
 
-#: What is judged, by name, and by which share of its least the most may exceed it.
+#: What must stay the same, by name, and by which share of the middle any span may differ from it.
 FLAT = {"rss_mib": 0.03, "private_mib": 0.03}
 
-#: What must not grow, and by how much it may exceed the least so far: a connection may be made anew. It may shrink:
-#: connections that have been idle for nine minutes, as those of partitions without records, are closed.
+#: What must not grow, and by how much the most of the second half may exceed that of the first: a connection may be made
+#: anew. Between, it goes up and down: connections that have been idle for nine minutes, as those of partitions without
+#: records, are closed, and made again when one is due.
 CONSTANT = {"files": 2.0, "threads": 0.0, "tasks": 2.0}
 
 
@@ -76,14 +76,18 @@ def complaints(spans: Sequence[Footprint]) -> list[str]:
 
 def _swing(name: str, spans: Sequence[Footprint]) -> str:
     values = [getattr(span, name) for span in spans]
-    least, most, allowed = min(values), max(values), FLAT[name]
-    return f"{name} from {least:.1f} to {most:.1f}: more than {allowed:.0%}" if most > least * (1 + allowed) else ""
+    middle, allowed = median(values), FLAT[name]
+    swing = max(abs(value - middle) for value in values) / middle
+    if swing <= allowed:
+        return ""
+    return f"{name} from {min(values):.1f} to {max(values):.1f}: more than {allowed:.0%} from {middle:.1f}"
 
 
 def _rise(name: str, spans: Sequence[Footprint]) -> str:
     values = [getattr(span, name) for span in spans]
-    rise, most = max((value - least, value) for value, least in zip(values, accumulate(values, min), strict=True))
-    return f"{name} rose by {rise:.0f} to {most:.0f}: more than {CONSTANT[name]:.0f}" if rise > CONSTANT[name] else ""
+    before, after = (max(half) for half in (values[: len(values) // 2], values[len(values) // 2 :]))
+    rise = after - before
+    return f"{name} rose by {rise:.0f} to {after:.0f}: more than {CONSTANT[name]:.0f}" if rise > CONSTANT[name] else ""
 
 
 def table(spans: Iterable[Footprint]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from processor.cli.common import EXIT_NOT_FOUND, Failure, echo, echo_json, json_option
@@ -23,5 +25,5 @@ def schemas(name: str | None, as_json: bool) -> None:
         return
     if name not in names:
         raise Failure(f"there is no schema {name!r}, only {', '.join(names)}", EXIT_NOT_FOUND)
-    # As it is: it may be kept in a file.
-    click.echo(schema_text(name), nl=False)
+    # As it is: it is ours, and may be kept in a file.
+    sys.stdout.buffer.write(schema_text(name).encode())

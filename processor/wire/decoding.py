@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -63,7 +63,7 @@ def allowed_values(error: Exception, kind: type) -> tuple[str, ...]:
     return () if found is None else _enumerations(kind).get(found[1], ())
 
 
-@cache
+@lru_cache(maxsize=64)
 def _enumerations(kind: type) -> dict[str, tuple[str, ...]]:
     """Return the values of each enumeration in a type, by its path."""
     return dict(_walk(inspect.type_info(kind), ""))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -27,6 +29,7 @@ from processor.engine.membership.membership import Membership
 from processor.engine.partition import PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
+from processor.engine.rounds import Rounds
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
 from processor.engine.watchdog import Watchdog
@@ -67,7 +70,14 @@ class Worker:
         self._stages = tuple(stages)
         self._stage_of = {settings.topic(topic): stage for stage in self._stages for topic in stage.inputs}
         self.monotonic = monotonic
-        self.ending = asyncio.Lock()
+        self.rounds = Rounds(
+            settings,
+            # Of this process alone: two workers that took one for theirs would fence one another for ever.
+            f"{settings.app_id}-worker-{uuid.uuid4().hex[:12]}",
+            partial(clients.transactional_producer, settings),
+            self.clock,
+            monotonic,
+        )
         self._brokers = Brokers(settings)
         self._agreement = Agreement(settings, metrics, self._brokers.describe_group, monotonic)
         self._membership: Membership | None = None
@@ -150,6 +160,7 @@ class Worker:
         """Close everything in bounded time; partitions first, since other workers wait for them."""
         await end(tasks)
         await self.assignment.end(self._share(_CLOSING_SHARE))
+        await closed("rounds", self.rounds.close(), self._share(_PARTING_SHARE))
         if self._membership is not None:
             # All that is ours is committed by now. Faust's consumer may wait for a broker that was restarted.
             await closed("faust", self._membership.stop(), self._share(_LEAVING_SHARE))
@@ -165,10 +176,6 @@ class Worker:
             self._failure.set_exception(error)
 
     # What partitions ask for
-
-    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
-        """Make a producer; starting it fences every older one with the same id."""
-        return clients.transactional_producer(self.settings, transactional_id)
 
     def reader(self) -> AIOKafkaConsumer:
         """Make a consumer that belongs to no group and reads committed records."""

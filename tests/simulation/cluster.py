@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     ConcurrentTransactions,
+    IllegalGenerationError,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
     NotEnoughReplicasError,
     OutOfOrderSequenceNumber,
+    UnknownMemberIdError,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.record.memory_records import MemoryRecords
@@ -249,6 +251,28 @@ class Transaction:
         return self.producer_id, self.epoch
 
 
+class Group:
+    """The group's present generation, and its members: who else commits offsets is refused."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._members: frozenset[str] = frozenset()
+
+    def begin(self, members: Collection[str]) -> int:
+        """Begin another generation."""
+        self.generation += 1
+        self._members = frozenset(members)
+        return self.generation
+
+    def judge(self, generation: int, member: str) -> int:
+        """Give the error code for a membership; none is accepted, as brokers do."""
+        if (generation, member) == (-1, ""):
+            return _NONE
+        if member not in self._members:
+            return UnknownMemberIdError.errno
+        return _NONE if generation == self.generation else IllegalGenerationError.errno
+
+
 class Cluster:
     """The broker.
 
@@ -269,6 +293,7 @@ class Cluster:
         self._later, self._marker_delay, self._trace, self._first_epoch = later, marker_delay, trace, first_epoch
         self.logs: dict[TopicPartition, Log] = {}
         self.offsets = Offsets()
+        self.group = Group()
         self._transactions: dict[str, Transaction] = {}
         self._producer_ids = 0
         #: Places that were not told of a transaction's end.
@@ -376,6 +401,8 @@ class Cluster:
     def _commit_offsets(self, request: Any) -> dict[str, Any]:
         producer = request.producer_id, request.producer_epoch
         error = self._busy
+        if not error and request.API_VERSION >= 3:
+            error = self.group.judge(request.generation_id, request.member_id)
         if not error and not self.offsets.has_open(*producer):
             error = self._verify(request.transactional_id, producer, OFFSETS)
         offsets = {

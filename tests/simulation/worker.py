@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.engine.brokers import UnstableOffsetError
+from processor.engine.brokers import MembershipUnknownError, UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition
@@ -180,7 +180,7 @@ _METRICS = Metrics(["fold"])
 
 
 class Worker:
-    """A process that holds partitions, as processor/engine/worker.py does, without a group.
+    """A process that holds partitions, as processor/engine/worker.py does.
 
     Args:
         stage: what its partitions work at.
@@ -207,7 +207,6 @@ class Worker:
         self.partition_counts = dict(counts)
         self.clock = BrokerClock(_METRICS, lambda: _START + network.loop.time(), network.loop.time)
         self.monotonic = network.loop.time
-        self.ending = asyncio.Lock()
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
         self.suspended: dict[TopicPartition, Work] = {}
@@ -215,12 +214,15 @@ class Worker:
         self._feeds: dict[TopicPartition, Feed] = {}
         self._admin = _Link(network, f"{self.name} admin")
         self.producers: list[AIOKafkaProducer] = []
+        self.rounds = engine.rounds(
+            settings, f"{settings.app_id}-worker-{self.name}", self._transactional_producer, self.clock, self.monotonic
+        )
 
     # What a partition asks for
 
     cluster = "cluster"
 
-    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+    def _transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
         producer = self._engine.make_producer(self.settings, transactional_id)
         self.producers.append(producer)
         name = f"{self.name}.{len(self.producers)}"
@@ -233,14 +235,20 @@ class Worker:
     def reader(self) -> Any:
         return _Reader(_Link(self.network, f"{self.name} reader"), self.network, self.broker)
 
-    async def committed_offset(self, tp: TopicPartition, _pin: Pin) -> OffsetAndMetadata | None:
-        offsets = self.broker.offsets
-        is_stable, found = await self._admin.ask(
-            "committed offset", lambda: (offsets.is_stable(tp), offsets.committed.get(tp))
+    async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
+        group, offsets = self.broker.group, self.broker.offsets
+        refusal, is_stable, found = await self._admin.ask(
+            "committed offset", lambda: (group.judge(*pin), offsets.is_stable(tp), offsets.committed.get(tp))
         )
+        if refusal:
+            raise MembershipUnknownError(pin)
         if not is_stable:
             raise UnstableOffsetError(tp)
         return found
+
+    async def any_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        """Ask for the last offset that is decided, whatever waits: only a mutant does."""
+        return await self._admin.ask("any offset", lambda: self.broker.offsets.committed.get(tp))
 
     async def commit_offset(self, tp: TopicPartition, offset: OffsetAndMetadata) -> None:
         """Commit an offset by itself: only a mutant does."""
@@ -273,12 +281,11 @@ class Worker:
 
     # Life-cycle
 
-    def open(self, tp: TopicPartition) -> Tenure:
-        """Take a partition."""
+    def open(self, tp: TopicPartition, generation: int) -> Tenure:
+        """Take a partition, as a member of a generation."""
         if tp not in self._feeds:
             self._feeds[tp] = self.process.context.copy().run(Feed, self, tp)
-        # There is no group here: partitions are given and taken by the run.
-        partition = self._engine.partition(self._stage, tp, self, Pin(1, self.name))
+        partition = self._engine.partition(self._stage, tp, self, Pin(generation, self.name))
         task = self.process.start(partition.run(self.suspended.pop(tp, None)))
         self.tenures[tp] = tenure = Tenure(self, partition, task)
         task.add_done_callback(lambda _: self._end(tp, tenure))

@@ -13,7 +13,7 @@ FLAT = {"rss_mib": 0.03, "private_mib": 0.03}
 #: What must not grow, and by how much the most of the second half may exceed that of the first: a connection may be
 #: made anew. Between, it goes up and down: connections that have been idle for nine minutes, as those of partitions
 #: without records, are closed, and made again when one is due.
-CONSTANT = {"files": 2.0, "threads": 0.0, "tasks": 2.0}
+CONSTANT = {"files": 2.0, "threads": 0.0, "tasks": 4.0}
 
 
 class Footprint(NamedTuple):

@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import linear_regression, median
 from typing import NamedTuple
 
-#: What must stay the same, by name, and by which share of the middle any span may differ from it.
+#: What is judged, by name, and by which share of its least the most may exceed it.
 FLAT = {"rss_mib": 0.03, "private_mib": 0.03}
 
 #: What must not grow, and by how much the most of the second half may exceed that of the first: a connection may be
 #: made anew. Between, it goes up and down: connections that have been idle for nine minutes, as those of partitions
 #: without records, are closed, and made again when one is due.
-CONSTANT = {"files": 2.0, "threads": 0.0, "tasks": 4.0}
+CONSTANT = {"files": 2.0, "threads": 0.0, "tasks": 2.0}
 
 
 class Footprint(NamedTuple):
@@ -76,11 +76,8 @@ def complaints(spans: Sequence[Footprint]) -> list[str]:
 
 def _swing(name: str, spans: Sequence[Footprint]) -> str:
     values = [getattr(span, name) for span in spans]
-    middle, allowed = median(values), FLAT[name]
-    swing = max(abs(value - middle) for value in values) / middle
-    if swing <= allowed:
-        return ""
-    return f"{name} from {min(values):.1f} to {max(values):.1f}: more than {allowed:.0%} from {middle:.1f}"
+    least, most, allowed = min(values), max(values), FLAT[name]
+    return f"{name} from {least:.1f} to {most:.1f}: more than {allowed:.0%}" if most > least * (1 + allowed) else ""
 
 
 def _rise(name: str, spans: Sequence[Footprint]) -> str:

@@ -31,8 +31,8 @@ WARM_UP = 300.0 if IS_LONG else 5.0
 EVERY = 5.0 if IS_LONG else 0.5
 SPAN = 60.0 if IS_LONG else 5.0
 
-#: Seconds of load that wait for the worker of a long soak when it starts: it has folded its largest chunks, which a busy
-#: machine would otherwise bring later, before anything counts.
+#: Seconds of load that wait for the worker of a long soak when it starts: it has folded its largest chunks, which a
+#: busy machine would otherwise bring later, before anything counts.
 BACKLOG = 30.0
 
 #: Seconds of load that may wait to be folded: of what waits longer than the broker keeps it, some would expire unread.

@@ -64,7 +64,7 @@ trials: $(READY) ## Kill, hang and cut off brokers of a cluster: what one transa
 
 .PHONY: soak
 soak: $(READY) ## Fold the same events for an hour: memory, files and tasks stay; SOAK_SECONDS, SOAK_RATE
-	SOAK_SECONDS=$${SOAK_SECONDS:-3600} SOAK_RATE=$${SOAK_RATE:-10000} $(BIN)/python -m pytest tests/soak/test_soak.py -s
+	SOAK_SECONDS=$${SOAK_SECONDS:-3600} SOAK_RATE=$${SOAK_RATE:-10000} $(BIN)/python -m pytest tests/soak/test_soak.py -s -k nothing_grows
 
 .PHONY: fuzz
 fuzz: $(READY) ## Read a million records that nobody should send: no fault of ours, none slow, no growth; FUZZ_PAYLOADS, FUZZ_SEED

@@ -1,5 +1,5 @@
 """A corner of the broker, as the engine's tests have it."""
 
-from tests.engine.conftest import make_trial
+from tests.engine.conftest import make_trial, trial
 
-__all__ = ["make_trial"]
+__all__ = ["make_trial", "trial"]

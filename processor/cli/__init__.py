@@ -1,8 +1,7 @@
 """The command `delivery-status`.
 
-Exit codes: 0 done; 1 it failed, or `check` found something wrong; 2 wrong usage or wrong settings, also other
-ones than the group's workers have; 3 the brokers cannot
-be reached; 4 not found.
+Exit codes: 0 done; 1 it failed, `check` found something wrong, or `compare` a difference; 2 wrong usage or wrong
+settings, also other ones than the group's workers have; 3 the brokers cannot be reached; 4 not found.
 """
 
 from __future__ import annotations
@@ -39,6 +38,10 @@ COMMANDS = {
     "check": Lazy(
         "processor.cli.check:check",
         "Check settings, brokers and topics; name each problem with its remedy, and exit 1 if there are any.",
+    ),
+    "compare": Lazy(
+        "processor.cli.compare:compare",
+        "Compare where messages stand on two sides, and name those that stand elsewhere; exit 1 if any do.",
     ),
     "control": Lazy(
         "processor.cli.deliveries:control",

@@ -1,6 +1,7 @@
 """A command imports what it needs, and no more: one that asks no broker starts without what talks to brokers."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ def imported_by(*arguments: str, stdin: bytes = b"") -> set[str]:
         (("normalize", "--help"), b""),
         (("size", "--messages", "1000000"), b""),
         (("schemas", "row"), b""),
+        (("compare", "-", os.devnull), b""),
+        (("compare", "--help"), b""),
         (("fold", "--verdicts"), EVENT),
         (("fold", "--help"), b""),
         (("gateway", "verify", "--provider", "twilio"), b"{}"),

@@ -71,8 +71,9 @@ fuzz: $(READY) ## Read a million records that nobody should send: no fault of ou
 	FUZZ_PAYLOADS=$${FUZZ_PAYLOADS:-1000000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/fuzz/test_long_run.py -s
 
 .PHONY: docs
-docs: $(READY) ## Renew the docs that follow from the code
+docs: $(READY) ## Renew the docs that follow from the code, and build the site of all of them: build/site/index.html
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
   --no-emit-index-url --custom-compile-command 'make lock' --constraint constraints.txt

@@ -49,7 +49,8 @@ def page(made_by: str) -> str:
             "",
             "Besides, open to everybody: `/metrics`, `/livez` (never asks Kafka), `/readyz`. The page is at `/`,",
             "`/deliveries`, `/deliveries/{id}`, `/deliveries/{id}/messages`, `/deliveries/{id}/domains`,",
-            "`/deliveries/{id}/exclusions`, `/deliveries/{id}/audit`, `/deliveries/{id}/cancel`, `/no-delivery`",
+            "`/deliveries/{id}/exclusions`, `/deliveries/{id}/audit`, `/deliveries/{id}/pause`,",
+            "`/deliveries/{id}/resume`, `/deliveries/{id}/finish`, `/deliveries/{id}/cancel`, `/no-delivery`",
             "(messages without one) with the same tabs, `/messages`, `/messages/{id}`,",
             "`/statuses`, `/partitions` and `/find`, its form for tokens at `/login` and `/logout`,",
             "and its files at `/static/{name}`. Every request must",
@@ -99,7 +100,11 @@ def page(made_by: str) -> str:
                         "`DELIVERY_READ_TOKEN` or the write token",
                     ),
                     ("see whole recipients", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
-                    ("cancel, control, erase", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
+                    (
+                        "pause, resume, finish, cancel, control, erase",
+                        "`DELIVERY_WRITE_TOKEN`",
+                        "`DELIVERY_WRITE_TOKEN`",
+                    ),
                     (
                         "ask as a worker",
                         "`DELIVERY_INTERNAL_TOKEN`, else the write token; without any token, this machine",

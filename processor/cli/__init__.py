@@ -75,6 +75,10 @@ COMMANDS = {
         "processor.cli.messages:find",
         "Find messages by id, provider's id or whole address, and deliveries by id or a part of the label.",
     ),
+    "finish": Lazy(
+        "processor.cli.deliveries:finish",
+        "Finish a delivery, for good: no more messages come.",
+    ),
     "fold": Lazy(
         "processor.cli.offline:fold",
         "Fold canonical events (JSON Lines), and write one row per message, sorted by id.",
@@ -103,6 +107,10 @@ COMMANDS = {
         "processor.cli.offline:normalize",
         "Read a provider's payloads, one on each line (plain or zstd), and write the canonical events of each.",
     ),
+    "pause": Lazy(
+        "processor.cli.deliveries:pause",
+        "Pause a delivery: what was not handed over waits, and is not called stuck.",
+    ),
     "reasons": Lazy(
         "processor.cli.reasons:reasons",
         "List the reasons that providers gave for failures, most frequent first, without numbers, addresses and ids.",
@@ -110,6 +118,10 @@ COMMANDS = {
     "restore": Lazy(
         "processor.cli.backup:restore",
         "Write what `backup` wrote into new topics, before any worker runs there.",
+    ),
+    "resume": Lazy(
+        "processor.cli.deliveries:resume",
+        "Resume a delivery that is paused.",
     ),
     "schemas": Lazy(
         "processor.cli.schemas:schemas",

@@ -1,4 +1,4 @@
-"""Commands about deliveries: `deliveries`, `delivery`, `control`, `cancel`."""
+"""Commands about deliveries: `deliveries`, `delivery`, `control`, `pause`, `resume`, `finish`, `cancel`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from processor.cli.options import names_of, parse_moment
 from processor.domain.delivery import Action, Cause, Control, State
 from processor.domain.moment import to_microseconds, to_millis
 from processor.domain.status import DEFINITIONS, Channel, Status
-from processor.domain.traits import CANCELABLE
-from processor.domain.transitions import NODE_STATUS
+from processor.domain.traits import CANCELABLE, MAY_BE_HELD
+from processor.domain.transitions import NODE_STATUS, Node
 from processor.engine.admin import count_partitions
 from processor.engine.streams import Outgoing, Writer
 from processor.printable import printable
 from processor.settings import Settings
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.listing import ANY_CAUSE, DEFAULT_LIMIT, DEFAULT_SORT, SORTS, DeliveryList, Query, list_deliveries
+from processor.views.steering import obstacle, refusal
 from processor.wire.audit import Deed
 from processor.wire.control import decode_control, encode_control
 from processor.wire.deadletters import UnusableError
@@ -32,6 +33,8 @@ from processor.wire.topics import CONTROL
 
 #: Where a message may still be cancelled, on one channel or the other.
 _CANCELABLE = {NODE_STATUS[node] for nodes in CANCELABLE.values() for node in nodes}
+#: Where nobody has taken a message yet.
+_HELD = {NODE_STATUS[node] for node in Node if MAY_BE_HELD[node]}
 
 
 def _write(value: object) -> None:
@@ -205,6 +208,52 @@ def _tell_published(settings: Settings, record: Control, as_json: bool) -> None:
 
 @click.command()
 @click.argument("delivery_id")
+@json_option
+def pause(delivery_id: str, as_json: bool) -> None:
+    """Pause a delivery: what was not handed over waits, and is not called stuck.
+
+    It is a note for all who read the delivery: its sender must follow it.
+    """
+    _steer(delivery_id, Action.PAUSE, as_json)
+
+
+@click.command()
+@click.argument("delivery_id")
+@json_option
+def resume(delivery_id: str, as_json: bool) -> None:
+    """Resume a delivery that is paused."""
+    _steer(delivery_id, Action.RESUME, as_json)
+
+
+@click.command()
+@click.argument("delivery_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def finish(delivery_id: str, yes: bool, as_json: bool) -> None:
+    """Finish a delivery, for good: no more messages come."""
+    _steer(delivery_id, Action.FINISH, as_json, yes=yes)
+
+
+def _steer(delivery_id: str, action: Action, as_json: bool, *, yes: bool = True) -> None:
+    settings = settings_from_environment()
+    record = Control(datetime.now(timezone.utc), delivery_id, action)
+    _check(record)
+    known = run_async(settings, lambda: known_deliveries(settings))
+    view = known.one(delivery_id, present())
+    if view is None:
+        raise _unknown(known, delivery_id, ", and `control` publishes it all the same")
+    found = obstacle(view, action)
+    if found is not None:
+        raise Failure(f"{delivery_id}: {refusal(view, action, found)}: nothing was published")
+    if not yes:
+        left = sum([view.statuses[status.value] for status in _HELD])
+        _confirm("Finish", view.delivery_id, view, f"{left:,} of its {view.messages:,} messages were not handed over")
+    run_async(settings, lambda: _publish(settings, record))
+    _tell_published(settings, record, as_json)
+
+
+@click.command()
+@click.argument("delivery_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also cancel an unknown delivery, whose messages may come later.")
 @json_option
@@ -224,7 +273,11 @@ def cancel(delivery_id: str, yes: bool, force: bool, as_json: bool) -> None:
         _tell_canceled(settings, view, as_json)
         return
     if not yes:
-        _confirm(delivery_id, view)
+        left = sum([view.statuses[status.value] for status in _CANCELABLE]) if view is not None else 0
+        about = (
+            f"{left:,} of its {view.messages:,} messages may still be cancelled" if view else "nothing is known of it"
+        )
+        _confirm("Cancel", delivery_id, view, about)
     run_async(settings, lambda: _publish(settings, record))
     _tell_published(settings, record, as_json)
 
@@ -236,13 +289,11 @@ def _tell_canceled(settings: Settings, view: DeliveryView, as_json: bool) -> Non
         echo(f"{view.delivery_id} was cancelled at {view.canceled_at}: nothing was published")
 
 
-def _confirm(delivery_id: str, view: DeliveryView | None) -> None:
+def _confirm(what: str, delivery_id: str, view: DeliveryView | None, about: str) -> None:
     named = f"{delivery_id} ({view.label})" if view is not None and view.label else delivery_id
-    open_ = sum([view.statuses[status.value] for status in _CANCELABLE]) if view is not None else 0
-    about = f"{open_:,} of its {view.messages:,} messages may still be cancelled" if view else "nothing is known of it"
     try:
-        agreed = click.confirm(f"Cancel {printable(named)}? {about}, and this cannot be undone.", err=True)
+        agreed = click.confirm(f"{what} {printable(named)}? {about}, and this cannot be undone.", err=True)
     except click.Abort:
         raise Failure("nobody is there to confirm it; --yes does not ask", EXIT_USAGE) from None
     if not agreed:
-        raise Failure("nothing was cancelled")
+        raise Failure("nothing was published")

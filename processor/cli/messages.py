@@ -82,8 +82,8 @@ async def _rows(settings: Settings, has: Has, left_out: list[str]) -> AsyncItera
 
 async def _newest(settings: Settings, query: MessageQuery, limit: int | None, left_out: list[str]) -> list[Found]:
     """Return the messages that match, newest change first."""
-    starts = (await known_deliveries(settings)).starts if query.stuck is not None else {}
-    wanted = Wanted(query, Judge(stuck_before(settings.stuck_after, present()), starts))
+    holds = (await known_deliveries(settings)).holds if query.stuck is not None else {}
+    wanted = Wanted(query, Judge(stuck_before(settings.stuck_after, present()), holds))
     found: list[Found] = []
     async for of_partition in _rows(settings, wanted.has_at, left_out):
         found += of_partition

@@ -124,6 +124,12 @@ _TURNS: dict[Action, State] = {
 
 _RANK: dict[Action, int] = {action: rank for rank, action in enumerate(Action)}
 
+#: What ends a delivery, and any pause of it.
+_ENDS = frozenset({Action.FINISH, Action.CANCEL})
+
+#: Until when a delivery is held that is paused: later than any time.
+ENDLESS = Micros(1 << 62)
+
 
 #: The version of the layout that a delivery's memory begins with.
 DELIVERY_LAYOUT = 1
@@ -179,6 +185,26 @@ class Delivery(msgspec.Struct, array_like=True, tag=DELIVERY_LAYOUT, frozen=True
         """When it was cancelled, by the first cancel; None: it was not."""
         cancel = self._done(Action.CANCEL)
         return None if cancel is None else cancel.first
+
+    @property
+    def held_until(self) -> Micros | None:
+        """Until when it keeps back what nobody took: its date, or the end of its last pause; None: it never did."""
+        date = None if self.scheduled_at is None else self.scheduled_at.value
+        pause = self._done(Action.PAUSE)
+        if pause is None:
+            return date
+        # The first end counts, of those that are known: a start that is only repeated is none.
+        paused = pause.last, _RANK[Action.PAUSE]
+        ends = [each.first for each in self.actions if each.action in _ENDS]
+        ends += [
+            time
+            for each in self.actions
+            if _TURNS.get(each.action) is State.RUNNING
+            for time in (each.first, each.last)
+            if (time, _RANK[each.action]) > paused
+        ]
+        end = min(ends, default=ENDLESS)
+        return end if date is None else max(date, end)
 
     def _done(self, action: Action) -> Done | None:
         return next((each for each in self.actions if each.action is action), None)

@@ -62,6 +62,8 @@ class Traits(NamedTuple):
     is_under_way: bool = False
     #: Whether the MTA or the provider took the message.
     is_taken: bool = False
+    #: Whether its sender still has it: a delivery that is paused or not yet due keeps it here.
+    may_be_held: bool = False
     #: Whether it was handed over and waits for the provider's answer.
     is_handed_over: bool = False
     #: Whether a provider goes on trying here: a transient reason rides on reports of these nodes.
@@ -73,8 +75,12 @@ class Traits(NamedTuple):
 _EMAIL, _SMS = Channel.EMAIL, Channel.SMS
 
 TRAITS: dict[Node, Traits] = {
-    Node.PENDING: Traits(stuck_after={_EMAIL: _HOUR, _SMS: _HOUR}, is_under_way=True, is_retried=True),
-    Node.PREPARED: Traits(stuck_after={_SMS: _HOUR}, indicator=Indicator.PREPARED, is_under_way=True, is_taken=True),
+    Node.PENDING: Traits(
+        stuck_after={_EMAIL: _HOUR, _SMS: _HOUR}, is_under_way=True, may_be_held=True, is_retried=True
+    ),
+    Node.PREPARED: Traits(
+        stuck_after={_SMS: _HOUR}, indicator=Indicator.PREPARED, is_under_way=True, is_taken=True, may_be_held=True
+    ),
     Node.CANCELED: Traits(),
     Node.NOT_APPLICABLE: Traits(),
     Node.IGNORED: Traits(is_counted_by_reason=True),
@@ -107,6 +113,7 @@ TRAITS: dict[Node, Traits] = {
 # The columns, by rank: for what is asked of every row.
 
 IS_UNDER_WAY: tuple[bool, ...] = tuple(TRAITS[node].is_under_way for node in Node)
+MAY_BE_HELD: tuple[bool, ...] = tuple(TRAITS[node].may_be_held for node in Node)
 IS_HANDED_OVER: tuple[bool, ...] = tuple(TRAITS[node].is_handed_over for node in Node)
 IS_COUNTED_BY_REASON: tuple[bool, ...] = tuple(TRAITS[node].is_counted_by_reason for node in Node)
 ENDING: tuple[Ending | None, ...] = tuple(TRAITS[node].ending for node in Node)

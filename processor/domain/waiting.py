@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from processor.domain.moment import Micros
 from processor.domain.row import Row
 from processor.domain.status import Channel, Status
-from processor.domain.traits import STUCK_AFTER
-from processor.domain.transitions import Node
+from processor.domain.traits import MAY_BE_HELD, STUCK_AFTER
 
 _SECOND = 1_000_000
 
@@ -18,10 +17,10 @@ _EVER = Micros(-(1 << 62))
 #: Seconds by channel and status, for some of the keys of STUCK_AFTER.
 StuckAfter = Mapping[tuple[Channel, Status], float]
 
-#: The start times of the deliveries that have one, in microseconds.
-Starts = Mapping[str, Micros]
+#: Until when deliveries are held, of those that ever were, in microseconds (`held_until` in domain/delivery.py).
+Holds = Mapping[str, Micros]
 
-NO_STARTS: Starts = {}
+NO_HOLDS: Holds = {}
 
 
 def stuck_before(stuck_after: StuckAfter, now: Micros) -> dict[tuple[Channel, Status], Micros]:
@@ -29,17 +28,17 @@ def stuck_before(stuck_after: StuckAfter, now: Micros) -> dict[tuple[Channel, St
     return {place: Micros(now - int(seconds * _SECOND)) for place, seconds in stuck_after.items()}
 
 
-def is_stuck(row: Row, before: Micros | None, starts: Starts = NO_STARTS) -> bool:
+def is_stuck(row: Row, before: Micros | None, holds: Holds = NO_HOLDS) -> bool:
     """Return whether a message is stuck: it has been in its status for longer than the threshold.
 
     Args:
         row: of the message.
         before: what `stuck_before` returns for the row's channel and status; None: nothing.
-        starts: before the start of its delivery, a pending message is not stuck.
+        holds: while its delivery is held, a message that nobody has taken waits for no one; then its time begins.
     """
     if before is None or row.since > before:
         return False
-    return row.node is not Node.PENDING or starts.get(row.delivery, _EVER) <= before
+    return not MAY_BE_HELD[row.node] or holds.get(row.delivery, _EVER) <= before
 
 
 def may_expire(row: Row, before: Micros) -> bool:

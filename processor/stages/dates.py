@@ -1,4 +1,4 @@
-"""What the fold stage learns of deliveries from the deliveries topic: when each is to start, and which were cancelled.
+"""What the fold stage learns from the deliveries topic: until when each delivery is held, and which were cancelled.
 
 The topic is compacted, and every worker follows it whole (ADR 0017), whether or not it serves a page: so all of them
 call the same messages stuck.
@@ -16,11 +16,12 @@ from processor.wire.topics import Topic
 
 
 class Dates:
-    """The dates of all deliveries, in microseconds: one object for all partitions of a worker."""
+    """What the dates, pauses and cancels of all deliveries are: one object for all partitions of a worker."""
 
     def __init__(self) -> None:
-        #: When each delivery is to start: those that have a date. Partitions read it, `take` alone changes it.
-        self.starts: dict[str, Micros] = {}
+        #: Until when each delivery is held, in microseconds: those that have a date or were paused. Partitions read it,
+        #: `take` alone changes it.
+        self.holds: dict[str, Micros] = {}
         self._cancels: dict[str, Micros] = {}
         #: Each cancelled delivery and when it was, in the order in which it was heard of; once more when an earlier
         #: moment is heard. It only grows, so that a partition can tell what is news.
@@ -31,17 +32,18 @@ class Dates:
         for record in records:
             if record.value is None:
                 if record.key is not None:
-                    self.starts.pop(record.key.decode(errors="replace"), None)
+                    self.holds.pop(record.key.decode(errors="replace"), None)
                 continue
             try:
                 delivery_id, delivery = decode_delivery_of(record.value, record.key)
             except UnreadableError:
                 # The control stage names it: it is its own changelog.
                 continue
-            if delivery.scheduled_at is None:
-                self.starts.pop(delivery_id, None)
+            until = delivery.held_until
+            if until is None:
+                self.holds.pop(delivery_id, None)
             else:
-                self.starts[delivery_id] = delivery.scheduled_at.value
+                self.holds[delivery_id] = until
             if delivery.canceled_at is not None:
                 self._take_cancel(delivery_id, delivery.canceled_at)
 

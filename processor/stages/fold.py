@@ -292,7 +292,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         is_late = is_behind and now - to_micros(self._timestamp) > _LATE_SECONDS * 1_000_000
         now = to_micros(self._timestamp) if is_late else now
         found = self._sweeper.advance(
-            now, self._dates.starts, is_behind=is_late, expired_before=self._expiry.seeks_before
+            now, self._dates.holds, is_behind=is_late, expired_before=self._expiry.seeks_before
         )
         if found:
             self._expiry.found = found

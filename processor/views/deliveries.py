@@ -179,8 +179,9 @@ class Deliveries:
         #: Kept up to date, since a page asks for the cause of many: who runs, and who may be pending.
         self._running: set[str] = set()
         self._candidates: set[str] = set()
-        #: When each delivery is to start, in microseconds: those that have a date. Read it, do not change it.
-        self.starts: dict[str, Micros] = {}
+        #: Until when each delivery is held, in microseconds: those that have a date or were paused. Read it, do not
+        #: change it.
+        self.holds: dict[str, Micros] = {}
 
     # Feeding
 
@@ -252,13 +253,13 @@ class Deliveries:
         return entry
 
     def _note(self, entry: Entry) -> None:
-        """Update the sets of known, running, possibly pending and scheduled deliveries."""
+        """Update the sets of known, held, running and possibly pending deliveries."""
         delivery_id = entry.delivery_id
-        date = None if entry.delivery is None else entry.delivery.scheduled_at
-        if date is not None:
-            self.starts[delivery_id] = date.value
+        held_until = None if entry.delivery is None else entry.delivery.held_until
+        if held_until is not None:
+            self.holds[delivery_id] = held_until
         else:
-            self.starts.pop(delivery_id, None)
+            self.holds.pop(delivery_id, None)
         if entry.is_empty:
             del self.entries[delivery_id]
         for members, is_member in ((self._running, entry.is_running), (self._candidates, entry.may_be_pending)):
@@ -296,10 +297,12 @@ class Deliveries:
             is_under_way=entry.is_under_way,
         )
 
-    def is_canceled(self, delivery_id: str) -> bool:
-        """Return whether a delivery was cancelled."""
+    def state_of(self, delivery_id: str) -> State | None:
+        """Return where a delivery stands by what was told of it; None: nothing was."""
         entry = self.entries.get(delivery_id)
-        return entry is not None and entry.canceled_at is not None
+        if entry is None:
+            return None
+        return State.CANCELED if entry.canceled_at is not None else entry.state
 
     def pending_deliveries(self, now: Micros) -> dict[str, int]:
         """Count the pending deliveries by cause, with every cause as a key."""

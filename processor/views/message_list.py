@@ -23,7 +23,7 @@ from processor.domain.standing import HIGHEST, Mark
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import INDICATED, IS_COUNTED_BY_REASON, STATUSES_OF, Indicator, SuccessFrom
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
-from processor.domain.waiting import NO_STARTS, Starts, is_stuck
+from processor.domain.waiting import NO_HOLDS, Holds, is_stuck
 from processor.providers.calling_codes import calling_code_of
 from processor.providers.identity import comparable, comparable_address, domain_of
 from processor.views.messages import MessageReason, reason_view
@@ -158,15 +158,15 @@ class Judge(NamedTuple):
 
     Args:
         before: by channel and status, the moment since which a message must wait there to be stuck.
-        starts: before the start of its delivery, a pending message is not stuck.
+        holds: until when deliveries are held: till then, what nobody has taken is not stuck.
     """
 
     before: Mapping[tuple[Channel, Status], Micros]
-    starts: Starts = NO_STARTS
+    holds: Holds = NO_HOLDS
 
     def is_stuck(self, row: Row) -> bool:
         """Return whether a message is stuck."""
-        return is_stuck(row, self.before.get((row.channel, row.status)), self.starts)
+        return is_stuck(row, self.before.get((row.channel, row.status)), self.holds)
 
 
 class IndexedRows(Protocol):

@@ -7,7 +7,7 @@ from enum import Enum
 
 import msgspec
 
-from processor.domain.delivery import Pending
+from processor.domain.delivery import Pending, State
 from processor.domain.fold import contradicts, may_move, walk_through
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import ADOBE_CODES, Category, Reason
@@ -20,6 +20,8 @@ from processor.domain.transitions import NODE_NAMES, TRANSITIONS, Node
 class Wait(str, Enum):
     """What a message waits for."""
 
+    #: Its delivery, which is paused.
+    PAUSED = "paused"
     #: Its delivery's date. This and the next two are why deliveries are pending (domain/delivery.py).
     SCHEDULED = "scheduled"
     #: Fewer campaigns that run at once.
@@ -41,6 +43,7 @@ class Wait(str, Enum):
 
 
 _WAIT_TEXTS = {
+    Wait.PAUSED: "its delivery to be resumed: it is paused",
     Wait.SCHEDULED: "the date of its delivery",
     Wait.CONCURRENCY_LIMIT: "other campaigns to end: as many run as may at once",
     Wait.MTA_RESOURCES: "the MTA to take it",
@@ -131,7 +134,7 @@ def message_view(
     row: Row,
     *,
     pending: Pending | None = None,
-    is_delivery_canceled: bool = False,
+    delivery_state: State | None = None,
     is_stuck: bool = False,
 ) -> MessageView:
     """Make the view of one message.
@@ -140,10 +143,10 @@ def message_view(
         message_id: of the row.
         row: of the message.
         pending: why its delivery is pending, if it is.
-        is_delivery_canceled: whether its delivery has been cancelled.
+        delivery_state: where its delivery stands by what was told of it, if anything was.
         is_stuck: whether it is stuck.
     """
-    wait = _wait(row, pending)
+    wait = _wait(row, pending, is_paused=delivery_state is State.PAUSED)
     return MessageView(
         message_id,
         row.delivery or None,
@@ -160,7 +163,7 @@ def message_view(
         tuple(_rejected(row)),
         None if wait is None else _wait_text(wait, pending),
         wait,
-        _is_cancel_too_late(row, is_delivery_canceled),
+        _is_cancel_too_late(row, delivery_state is State.CANCELED),
         is_stuck,
     )
 
@@ -209,7 +212,9 @@ def _standing_at(row: Row, node: Node) -> str:
     return NODE_NAMES[row.node]
 
 
-def _wait(row: Row, pending: Pending | None) -> Wait | None:
+def _wait(row: Row, pending: Pending | None, *, is_paused: bool) -> Wait | None:
+    if is_paused and TRAITS[row.node].may_be_held:
+        return Wait.PAUSED
     reason = row.reason
     if reason is not None and reason.permanence is Permanence.TRANSIENT and TRAITS[row.node].is_retried:
         return Wait.RETRY

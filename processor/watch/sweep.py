@@ -16,7 +16,7 @@ from processor.domain.row import Row
 from processor.domain.status import Channel, Status
 from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
-from processor.domain.waiting import NO_STARTS, Starts, StuckAfter, is_stuck, may_expire, stuck_before
+from processor.domain.waiting import NO_HOLDS, Holds, StuckAfter, is_stuck, may_expire, stuck_before
 from processor.watch.failing import Tally
 from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Stuck, WaitingStatus, merge
 from processor.watch.silence import HISTORY, Flow, Gatherer
@@ -114,8 +114,8 @@ class Sweep:
         stuck_after: the thresholds.
         now: microseconds. Until when this partition's records have been read: the present when all have, else the
             timestamp of the last one. What a queue holds is not missing.
-        starts: when deliveries were to start, in microseconds, of those that had a date: their messages are pending
-            for good reason until then.
+        holds: until when deliveries are held, in microseconds, of those that ever were: before their date, and while
+            they are paused, what nobody has taken waits for good reason.
         flow: what this partition has heard of providers.
         is_behind: whether much is still to be read; then nothing is said of providers.
         expired_before: microseconds; rows in which nobody waits, and of which nothing later was reported, are given to
@@ -127,13 +127,13 @@ class Sweep:
         stuck_after: StuckAfter,
         now: Micros,
         *,
-        starts: Starts = NO_STARTS,
+        holds: Holds = NO_HOLDS,
         flow: Flow | None = None,
         is_behind: bool = False,
         expired_before: Micros | None = None,
     ) -> None:
         self._now, self._history, self._is_behind = now, Micros(now - HISTORY), is_behind
-        self._starts = starts
+        self._holds = holds
         self._expired_before = _EVER if expired_before is None else expired_before
         self._gatherer = Gatherer(now, Flow() if flow is None else flow)
         self._ended = Tally(now)
@@ -172,7 +172,7 @@ class Sweep:
         since = row.since
         if since <= place.oldest:
             place.oldest, place.oldest_key = min((since, key), (place.oldest, place.oldest_key))
-        if is_stuck(row, place.stuck_before, self._starts):
+        if is_stuck(row, place.stuck_before, self._holds):
             self._label(key, row, place)
         if is_handed_over:
             self._gatherer.add_waiting(row, since)

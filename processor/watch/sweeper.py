@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from processor.domain.moment import Micros
-from processor.domain.waiting import Starts
+from processor.domain.waiting import Holds
 from processor.engine.store import Store
 from processor.settings import Settings
 from processor.watch.board import Board
@@ -65,12 +65,12 @@ class Sweeper:
         self.flow = Flow()
         self.labels = NOTHING_LABELLED
 
-    def advance(self, now: Micros, starts: Starts, *, is_behind: bool, expired_before: Micros | None) -> list[bytes]:
+    def advance(self, now: Micros, holds: Holds, *, is_behind: bool, expired_before: Micros | None) -> list[bytes]:
         """Continue the sweep for a few milliseconds, or begin one when it is time.
 
         Args:
             now: the time up to which this partition's records have been read, in microseconds.
-            starts: start times of deliveries, in microseconds.
+            holds: until when deliveries are held, in microseconds.
             is_behind: whether there is lag.
             expired_before: microseconds of event time; older final messages may be removed. None: none may.
 
@@ -83,7 +83,7 @@ class Sweeper:
             self._sweep = Sweep(
                 self._stuck_after,
                 now,
-                starts=starts,
+                holds=holds,
                 flow=self.flow,
                 is_behind=is_behind,
                 expired_before=expired_before,

@@ -30,6 +30,7 @@ from processor.views.listing import DeliveryList, Query, QueryError, list_delive
 from processor.views.message_list import FoundItem, MessageItem, MessageList, MessageQuery
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
+from processor.views.steering import obstacle, refusal
 from processor.web.breakdowns import Breakdowns
 from processor.web.control_facts import ControlFacts, control_record
 from processor.web.forwarding import Forwarding, Question
@@ -51,6 +52,7 @@ from processor.web.problems import (
     DELIVERY_NOT_KNOWN,
     MESSAGE_NOT_KNOWN,
     MESSAGE_UNREADABLE,
+    NO_EFFECT,
     STARTING,
     ProblemError,
     invalid,
@@ -312,8 +314,8 @@ class Answers:
             message_id,
             row,
             pending=self._deliveries.pending(row.delivery, now),
-            is_delivery_canceled=bool(row.delivery) and self._deliveries.is_canceled(row.delivery),
-            is_stuck=is_stuck(row, before.get((row.channel, row.status)), self._deliveries.starts),
+            delivery_state=self._deliveries.state_of(row.delivery) if row.delivery else None,
+            is_stuck=is_stuck(row, before.get((row.channel, row.status)), self._deliveries.holds),
         )
 
     # Deliveries
@@ -461,14 +463,19 @@ class Answers:
             raise ProblemError(BROKER_AWAY, f"Kafka did not take the record: {type(error).__name__}") from None
         return control
 
-    async def cancel(self, delivery_id: str) -> Control:
-        """Cancel a known delivery.
+    async def steer(self, delivery_id: str, action: Action) -> Control:
+        """Pause, resume, finish or cancel a known delivery.
 
         Raises:
-            ProblemError: it is not known, or that cannot be known now, or Kafka does not take the record.
+            ProblemError: it is not known, or that cannot be known now; the action would have no effect; or Kafka does
+                not take the record.
         """
-        await self.delivery(delivery_id)
-        return await self.control(delivery_id, ControlFacts(Action.CANCEL))
+        view = await self.delivery(delivery_id)
+        found = obstacle(view, action)
+        # Whoever is not sure of a cancel says it again; the first one counts.
+        if found is not None and action is not Action.CANCEL:
+            raise ProblemError(NO_EFFECT, refusal(view, action, found))
+        return await self.control(delivery_id, ControlFacts(action))
 
 
 def _now() -> Micros:

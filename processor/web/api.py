@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
-from processor.domain.delivery import Control
+from processor.domain.delivery import Action, Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
@@ -24,7 +24,7 @@ from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
-from processor.web.auditing import DETAIL, SUBJECT
+from processor.web.auditing import DETAIL, SUBJECT, tell_action
 from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
 from processor.web.control_facts import ControlFacts
 from processor.web.dead_letters import LETTER_PARAMETERS, DeadLetters, LetterOrder
@@ -49,6 +49,7 @@ from processor.web.problems import (
     LETTER_NOT_KNOWN,
     MESSAGE_NOT_KNOWN,
     MESSAGE_UNREADABLE,
+    NO_EFFECT,
     NOT_INDEXED,
     OWNER_AWAY,
     REBALANCING,
@@ -103,7 +104,7 @@ _MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded: its id,
 _LETTER_ID = PathParameter("letter_id", "The dead letter: its partition and offset, like `3-104233`.")
 _DELIVERY_ID = PathParameter("delivery_id", "The delivery, percent-encoded.")
 #: An id that ends like one of the paths below it needs its slash encoded.
-_DELIVERY_ID_ALONE = _DELIVERY_ID._replace(pattern=r"(?!.*/(?:cancel|control)$).+")
+_DELIVERY_ID_ALONE = _DELIVERY_ID._replace(pattern=r"(?!.*/(?:pause|resume|finish|cancel|control)$).+")
 
 
 def _get(  # noqa: PLR0913 - the parts of a route that differ
@@ -135,6 +136,11 @@ def _post(path: str, name: str, summary: str, body: Any, *problems: Kind) -> Rou
         problems=problems,
         writes=True,
     )
+
+
+def _steer(action: str, summary: str, *problems: Kind) -> Route:
+    path = f"/api/v1/deliveries/{{delivery_id}}/{action}"
+    return _post(path, action, summary, None, *_WRITING, DELIVERY_NOT_KNOWN, *problems)
 
 
 def _settle(name: str, summary: str) -> Route:
@@ -203,14 +209,10 @@ ROUTES: tuple[Route, ...] = (
         DELIVERY_NOT_KNOWN,
         part=_DELIVERY_ID_ALONE,
     ),
-    _post(
-        "/api/v1/deliveries/{delivery_id}/cancel",
-        "cancel",
-        "Cancel a delivery: messages not sent yet are not to be sent. It cannot be undone",
-        None,
-        *_WRITING,
-        DELIVERY_NOT_KNOWN,
-    ),
+    _steer("pause", "Pause a delivery: what was not handed over waits, and is not called stuck", NO_EFFECT),
+    _steer("resume", "Resume a delivery that is paused", NO_EFFECT),
+    _steer("finish", "Finish a delivery: no more messages come. It cannot be undone", NO_EFFECT),
+    _steer("cancel", "Cancel a delivery: messages not sent yet are not to be sent. It cannot be undone"),
     _post(
         "/api/v1/deliveries/{delivery_id}/control",
         "control",
@@ -432,8 +434,21 @@ class Api:
     async def _delivery(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.delivery(request.match_info["delivery_id"]))
 
+    async def _pause(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return await self._steer(request, Action.PAUSE)
+
+    async def _resume(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return await self._steer(request, Action.RESUME)
+
+    async def _finish(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return await self._steer(request, Action.FINISH)
+
     async def _cancel(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
-        return _json(await self._answers.cancel(request.match_info["delivery_id"]), 202)
+        return await self._steer(request, Action.CANCEL)
+
+    async def _steer(self, request: web.Request, action: Action) -> web.Response:
+        tell_action(request, action)
+        return _json(await self._answers.steer(request.match_info["delivery_id"], action), 202)
 
     async def _control(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         facts = await _body(request, ControlFacts)

@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 
 from aiohttp import hdrs, web
 
+from processor.domain.delivery import Action
 from processor.engine.bounds import end
 from processor.engine.clients import KafkaError
 from processor.logs import get_logger
+from processor.views.steering import STEERING
 from processor.web.access import Access
 from processor.web.masking import mask_id
 from processor.wire.audit import SUBJECT_MAX, AuditEntry, Deed, Via
@@ -27,12 +29,15 @@ SUBJECT, DETAIL = web.RequestKey("audit_subject", str), web.RequestKey("audit_de
 
 #: What is done at each address, by its pattern's beginning and end.
 _WRITES: dict[tuple[str, str], Deed] = {
-    ("/api/v1/deliveries/", "/cancel"): Deed.CANCEL,
+    **{
+        (path, f"/{action.value}"): Deed.CANCEL if action is Action.CANCEL else Deed.CONTROL
+        for path in ("/api/v1/deliveries/", "/deliveries/")
+        for action in STEERING
+    },
     ("/api/v1/deliveries/", "/control"): Deed.CONTROL,
     ("/api/v1/erasures", ""): Deed.ERASE,
     ("/api/v1/dead-letters/", "/replay"): Deed.REPLAY,
     ("/api/v1/dead-letters/", "/discard"): Deed.DISCARD,
-    ("/deliveries/", "/cancel"): Deed.CANCEL,
 }
 
 #: Where recipients are shown.
@@ -114,6 +119,12 @@ class Auditing:
             await asyncio.wait_for(self._write(entries), _WRITE_SECONDS)
         except (KafkaError, OSError, asyncio.TimeoutError) as error:
             _tell_unwritten(entries, type(error).__name__)
+
+
+def tell_action(request: web.Request, action: Action) -> None:
+    """Note for the audit which action on a delivery a request is."""
+    if action is not Action.CANCEL:
+        request[DETAIL] = action.value
 
 
 def deed_of(request: web.Request) -> Deed | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.moment import Micros
-from processor.domain.waiting import Starts, stuck_before
+from processor.domain.waiting import Holds, stuck_before
 from processor.logs import get_logger
 from processor.settings import Settings
 from processor.views.message_list import (
@@ -57,12 +57,12 @@ class MessageLists:
         owner: the worker.
         forwarding: asks the other workers.
         settings: those of the worker.
-        starts: the start times of deliveries that have one.
+        holds: until when deliveries are held, of those that ever were.
     """
 
-    def __init__(self, owner: Owner, forwarding: Forwarding, settings: Settings, starts: Starts) -> None:
+    def __init__(self, owner: Owner, forwarding: Forwarding, settings: Settings, holds: Holds) -> None:
         self._owner, self._forwarding, self._events_topic = owner, forwarding, settings.topic(EVENTS)
-        self._stuck_after, self._starts = settings.stuck_after, starts
+        self._stuck_after, self._holds = settings.stuck_after, holds
         #: Whether workers tell each other whole recipients; else each of them masks what it tells.
         self._tells_whole = bool(settings.workers_token)
 
@@ -116,7 +116,7 @@ class MessageLists:
     def judge(self) -> Judge:
         """Return what tells which messages are stuck now."""
         now = Micros(time.time_ns() // 1000)
-        return Judge(stuck_before(self._stuck_after, now), self._starts)
+        return Judge(stuck_before(self._stuck_after, now), self._holds)
 
     def indexes(self, query: MessageQuery) -> dict[int, IndexedRows]:
         """Return the partitions of this worker that a query is asked of.

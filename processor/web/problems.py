@@ -41,6 +41,7 @@ MESSAGE_NOT_KNOWN = Kind("message-not-known", 404, "No event has named this mess
 DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a control record has named this delivery")
 LETTER_NOT_KNOWN = Kind("dead-letter-not-known", 404, "No dead letter is kept under this id")
 TAKEN_OVER = Kind("taken-over", 409, "Another replay or discard has begun meanwhile")
+NO_EFFECT = Kind("no-effect", 409, "The action can have no effect on the delivery as it stands")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not support this method")
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 BAD_REQUEST = Kind("bad-request", 400, "The request cannot be understood")
@@ -67,6 +68,7 @@ KINDS: tuple[Kind, ...] = (
     DELIVERY_NOT_KNOWN,
     LETTER_NOT_KNOWN,
     TAKEN_OVER,
+    NO_EFFECT,
     METHOD_NOT_ALLOWED,
     TOO_LARGE,
     INTERNAL_ERROR,

@@ -56,7 +56,7 @@ class Site:
         gathering = Gathering(owner, metrics, board, self._forwarding, settings.topic(EVENTS))
         self._gateways = Gateways(settings.gateways)
         self._follower = Follower(settings, FOLLOWED, deliveries.take)
-        lists = MessageLists(owner, self._forwarding, settings, deliveries.starts)
+        lists = MessageLists(owner, self._forwarding, settings, deliveries.holds)
         breakdowns = Breakdowns(owner, self._forwarding, lists, settings)
         answers = Answers(
             deliveries=deliveries,

@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from processor.domain.status import Channel
 from processor.web.problems import STARTING, ProblemError
 from tests.browser.visiting import served, visiting
-from tests.web.campaigns import HELD, Campaign
+from tests.web.campaigns import HELD, PAUSED, Campaign
 from tests.web.page_server import CLOSED, OPEN
 from tests.web.world import CONTRADICTED_MESSAGE, FAILED_MESSAGE, ODD_ID, READ_TOKEN, STUCK_MESSAGE, WRITE_TOKEN
 
@@ -28,6 +28,8 @@ PAGES = {
     "held": f"/deliveries/{HELD}",
     "canceled": "/deliveries/DM1036",
     "cancel": f"/deliveries/{HELD}/cancel",
+    "paused": f"/deliveries/{PAUSED}",
+    "resume": f"/deliveries/{PAUSED}/resume",
     "failed": f"/messages/{FAILED_MESSAGE}",
     "stuck": f"/messages/{STUCK_MESSAGE}",
     "rejected": f"/messages/{CONTRADICTED_MESSAGE}",

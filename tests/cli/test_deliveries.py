@@ -46,6 +46,7 @@ TOLD = [
     told("register", "start", delivery_id="DM1042", at=AT, label="Autumn sale", campaign="autumn", planned=20),
     told("schedule", delivery_id="DM1043", at=AT - HOUR, scheduled_at=AHEAD, label="Christmas letter"),
     told("start", "cancel", delivery_id="DM1045", at=AT - 2 * HOUR),
+    told("start", "pause", delivery_id="DM1046", at=AT - 3 * HOUR),
 ]
 
 
@@ -107,7 +108,7 @@ def published(corner) -> Callable[[], list[tuple[bytes, Any]]]:
 class TestList:
     def test_all_of_them_one_object_a_line_latest_first(self, corner):
         lines = corner.lines("deliveries")
-        assert [line["delivery_id"] for line in lines] == ["DM1042", "DM1044", "DM1043", "DM1045"]
+        assert [line["delivery_id"] for line in lines] == ["DM1042", "DM1044", "DM1043", "DM1045", "DM1046"]
         assert lines[0]["label"] == "Autumn sale"
         assert "series" not in lines[0]
 
@@ -130,8 +131,8 @@ class TestList:
     def test_people_get_a_table_and_hear_that_there_are_more(self, corner):
         text = corner.text("deliveries", "--limit", "1")
         assert "Autumn sale" in text
-        assert "1 of 4; --limit shows more" in text
-        assert "of 4" not in corner.text("deliveries")
+        assert "1 of 5; --limit shows more" in text
+        assert "of 5" not in corner.text("deliveries")
 
     @pytest.mark.parametrize(
         "arguments", [("--since", "yesterday"), ("--since", "2026-11-24T06:00:00"), ("--sort", "x")]
@@ -214,6 +215,48 @@ class TestControl:
         assert result.exit_code == 2
         assert "Usage: " in result.stderr
         assert published() == []
+
+
+class TestSteering:
+    @pytest.mark.parametrize(
+        ("arguments", "action"),
+        [
+            (("pause", "DM1042"), Action.PAUSE),
+            (("resume", "DM1046"), Action.RESUME),
+            (("finish", "DM1042", "--yes"), Action.FINISH),
+        ],
+        ids=str,
+    )
+    def test_it_is_published(self, corner, published, arguments, action):
+        [line] = corner.lines(*arguments)
+        assert (line["published"], line["record"]["action"]) == (1, action.value)
+        [(key, control)] = published()
+        assert (key, control.action) == (arguments[1].encode(), action)
+
+    def test_what_is_final_is_asked_for(self, corner, published):
+        result = corner.run("finish", "DM1042", stdin="n\n")
+        assert (result.exit_code, published()) == (1, [])
+        assert "Finish DM1042 (Autumn sale)? 0 of its 10 messages were not handed over" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "why"),
+        [
+            (("resume", "DM1042"), "it is not paused"),
+            (("pause", "DM1046"), "it has been paused since"),
+            (("pause", "DM1045"), "it was cancelled at"),
+            (("finish", "DM1045", "--yes"), "it was cancelled at"),
+        ],
+        ids=str,
+    )
+    def test_what_would_have_no_effect_is_refused(self, corner, published, arguments, why):
+        result = corner.run(*arguments)
+        assert (result.exit_code, published()) == (1, [])
+        assert why in result.stderr
+
+    def test_one_that_is_not_known_is_refused(self, corner, published):
+        result = corner.run("pause", "DM1052")
+        assert (result.exit_code, published()) == (4, [])
+        assert "`control` publishes it all the same" in result.stderr
 
 
 class TestCancel:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from processor.domain.delivery import (
     DELIVERY_LAYOUT,
+    ENDLESS,
     Action,
     Cause,
     Control,
@@ -205,6 +206,45 @@ class TestState:
         assert joined([control("resume", 3)]).started_at == at(3)
         assert joined([control("resume", 3), control("start", 4)]).started_at == at(4)
         assert joined([control("register")]).started_at is None
+
+
+def date(minute: int, told: int = 0) -> Control:
+    return control("schedule", told, scheduled_at=START + timedelta(minutes=minute))
+
+
+HOLDS = {
+    "never held": ([control("start", 1), control("finish", 2)], None),
+    "until its date": ([date(60)], at(60)),
+    "until its date, although it started earlier": ([date(60), control("start", 5)], at(60)),
+    "while it is paused": ([control("start", 1), control("pause", 5)], ENDLESS),
+    "paused before its date": ([date(60), control("pause", 5)], ENDLESS),
+    "paused before it started": ([control("pause", 5)], ENDLESS),
+    "until it was resumed": ([control("pause", 5), control("resume", 9)], at(9)),
+    "resumed before its date": ([date(60), control("pause", 5), control("resume", 9)], at(60)),
+    "resumed after its date": ([date(60), control("pause", 5), control("resume", 90)], at(90)),
+    "until it was started again": ([control("start", 1), control("pause", 5), control("start", 9)], at(9)),
+    "a resume that is told again ends nothing": (
+        [control("pause", 5), control("resume", 9), control("resume", 99)],
+        at(9),
+    ),
+    "paused again": ([control("pause", 5), control("resume", 9), control("pause", 20)], ENDLESS),
+    "resumed again": (
+        [control("pause", 5), control("resume", 9), control("pause", 20), control("resume", 30)],
+        at(30),
+    ),
+    "paused and resumed in one moment": ([control("pause", 5), control("resume", 5)], at(5)),
+    "started and paused in one moment": ([control("start", 5), control("pause", 5)], ENDLESS),
+    "finished while it was paused": ([control("pause", 5), control("finish", 9)], at(9)),
+    "a finished delivery does not pause": ([control("finish", 5), control("pause", 9)], at(5)),
+    "canceled while it was paused": ([control("pause", 5), control("cancel", 9)], at(9)),
+}
+
+
+class TestHold:
+    @pytest.mark.parametrize(("told", "until"), HOLDS.values(), ids=HOLDS)
+    def test_it_keeps_back_what_nobody_took(self, told, until):
+        for order in permutations(told):
+            assert joined(order).held_until == until
 
 
 class TestContract:

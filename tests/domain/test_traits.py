@@ -10,6 +10,7 @@ from processor.domain.traits import (
     IS_COUNTED_BY_REASON,
     IS_HANDED_OVER,
     IS_UNDER_WAY,
+    MAY_BE_HELD,
     STATUSES_OF,
     STUCK_AFTER,
     TAKEN,
@@ -28,6 +29,7 @@ FAILURES = {N.FAILED, N.FAILED_GAVE_UP}
 COLUMNS = {
     "is_under_way": {N.PENDING, N.PREPARED, N.SENT_TO_PROVIDER, N.TAKEN_INTO_ACCOUNT, N.SENT},
     "is_taken": {N.PREPARED, N.SENT_TO_PROVIDER, N.TAKEN_INTO_ACCOUNT, N.SENT, N.RECEIVED_ON_MOBILE, *FAILURES},
+    "may_be_held": {N.PENDING, N.PREPARED},
     "is_handed_over": {N.SENT_TO_PROVIDER, N.TAKEN_INTO_ACCOUNT},
     "is_retried": {N.PENDING, N.SENT_TO_PROVIDER, N.TAKEN_INTO_ACCOUNT},
     "is_counted_by_reason": {N.IGNORED, *FAILURES},
@@ -109,6 +111,7 @@ def test_nodes_of_one_status_do_not_differ_where_statuses_are_counted(column):
     ("by_rank", "column"),
     [
         (IS_UNDER_WAY, "is_under_way"),
+        (MAY_BE_HELD, "may_be_held"),
         (IS_HANDED_OVER, "is_handed_over"),
         (IS_COUNTED_BY_REASON, "is_counted_by_reason"),
         (ENDING, "ending"),

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from processor.domain.delivery import ENDLESS
 from processor.domain.event import Event, node_of
 from processor.domain.fold import fold
 from processor.domain.moment import EPOCH
@@ -40,8 +41,8 @@ def row(*reports: tuple[float, Status], channel: Channel = Channel.EMAIL) -> Row
     return known
 
 
-def stuck(message: Row, stuck_after=STUCK_AFTER, **starts: int) -> bool:
-    return is_stuck(message, stuck_before(stuck_after, NOW).get((message.channel, message.status)), starts)
+def stuck(message: Row, stuck_after=STUCK_AFTER, **holds: int) -> bool:
+    return is_stuck(message, stuck_before(stuck_after, NOW).get((message.channel, message.status)), holds)
 
 
 class TestStuck:
@@ -64,8 +65,15 @@ class TestStuck:
         assert [stuck(pending, DM1=date) for date in dates] == [False, False, True, True]
         assert stuck(pending, DM2=ago(-DAY))
 
-    def test_the_date_excuses_no_message_that_was_taken(self):
+    def test_while_its_delivery_is_paused_a_message_that_nobody_took_waits_for_nobody(self):
+        held = [row((2 * HOUR, Status.PENDING)), row((2 * HOUR, Status.PREPARED), channel=Channel.SMS)]
+        assert not any(stuck(each, DM1=ENDLESS) for each in held)
+        assert all(stuck(each, DM2=ENDLESS) for each in held)
+
+    def test_a_hold_excuses_no_message_that_was_handed_over(self):
         assert stuck(row((9 * DAY, Status.TAKEN_INTO_ACCOUNT)), DM1=ago(-DAY))
+        assert stuck(row((9 * DAY, Status.SENT_TO_PROVIDER), channel=Channel.SMS), DM1=ENDLESS)
+        assert stuck(row((9 * DAY, Status.SENT), channel=Channel.SMS), DM1=ENDLESS)
 
 
 class TestExpiry:

@@ -1,4 +1,4 @@
-"""Which messages the fold stage calls stuck: by the dates that it follows itself, whether or not a page is served."""
+"""Which messages the fold stage calls stuck: by dates and pauses that it follows itself, with and without a page."""
 
 from datetime import timedelta
 
@@ -54,6 +54,17 @@ def test_the_last_date_that_was_told_counts(waiting):
 def test_a_delivery_that_is_forgotten_has_no_date(waiting):
     waiting.tell(scheduled("DM1", 9 * HOUR)[1])
     waiting.tell(Read(0, 0, b"DM1", None))
+    assert stuck(waiting) == 1
+
+
+def test_while_its_delivery_is_paused_a_message_waits_for_nobody_and_then_it_has_its_time_again(waiting):
+    paused = join(None, Control(START, "DM1", Action.PAUSE))
+    waiting.tell(Read(0, 0, b"DM1", encode_delivery("DM1", paused)))
+    assert stuck(waiting) == 0
+    resumed = join(paused, Control(waiting.now, "DM1", Action.RESUME))
+    waiting.tell(Read(0, 0, b"DM1", encode_delivery("DM1", resumed)))
+    assert stuck(waiting) == 0
+    waiting.now += timedelta(hours=1)
     assert stuck(waiting) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from processor.domain.delivery import Cause, State
+from processor.domain.delivery import ENDLESS, Cause, State
 from processor.domain.moment import to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
@@ -122,9 +122,9 @@ class TestTotals:
     def test_what_is_not_known(self):
         made = deliveries()
         assert made.one("DM1", NOW) is None
-        assert made.starts.get("DM1") is None
+        assert made.holds.get("DM1") is None
         assert made.pending("DM1", NOW) is None
-        assert not made.is_canceled("DM1")
+        assert made.state_of("DM1") is None
 
 
 class TestFacts:
@@ -162,14 +162,20 @@ class TestFacts:
         view = one(canceled)
         assert (view.state, view.canceled_at) == (State.CANCELED, "2026-11-23T07:30:00Z")
         assert one(canceled, told("cancel")).canceled_at == to_rfc3339(NOW - HOUR)
-        assert deliveries(canceled).is_canceled("DM1")
-        assert deliveries(told("cancel")).is_canceled("DM1")
+        assert deliveries(canceled).state_of("DM1") is State.CANCELED
+        assert deliveries(told("cancel")).state_of("DM1") is State.CANCELED
 
     def test_a_delivery_starts_at_its_date(self):
         date = {"scheduled_at": to_rfc3339(NOW + HOUR)}
-        assert deliveries(counts({"sent": 1})).starts.get("DM1") is None
-        assert deliveries(told("start")).starts.get("DM1") is None
-        assert deliveries(told("schedule", **date)).starts.get("DM1") == NOW + HOUR
+        assert deliveries(counts({"sent": 1})).holds.get("DM1") is None
+        assert deliveries(told("start")).holds.get("DM1") is None
+        assert deliveries(told("schedule", **date)).holds.get("DM1") == NOW + HOUR
+
+    def test_a_paused_delivery_is_held(self):
+        assert deliveries(told("start", "pause")).holds.get("DM1") == ENDLESS
+        assert deliveries(told("start", "pause")).state_of("DM1") is State.PAUSED
+        made = deliveries(told("start", "pause"), Record(b"DM1", None))
+        assert made.holds == {}
 
     def test_stuck_is_what_the_caller_knows(self):
         assert one(counts({"sent": 1})).stuck is None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from processor.domain.delivery import Cause, Pending
+from processor.domain.delivery import Cause, Pending, State
 from processor.domain.fold import fold
 from processor.domain.status import Channel, Status
 from processor.views.messages import MessageView, Rejected, Seen, Wait, message_view
@@ -133,6 +133,14 @@ class TestWaiting:
         told = view((1, "pending"), pending=Pending(Cause.SCHEDULED, scheduled_at=moment))
         assert told.waits_for == "the date of its delivery, 2026-11-24T08:00:00Z"
 
+    @pytest.mark.parametrize(("channel", "status"), [("email", "pending"), ("sms", "pending"), ("sms", "prepared")])
+    def test_what_nobody_took_waits_for_its_delivery_to_be_resumed(self, channel, status):
+        told = view((1, status), channel=channel, delivery_state=State.PAUSED)
+        assert (told.waits_for_code, told.waits_for) == (Wait.PAUSED, "its delivery to be resumed: it is paused")
+
+    def test_what_was_handed_over_does_not_wait_for_a_pause(self):
+        assert view((1, "sent_to_provider"), channel="sms", delivery_state=State.PAUSED).waits_for_code is Wait.PROVIDER
+
     def test_one_that_got_further_does_not_wait_for_its_delivery(self):
         assert view((1, "sent"), pending=Pending(Cause.MTA_RESOURCES)).waits_for is None
 
@@ -156,11 +164,11 @@ class TestCancel:
         assert view((1, "canceled"), (2, "sent")).cancel_too_late is True
 
     def test_it_came_too_late_and_only_the_delivery_knows(self):
-        assert view((1, "sent"), is_delivery_canceled=True).cancel_too_late is True
+        assert view((1, "sent"), delivery_state=State.CANCELED).cancel_too_late is True
 
     @pytest.mark.parametrize("status", ["ignored", "not_applicable", "pending"])
     def test_what_was_not_sent_was_not_too_late(self, status):
-        assert view((1, status), is_delivery_canceled=True).cancel_too_late is False
+        assert view((1, status), delivery_state=State.CANCELED).cancel_too_late is False
 
 
 def test_stuck_is_a_label():

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processor.domain.delivery import ENDLESS
 from processor.domain.event import Event, node_of
 from processor.domain.fold import fold
 from processor.domain.moment import EPOCH
@@ -128,9 +129,15 @@ class TestStuck:
 
     def test_is_no_message_that_waits_for_the_date_of_its_delivery(self):
         rows = named(row((2 * HOUR, PENDING)), row((5 * DAY, TAKEN)), row((2 * HOUR, PENDING), delivery="DM2"))
-        for starts, expected in ((ago(-DAY), 1), (ago(0.5 * HOUR), 1), (ago(1.5 * HOUR), 2), (ago(3 * HOUR), 2)):
-            partial = swept(rows, starts={"DM1": starts}).result()
+        for until, expected in ((ago(-DAY), 1), (ago(0.5 * HOUR), 1), (ago(1.5 * HOUR), 2), (ago(3 * HOUR), 2)):
+            partial = swept(rows, holds={"DM1": until}).result()
             assert stuck_in(partial) == {(EMAIL, PENDING): expected, (EMAIL, TAKEN): 1}
+
+    def test_is_no_message_of_a_paused_delivery_that_nobody_took(self):
+        rows = named(row((2 * HOUR, PENDING)), row((5 * DAY, TAKEN)), row((2 * HOUR, PENDING), delivery="DM2"))
+        partial = swept(rows, holds={"DM1": ENDLESS}).result()
+        assert stuck_in(partial) == {(EMAIL, PENDING): 1, (EMAIL, TAKEN): 1}
+        assert partial.stuck_deliveries == {"DM1": 1, "DM2": 1}
 
     def test_is_judged_by_how_far_the_partition_has_read(self):
         rows = named(row((2 * HOUR, PENDING)))

@@ -9,7 +9,7 @@ from processor.domain.reason import Category
 from processor.domain.status import Channel
 from tests.views.told import DAY, HOUR, MINUTE, Record, counts, told
 
-HELD, SILENT, CANCELED = "DM1043", "DM1039", "DM1036"
+HELD, SILENT, CANCELED, PAUSED = "DM1043", "DM1039", "DM1036", "DM1044"
 
 MAIL, SMS = Channel.EMAIL, Channel.SMS
 
@@ -131,7 +131,7 @@ def campaigns_of(now: datetime) -> tuple[Campaign, ...]:
             last=72 * MINUTE,
         ),
         Campaign(
-            "DM1044",
+            PAUSED,
             MAIL,
             paused,
             "Customer survey",

@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from processor.domain.delivery import Cause, State
+from processor.domain.delivery import Action, Cause, State
 from processor.domain.status import Channel, Status
 from processor.views.listing import Query
 from processor.views.messages import MessageView
 from processor.web.list_query import list_query
 from processor.web.owner import rows_of
-from processor.web.problems import DELIVERY_NOT_KNOWN, MESSAGE_NOT_KNOWN, STARTING, ProblemError
+from processor.web.problems import DELIVERY_NOT_KNOWN, MESSAGE_NOT_KNOWN, NO_EFFECT, STARTING, ProblemError
+from processor.wire.control import decode_control
 from tests.web.workers import OwnerInMemory, Work, rows, workers
 
 
@@ -57,7 +58,7 @@ async def test_a_recipient_is_masked_unless_it_is_to_be_revealed(worker):
 async def test_what_nothing_has_named_is_not_known(worker):
     assert await kind_of(worker.answers.message("nobody", reveal=False)) is MESSAGE_NOT_KNOWN
     assert await kind_of(worker.answers.delivery("nothing")) is DELIVERY_NOT_KNOWN
-    assert await kind_of(worker.answers.cancel("nothing")) is DELIVERY_NOT_KNOWN
+    assert await kind_of(worker.answers.steer("nothing", Action.CANCEL)) is DELIVERY_NOT_KNOWN
     assert worker.published == []
 
 
@@ -68,9 +69,24 @@ async def test_a_worker_that_is_still_reading_knows_no_delivery(worker):
         assert await kind_of(question) is STARTING
 
 
-async def test_a_cancel_is_published(worker):
-    await worker.answers.cancel("DM1")
-    assert [record.key for record in worker.published] == [b"DM1"]
+@pytest.mark.parametrize("action", [Action.PAUSE, Action.FINISH, Action.CANCEL])
+async def test_what_is_done_with_a_delivery_is_published(worker, action):
+    await worker.answers.steer("DM1", action)
+    [record] = worker.published
+    assert (record.key, decode_control(record.value, None).action) == (b"DM1", action)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "action"), [("DM1", Action.RESUME), ("DM2", Action.PAUSE), ("DM2", Action.FINISH)]
+)
+async def test_what_would_have_no_effect_is_refused(worker, delivery, action):
+    assert await kind_of(worker.answers.steer(delivery, action)) is NO_EFFECT
+    assert worker.published == []
+
+
+async def test_whoever_is_not_sure_of_a_cancel_says_it_again(worker):
+    await worker.answers.steer("DM2", Action.CANCEL)
+    assert [record.key for record in worker.published] == [b"DM2"]
 
 
 class TestRows:

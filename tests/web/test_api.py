@@ -312,6 +312,20 @@ class TestControl:
         assert (status, body["delivery_id"], body["action"]) == (202, "DM1", "cancel")
         assert self.record(worker).action is Action.CANCEL
 
+    @pytest.mark.parametrize("action", ["pause", "finish"])
+    async def test_pause_and_finish(self, worker, action):
+        status, body, _ = await self.post(worker, f"/api/v1/deliveries/DM1/{action}")
+        assert (status, body["delivery_id"], body["action"]) == (202, "DM1", action)
+        assert self.record(worker).action is Action(action)
+
+    async def test_what_would_have_no_effect_says_why(self, worker):
+        options = {"method": "POST", "token": WRITE_TOKEN}
+        found = await problem_of(worker, "/api/v1/deliveries/DM1/resume", 409, "no-effect", **options)
+        assert found["detail"] == "it cannot be resumed: it is not paused"
+        found = await problem_of(worker, "/api/v1/deliveries/DM2/pause", 409, "no-effect", **options)
+        assert "it was cancelled at 20" in found["detail"]
+        assert worker.published == []
+
     async def test_a_delivery_whose_id_has_slashes(self, worker):
         for safe in ("", "/"):
             status, _, _ = await self.post(worker, f"/api/v1/deliveries/{quote('DM/3 ü', safe=safe)}/cancel")

@@ -82,6 +82,7 @@ async def test_writes_and_sights_are_written_down_with_who_did_them(trial):
             (get("/api/v1/find", WRITE, q=ADDRESS), ("api", "unmask", None)),
             (get("/messages/m1", WRITE), ("page", "unmask", "m1")),
             (post("/api/v1/deliveries/DM1/control", {"action": "pause"}), ("api", "control", "DM1")),
+            (post("/api/v1/deliveries/DM1/finish"), ("api", "control", "DM1")),
             (post("/api/v1/deliveries/DM1/cancel"), ("api", "cancel", "DM1")),
         ):
             assert await given < 300
@@ -94,7 +95,7 @@ async def test_writes_and_sights_are_written_down_with_who_did_them(trial):
     assert await deeds(trial) == expected
     entries = [decode_entry(record.value) for record in await trial.records(AUDIT)]
     assert {entry.who for entry in entries} == {"write token from 127.0.0.1"}
-    assert [entry.detail for entry in entries if entry.deed.value == "control"] == ["pause"]
+    assert [entry.detail for entry in entries if entry.deed.value == "control"] == ["pause", "finish"]
 
 
 async def test_what_commands_do_is_written_down_and_listed(trial):

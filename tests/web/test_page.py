@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from processor.settings import Settings
 from processor.web.access import SESSION_COOKIE
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, ProblemError
-from tests.web.campaigns import CANCELED, HELD
+from tests.web.campaigns import CANCELED, HELD, PAUSED
 from tests.web.document import parse
 from tests.web.page_reader import Reader
 from tests.web.page_server import CLOSED, OPEN, Stream, application
@@ -41,6 +41,10 @@ PAGES = (
     f"/deliveries/{CANCELED}",
     "/deliveries/DM1050",
     f"/deliveries/{HELD}/cancel",
+    f"/deliveries/{HELD}/pause",
+    f"/deliveries/{HELD}/finish",
+    f"/deliveries/{PAUSED}/resume",
+    f"/deliveries/{PAUSED}",
     f"/messages/{FAILED_MESSAGE}",
     f"/messages/{STUCK_MESSAGE}",
     f"/messages/{CONTRADICTED_MESSAGE}",
@@ -214,7 +218,7 @@ async def test_swedish_labels_are_to_the_letter(reader):
     assert [row[0] for row in page.all("table")[0].rows()[1:]] == SWEDISH_LABELS
 
 
-# Cancelling
+# Acting on a delivery
 
 
 async def test_a_cancel_needs_the_token_and_a_confirmation(reader, world):
@@ -231,6 +235,47 @@ async def test_a_cancel_needs_the_token_and_a_confirmation(reader, world):
     assert world.canceled == [HELD]
     page = await reader.get(following)
     assert "on its way" in page.one("div", role="status").text
+
+
+@pytest.mark.parametrize(
+    ("delivery", "action", "form", "told"),
+    [
+        (HELD, "pause", {}, "4,200 messages have not been handed over"),
+        (PAUSED, "resume", {}, "1,400 messages have not been handed over"),
+        (PAUSED, "finish", {"sure": "yes"}, "to stop them, cancel the delivery"),
+    ],
+)
+async def test_a_delivery_is_paused_resumed_and_finished_with_the_token(reader, world, delivery, action, form, told):
+    path = f"/deliveries/{delivery}/{action}"
+    assert path in [link["href"] for link in (await reader.get(f"/deliveries/{delivery}")).one(id="head").all("a")]
+    assert told in (await reader.get(path)).text
+    await reader.send(path, 403, token=READ_TOKEN, **form)
+    assert world.steered == []
+    following = await reader.send(path, 303, token=WRITE_TOKEN, **form)
+    assert world.steered == [(delivery, action)]
+    assert "on its way" in (await reader.get(following)).one("div", role="status").text
+
+
+async def test_what_is_final_needs_a_confirmation(reader, world):
+    unsure = await reader.send(f"/deliveries/{HELD}/finish", 400, token=WRITE_TOKEN)
+    assert "Tick the box" in unsure.one(role="alert").text
+    assert world.steered == []
+
+
+async def test_what_would_have_no_effect_is_refused_and_not_offered(reader, world):
+    for delivery, action, why in (
+        (PAUSED, "pause", "paused already"),
+        (HELD, "resume", "is not paused"),
+        (CANCELED, "finish", "has been canceled"),
+    ):
+        path = f"/deliveries/{delivery}/{action}"
+        page = await reader.get(path)
+        assert why in page.one(role="alert").text
+        assert not page.all("form", method="post")
+        assert why in (await reader.send(path, 409, token=WRITE_TOKEN, sure="yes")).one(role="alert").text
+        links = (await reader.get(f"/deliveries/{delivery}")).one(id="head").all("a")
+        assert path not in [link["href"] for link in links]
+    assert world.steered == []
 
 
 async def test_no_page_but_ours_can_cancel(reader, world):

@@ -12,6 +12,7 @@ from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.views.dead_letters import LetterState
 from processor.views.messages import Wait
+from processor.views.steering import FINAL, STEERING, Obstacle
 from processor.watch.failing import Failing
 from processor.watch.silence import Answering
 from processor.web.page.language import LANGUAGES
@@ -38,6 +39,7 @@ def test_a_text_says_the_same_in_both_languages(key):
     ("prefix", "names"),
     [
         ("channel", Channel),
+        ("obstacle", Obstacle),
         ("state", State),
         ("cause", Cause),
         ("category", Category),
@@ -54,6 +56,12 @@ def test_every_word_of_a_vocabulary_has_a_text(prefix, names):
     assert not [name.value for name in names if f"{prefix}.{name.value}" not in TEXTS]
 
 
+def test_every_action_on_a_delivery_has_its_texts():
+    parts = ("open", "title", "can.one", "can.other", "gone.one", "gone.other", "do", "done")
+    assert not [key for action in STEERING for part in parts if (key := f"{action.value}.{part}") not in TEXTS]
+    assert not [key for action in FINAL if (key := f"{action.value}.sure") not in TEXTS]
+
+
 def test_why_nobody_can_tell_has_a_text():
     for kind in (STARTING, REBALANCING, RECOVERING, OWNER_AWAY, BROKER_AWAY):
         assert f"unavailable.{kind.name}" in TEXTS
@@ -64,7 +72,8 @@ def test_no_text_is_left_over():
     sources = [*folder.glob("*.py"), *folder.glob("templates/*.html")]
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
-        r"(answering|audit|ca(use|tegory)|channel|dead|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
+        r"(pause|resume|finish|cancel)\.(open|title|can|gone|sure|do|done)|"
+        r"(answering|audit|ca(use|tegory)|channel|dead|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|obstacle|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
         r"wait|wrong)\."
     )
     left_over = [

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from processor.domain.status import DEFINITIONS
 from processor.web.page.texts import PROBLEMS
 from processor.web.problems import ProblemError
-from tests.web.campaigns import CANCELED, HELD, SILENT
+from tests.web.campaigns import CANCELED, HELD, PAUSED, SILENT
 from tests.web.document import Element
 from tests.web.page_reader import Reader
 from tests.web.page_server import Stream, application
@@ -258,6 +258,13 @@ async def test_a_canceled_delivery_says_so_and_cannot_be_canceled_again(reader):
     assert not page.all("a", class_="danger")
 
 
+async def test_a_paused_delivery_says_so(reader):
+    assert "What was not handed over waits" in (await reader.get(f"/deliveries/{PAUSED}")).one(id="now").text
+    assert (
+        "räknas inte till det som har fastnat" in (await reader.get(f"/deliveries/{PAUSED}?lang=sv")).one(id="now").text
+    )
+
+
 async def test_messages_of_no_delivery_can_be_opened_and_show_all_their_channels(reader, world):
     assert "“”" not in (await reader.get("/no-delivery", status=404)).text
     world.tell_undelivered({"email": 30, "sms": 12})
@@ -272,9 +279,9 @@ async def test_messages_of_no_delivery_can_be_opened_and_show_all_their_channels
 
 
 async def test_the_note_of_a_cancel_goes_when_it_has_been_carried_out(reader):
-    on_its_way = await reader.get(f"/deliveries/{HELD}?canceled")
-    assert "The cancel is on its way." in on_its_way.one(id="canceled").text
-    done = (await reader.get(f"/deliveries/{CANCELED}?canceled")).one(id="canceled")
+    on_its_way = await reader.get(f"/deliveries/{HELD}?done=cancel")
+    assert "The cancel is on its way." in on_its_way.one(id="done").text
+    done = (await reader.get(f"/deliveries/{CANCELED}?done=cancel")).one(id="done")
     assert (done.text, "data-region" in done.attributes) == ("", True), "a renewal replaces it"
 
 

@@ -122,7 +122,7 @@ async def test_parameters_of_lists(ask):
 
 
 async def test_parameters_of_the_page(ask):
-    for name in ("q", "sort", "since", "cursor", "lang", "next", "again", "canceled", "state", "status", "limit"):
+    for name in ("q", "sort", "since", "cursor", "lang", "next", "again", "done", "state", "status", "limit"):
         for value in VALUES:
             for path in ("/deliveries", "/find", "/login"):
                 assert await ask("GET", f"{path}?{name}={value}") in {200, 303, 400}, (path, name, value)

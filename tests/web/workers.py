@@ -312,7 +312,7 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
     gateways = Gateways(settings.gateways)
     reading: Any = following
     deliveries = _deliveries()
-    lists = MessageLists(owner, forwarding, settings, deliveries.starts)
+    lists = MessageLists(owner, forwarding, settings, deliveries.holds)
     breakdowns = Breakdowns(owner, forwarding, lists, settings)
     answers = Answers(
         deliveries=deliveries,

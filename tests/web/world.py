@@ -259,7 +259,7 @@ class World:
         forwarding = Neighbours(settings, Hops(settings, lambda: self.url), group, any_self)
         # What was gathered is never fresh: what a test changes is seen at once.
         clock = itertools.count(0, 100).__next__
-        lists = MessageLists(any_self, forwarding, settings, self._deliveries.starts)
+        lists = MessageLists(any_self, forwarding, settings, self._deliveries.holds)
         breakdowns = Breakdowns(any_self, forwarding, lists, settings)
         answers = Answers(
             deliveries=self._deliveries,
@@ -336,10 +336,15 @@ class World:
         self._deliveries.take(COUNTS, [moved.counted(to_microseconds(datetime.now(timezone.utc)))])
 
     @property
+    def steered(self) -> list[tuple[str, str]]:
+        """What was done with deliveries, by the records that were published."""
+        controls = [decode_control(record.value or b"", None) for record in self.published]
+        return [(each.delivery_id, each.action.value) for each in controls]
+
+    @property
     def canceled(self) -> list[str]:
         """The deliveries that were cancelled, by the records that were published."""
-        controls = [decode_control(record.value or b"", None) for record in self.published]
-        return [each.delivery_id for each in controls if each.action is Action.CANCEL]
+        return [delivery for delivery, action in self.steered if action == Action.CANCEL.value]
 
     # What the answers ask of the worker
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import NamedTuple
 
 from processor.domain.reason import ADOBE_CODES, Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence
-from processor.domain.traits import CANCELABLE, INDICATED, STATUSES_OF, Indicator, SuccessFrom
+from processor.domain.traits import CANCELABLE, INDICATED, MAY_BE_HELD, STATUSES_OF, Indicator, SuccessFrom
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView, PendingView
 from processor.views.failing import FailingView
@@ -237,7 +238,16 @@ def legend(statuses: Mapping[str, int], channel: Channel | None) -> list[tuple[s
 def stoppable(statuses: Mapping[str, int], channel: Channel | None) -> int:
     """Count the messages that a cancel still reaches."""
     channels = list(Channel) if channel is None else [channel]
-    reached = {NODE_STATUS[node].value for each in channels for node in CANCELABLE[each]}
+    return _at(statuses, {node for each in channels for node in CANCELABLE[each]})
+
+
+def held(statuses: Mapping[str, int]) -> int:
+    """Count the messages that a pause holds: nobody has taken them."""
+    return _at(statuses, {node for node in Node if MAY_BE_HELD[node]})
+
+
+def _at(statuses: Mapping[str, int], nodes: AbstractSet[Node]) -> int:
+    reached = {NODE_STATUS[node].value for node in nodes}
     return sum(count for status, count in statuses.items() if status in reached)
 
 

@@ -32,8 +32,8 @@ _DOES = {"replay": Outcome.REPLAYED, "discard": Outcome.DISCARDED}
 
 #: What the form says when nothing was done, and the status of the answer.
 _DENIED: Mapping[Kind, tuple[str, int]] = {
-    FORBIDDEN: ("cancel.off", 403),
-    UNAUTHORIZED: ("cancel.wrong_token", 403),
+    FORBIDDEN: ("steer.off", 403),
+    UNAUTHORIZED: ("steer.wrong_token", 403),
     TOO_MANY_ATTEMPTS: ("attempts.wait", TOO_MANY_ATTEMPTS.status),
     TAKEN_OVER: ("letters.taken_over", 409),
 }

@@ -13,6 +13,7 @@ from processor.domain.status import DEFINITIONS, Channel
 from processor.views.finding import Kind, Matched
 from processor.views.history import HistoryView, Span
 from processor.views.messages import MessageView
+from processor.views.steering import offered
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.dead_letters import DeadLetters
@@ -21,7 +22,6 @@ from processor.web.forwarding import Forwarding
 from processor.web.list_query import list_query
 from processor.web.page import arrange, charts, diagram
 from processor.web.page.assets import assets
-from processor.web.page.canceling import Canceling
 from processor.web.page.delivery_tabs import DeliveryTabs
 from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
@@ -29,6 +29,7 @@ from processor.web.page.letters import Letters
 from processor.web.page.listing import Listing
 from processor.web.page.message_filters import NO_DELIVERY
 from processor.web.page.signing_in import SigningIn
+from processor.web.page.steering import Steering, on_its_way
 
 #: Where each kind of thing is shown.
 _PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
@@ -42,7 +43,7 @@ class Page:
     ) -> None:
         self._answers, self._finding = answers, finding
         self._frame = Frame(access)
-        self._canceling = Canceling(self._frame, access, answers)
+        self._steering = Steering(self._frame, access, answers)
         self._letters = Letters(self._frame, access, letters)
         self._listing = Listing(self._frame, answers)
         self._tabs = DeliveryTabs(self._frame, answers)
@@ -57,7 +58,7 @@ class Page:
         routes.add_get("/deliveries", readers(self._deliveries))
         routes.add_get("/deliveries/{id:[^/]+}", readers(self._delivery))
         routes.add_get(NO_DELIVERY, readers(self._delivery))
-        self._canceling.add_to(routes)
+        self._steering.add_to(routes)
         self._letters.add_to(routes)
         self._listing.add_to(routes)
         self._tabs.add_to(routes)
@@ -133,8 +134,8 @@ class Page:
             "delivery",
             view=view,
             cause_text=arrange.cause_text(view.pending, visit.language),
-            canceled="canceled" in visit.request.query and not view.canceled_at,
-            cancelable=bool(view.delivery_id) and not view.canceled_at,
+            done=on_its_way(visit.request.query, view),
+            offered=[action.value for action in offered(view)],
             gone=view.messages - ended - arrange.stoppable(view.statuses, channel),
             legend=arrange.legend(view.statuses, channel),
             chart=charts.over_history(history, view.statuses),

@@ -172,6 +172,7 @@ _VOCABULARY: dict[str, tuple[str, str]] = {
     "permanence.transient.short": ("Transient, still trying", "Tillfälligt, försöker fortfarande"),
     "permanence.gave_up.short": ("Gave up after retries", "Gav upp efter flera försök"),
     "permanence.permanent.short": ("Permanent", "Permanent"),
+    "wait.paused": ("The delivery, which is paused.", "Leveransen, som är pausad."),
     "wait.scheduled": ("The date of its delivery.", "Leveransens datum."),
     "wait.concurrency_limit": (
         "Other campaigns to end: as many run as may at once.",
@@ -565,6 +566,94 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
     "facts.last_activity": ("Last activity", "Senaste aktivitet"),
     "facts.estimated_end": ("Estimated end", "Beräknat slut"),
     "facts.providers": ("Providers", "Leverantörer"),
+    "delivery.paused": ("Paused", "Pausad"),
+    "delivery.paused.text": (
+        "What was not handed over waits, and is not called stuck before the delivery is resumed.",
+        "Det som inte har lämnats över väntar, och räknas inte till det som har fastnat förrän leveransen återupptas.",
+    ),
+}
+
+#: What people do with a delivery.
+_STEERING: dict[str, tuple[str, str]] = {
+    "steer.token": ("Write token", "Skrivnyckel"),
+    "steer.token.hint": (
+        "DELIVERY_WRITE_TOKEN of the workers. It is used for this once and not kept.",
+        "Arbetarnas DELIVERY_WRITE_TOKEN. Den används för detta och sparas inte.",
+    ),
+    "steer.sender": (
+        "This is a note for all who read the delivery. Its sender must follow it: nothing here sends or holds back.",
+        (
+            "Detta är ett besked till alla som läser leveransen. Avsändaren måste följa det: inget här skickar "
+            "eller håller kvar."
+        ),
+    ),
+    "steer.back": ("Back, change nothing", "Tillbaka, ändra inget"),
+    "steer.not_done": ("Nothing was done.", "Inget gjordes."),
+    "steer.wrong_token": ("That is not the write token.", "Det är inte skrivnyckeln."),
+    "steer.unsure": ("Tick the box to confirm.", "Kryssa i rutan för att bekräfta."),
+    "steer.off": (
+        "Writing is off: the workers have no DELIVERY_WRITE_TOKEN.",
+        "Skrivning är avstängd: arbetarna har ingen DELIVERY_WRITE_TOKEN.",
+    ),
+    "obstacle.canceled": (
+        "The delivery has been canceled, and nothing undoes that.",
+        "Leveransen är avbruten, och det går inte att ångra.",
+    ),
+    "obstacle.finished": (
+        "The delivery is finished: it neither pauses nor starts again.",
+        "Leveransen är avslutad: den pausas inte och startar inte igen.",
+    ),
+    "obstacle.paused": ("The delivery is paused already.", "Leveransen är redan pausad."),
+    "obstacle.not_paused": ("The delivery is not paused.", "Leveransen är inte pausad."),
+    "pause.open": ("Pause…", "Pausa…"),
+    "pause.title": ("Pause this delivery?", "Pausa denna leverans?"),
+    "pause.can.one": (
+        "{n} message has not been handed over. While the delivery is paused it is not called stuck.",
+        "{n} meddelande har inte lämnats över. Medan leveransen är pausad räknas det inte till dem som har fastnat.",
+    ),
+    "pause.can.other": (
+        "{n} messages have not been handed over. While the delivery is paused they are not called stuck.",
+        "{n} meddelanden har inte lämnats över. Medan leveransen är pausad räknas de inte till dem som har fastnat.",
+    ),
+    "pause.gone.one": ("{n} was handed over, or has ended.", "{n} har lämnats över eller avslutats."),
+    "pause.gone.other": ("{n} were handed over, or have ended.", "{n} har lämnats över eller avslutats."),
+    "pause.do": ("Pause the delivery", "Pausa leveransen"),
+    "pause.done": ("The pause is on its way.", "Pausen är på väg."),
+    "resume.open": ("Resume…", "Återuppta…"),
+    "resume.title": ("Resume this delivery?", "Återuppta denna leverans?"),
+    "resume.can.one": (
+        "{n} message has not been handed over. How long it waits is counted from now on.",
+        "{n} meddelande har inte lämnats över. Hur länge det väntar räknas från och med nu.",
+    ),
+    "resume.can.other": (
+        "{n} messages have not been handed over. How long they wait is counted from now on.",
+        "{n} meddelanden har inte lämnats över. Hur länge de väntar räknas från och med nu.",
+    ),
+    "resume.gone.one": ("{n} was handed over, or has ended.", "{n} har lämnats över eller avslutats."),
+    "resume.gone.other": ("{n} were handed over, or have ended.", "{n} har lämnats över eller avslutats."),
+    "resume.do": ("Resume the delivery", "Återuppta leveransen"),
+    "resume.done": ("The resumption is on its way.", "Återupptagandet är på väg."),
+    "finish.open": ("Finish…", "Avsluta…"),
+    "finish.title": ("Finish this delivery?", "Avsluta denna leverans?"),
+    "finish.can.one": (
+        "{n} message has not been handed over, and is stuck if it stays where it is: to stop it, cancel the delivery.",
+        "{n} meddelande har inte lämnats över, och har fastnat om det blir kvar: avbryt leveransen för att stoppa det.",
+    ),
+    "finish.can.other": (
+        (
+            "{n} messages have not been handed over, and are stuck if they stay where they are: to stop them, "
+            "cancel the delivery."
+        ),
+        "{n} meddelanden har inte lämnats över, och har fastnat om de blir kvar: avbryt leveransen för att stoppa dem.",
+    ),
+    "finish.gone.one": ("{n} was handed over, or has ended.", "{n} har lämnats över eller avslutats."),
+    "finish.gone.other": ("{n} were handed over, or have ended.", "{n} har lämnats över eller avslutats."),
+    "finish.sure": (
+        "Yes, no more messages come. It cannot be undone.",
+        "Ja, inga fler meddelanden kommer. Det går inte att ångra.",
+    ),
+    "finish.do": ("Finish the delivery", "Avsluta leveransen"),
+    "finish.done": ("The end is on its way.", "Avslutet är på väg."),
     "cancel.open": ("Cancel delivery…", "Avbryt leveransen…"),
     "cancel.title": ("Cancel this delivery?", "Avbryta denna leverans?"),
     "cancel.can.one": (
@@ -583,28 +672,15 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
         "{n} can no longer be: what was sent stays sent.",
         "{n} kan det inte längre: det som har skickats förblir skickat.",
     ),
-    "cancel.token": ("Write token", "Skrivnyckel"),
-    "cancel.token.hint": (
-        "DELIVERY_WRITE_TOKEN of the workers. It is used for this once and not kept.",
-        "Arbetarnas DELIVERY_WRITE_TOKEN. Den används för detta och sparas inte.",
-    ),
     "cancel.sure": (
         "Yes, cancel this delivery. It cannot be undone.",
         "Ja, avbryt leveransen. Det går inte att ångra.",
     ),
     "cancel.do": ("Cancel the delivery", "Avbryt leveransen"),
-    "cancel.back": ("Keep it", "Behåll den"),
-    "cancel.not_done": ("Nothing was cancelled.", "Inget avbröts."),
-    "cancel.wrong_token": ("That is not the write token.", "Det är inte skrivnyckeln."),
-    "cancel.unsure": ("Tick the box to confirm.", "Kryssa i rutan för att bekräfta."),
-    "cancel.off": (
-        "Writing is off: the workers have no DELIVERY_WRITE_TOKEN.",
-        "Skrivning är avstängd: arbetarna har ingen DELIVERY_WRITE_TOKEN.",
-    ),
     "cancel.done": ("The cancel is on its way.", "Avbrottet är på väg."),
-    "cancel.done.text": (
-        "It reaches the messages within seconds; the counts follow.",
-        "Det når meddelandena inom några sekunder; antalen följer efter.",
+    "steer.done.text": (
+        "It arrives within seconds; state and counts follow.",
+        "Det når fram inom några sekunder; läge och antal följer efter.",
     ),
 }
 
@@ -873,6 +949,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     **{f"meaning.{status.value}": (DEFINITIONS[status].meaning, swedish) for status, swedish in _MEANINGS.items()},
     **_OVERVIEW,
     **_DELIVERIES,
+    **_STEERING,
     **_LETTERS,
     **_LISTS,
     **_MESSAGE,

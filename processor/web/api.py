@@ -456,9 +456,10 @@ class Api:
         return _json(await self._answers.control(request.match_info["delivery_id"], facts), 202)
 
     async def _erase(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
-        report = await self._erasing.erase(await _body(request, Person))
-        request[SUBJECT] = report.erasure_id
-        return _json(report, 202)
+        def asked(erasure_id: str) -> None:
+            request[SUBJECT] = erasure_id
+
+        return _json(await self._erasing.erase(await _body(request, Person), asked), 202)
 
     async def _overview(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.overview(reveal=reveal))

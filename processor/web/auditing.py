@@ -1,7 +1,8 @@
 """The audit of page and API: each write, and each answer that shows whole recipients, is an entry of the audit topic.
 
-The entry is written once the answer is known, and before it is given, if something was changed; of what was only shown,
-soon after. An entry that Kafka does not take is in the log.
+The entry of a write is written once the answer is known, and before it is given; that of a sight soon after the answer
+has begun, however it ends. A write of which nobody knows whether it was done has an entry that says so. An entry that
+Kafka does not take is in the log.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from processor.domain.delivery import Action
 from processor.engine.bounds import end
 from processor.engine.clients import KafkaError
 from processor.logs import get_logger
-from processor.views.steering import STEERING
 from processor.web.access import Access
 from processor.web.masking import mask_id
+from processor.web.problems import ProblemError
 from processor.wire.audit import SUBJECT_MAX, AuditEntry, Deed, Via
 
 log = get_logger(__name__)
@@ -27,13 +28,9 @@ log = get_logger(__name__)
 DEED = web.RequestKey("audit_deed", Deed)
 SUBJECT, DETAIL = web.RequestKey("audit_subject", str), web.RequestKey("audit_detail", str)
 
-#: What is done at each address, by its pattern's beginning and end.
+#: What is done at each address of the API, by its pattern's beginning and end. What is done to a delivery (`tell_action`),
+#: and all that pages do, is told when it is done: what a page refuses, it answers by leading to another one.
 _WRITES: dict[tuple[str, str], Deed] = {
-    **{
-        (path, f"/{action.value}"): Deed.CANCEL if action is Action.CANCEL else Deed.CONTROL
-        for path in ("/api/v1/deliveries/", "/deliveries/")
-        for action in STEERING
-    },
     ("/api/v1/deliveries/", "/control"): Deed.CONTROL,
     ("/api/v1/erasures", ""): Deed.ERASE,
     ("/api/v1/dead-letters/", "/replay"): Deed.REPLAY,
@@ -51,6 +48,9 @@ _SIGHTS = (
     "/deliveries/{id}/messages",
     "/no-delivery/messages",
 )
+
+#: What an entry says of a write that failed: Kafka may have taken it all the same.
+_UNSURE = "perhaps not done"
 
 #: Entries that wait to be written, and seconds that Kafka may take.
 _WAITING_MAX = 1_000
@@ -76,12 +76,22 @@ class Auditing:
 
         @web.middleware
         async def audit(request: web.Request, handler: _Handler) -> web.StreamResponse:
-            response = await handler(request)
-            if response.status < 400:
-                await self._audit(request)
+            status = 500
+            try:
+                response = await handler(request)
+                status = response.status
+            except ProblemError as error:
+                status = error.kind.status
+                raise
+            except web.HTTPException as error:
+                status = error.status
+                raise
+            finally:
+                await self._see_write(request, status)
             return response
 
         application.middlewares.append(audit)
+        application.on_response_prepare.append(self._see_sight)
         application.cleanup_ctx.append(self._run)
 
     async def _run(self, _application: web.Application) -> AsyncIterator[None]:
@@ -92,18 +102,31 @@ class Auditing:
         if left:
             await self._try(left)
 
-    async def _audit(self, request: web.Request) -> None:
+    async def _see_write(self, request: web.Request, status: int) -> None:
+        """Audit what was written, or may have been."""
         deed = deed_of(request)
-        if deed is None or (deed is Deed.UNMASK and not self._access.caller(request).sees_recipients):
+        if deed is None or deed is Deed.UNMASK or 400 <= status < 500:
             return
+        if status < 400:
+            await self._try([self._entry(request, deed)])
+        else:
+            request[DETAIL] = ", ".join(filter(None, (request.get(DETAIL), _UNSURE)))
+            self._put(self._entry(request, deed))
+
+    async def _see_sight(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Audit what is about to be shown: of a stream, nobody knows whether it ends."""
+        if response.status < 400 and deed_of(request) is Deed.UNMASK and self._access.caller(request).sees_recipients:
+            self._put(self._entry(request, Deed.UNMASK))
+
+    def _entry(self, request: web.Request, deed: Deed) -> AuditEntry:
         via = Via.API if request.path.startswith("/api/") else Via.PAGE
         who = self._access.who(request)
-        entry = AuditEntry(
+        return AuditEntry(
             datetime.now(timezone.utc), who[:SUBJECT_MAX], via, deed, _subject(request, deed), request.get(DETAIL)
         )
-        if deed is not Deed.UNMASK:
-            await self._try([entry])
-        elif self._waiting.full():
+
+    def _put(self, entry: AuditEntry) -> None:
+        if self._waiting.full():
             _tell_unwritten([entry], "too many wait")
         else:
             self._waiting.put_nowait(entry)
@@ -122,7 +145,8 @@ class Auditing:
 
 
 def tell_action(request: web.Request, action: Action) -> None:
-    """Note for the audit which action on a delivery a request is."""
+    """Note for the audit which action on a delivery is done now, and may fail."""
+    request[DEED] = Deed.CANCEL if action is Action.CANCEL else Deed.CONTROL
     if action is not Action.CANCEL:
         request[DETAIL] = action.value
 

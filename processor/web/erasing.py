@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -120,15 +120,19 @@ class Erasing:
         self._settings = settings
         self._running: set[asyncio.Future[ErasureReport]] = set()
 
-    async def erase(self, person: Person) -> ErasureReport:
+    async def erase(self, person: Person, asked: Callable[[str], None]) -> ErasureReport:
         """Erase a person's data, and report.
+
+        Args:
+            person: whose.
+            asked: is told the erasure's id once it is asked for: from then on it is done, whatever this raises.
 
         Raises:
             ProblemError: it is no whole address, or Kafka does not answer.
         """
         if not is_whole(person.recipient):
             raise invalid("`recipient` must be a whole address or number")
-        task = asyncio.ensure_future(self._erase(person.recipient))
+        task = asyncio.ensure_future(self._erase(person.recipient, asked))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
@@ -136,8 +140,9 @@ class Erasing:
         except (KafkaError, OSError, MissingTopicError, asyncio.TimeoutError) as error:
             raise ProblemError(BROKER_AWAY, f"Kafka does not take part: {type(error).__name__}") from None
 
-    async def _erase(self, recipient: str) -> ErasureReport:
+    async def _erase(self, recipient: str, asked: Callable[[str], None]) -> ErasureReport:
         erasure = await asyncio.wait_for(ask(self._settings, recipient), _ASK_SECONDS)
+        asked(erasure.erasure_id)
         return await finish(self._settings, recipient, erasure, _PATIENCE_SECONDS)
 
     async def stop(self) -> None:

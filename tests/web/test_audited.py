@@ -1,14 +1,17 @@
 """Which requests are written down, by whom and of what, without a broker."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from processor.domain.delivery import Action
 from processor.settings import Settings
 from processor.web.access import Access
-from processor.web.auditing import DEED, DETAIL, SUBJECT, Auditing
+from processor.web.auditing import DEED, DETAIL, SUBJECT, Auditing, tell_action
+from processor.web.problems import BROKER_AWAY, ProblemError, tell_problems
 from processor.wire.audit import AuditEntry, Deed, Via
 
 READ, WRITE = "r" * 24, "w" * 24
@@ -33,7 +36,29 @@ async def settle(request: web.Request) -> web.Response:
     return web.Response(status=200)
 
 
+async def steer(request: web.Request) -> web.Response:
+    tell_action(request, Action.FINISH)
+    return web.Response(status=303)
+
+
+async def fail(request: web.Request) -> web.Response:
+    request[SUBJECT] = "an-erasure"
+    raise ProblemError(BROKER_AWAY, "Kafka does not take part")
+
+
+async def lose(request: web.Request) -> web.Response:
+    raise RuntimeError("a bug")
+
+
+async def lead_to_sign_in(request: web.Request) -> web.Response:
+    return web.Response(status=303, headers={"Location": "/login"})
+
+
 ROUTES = [
+    web.post("/api/v1/dead-letters/replay", fail),
+    web.post("/api/v1/dead-letters/discard", lose),
+    web.post("/deliveries/{id:[^/]+}/cancel", lead_to_sign_in),
+    web.post("/deliveries/{id:[^/]+}/finish", steer),
     web.get("/api/v1/messages/{message_id:.+}", show),
     web.get("/api/v1/messages", show),
     web.get("/api/v1/overview", show),
@@ -45,7 +70,18 @@ ROUTES = [
 ]
 
 
-async def written_of(method: str, path: str, token: str = WRITE, error: Exception | None = None) -> list[AuditEntry]:
+def auditing(
+    write: Callable[[Sequence[AuditEntry]], Awaitable[None]], routes: Iterable[web.RouteDef]
+) -> web.Application:
+    application = web.Application(middlewares=[tell_problems])
+    Auditing(Access(Settings(read_token=READ, write_token=WRITE)), write).add_to(application)
+    application.router.add_routes(routes)
+    return application
+
+
+async def written_of(
+    method: str, path: str, token: str = WRITE, error: Exception | None = None, least: int = 500
+) -> list[AuditEntry]:
     """Send one request, stop the server, and give what was written."""
     entries: list[AuditEntry] = []
 
@@ -54,13 +90,10 @@ async def written_of(method: str, path: str, token: str = WRITE, error: Exceptio
             raise error
         entries.extend(given)
 
-    application = web.Application()
-    Auditing(Access(Settings(read_token=READ, write_token=WRITE)), write).add_to(application)
-    application.router.add_routes(ROUTES)
-    async with TestClient(TestServer(application)) as client:
+    async with TestClient(TestServer(auditing(write, ROUTES))) as client:
         headers = {"Authorization": f"Bearer {token}"}
-        async with client.request(method, path, headers=headers) as response:
-            assert response.status < 500
+        async with client.request(method, path, headers=headers, allow_redirects=False) as response:
+            assert response.status < least
     return entries
 
 
@@ -74,6 +107,7 @@ async def written_of(method: str, path: str, token: str = WRITE, error: Exceptio
         ("GET", "/dead-letters", Via.PAGE, Deed.UNMASK, None, None),
         ("POST", "/api/v1/erasures", Via.API, Deed.ERASE, "an-erasure", None),
         ("POST", "/api/v1/deliveries/DM1/control", Via.API, Deed.CONTROL, "DM1", "pause"),
+        ("POST", "/deliveries/DM1/finish", Via.PAGE, Deed.CONTROL, "DM1", "finish"),
         ("POST", "/dead-letters/1-2", Via.PAGE, Deed.DISCARD, "1-2", None),
     ],
 )
@@ -88,6 +122,42 @@ async def test_what_is_done_is_written_down(method, path, via, deed, subject, de
 )
 async def test_what_shows_no_whole_recipient_is_not(path, token):
     assert await written_of("GET", path, token) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "deed", "subject"),
+    [
+        ("/api/v1/dead-letters/replay", Deed.REPLAY, "an-erasure"),
+        ("/api/v1/dead-letters/discard", Deed.DISCARD, None),
+    ],
+)
+async def test_a_write_that_failed_may_have_been_done_and_is_written_down(path, deed, subject):
+    [entry] = await written_of("POST", path, least=600)
+    assert (entry.deed, entry.subject, entry.detail) == (deed, subject, "perhaps not done")
+
+
+async def test_a_stream_is_written_down_when_it_begins_whoever_cuts_it_off():
+    entries: list[AuditEntry] = []
+
+    async def write(given: Sequence[AuditEntry]) -> None:
+        entries.extend(given)
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await response.write(b"".join([entry.deed.value.encode() for entry in entries]))
+        return response
+
+    async with TestClient(TestServer(auditing(write, [web.get("/api/v1/messages", stream)]))) as client:
+        response = await client.get("/api/v1/messages", headers={"Authorization": f"Bearer {WRITE}"})
+        assert await response.read() == b"unmask"
+    assert len(entries) == 1
+
+
+async def test_who_is_led_to_sign_in_has_done_nothing():
+    assert await written_of("POST", "/deliveries/DM1/cancel", "nobody's") == []
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/erasures"), ("GET", "/messages/m1")])

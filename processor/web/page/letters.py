@@ -95,6 +95,7 @@ class Letters:
         name = visit.request.match_info["id"]
         try:
             self._access.require_write_token(visit.request, form.get("token", ""))
+            visit.request[DEED] = DEEDS[outcome]
             done = await self._letters.settle(LetterOrder((name,)), outcome)
         except ProblemError as error:
             if error.kind not in _DENIED:
@@ -105,11 +106,12 @@ class Letters:
             return response
         if not done.settled:
             return await self._form(visit, "letters.refused", 409)
-        visit.request[DEED] = DEEDS[outcome]
         return redirect(f"{PLACE}/{quote(name, safe='')}?done")
 
     async def _form(self, visit: Visit, problem: str = "", status: int = 200) -> web.Response:
-        view = await self._letters.one(visit.request.match_info["id"], reveal=visit.caller.sees_recipients)
+        # A form that is refused is no sight that the audit has: it shows masks.
+        reveal = visit.caller.sees_recipients and not problem
+        view = await self._letters.one(visit.request.match_info["id"], reveal=reveal)
         return self._frame.page(
             visit,
             "dead_letter",

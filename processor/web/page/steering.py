@@ -66,10 +66,10 @@ class Steering:
             delivery_id = visit.request.match_info["id"]
             try:
                 self._access.require_write_token(visit.request, form.get("token", ""))
+                tell_action(visit.request, action)
                 await self._answers.steer(delivery_id, action)
             except ProblemError as error:
                 return await self._refused(visit, action, error)
-            tell_action(visit.request, action)
             return redirect(f"/deliveries/{quote(delivery_id, safe='')}?done={action.value}")
 
         return self._frame.readers(act)

@@ -1,12 +1,15 @@
 """The commands `backup` and `restore`: the state of all workers, as it is on the compacted topics.
 
-A backup is JSON Lines: first a head, then one record a line, in the order of its partition. Keys, values and headers
-are base64. It may be taken while workers run: what it misses comes again with the events, which have their effect once.
+A backup is JSON Lines: first a head, then one record a line, in the order of its partition, last their number: one that
+was stopped on the way, or filled its disk, is none. Keys, values and headers are base64. It may be taken while workers
+run: what it misses comes again with the events, which have their effect once.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from io import SEEK_END
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,12 +23,12 @@ from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import Settings
-from processor.wire.deadletters import Headers
-from processor.wire.topics import COUNTS, MESSAGES, TOPICS, Topic
+from processor.wire.counts import RESTORED_HEADER
+from processor.wire.topics import COUNTS, MESSAGES, OUTPUT_MAX_BYTES, TOPICS, Topic
 
 _FORMAT = 1
 
-#: Counts are read before the rows that they count: a worker counts anew where rows are newer.
+#: Counts are read before the rows that they count, which may be newer: from what is restored workers count anew.
 STATE: tuple[Topic, ...] = (
     COUNTS,
     *(topic for topic in TOPICS if topic.is_compacted and topic not in (COUNTS, MESSAGES)),
@@ -48,11 +51,22 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     timestamp: int
     key: bytes | None = None
     value: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    #: Whoever publishes control records may leave a value out.
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
+
+class _End(msgspec.Struct, frozen=True):
+    """The last line of a backup."""
+
+    records: int
+
+
+#: Bytes of a file's end in which its last line is, if that is the end of a backup.
+_END_BYTES = 1_000
 
 _encode = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(_Head).decode
+_decode_end = msgspec.json.Decoder(_End).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 
 
@@ -75,6 +89,7 @@ def backup(file: BinaryIO) -> None:
                 file.write(_encode(line) + b"\n")
                 written += 1
                 advance(1)
+        file.write(_encode(_End(written)) + b"\n")
         return written
 
     echo(f"wrote {run_async(settings, main):,} records", err=True)
@@ -98,11 +113,11 @@ def restore(file: Path) -> None:
     async def main() -> int:
         written = 0
         with file.open("rb") as lines:
-            head = _read_head(lines)
+            head, end = _read_head(lines), _read_end(lines)
             await _refuse_unfit(settings, head)
-            async with Writer(settings) as writer:
+            async with Writer(settings, max_bytes=OUTPUT_MAX_BYTES) as writer:
                 with progress("restore", None) as advance:
-                    for record in _records(settings, lines):
+                    for record in records_in(settings, lines, end):
                         await writer.write(record)
                         written += 1
                         advance(1)
@@ -121,6 +136,18 @@ def _read_head(lines: BinaryIO) -> _Head:
     return head
 
 
+def _read_end(lines: BinaryIO) -> int:
+    """Return how many records a backup says that it has; the place in the file stays."""
+    here = lines.tell()
+    lines.seek(max(here, lines.seek(0, SEEK_END) - _END_BYTES))
+    last = lines.read().splitlines()[-1:] or [b""]
+    lines.seek(here)
+    try:
+        return _decode_end(last[0]).records
+    except msgspec.DecodeError:
+        raise Failure("the backup has no end: it was stopped, or its disk was full; take another one") from None
+
+
 async def _refuse_unfit(settings: Settings, head: _Head) -> None:
     for topic in STATE:
         name = settings.topic(topic)
@@ -135,13 +162,23 @@ async def _refuse_unfit(settings: Settings, head: _Head) -> None:
             raise Failure(f"{name} is not empty: restore into new topics, by another DELIVERY_TOPIC_PREFIX")
 
 
-def _records(settings: Settings, lines: BinaryIO) -> Iterator[Outgoing]:
+def records_in(settings: Settings, lines: Iterable[bytes], number: int) -> Iterator[Outgoing]:
+    """Yield the records to write into new topics, by the lines of a backup after its head, of which so many have one.
+
+    Raises:
+        Failure: a line has none, or lines are missing.
+    """
     topics = {topic.name: settings.topic(topic) for topic in STATE}
-    for number, line in enumerate(lines, 2):
+    read = 0
+    for read, line in enumerate(islice(lines, number), 1):
         try:
             record = _decode_line(line)
             name = topics[record.topic]
         except (msgspec.DecodeError, KeyError) as error:
-            raise Failure(f"line {number} of the backup cannot be read: {error!r}") from None
-        headers: Headers = record.headers
+            raise Failure(f"line {read + 1} of the backup cannot be read: {error!r}") from None
+        headers = record.headers
+        if record.topic == COUNTS.name:
+            headers = (*headers, (RESTORED_HEADER, b"true"))
         yield Outgoing(name, record.value, record.key, headers, Millis(record.timestamp), record.partition)
+    if read < number:
+        raise Failure(f"the backup lacks lines: of {number:,} records {read:,} are there")

@@ -130,12 +130,12 @@ async def abort_in(
     await producer.abort_transaction()
 
 
-def producer(settings: Settings, **options: Any) -> Publisher:
-    """Make an idempotent producer for publishing outside of transactions."""
+def producer(settings: Settings, *, max_bytes: int = INPUT_MAX_BYTES, **options: Any) -> Publisher:
+    """Make an idempotent producer for publishing outside of transactions; no record is larger than `max_bytes`."""
     return Publisher(
         **connection(settings),
         max_batch_size=_BATCH_BYTES,
-        max_request_size=INPUT_MAX_BYTES,
+        max_request_size=max_bytes,
         linger_ms=5,
         **options,
     )

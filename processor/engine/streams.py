@@ -15,7 +15,7 @@ from processor.engine.batches import readable
 from processor.engine.publishing import Publisher
 from processor.engine.records import Stored
 from processor.settings import Settings
-from processor.wire.deadletters import Headers
+from processor.wire.topics import INPUT_MAX_BYTES
 
 #: Records that may wait for the broker's answer before the writer waits too.
 _IN_FLIGHT = 5_000
@@ -27,22 +27,27 @@ class Outgoing(NamedTuple):
     topic: str
     value: bytes | None
     key: bytes | None = None
-    headers: Headers = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
     timestamp: Millis | None = None
     partition: int | None = None
 
 
 class Writer:
-    """Publishes records outside of transactions, each exactly once in the order given for its partition."""
+    """Publishes records outside of transactions, each exactly once in the order given for its partition.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    Args:
+        settings: where the topics are.
+        max_bytes: the size of the largest record.
+    """
+
+    def __init__(self, settings: Settings, *, max_bytes: int = INPUT_MAX_BYTES) -> None:
+        self._settings, self._max_bytes = settings, max_bytes
         self._producer: Publisher | None = None
         self._pending: set[asyncio.Future[Any]] = set()
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> Writer:  # noqa: PYI034 - Self is not in Python 3.10
-        producer = clients.producer(self._settings)
+        producer = clients.producer(self._settings, max_bytes=self._max_bytes)
         try:
             await producer.start()
         except BaseException:

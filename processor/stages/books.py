@@ -24,7 +24,7 @@ from processor.stages.expiry import Expiry
 from processor.stages.hand import Hand
 from processor.stages.history import History
 from processor.watch.board import Board
-from processor.wire.counts import CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
+from processor.wire.counts import RESTORED_HEADER, CountsRecord, counts_key, decode_counts_of, encode_counts, to_counts
 from processor.wire.readback import UnreadableError
 from processor.wire.topics import COUNTS
 
@@ -51,6 +51,8 @@ class Books:
         self.growth = 0
         #: Counts that cannot be read, until they have been written anew.
         self._lost = Aside(settings, COUNTS, partition, metrics, board)
+        #: The keys of counts that a backup has restored, until they have been written anew.
+        self._restored: set[bytes] = set()
         #: What they were when a minute, hour or day was over.
         self.history = History(settings, partition)
         #: What this partition has added to the gauge of messages.
@@ -63,8 +65,11 @@ class Books:
         latest = {record.key: record for record in records if record.key is not None}
         for key, record in latest.items():
             self._lost.notes.pop(key, None)
+            self._restored.discard(key)
             if record.value is None:
                 continue
+            if any(name == RESTORED_HEADER for name, _ in record.headers):
+                self._restored.add(key)
             try:
                 told = self._own(decode_counts_of(record.value, key))
             except UnreadableError as error:
@@ -81,7 +86,7 @@ class Books:
         return told
 
     def reconcile(self, number: int, rows: Callable[[], Iterable[Row]]) -> None:
-        """Recompute counts that are unreadable or do not match the rows.
+        """Recompute counts that are unreadable, that were restored, or that do not match the rows.
 
         Args:
             number: how many rows there are.
@@ -94,7 +99,8 @@ class Books:
             self.counts.move(Counter((None, place) for row in rows() if (place := row_place(row))[0] in lost))
             self.touched |= lost
             log.warning("counts_rebuilt", topic=self._topic, partition=self._partition, deliveries=sorted(lost))
-        if error := self.counts.conservation_error(number):
+        error = self.counts.conservation_error(number)
+        if error or self._restored:
             self._recount(rows())
             log.warning("counts_rebuilt", topic=self._topic, partition=self._partition, messages=error)
 
@@ -123,6 +129,7 @@ class Books:
     def forget(self) -> None:
         """Forget all counts."""
         self._lost.notes.clear()
+        self._restored.clear()
         self.counts = Counts()
         self.history.forget()
         self.position = 0
@@ -176,6 +183,7 @@ class Books:
             key, value = encode_counts(delivery, self._partition, self.counts.delivery(delivery))
             outbox.add(self._topic, self._partition, outbox.now, key, value)
             self._lost.notes.pop(key, None)
+            self._restored.discard(key)
         self.touched = set()
 
     def committed(self, position: int) -> None:

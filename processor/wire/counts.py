@@ -21,6 +21,10 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Difference = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
 
+#: The header of counts that a backup has restored: rows beside them may be newer, so that they are to be recomputed.
+RESTORED_HEADER = "delivery.restored"
+
+
 class CountsRecord(msgspec.Struct, frozen=True):
     """One partition's absolute counts for one delivery. A delivery's total is the sum over partitions.
 

@@ -148,7 +148,7 @@ class Desk:
         assert self.work.audit() == 0
 
     def _records(self, topic: str) -> list[Read]:
-        return [Read(offset, self.written_at, key, value) for offset, (key, value, _) in enumerate(self.written[topic])]
+        return [Read(offset, self.written_at, *written) for offset, written in enumerate(self.written[topic])]
 
     def statuses(self) -> dict[str, str]:
         """Give the status of every message, as the last record of each tells it."""

@@ -28,8 +28,8 @@ log = get_logger(__name__)
 DEED = web.RequestKey("audit_deed", Deed)
 SUBJECT, DETAIL = web.RequestKey("audit_subject", str), web.RequestKey("audit_detail", str)
 
-#: What is done at each address of the API, by its pattern's beginning and end. What is done to a delivery (`tell_action`),
-#: and all that pages do, is told when it is done: what a page refuses, it answers by leading to another one.
+#: What is done at each address of the API, by its pattern's beginning and end. What is done to a delivery, and all that
+#: pages do, is told when it is done: what a page refuses, it answers by leading to another one.
 _WRITES: dict[tuple[str, str], Deed] = {
     ("/api/v1/deliveries/", "/control"): Deed.CONTROL,
     ("/api/v1/erasures", ""): Deed.ERASE,

@@ -6,6 +6,7 @@ To add a provider, add a file beside this one, a line to the list below, and a f
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -82,6 +83,7 @@ def decode_payload(value: bytes) -> object:
         TooManyError: it is JSON with more arrays and objects than any batch has.
         ValueError: it is neither JSON nor valid UTF-8.
     """
+    value = value.removeprefix(BOM_UTF8)
     if value[:1] == b"{" or _MAY_BE_JSON.match(value):
         try:
             return orjson.loads(value) if len(value) <= CONTAINERS_MAX else json_of(value)

@@ -38,7 +38,6 @@ _MAX_UNPACKED = 4 * 2**20
 #: What an array or an object counts for beside its characters: it takes as much memory, and more time than these.
 _CONTAINER = 64
 _GZIP = b"\x1f\x8b"
-_LONGEST = 20
 
 
 class Carried(NamedTuple):
@@ -109,21 +108,12 @@ def unwrap(element: object, marks: tuple[str, ...], room: Room | None) -> list[C
             raise PayloadError(f"neither an event ('{marks[0]}') nor an envelope of one")
         announced = record.get("detail-type", announced)
         if name == "message":
-            written = time_of_number(record.get("timestamp"))
+            written = time_of_epoch(record.get("timestamp"))
         element = record[name]
         if name == "data":
             room = room or Room()
             element = _unpacked(element, room)
     raise PayloadError(f"more than {_MAX_ENVELOPES} envelopes around an event")
-
-
-def time_of_number(value: object) -> datetime | None:
-    """Read a number of milliseconds, or seconds, since 1970-01-01T00:00:00Z; bridges write it as a text."""
-    if isinstance(value, str) and len(value) < _LONGEST and value.isascii() and value.isdecimal():
-        value = int(value)
-    if type(value) is int or type(value) is float:
-        return time_of_epoch(value)
-    return None
 
 
 def _of_lines(lines: list[object], marks: tuple[str, ...]) -> list[Carried | Finding]:
@@ -149,7 +139,7 @@ def _of_line(line: object, marks: tuple[str, ...]) -> Carried | Finding:
         return Unreadable(f"a line of the log: {error}", line)
     if not any(mark in event for mark in marks):
         return Unreadable(f"a line of the log: no event ('{marks[0]}')", line)
-    return Carried(event, time_of_number(record.get("timestamp")))
+    return Carried(event, time_of_epoch(record.get("timestamp")))
 
 
 def _parsed(element: object) -> dict[str, Any]:

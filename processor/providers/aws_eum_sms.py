@@ -25,8 +25,8 @@ from typing import Any
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
-from processor.providers.aws import Carried, each_event, split, time_of_number
-from processor.providers.fields import MAX_TEXT, identifier, part_of, required, text_of
+from processor.providers.aws import Carried, each_event, split
+from processor.providers.fields import MAX_TEXT, identifier, part_of, required, text_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import qualify
 
@@ -115,7 +115,8 @@ TABLE: dict[str, Means | None] = {
 #: What only an event has: its own type, or Pinpoint's.
 _MARKS = ("eventType", "event_type")
 #: Pinpoint's event types of SMS; `record_status` tells more. _SMS.OPTOUT is an answer of the recipient.
-_PINPOINT = ("_SMS.BUFFERED", "_SMS.SUCCESS", "_SMS.FAILURE")
+_BUFFERED = "_SMS.BUFFERED"
+_PINPOINT = (_BUFFERED, "_SMS.SUCCESS", "_SMS.FAILURE")
 
 
 def read(element: object, context: Context) -> list[Finding]:
@@ -137,7 +138,7 @@ def _read(carried: Carried, context: Context) -> Finding:
         "text": event.get("messageStatusDescription"),
         "status": event.get("messageStatus"),
         "ids": part_of(event, "context"),
-        "final": event.get("isFinal"),
+        "final": _is_final(event.get("isFinal")),
     }
     return _finding(kind.upper(), fields, carried, context)
 
@@ -163,7 +164,8 @@ def _read_pinpoint(event: dict[str, Any], context: Context) -> Finding:
         "status": status,
         # Not the attributes: `message_id` is Pinpoint's there.
         "ids": part_of(part_of(event, "client_context"), "custom"),
-        "final": None,
+        # The message is still in the process of being delivered, whatever its status.
+        "final": kind != _BUFFERED,
     }
     return _finding(f"TEXT_{status.upper()}", fields, Carried(event, None), context)
 
@@ -174,7 +176,7 @@ def _finding(native: str, fields: dict[str, Any], carried: Carried, context: Con
     means = TABLE[native]
     if means is None:
         return NoStatus(native)
-    if fields["final"] is False and means.status is Status.FAILED:
+    if not fields["final"] and means.status is Status.FAILED:
         means = means._replace(status=Status.TAKEN_INTO_ACCOUNT, permanence=Permanence.TRANSIENT)
     native_id = required(fields["id"], "message id ('messageId')")
     ours = ours_in(context, fields["ids"])
@@ -183,11 +185,16 @@ def _finding(native: str, fields: dict[str, Any], carried: Carried, context: Con
         context,
         native_id,
         ours,
-        time=time_of_number(fields["time"]) or carried.written or context.received,
+        time=time_of_epoch(fields["time"]) or carried.written or context.received,
         status=means.status,
         recipient=identifier(fields["recipient"]),
         reason=_reason(native, means, text_of(fields["text"]), text_of(fields["status"])),
     )
+
+
+def _is_final(told: object) -> bool:
+    """Return whether this is the last that is heard; bridges write the word or the number of a boolean."""
+    return told.strip().lower() not in ("false", "0") if isinstance(told, str) else told is None or told != 0
 
 
 def _reason(native: str, means: Means, text: str | None, status: str | None) -> Reason | None:

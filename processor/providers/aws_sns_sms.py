@@ -58,7 +58,7 @@ RESPONSES: dict[str, tuple[Permanence, Category]] = {
     "unhandled provider": (_P, _C.UNREACHABLE),
     "no quota left for account": (_P, _C.REFUSED),  # the monthly spend limit is reached
     "exceeded max price": (_P, _C.REFUSED),
-    "rate exceeded.": (_G, _C.REFUSED),
+    "rate exceeded": (_G, _C.REFUSED),
     "message blocked by protect configuration": (_P, _C.REFUSED),
     "no origination entities available to send": (_P, _C.REFUSED),
 }
@@ -97,7 +97,9 @@ def _reason(text: str | None, means: Means) -> Reason | None:
     if means.permanence is None:
         # What the carrier answered to a success is kept as evidence.
         return Reason(text=text) if text else None
-    permanence, category = qualify(means.permanence, row=RESPONSES.get(text.lower()) if text else None, text=text)
+    permanence, category = qualify(
+        means.permanence, row=RESPONSES.get(text.lower().rstrip(". ")) if text else None, text=text
+    )
     return Reason(permanence=permanence, category=category, code="FAILURE", text=text)
 
 

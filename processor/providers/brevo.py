@@ -19,7 +19,6 @@ event is lost. `id` is the webhook's or the account's, not the event's. Two even
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -110,7 +109,7 @@ def read(element: object, context: Context) -> list[Finding]:
         return [NoStatus(row)]
     native_id = required(_message_id(record), "message id ('message-id')")
     address = identifier(record.get("email"))
-    time = _time(record.get("ts_epoch")) or time_of(record.get("date"))
+    time = time_of_epoch(record.get("ts_epoch")) or time_of(record.get("date"))
     places = (_metadata(record.get("X-Mailin-custom")), _tags(record))
     ours = ours_in(context, *places)
     return [
@@ -153,12 +152,6 @@ def _tags(record: dict[str, Any]) -> dict[str, Any]:
             except orjson.JSONDecodeError:
                 return {}
     return reference_of(tags)
-
-
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str) and len(value) <= 20 and value.isdecimal():
-        value = int(value)
-    return time_of_epoch(value)
 
 
 def _reason(row: str, means: Means, text: str | None, date: str | None) -> Reason | None:

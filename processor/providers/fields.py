@@ -147,14 +147,25 @@ def time_of(value: object) -> datetime | None:
 
 
 _TOO_MANY_SECONDS = 100_000_000_000
+_LONGEST_EPOCH = 40
+
+
+# A number of seconds, milliseconds, microseconds or nanoseconds. No other lengths: "20251120111241" is a date.
+_EPOCH_IN_TEXT = re.compile(r"(?:[0-9]{1,11}|[0-9]{13}|[0-9]{16}|[0-9]{19})(?:\.[0-9]{1,9})?")
 
 
 def time_of_epoch(value: object) -> datetime | None:
     """Read a number of seconds since 1970-01-01T00:00:00Z; None when it is none or is a zero value.
 
-    What would be after the year 5138 is milliseconds, microseconds or nanoseconds: many senders write these.
+    What would be after the year 5138 is milliseconds, microseconds or nanoseconds: many senders write these. Forms,
+    queries and gateways make a text of the number.
     """
-    if type(value) is not int and type(value) is not float:
+    if isinstance(value, str):
+        value = value.strip()[:_LONGEST_EPOCH]
+        if not _EPOCH_IN_TEXT.fullmatch(value):
+            return None
+        value = float(value) if "." in value else int(value)
+    elif type(value) is not int and type(value) is not float:
         return None
     try:
         if not -_TOO_MANY_SECONDS < value < _TOO_MANY_SECONDS:

@@ -65,6 +65,9 @@ def read(element: object, context: Context) -> list[Finding]:
     else:
         native = state_of(native)
         means = TABLE.get(native)
+        if means is not None and means.status is Status.TAKEN_INTO_ACCOUNT and _error(fields):
+            # The centre goes on trying after an attempt that failed.
+            means = means._replace(permanence=Permanence.TRANSIENT)
     if means is None:
         return [Unknown(native)]
     native_id = required(fields.get("id"), "message id ('id')")
@@ -81,6 +84,11 @@ def read(element: object, context: Context) -> list[Finding]:
             reason=_reason(native, means, fields),
         )
     ]
+
+
+def _error(fields: dict[str, Any]) -> str:
+    """Return the error of a receipt, or "" where none is told."""
+    return (text_of(fields.get("err")) or "").strip("0")
 
 
 def _reason(native: str, means: Means, fields: dict[str, Any]) -> Reason | None:

@@ -21,6 +21,7 @@ Signature: none; a secret in the address.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -192,10 +193,9 @@ def _receipt(answer: str, context: Context) -> Event | Unknown | None:
     return found if isinstance(found, Event | Unknown) else None
 
 
-def _time(value: object) -> Any:
-    if isinstance(value, str) and len(value) == 10 and value.isascii() and value.isdecimal():
-        value = int(value)
-    return time_of_epoch(value)
+def _time(value: object) -> datetime | None:
+    # Seconds, or milliseconds of a gateway: digits of another number are a date without a zone.
+    return time_of_epoch(value) if not isinstance(value, str) or len(value) in {10, 13} else None
 
 
 def _reason(native: str, means: Means, answer: str | None, receipt: Event | None) -> Reason | None:

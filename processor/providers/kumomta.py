@@ -119,6 +119,9 @@ BOUNCE_CLASSES: dict[str, Category | None] = {
     "Uncategorized": None,
 }
 
+#: Classes of what came back and is no bounce: the mail was delivered, and a person or a program answers.
+_ANSWERS = frozenset({"AutoReply", "Subscribe", "Unsubscribe", "ChallengeResponse"})
+
 
 def read(element: object, context: Context) -> Iterable[Finding]:
     """Read one log record."""
@@ -135,6 +138,8 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     if means is None:
         return [NoStatus(kind) if kind in TABLE else Unknown(kind[:MAX_TEXT])]
 
+    if kind == "OOB" and record.get("bounce_classification") in _ANSWERS:
+        return [NoStatus(f"{kind} {record['bounce_classification']}")]
     native_id = required(record.get("id"), "spool id ('id')")
     ours = NOTHING_OF_OURS
     if record.get("meta") or record.get("headers") or context.query:

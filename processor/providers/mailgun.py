@@ -21,7 +21,6 @@ answered with 200 or 406, and `delivered` it does not retry at all: what is not 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from email.utils import parseaddr
 from typing import Any
 
@@ -160,7 +159,7 @@ def read(element: object, context: Context) -> list[Finding]:
             context,
             native_id,
             ours,
-            time=_time(data.get("timestamp")) or context.received,
+            time=time_of_epoch(data.get("timestamp")) or time_of(data.get("timestamp")) or context.received,
             status=means.status,
             recipient=recipient,
             reason=_reason(row, means, data, status),
@@ -229,15 +228,6 @@ def _variables(data: dict[str, Any]) -> dict[str, Any]:
             variables = None
     # The legacy webhooks merge them into the fields.
     return variables if isinstance(variables, dict) else data
-
-
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str) and len(value) <= 40:
-        try:
-            value = float(value)
-        except ValueError:
-            return time_of(value)
-    return time_of_epoch(value)
 
 
 def _reason(row: str, means: Means, data: dict[str, Any], status: dict[str, Any]) -> Reason | None:

@@ -18,7 +18,6 @@ well.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from processor.domain.reason import Category, Reason
@@ -131,7 +130,7 @@ def read(element: object, context: Context) -> list[Finding]:
             context,
             native_id,
             ours,
-            time=_time(record.get("time")) or context.received,
+            time=time_of_epoch(record.get("time")) or context.received,
             status=means.status,
             recipient=identifier(record.get("email")),
             reason=_reason(record, row, means, error),
@@ -167,13 +166,6 @@ def _message_id(record: dict[str, Any]) -> object:
     if isinstance(native_id, float):
         native_id = int(native_id) if native_id.is_integer() and 0 < native_id < _MAX_EXACT else None
     return native_id or record.get("mj_message_id") or record.get("Message_GUID")
-
-
-def _time(value: object) -> datetime | None:
-    """Read seconds since 1970; a gateway may have made a text of them."""
-    if isinstance(value, str) and len(value) <= 20 and value.isdecimal():
-        value = int(value)
-    return time_of_epoch(value)
 
 
 def _reason(record: dict[str, Any], row: str, means: Means, error: str) -> Reason | None:

@@ -77,9 +77,6 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "1000": (_G, _C.UNDEFINED),  # unknown error
 }
 
-_NO_ERROR = ("0", "000")
-
-
 #: "1 of 3": each part has an id of its own, and that of the message as its parent.
 _PART_INFO = re.compile(r"\s*(\d{1,3})\s*(?:of|/)\s*(\d{1,3})\s*", re.IGNORECASE)
 
@@ -125,7 +122,8 @@ def _reason(means: Means, fields: dict[str, Any]) -> Reason | None:
     if means.permanence is None:
         return None
     code = text_of(fields.get("ErrorCode")) or text_of(fields.get("error_code"))
-    code = None if code in _NO_ERROR else code
+    # Codes have two to four digits, and are written with zeros in front where none is told ("000").
+    code = code.lstrip("0") or None if code is not None else None
     words = text_of(fields.get("ErrorMessage"))
     permanence, category = qualify_by_code(means, ERRORS.get(code or ""), words)
     told = [words]

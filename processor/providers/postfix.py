@@ -132,7 +132,7 @@ _MAX_HEADERS = 20
 #: Names of what else a log shipper's object has beside the line.
 _HOST_NAMES = ("host", "hostname", "_HOSTNAME", "HOST")
 _PROGRAM_NAMES = ("SYSLOG_IDENTIFIER", "ident", "program", "programname", "appname", "app_name", "syslogtag", "PROGRAM")
-_TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported", "ts", "ISODATE")
+_TIME_NAMES = ("time", "timestamp", "@timestamp", "timereported", "ts", "ISODATE", "__REALTIME_TIMESTAMP")
 
 
 class Line(NamedTuple):
@@ -231,9 +231,6 @@ def _time_in(record: dict[str, Any]) -> datetime | None:
         time = time_of(value) or time_of_epoch(value)
         if time is not None:
             return time
-    microseconds = record.get("__REALTIME_TIMESTAMP")
-    if isinstance(microseconds, str) and len(microseconds) <= 20 and microseconds.isdecimal():
-        return time_of_epoch(int(microseconds) / 1_000_000)
     return None
 
 
@@ -364,8 +361,8 @@ def _reason(means: Means, code: str | None, words: str | None, naive: str | None
 
 
 def _has_no_domain(text: str) -> bool:
-    # Few texts are worth the search.
-    return ("not found" in text or "nullMX" in text) and _NO_DOMAIN.search(text) is not None
+    # Few texts are worth the search; a server's words, of its sender perhaps, are for the table of phrases.
+    return ("not found" in text or "nullMX" in text) and "said: " not in text and _NO_DOMAIN.search(text) is not None
 
 
 def _with_time(text: str | None, naive: str | None) -> str | None:

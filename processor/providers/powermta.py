@@ -230,9 +230,7 @@ def _time(value: object) -> datetime | None:
     """Read `YYYY-MM-DD HH:MM:SS+HHMM`, or time_t, which CSV has as text."""
     if isinstance(value, str):
         value = value.strip()
-        if len(value) <= 20 and value.replace(".", "", 1).isdecimal():
-            return time_of_epoch(float(value))
-        return time_of(value)
+        return time_of(value) or time_of_epoch(value)
     return time_of_epoch(value)
 
 

@@ -116,6 +116,8 @@ _TYPES = {
 }
 _SUPPRESSED = {"suppressed": "Suppressed", "onaccountsuppressionlist": "OnAccountSuppressionList"}
 
+_ROWS_IN_LOWER_CASE = {row.lower(): row for row in TABLE}
+
 #: Type -> the object of `data` that tells more.
 _PARTS = {
     "email.bounced": "bounce",
@@ -191,7 +193,8 @@ def _native(kind: str, part: dict[str, Any]) -> str:
     told = next((native for words, native in MESSAGES if words in message), "")
     if told in ("Permanent/Suppressed", "Permanent/OnAccountSuppressionList") or not general:
         return f"{kind} {told}".strip()
-    return f"{kind} {_TYPES.get(general.lower(), general)}/{special}"
+    native = f"{kind} {_TYPES.get(general.lower(), general)}/{special}"
+    return _ROWS_IN_LOWER_CASE.get(native.lower(), native)
 
 
 def _named(value: object) -> dict[str, Any]:

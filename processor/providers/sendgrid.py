@@ -152,7 +152,7 @@ def read(element: object, context: Context) -> list[Finding]:
             context,
             _request_id(native_id),
             ours,
-            time=_time(record.get("timestamp")) or context.received,
+            time=time_of_epoch(record.get("timestamp")) or time_of(record.get("timestamp")) or context.received,
             status=means.status,
             recipient=recipient,
             reason=_reason(row, means, record),
@@ -197,15 +197,6 @@ def _request_id(native_id: str) -> str:
         return local if _OWN_HOST in host or host == "sendgrid.com" else native_id
     suffix = _SUFFIX.search(native_id)
     return native_id[: suffix.start()] if suffix else native_id.partition(".")[0] or native_id
-
-
-def _time(value: object) -> Any:
-    if isinstance(value, str) and len(value) <= 40:
-        try:
-            value = float(value)
-        except ValueError:
-            return time_of(value)
-    return time_of_epoch(value)
 
 
 def _reason(row: str, means: Means, record: dict[str, Any]) -> Reason | None:

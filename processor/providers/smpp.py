@@ -390,7 +390,7 @@ def _text(value: object) -> str:
         return value if value[:2] not in ("b'", 'b"') else written_out_bytes(value) or value
     for _ in range(2):
         # node-smpp: {"message": "…", "udh": […]}, and a list of these where the message has parts; gosmpp: "Message".
-        if isinstance(value, list) and len(value) == 1:
+        if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], int):
             value = value[0]
         if isinstance(value, dict):
             value = value.get("message", value.get("Message", value))

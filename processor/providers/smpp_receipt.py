@@ -4,8 +4,8 @@ SMPP 3.4, appendix B, describes the text and calls it vendor specific: centres a
 states, other separators, and other encodings than it shows. Shared by the adapters of SMPP, Kannel and Jasmin.
 
 Source: SMPP 3.4, appendix B and 5.2.28; SMPP 5.0, 4.7.15 (SCHEDULED, SKIPPED); the tables of states that SMS Central,
-PSWinCom, CM.com, Kaleyra, Route Mobile, Ozeki and Huawei Cloud publish; gw/smsc/smsc_smpp.c of Kannel (BUFFRED, ACKED);
-jasmin/protocols/smpp/operations.py of Jasmin. 2026-11.
+PSWinCom, CM.com, Kaleyra, Route Mobile, Ozeki, Mobizon, Upside Wireless and Huawei Cloud publish;
+gw/smsc/smsc_smpp.c of Kannel (BUFFRED, ACKED); jasmin/protocols/smpp/operations.py of Jasmin. 2026-11.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ STATES: dict[str, Means | None] = {
 
 #: Other words in use, by the state that they are written for.
 _WRITTEN: dict[str, tuple[str, ...]] = {
-    "SCHEDULED": ("SCHEDLD", "SCHEDULD", "SCHEDUL", "DELAYED"),
+    "SCHEDULED": ("SCHEDLD", "SCHEDULD", "SCHEDUL", "DELAYED", "NEW"),
     "ENROUTE": (
         "EN_ROUTE",
         "ENROUT",
@@ -78,6 +78,13 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
         "SUBMITTED",
         "SUBMIT",
         "TRANSMITTED",
+        "PROCESSED",
+        "PROCESSING",
+        "INPROGRESS",
+        "PROGRESS",
+        "AWAITEDDLR",
+        # Some parts of it are delivered, not all.
+        "PDLIVRD",
     ),
     "ACCEPTD": ("ACCEPTED", "ACCEPT", "ACPTED", "ACCPTD", "ACCEPTE", "ACKED", "ACK"),
     "BUFFRED": (
@@ -91,9 +98,24 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
         "ENQUEUED",
         "ENQUEUD",
         "PENDING",
+        "WAITING",
         "RETRY",
+        "RETRYING",
+        # Undetermined: the gateway keeps trying.
+        "UNDETRM",
     ),
-    "DELIVRD": ("DELIVERD", "DELIVERED", "DELIVRED", "DELVRD", "DELIVER", "DELIVRE", "DELIVED", "DELIVRY"),
+    "DELIVRD": (
+        "DELIVERD",
+        "DELIVERED",
+        "DELIVRED",
+        "DELVRD",
+        "DELIVER",
+        "DELIVRE",
+        "DELIVED",
+        "DELIVRY",
+        "DLIVRD",
+        "DLVRD",
+    ),
     "EXPIRED": ("EXPIRD", "EXPIRE", "EXPIERD", "TTLEXPIRED", "TIMEOUT"),
     "DELETED": ("DELETD", "DELETE", "CANCELD", "CANCELED", "CANCELLED", "CANCELL"),
     "UNDELIV": (
@@ -109,19 +131,74 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
         "NOTDELIVRD",
         "NONDELIV",
         "NDELIV",
+        "NOTDELIV",
+        "NOTDLVRD",
+        "UNDELIVD",
+        "UNDLIVRD",
+        "DELFAIL",
         "DELIVERYFAILED",
         "DELIVERYFAILURE",
     ),
-    "FAILED": ("FAIL", "FAILURE", "FAILD", "DFAILED", "NDLVRD"),
-    "REJECTD": ("REJECTED", "REJECT", "REJCTD", "REJECTE", "REJECD", "REFUSED", "NACK", "BLOCKED", "BLOCKD", "BARREDA"),
+    "FAILED": ("FAIL", "FAILURE", "FAILD", "DFAILED", "NDLVRD", "NOTSENT"),
+    "REJECTD": (
+        "REJECTED",
+        "REJECT",
+        "REJCTD",
+        "REJECTE",
+        "REJECD",
+        "REFUSED",
+        "NACK",
+        "BLOCKED",
+        "BLOCKD",
+        "BARREDA",
+        "SPAM",
+        "SERIESBLK",
+        "SERIESBLOCK",
+        "SNDRIDNOTALLOTED",
+    ),
     "SKIPPED": ("SKIPED", "SKIPPD"),
-    "NOCRED": ("NOCREDIT", "NOCREDITS", "NO_CREDIT", "NOCRDT", "NOFUNDS", "ZEROBAL", "INSUFBAL"),
-    "SYSERR": ("SYSERROR", "SYSTEMERROR", "SYSFAIL", "ERROR", "INTERNAL", "INTERR", "CONGEST"),
+    "NOCRED": ("NOCREDIT", "NOCREDITS", "NO_CREDIT", "NOCRDT", "NOFUNDS", "ZEROBAL", "INSUFBAL", "OUTOFCREDIT"),
+    "SYSERR": (
+        "SYSERROR",
+        "SYSTEMERROR",
+        "SYSFAIL",
+        "ERROR",
+        "INTERNAL",
+        "INTERR",
+        "CONGEST",
+        "SERVERERR",
+        "SERVERERROR",
+        "NETERR",
+        "NETERROR",
+        "NETWORKERROR",
+    ),
     "NOROUTE": ("NO_ROUTE", "UNROUTABLE", "NOROUT"),
     "BARRED": ("CALLBARRED",),
-    "INVALID": ("INVALIDNUMBER", "INVALNUM", "INVNUM", "INVDEST", "UNKNOWNSUBSCRIBER", "UNKSUB", "UNKSUBS"),
-    "ABSENT": ("ABSENTSUBSCRIBER", "ABSSUB", "ABSNTSUB", "UNREACH", "UNREACHABLE"),
-    "BLACKLST": ("BLACKLISTED", "BLACKLIST", "BLKLST", "BLACKLS", "OPTOUT", "OPTEDOUT", "DND", "DNDREJ", "NCPR"),
+    "INVALID": (
+        "INVALIDNUMBER",
+        "INVALNUM",
+        "INVNUM",
+        "INVNUMBER",
+        "INVDEST",
+        "INVALIDDESTINATION",
+        "UNKNOWNSUBSCRIBER",
+        "UNKSUB",
+        "UNKSUBS",
+    ),
+    "ABSENT": ("ABSENTSUBSCRIBER", "ABSSUB", "ABSNTSUB", "UNREACH", "UNREACHABLE", "MOBOFF"),
+    "BLACKLST": (
+        "BLACKLISTED",
+        "BLACKLIST",
+        "BLKLST",
+        "BLACKLS",
+        "OPTOUT",
+        "OPTEDOUT",
+        "OPTOUTREJ",
+        "DND",
+        "DNDREJ",
+        "DNDNUMB",
+        "NCPR",
+    ),
 }
 _STATE_OF = {word: state for state, words in _WRITTEN.items() for word in words} | {
     state: state for state in (*STATES, "UNKNOWN")
@@ -208,6 +285,8 @@ _SEPARATOR = re.compile(r"[\s,;|]")
 _AROUND = " \t\r\n,;|\"'{}"
 #: A receipt is 160 characters at most; ids of other providers are longer, but no receipt is longer than this.
 _MAX_CHARACTERS = 1000
+#: Of UCS-2, and as it is misread: octet by octet, or the other way round.
+_BYTE_ORDER_MARKS = "\ufeff\ufffe\xfe\xff"
 #: It has eight fields; what comes behind these is the text of a message.
 _MAX_FIELDS = 24
 
@@ -226,7 +305,7 @@ def read_receipt(text: str) -> Receipt:
     usual = _USUAL.match(text) or _USUAL_IN_ANY_CASE.match(text)
     if usual is not None:
         return Receipt(text[: usual.end() - 5], usual[1], usual[2], usual[3])
-    text = text[:_MAX_CHARACTERS]
+    text = text[:_MAX_CHARACTERS].lstrip(_BYTE_ORDER_MARKS)
     readings = (reading for reading in _readings(text) if _has_fields(reading))
     found = next((found for found in map(_taken_apart, readings) if found.id and found.stat), None)
     return found or _taken_apart(_without_header(text.replace("\0", " ")))

@@ -198,8 +198,6 @@ def _row(kind: str, class_row: str, *, is_suppressed: bool) -> str:
 
 def _time(value: object) -> datetime | None:
     """Read seconds since 1970, as a rule in a text; or RFC 3339, which some kinds of events have."""
-    if isinstance(value, str) and len(value) <= 20 and value.replace(".", "", 1).isdecimal():
-        value = float(value)
     return time_of_epoch(value) or time_of(value)
 
 

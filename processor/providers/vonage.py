@@ -177,10 +177,7 @@ def _time(fields: dict[str, Any]) -> datetime | None:
         time = time_of(f"{pushed}Z" if len(pushed) == _DATE_TIME else pushed)
         if time is not None:
             return time
-    signed = fields.get("timestamp")
-    if isinstance(signed, str) and len(signed) <= 12 and signed.isdecimal():
-        signed = int(signed)
-    return time_of_epoch(signed)
+    return time_of_epoch(fields.get("timestamp"))
 
 
 def _carrier_time(fields: dict[str, Any]) -> str | None:

@@ -166,7 +166,7 @@ def test_only_a_time_with_a_zone_is_event_time(text, time):
     assert time_of(text) == (datetime.fromisoformat(time) if time else None)
 
 
-@pytest.mark.parametrize("number", [0, -1, 10**400, 1e300, float("nan"), float("inf"), True, "1762502400", None])
+@pytest.mark.parametrize("number", [0, -1, 10**400, 1e300, float("nan"), float("inf"), True, "yesterday", None])
 def test_a_number_that_is_no_time(number):
     assert time_of_epoch(number) is None
 
@@ -174,6 +174,18 @@ def test_a_number_that_is_no_time(number):
 @pytest.mark.parametrize("factor", [1, 1_000, 1_000_000, 1_000_000_000])
 def test_an_epoch_may_be_in_finer_units_than_seconds(factor):
     assert time_of_epoch(1762502400 * factor) == datetime(2025, 11, 7, 8, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("text", ["1762502400", "1762502400000", "1762502400.0", " 1762502400 ", "1762502400000000000"])
+def test_an_epoch_may_be_a_text(text):
+    assert time_of_epoch(text) == datetime(2025, 11, 7, 8, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "text", ["20251107080000", "251107080000", "2025-11-07 08:00:00", "", "-1", "1e9", "NaN", "٣" * 10]
+)
+def test_a_date_without_a_zone_is_no_epoch(text):
+    assert time_of_epoch(text) is None
 
 
 def test_epoch_seconds_are_utc():

@@ -163,6 +163,12 @@ ANSWERS = [
     ("mail to spam@example.org", "undefined"),
     ("12 345", "undefined"),
     ("", "undefined"),
+    ("550 Domain frequency limited [bad IP]", "refused"),
+    ("550 Ip frequency limited", "refused"),
+    ("550 permanent failure for one or more recipients (x@example.org:blocked)", "refused"),
+    ("550 permanent failure for one or more recipients (x@example.org:550 User unknown)", "user_unknown"),
+    ("452 disk full", "mailbox_full"),
+    ("550 5.1.1 sender is blacklisted", "refused"),
 ]
 
 

@@ -348,6 +348,8 @@ def test_a_refusal_says_what_is_wrong(payload, words, context):
 
 def test_payloads_are_json_else_text_else_refused():
     assert decode_payload(b'{"a": [1]}') == {"a": [1]}
+    assert decode_payload(b'\xef\xbb\xbf{"a": [1]}') == {"a": [1]}
+    assert decode_payload(b"\xef\xbb\xbfMessageSid=SM1") == "MessageSid=SM1"
     assert decode_payload(b"MessageSid=SM1&To=%2B46") == "MessageSid=SM1&To=%2B46"
     assert decode_payload(b'"text"') == "text"
     assert decode_payload(b"") == ""

@@ -134,6 +134,15 @@ def test_a_pdu_is_read_as_libraries_write_it(payload, context):
         ("DELIVRD.", "received_on_mobile"),
         ("UNDEL", "failed"),
         ("EXPIR", "failed"),
+        ("PDLIVRD", "taken_into_account"),
+        ("UNDETRM", "taken_into_account"),
+        ("AWAITED-DLR", "taken_into_account"),
+        ("NEW", "taken_into_account"),
+        ("DLIVRD", "received_on_mobile"),
+        ("NO-CREDITS", "failed"),
+        ("INV-NUMBER", "failed"),
+        ("SERVER-ERR", "failed"),
+        ("SNDRID-NOT-ALLOTED", "failed"),
     ],
 )
 def test_states_of_several_words_or_cut_short(word, status, context):
@@ -144,6 +153,17 @@ def test_states_of_several_words_or_cut_short(word, status, context):
 def test_a_word_that_may_be_of_two_states_says_nothing(word, context):
     (found,) = read("smpp", pdu(f"id:1 stat:{word} err:000 text:"), context)
     assert isinstance(found, Unknown)
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\ufffe", "\xfe\xff", "\xff\xfe"])
+def test_a_byte_order_mark_is_no_part_of_a_field(mark, context):
+    octets = TEXT.encode("utf-16-be").decode("latin-1")
+    assert one(pdu(mark + (TEXT if len(mark) == 1 else octets)), context).message_id == "smpp:1f"
+
+
+def test_an_id_of_one_octet_is_a_character(context):
+    payload = pdu(TEXT, tlv={"receipted_message_id": [55], "message_state": 2})
+    assert one(payload, context).message_id == "smpp:7"
 
 
 def test_an_id_may_hold_equals_signs(context):

@@ -75,8 +75,10 @@ class ControlWork(StatefulWork, PunctuatedWork):
     ) -> None:
         self._clock, self._erasures = clock, erasures
         self._retention, self._erasures_topic = settings.retention, settings.topic(ERASURES)
-        #: Erasures of this partition that are over: remembered for long enough.
+        #: Erasures of this partition that are over, remembered for long enough; and by how many seconds the worker's
+        #: clock was ahead of the brokers' when that was looked at last.
         self._over: list[str] = []
+        self._ahead = 0.0
         self._position = 0
         self._partition = partitioning.number
         self._control_topic, self._deliveries_topic = settings.topic(CONTROL), settings.topic(DELIVERIES)
@@ -132,12 +134,17 @@ class ControlWork(StatefulWork, PunctuatedWork):
 
     def punctuate(self, *, is_behind: bool) -> None:
         """Find the erasures that have been remembered for as long as messages are kept."""
-        if is_behind or not self._retention or not self._erasures:
-            return
-        before = Micros(from_seconds(self._clock() - self._retention))
+        if not is_behind and self._erasures:
+            self._over = self._found_over(self._clock() - self._ahead)
+
+    def _found_over(self, now: float) -> list[str]:
+        """Return some erasures that are over at a time, in seconds since the epoch."""
+        if not self._retention:
+            return []
+        before = Micros(from_seconds(now - self._retention))
         over = (each for each, known in self._erasures.remembered.items() if known.time < before)
         own = (each for each in over if partition_of(each.encode(), self._partitions) == self._partition)
-        self._over = list(islice(own, _ERASURES_AT_A_TIME))
+        return list(islice(own, _ERASURES_AT_A_TIME))
 
     def process(self, records: Sequence[Record], outbox: Outbox) -> None:
         """Join every record into its delivery; write the deliveries that changed."""
@@ -156,8 +163,15 @@ class ControlWork(StatefulWork, PunctuatedWork):
         self._end_erasures(outbox)
 
     def _end_erasures(self, outbox: Outbox) -> None:
-        """Remove erasures from both topics that have them, with what partitions said of them."""
-        for erasure_id in self._over:
+        """Remove erasures from both topics that have them, with what partitions said of them.
+
+        A clock that is ahead must not bring people back: the brokers' time decides.
+        """
+        if not self._over:
+            return
+        now = outbox.now / 1000
+        self._ahead = max(0.0, self._clock() - now)
+        for erasure_id in self._found_over(now):
             outbox.add(self._control_topic, self._partition, outbox.now, erasure_id.encode(), None)
             outbox.add(self._erasures_topic, self._partition, outbox.now, erasure_id.encode(), None)
             for key in self._erasures.done.get(erasure_id, ()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NoReturn
 
 from processor.domain.erasure import erase_event, erase_row, is_erased
@@ -321,7 +322,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
         aside, links = self._aside.notes, self._hears_links
-        erasures = self._erasures.erasures or None
+        erases = bool(self._erasures.erasures)
         now, timestamp, newest = to_millis(self._now()), self._timestamp, NO_TIMESTAMP
         for record in records:
             value, timestamp = record.value, record.timestamp
@@ -340,7 +341,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                 if moment < oldest:
                     self._expiry.refuse(moment)
                 told = event
-                if erasures is not None and event.recipient is not None and erasures.has(event.recipient):
+                if erases:
                     event = self._erased(event, hand, outbox)
                 key = event.message_id.encode()
                 # Another key than its message's id: null, or whatever upstream had in mind.
@@ -414,10 +415,9 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def _move(self, record: Record, hand: Hand, outbox: Outbox) -> None:
         """Take a provisional row out of table and counts: its receipts are events of another message now."""
         moved = decode_moved(record.value)
-        name = self._erasures.erasures.name_of(moved.message_id, self._partitions)
-        if name is not None:
-            # What ordered it had not heard of the erasure yet.
-            moved = MovedRecord(name, moved.moved_to)
+        if self._erasures.erasures:
+            # What ordered it may not have heard of the erasure yet.
+            moved = MovedRecord(self._name(moved.message_id), self._name(moved.moved_to))
         key = moved.message_id.encode()
         row = hand.row(key)
         if row is None:
@@ -446,8 +446,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def _take_back(self, record: Record, hand: Hand, outbox: Outbox) -> None:
         """Take a receipt back from a message: it was another's, as a newer link of a provider's id tells."""
         event, node, moment = decode_event(record.value, None)
-        name = self._erasures.erasures.name_of(event.message_id, self._partitions)
-        key = (name or event.message_id).encode()
+        key = self._name(event.message_id).encode()
         known = hand.row(key)
         if known is None:
             return
@@ -492,52 +491,65 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
 
     # Erasing
 
+    def _name(self, message_id: str) -> str:
+        """Return the id that a message goes by: another one if an erased address is its end."""
+        return self._erasures.erasures.name_of(message_id, self._partitions) or message_id
+
+    def _is_erased(self, recipient: str | None) -> bool:
+        return recipient is not None and self._erasures.erasures.has(recipient)
+
     def _erase_some(self, hand: Hand, outbox: Outbox) -> None:
         """Continue to erase recipients and texts that were known when the erasure was heard of."""
         share = self._erasures.share(_ROWS_LOOKED_AT)
         if share is None:
             return
-        has = self._erasures.erasures.has
         for key, packed in share:
             row = hand.now[key] if key in hand.now else unpack_row(packed)
-            recipient = None if row is None else row.recipient_name
-            if recipient is not None and has(recipient):
-                self._erase(key, recipient, hand, outbox)
+            if row is not None:
+                message_id = key.decode()
+                if self._is_erased(row.recipient_name) or self._name(message_id) != message_id:
+                    self._erase(key, hand, outbox)
         if not share:
             self._erasures.finish(self._erasures_topic, outbox)
 
-    def _erase(self, key: bytes, recipient: str, hand: Hand, outbox: Outbox) -> None:
+    def _erase(self, key: bytes, hand: Hand, outbox: Outbox) -> None:
         """Erase recipient and texts of a row, and the address that its id may end with."""
-        row = hand.row(key)
-        if row is None or row.recipient_name != recipient:
+        row, message_id = hand.row(key), key.decode()
+        if row is None:
             return
-        self._erasures.count(recipient)
-        message_id = key.decode()
-        name = self._erasures.erasures.name_of(message_id, self._partitions)
-        erased = erase_row(row)
-        if name is not None:
+        name, recipient = self._name(message_id), row.recipient_name
+        if name == message_id and not self._is_erased(recipient):
+            return
+        address = message_id.rpartition(":")[2] if recipient is None else recipient
+        self._erasures.count(address)
+        erased = erase_row(row) if self._is_erased(address) else row
+        if name != message_id:
             self._take_away(key, None, hand, outbox)
-            key, message_id = name.encode(), name
+            key = name.encode()
             there = hand.row(key)
             if there is not None:
                 # A receipt came under the new id before the walk came here.
                 erased, row = erase_row(join_rows(there, erased)), there
         packed = pack_row(erased)
-        outbox.add(self._messages_topic, self._partition, outbox.now, key, encode_row(message_id, erased, row, packed))
+        outbox.add(self._messages_topic, self._partition, outbox.now, key, encode_row(name, erased, row, packed))
         hand.put(key, erased, packed)
 
     def _erased(self, event: Event, hand: Hand, outbox: Outbox) -> Event:
-        """Return an event of an erased recipient without what is told of it, under the id that its message goes by."""
-        erased = erase_event(event)
-        name = self._erasures.erasures.name_of(event.message_id, self._partitions)
-        if name is not None:
+        """Return an event without what is told of an erased recipient, under the id that its message goes by.
+
+        It is the same object where no erasure concerns it.
+        """
+        name, recipient = self._name(event.message_id), event.recipient
+        is_renamed = name != event.message_id
+        if not is_renamed and not self._is_erased(recipient):
+            return event
+        erased = erase_event(event) if recipient is None or self._is_erased(recipient) else copy(event)
+        if is_renamed:
             key = event.message_id.encode()
             if key in self._aside.notes:
                 self._aside.refuse(key)
-            row = hand.row(key)
-            if row is not None and row.recipient_name is not None:
-                # The walk has not come to it: the message must not have two rows.
-                self._erase(key, row.recipient_name, hand, outbox)
+            # Where the walk has not come to it: the message must not have two rows.
+            self._erase(key, hand, outbox)
             erased.message_id = name
         return erased
 

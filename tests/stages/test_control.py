@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,15 +15,18 @@ from processor.metrics import Metrics
 from processor.metrics.labels import NO_PROVIDER, ByDeadReason, ByTopic
 from processor.settings import Settings
 from processor.stages import STAGE_NAMES, control
+from processor.stages.erasures import Erasures, new_erasure
 from processor.watch.board import Board
 from processor.wire.deadletters import DeadReason
 from processor.wire.deliveries import decode_delivery
+from processor.wire.erasures import encode_erasure
 from processor.wire.partitioner import partition_of
 from processor.wire.topics import TOPICS
 
 SETTINGS = Settings(topic_prefix="t.", max_record_bytes=20_000)
 PARTITIONS = 4
 NOW_MS = 1_763_884_800_000
+NOW = datetime.fromtimestamp(NOW_MS / 1000, timezone.utc)
 CONTROL, DELIVERIES, DEAD = "t.control.v1", "t.deliveries.v1", "t.dead.v1"
 
 
@@ -291,6 +295,35 @@ class TestWhatCannotBeRead:
         corner.work.restore([Record(former)], 8)
         delivery = corner.delivery(told("finish", 5))
         assert (delivery.label.value, delivery.state) == ("a", State.CANCELED)
+
+
+class TestErasures:
+    def make(self, age: timedelta, ahead: float) -> tuple[Corner, bytes]:
+        """Give a partition whose worker knows an erasure of some age, and the erasure's id."""
+        corner, erasures = Corner(clock=lambda: NOW_MS / 1000 + ahead), Erasures()
+        asked = (new_erasure("ulla@example.com", NOW - age, None) for _ in range(100))
+        own = next(each for each in asked if partition_of(each.erasure_id.encode(), PARTITIONS) == corner.number)
+        erasures.take([Record(encode_erasure(own), own.erasure_id.encode())])
+        stage = control.stage(SETTINGS, corner.metrics, Board(corner.metrics), corner._clock, erasures)
+        corner.work = stage.start(corner._partitioning)
+        return corner, own.erasure_id.encode()
+
+    @pytest.mark.parametrize("ahead", [0.0, 10 * 365 * 86_400.0])
+    def test_one_that_is_over_is_removed_from_both_topics(self, ahead):
+        corner, erasure_id = self.make(timedelta(days=31), ahead)
+        corner.work.punctuate(is_behind=False)
+        written = corner.take()
+        assert {topic: [each[1:3] for each in records] for (topic, _), records in written.items()} == {
+            CONTROL: [(erasure_id, None)],
+            "t.erasures.v1": [(erasure_id, None)],
+        }
+
+    def test_no_clock_that_is_ahead_brings_a_person_back(self):
+        corner, _ = self.make(timedelta(days=1), 10 * 365 * 86_400.0)
+        corner.work.punctuate(is_behind=False)
+        assert corner.take() == {}
+        corner.work.punctuate(is_behind=False)
+        assert not corner.work.is_due
 
 
 class TestClock:

@@ -9,6 +9,7 @@ import pytest
 from processor.domain.moment import to_microseconds
 from processor.stages.erasures import hash_of, new_erasure
 from processor.wire.erasures import ErasedRecord, ErasureRecord, decode_kept, encode_erasure
+from processor.wire.links import MOVED_HEADER, encode_moved
 from processor.wire.topics import ERASURES
 from tests.stages.conftest import START, Desk, Read, event
 
@@ -210,6 +211,48 @@ class TestIdsMadeOfTheAddress:
         assert_no_trace(d)
         d.restart()
         assert d.statuses() == {name.decode(): "failed"}
+
+    def test_nor_does_an_event_bring_it_back_that_names_no_recipient(self, erased):
+        d = erased
+        d.chunk(event(self.ID, "sent", 1, recipient=ADDRESS, provider="ses", delivery_id="DM1"))
+        tell(d, erasure())
+        d.settle()
+        [name] = newest(d)
+        d.chunk(failed(self.ID, provider="ses"))
+        assert d.statuses() == {name.decode(): "failed"}
+        assert sum(d.counts("DM1")["statuses"].values()) == 1
+        assert_no_trace(d)
+
+    def test_nor_stays_a_row_whose_events_named_none(self, erased):
+        d = erased
+        d.chunk(failed(self.ID, provider="ses"), failed("ses:0100-1:o@example.com", provider="ses", reason=None))
+        told = erasure()
+        tell(d, told)
+        d.settle()
+        assert len(newest(d)) == 2
+        assert_no_trace(d)
+        [(key, value, _)] = d.written["t.erasures.v1"]
+        assert decode_kept(key, value) == ErasedRecord(told.erasure_id, "fold", 0, 1)
+
+    def test_another_recipient_of_such_an_id_is_not_erased(self, erased):
+        d = erased
+        d.chunk(event(self.ID, "sent", 1, recipient="o@example.com", provider="ses"))
+        tell(d, erasure())
+        d.settle()
+        d.chunk(event(self.ID, "failed", 2, recipient="o@example.com", provider="ses"))
+        [record] = map(orjson.loads, newest(d).values())
+        assert (record["recipient"], record["status"]) == ("o@example.com", "failed")
+        assert_no_trace(d)
+
+    def test_what_it_was_moved_to_is_named_without_it(self, erased):
+        d = erased
+        d.chunk(event("ses:0100-1", "sent", 1, provider="ses"))
+        tell(d, erasure())
+        d.settle()
+        order = Read(1, 0, b"ses:0100-1", encode_moved("ses:0100-1", f"ours:{ADDRESS}"), ((MOVED_HEADER, b"true"),))
+        d.chunk(order)
+        assert newest(d)[b"ses:0100-1"]
+        assert b"ulla" not in newest(d)[b"ses:0100-1"]
 
     def test_no_consumer_takes_it_for_a_change_of_status(self, erased):
         d = erased

@@ -8,6 +8,7 @@ import msgspec
 from processor.cli.auditing import write_down
 from processor.cli.common import EXIT_FAILED, EXIT_USAGE, Failure, echo, echo_table, json_option
 from processor.cli.connection import run_async, settings_from_environment
+from processor.engine.replaying import TakenOverError
 from processor.printable import printable
 from processor.settings import Settings
 from processor.web.erasing import ErasureReport, ask, finish, is_whole
@@ -43,7 +44,10 @@ def erase(recipient: str, yes: bool, wait: float, as_json: bool) -> None:
         await write_down(settings, Deed.ERASE, erasure.erasure_id)
         return await finish(settings, recipient, erasure, wait)
 
-    report = run_async(settings, main)
+    try:
+        report = run_async(settings, main)
+    except TakenOverError as error:
+        raise Failure(f"the workers were asked; of the dead letters nothing is known: {error}") from None
     if as_json:
         click.get_binary_stream("stdout").write(msgspec.json.encode(report) + b"\n")
     else:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
@@ -22,8 +22,9 @@ from processor.engine.admin import count_partitions
 from processor.engine.batches import readable
 from processor.engine.bounds import closed
 from processor.engine.records import Stored
-from processor.engine.streams import read_to_end
+from processor.engine.streams import Outgoing, read_to_end
 from processor.settings import Settings
+from processor.wire.deadletters import Headers, size_of
 from processor.wire.letters import DeadLetter, LetterId, obstacle, read_letter, replayed_at, replayed_headers
 from processor.wire.settled import Outcome, Outcomes, Settled, encode_settled, key_of
 from processor.wire.topics import DEAD, INPUT_MAX_BYTES, INPUTS, SETTLED
@@ -147,9 +148,13 @@ class Settler:
         if self._producer is not None:
             await closed("producer", self._producer.stop())
 
+    def outcome_of(self, letter: DeadLetter) -> Outcome | None:
+        """Return what became of a letter; None: it waits."""
+        return self._outcomes.of(letter)
+
     def refusal(self, letter: DeadLetter, outcome: Outcome, *, force: bool) -> str | None:
         """Return why a letter is not to be settled so, or None."""
-        settled = self._outcomes.of(letter)
+        settled = self.outcome_of(letter)
         if settled is not None and not force:
             return f"it was {settled.value} before"
         if outcome is Outcome.REPLAYED:
@@ -163,6 +168,20 @@ class Settler:
             TakenOverError: another has begun; nothing was done.
             KafkaError: the broker knows whether it was done; a new settler will, too.
         """
+        now = Millis(time.time_ns() // 1_000_000)
+        replayed = [self._replayed(letter, now) for letter in chosen] if outcome is Outcome.REPLAYED else ()
+        await self._settle(chosen, outcome, replayed)
+
+    async def replace(self, chosen: Sequence[DeadLetter], anew: Sequence[Outgoing]) -> None:
+        """Publish letters anew in one transaction, which discards those in their places.
+
+        Raises:
+            TakenOverError: another has begun; nothing was done.
+            KafkaError: the broker knows whether it was done; a new settler will, too.
+        """
+        await self._settle(chosen, Outcome.DISCARDED, anew)
+
+    async def _settle(self, chosen: Sequence[DeadLetter], outcome: Outcome, published: Sequence[Outgoing]) -> None:
         producer = self._producer
         if producer is None:
             raise RuntimeError("the settler has not been started")
@@ -170,34 +189,42 @@ class Settler:
         told = [(letter, _settled(letter, outcome, now)) for letter in chosen]
         try:
             async with producer.transaction():
-                sent = []
+                sent = [await _send(producer, record) for record in published]
+                topic = self._settings.topic(SETTLED)
                 for letter, settled in told:
-                    if outcome is Outcome.REPLAYED:
-                        sent.append(await self._publish(producer, letter, Millis(int(now.timestamp() * 1000))))
-                    topic = self._settings.topic(SETTLED)
                     number = letter.id.partition % self._settled_partitions
-                    sent.append(
-                        await producer.send(topic, encode_settled(settled), key=key_of(letter.id), partition=number)
-                    )
+                    record = Outgoing(topic, encode_settled(settled), key_of(letter.id), partition=number)
+                    sent.append(await _send(producer, record))
                 await asyncio.gather(*sent)
         except (ProducerFenced, InvalidProducerEpoch):
             raise TakenOverError from None
         for _, settled in told:
             self._outcomes.add(settled)
 
-    async def _publish(self, producer: AIOKafkaProducer, letter: DeadLetter, now: Millis) -> Any:
+    def _replayed(self, letter: DeadLetter, now: Millis) -> Outgoing:
         if letter.origin is None:
             raise RuntimeError("a letter without an origin has been refused")
         topic, number, _ = letter.origin
-        return await producer.send(
+        return Outgoing(
             topic,
             letter.value,
-            key=letter.key,
+            letter.key,
+            replayed_headers(letter, now),
+            replayed_at(letter, now),
             # Fewer partitions than then: the topic was created again, and the key decides.
-            partition=number if number < self._inputs[topic] else None,
-            timestamp_ms=replayed_at(letter, now),
-            headers=list(replayed_headers(letter, now)),
+            number if number < self._inputs[topic] else None,
         )
+
+
+async def _send(producer: AIOKafkaProducer, record: Outgoing) -> Any:
+    return await producer.send(
+        record.topic,
+        record.value,
+        key=record.key,
+        partition=record.partition,
+        timestamp_ms=record.timestamp,
+        headers=list(record.headers),
+    )
 
 
 def _settled(letter: DeadLetter, outcome: Outcome, now: datetime) -> Settled:
@@ -212,6 +239,35 @@ def _settled(letter: DeadLetter, outcome: Outcome, now: datetime) -> Settled:
         letter.origin.topic if is_replay and letter.origin is not None else None,
         letter.rounds + 1 if is_replay else None,
     )
+
+
+class _Sized(Protocol):
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+
+_Letter = TypeVar("_Letter", bound=_Sized)
+
+
+async def in_batches(letters: AsyncIterator[_Letter], most: int = _LETTERS_MAX) -> AsyncIterator[list[_Letter]]:
+    """Yield letters in batches of which each fits into one transaction."""
+    batch: list[_Letter] = []
+    size = 0
+    async for letter in letters:
+        more = size_of(letter.key, letter.value, letter.headers)
+        if batch and (len(batch) >= most or size + more > _BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(letter)
+        size += more
+    if batch:
+        yield batch
 
 
 async def settle_all(
@@ -230,18 +286,9 @@ async def settle_all(
     """
     most = _LETTERS_MAX if rate is None else max(1, min(_LETTERS_MAX, int(rate)))
     begun, done = time.monotonic(), 0
-    waiting: list[DeadLetter] = []
-    size = 0
-    async for letter in chosen:
-        if waiting and (len(waiting) >= most or size + len(letter.value or b"") > _BYTES_MAX):
-            done += len(waiting)
-            await settler.settle(waiting, outcome)
-            yield len(waiting)
-            waiting, size = [], 0
-            if rate is not None:
-                await asyncio.sleep(max(0.0, begun + done / rate - time.monotonic()))
-        waiting.append(letter)
-        size += len(letter.value or b"")
-    if waiting:
-        await settler.settle(waiting, outcome)
-        yield len(waiting)
+    async for batch in in_batches(chosen, most):
+        if rate is not None:
+            await asyncio.sleep(max(0.0, begun + done / rate - time.monotonic()))
+        await settler.settle(batch, outcome)
+        done += len(batch)
+        yield len(batch)

@@ -20,6 +20,9 @@ from processor.wire.topics import INPUT_MAX_BYTES
 #: Records that may wait for the broker's answer before the writer waits too.
 _IN_FLIGHT = 5_000
 
+#: Records that are read at a time.
+_AT_A_TIME = 1_000
+
 
 class Outgoing(NamedTuple):
     """One record to publish; `timestamp` in milliseconds, None: now."""
@@ -138,7 +141,7 @@ async def read_to_end(  # noqa: PLR0913 - where to read, and from where on
                 reader.seek(tp, ends[tp] if found[tp] is None else found[tp].offset)
         waiting = set(tps)
         while waiting:
-            fetched = await reader.getmany(timeout_ms=200)
+            fetched = await reader.getmany(timeout_ms=200, max_records=_AT_A_TIME)
             for tp, records in fetched.items():
                 for record in readable(tp.topic, tp.partition, records):
                     if record.offset < ends[tp]:
@@ -147,6 +150,8 @@ async def read_to_end(  # noqa: PLR0913 - where to read, and from where on
                 if await reader.position(tp) >= ends[tp]:
                     waiting.discard(tp)
                     reader.pause(tp)
+            # Others have their turn in the loop, also while there is always something to read.
+            await asyncio.sleep(0)
     finally:
         await reader.stop()
 

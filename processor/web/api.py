@@ -229,7 +229,7 @@ ROUTES: tuple[Route, ...] = (
         status=202,
         body=Person,
         is_body_required=True,
-        problems=_WRITING,
+        problems=(*_WRITING, TAKEN_OVER),
         writes=True,
     ),
     _get(

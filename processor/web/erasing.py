@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from itertools import count
 from typing import Annotated
 
 import msgspec
@@ -23,13 +24,13 @@ from processor.engine.admin import MissingTopicError, count_partitions, delete_b
 from processor.engine.bounds import end
 from processor.engine.clients import KafkaError
 from processor.engine.records import Stored
-from processor.engine.replaying import letter_of, read_outcomes
+from processor.engine.replaying import Settler, TakenOverError, in_batches, letter_of
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.providers.identity import comparable_address
 from processor.settings import Settings
 from processor.stages.erasures import new_erasure
 from processor.web.masking.reading import read
-from processor.web.problems import BROKER_AWAY, ProblemError, invalid
+from processor.web.problems import BROKER_AWAY, TAKEN_OVER, ProblemError, invalid
 from processor.wire.deadletters import ERASED_HEADER, UnusableError
 from processor.wire.erasures import (
     ERASURE_HEADERS,
@@ -66,6 +67,9 @@ _LOOK_SECONDS = 0.5
 #: Seconds that Kafka may take to take an erasure, and that a request waits for the workers.
 _ASK_SECONDS = 20.0
 _PATIENCE_SECONDS = 10.0
+
+#: How often it is begun to write dead letters anew, while others take over.
+_ATTEMPTS = 5
 
 #: Characters of the shortest address: fewer could be in anything.
 _SHORTEST = 5
@@ -119,6 +123,8 @@ class Erasing:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._running: set[asyncio.Future[ErasureReport]] = set()
+        #: Held by the one that goes through the topics: that takes long, and two would take over from one another.
+        self._finishing = asyncio.Lock()
 
     async def erase(self, person: Person, asked: Callable[[str], None]) -> ErasureReport:
         """Erase a person's data, and report.
@@ -137,13 +143,16 @@ class Erasing:
         task.add_done_callback(self._running.discard)
         try:
             return await asyncio.shield(task)
+        except TakenOverError as error:
+            raise ProblemError(TAKEN_OVER, str(error)) from None
         except (KafkaError, OSError, MissingTopicError, asyncio.TimeoutError) as error:
             raise ProblemError(BROKER_AWAY, f"Kafka does not take part: {type(error).__name__}") from None
 
     async def _erase(self, recipient: str, asked: Callable[[str], None]) -> ErasureReport:
         erasure = await asyncio.wait_for(ask(self._settings, recipient), _ASK_SECONDS)
         asked(erasure.erasure_id)
-        return await finish(self._settings, recipient, erasure, _PATIENCE_SECONDS)
+        async with self._finishing:
+            return await finish(self._settings, recipient, erasure, _PATIENCE_SECONDS)
 
     async def stop(self) -> None:
         """End what still runs."""
@@ -284,28 +293,52 @@ async def _erase_dead_letters(settings: Settings, recipient: str) -> tuple[int, 
     """Remove the dead letters that quote a recipient; return how many there were, and whether they are gone.
 
     The topic is not compacted: a partition is written anew up to the last of them, and what came before is deleted.
-    Letters that were replayed or discarded are not written anew: what became of them is remembered by their places.
     """
     wanted, topic = comparable_address(recipient), settings.topic(DEAD)
     found: dict[int, set[int]] = {}
     async for record in read_to_end(settings, topic):
-        if _quotes(record, wanted):
+        # It takes as long as the record is large, and others have the loop meanwhile.
+        if await asyncio.to_thread(_quotes, record, wanted):
             found.setdefault(record.partition, set()).add(record.offset)
     if not found:
         return 0, True
-    ends = {partition: max(offsets) + 1 for partition, offsets in found.items()}
-    outcomes = await read_outcomes(settings)
-    async with Writer(settings) as writer:
-        async for record in read_to_end(settings, topic, found):
-            if record.offset < ends[record.partition] and outcomes.of(letter_of(record)) is None:
-                is_of = record.offset in found[record.partition]
-                await writer.write(_erased(record, wanted) if is_of else _again(record))
+    number = sum(map(len, found.values()))
+    await _write_anew(settings, found, wanted)
     try:
-        await delete_before(settings, topic, ends)
+        await delete_before(settings, topic, {partition: max(offsets) + 1 for partition, offsets in found.items()})
     except KafkaError:
         # Whoever asks may write and not delete.
-        return sum(map(len, found.values())), False
-    return sum(map(len, found.values())), True
+        return number, False
+    return number, True
+
+
+async def _write_anew(settings: Settings, found: Mapping[int, Collection[int]], wanted: str) -> None:
+    """Write partitions of dead letters anew up to the last one that quotes a recipient, those without their bytes.
+
+    As a replay does, it takes over from whoever replays or writes anew, and discards what it writes anew in the same
+    transaction: stopped at any moment, no letter is there twice to be replayed. What was settled before is left out.
+    """
+    for attempt in count(1):
+        try:
+            async with Settler(settings) as settler:
+                async for batch in in_batches(_waiting(settings, settler, found)):
+                    anew = [
+                        _erased(record, wanted) if record.offset in found[record.partition] else _again(record)
+                        for record in batch
+                    ]
+                    await settler.replace([letter_of(record) for record in batch], anew)
+            return
+        except TakenOverError:
+            if attempt == _ATTEMPTS:
+                raise
+
+
+async def _waiting(settings: Settings, settler: Settler, found: Mapping[int, Collection[int]]) -> AsyncIterator[Stored]:
+    """Yield the letters before the last that was found of each partition, but those that were settled."""
+    ends = {partition: max(offsets) + 1 for partition, offsets in found.items()}
+    async for record in read_to_end(settings, settings.topic(DEAD), found):
+        if record.offset < ends[record.partition] and settler.outcome_of(letter_of(record)) is None:
+            yield record
 
 
 def _quotes(record: Stored, wanted: str) -> bool:
@@ -330,6 +363,10 @@ def _erased(record: Stored, wanted: str) -> Outgoing:
 #: What people write between the digits of a number.
 _BETWEEN = r"[ ().,/\-]{0,3}"
 
+#: Characters that are read at a time, and those of them that are read again with the next ones: more than the longest
+#: address has, however it is escaped.
+_WINDOW, _OVERLAP = 32 * 1024, 8 * 1024
+
 
 @lru_cache(maxsize=16)
 def _pattern(wanted: str) -> re.Pattern[str]:
@@ -340,8 +377,25 @@ def _pattern(wanted: str) -> re.Pattern[str]:
 
 
 def quotes(data: bytes, wanted: str) -> bool:
-    """Return whether bytes quote an address, given in the form that addresses are compared in."""
-    return _pattern(wanted).search(read(data.decode(errors="replace")).plain.casefold()) is not None
+    """Return whether bytes quote an address, given in the form that addresses are compared in.
+
+    A text as it reads takes a hundred times the room of its bytes, so that a large one is read in parts.
+    """
+    text = data.decode(errors="replace")
+    lasts = max(0, len(text) - _OVERLAP)
+    return any(
+        _has(text[start : start + _WINDOW], wanted, is_first=not start, is_last=start + _WINDOW >= len(text))
+        for start in range(0, lasts or 1, _WINDOW - _OVERLAP)
+    )
+
+
+def _has(part: str, wanted: str, *, is_first: bool, is_last: bool) -> bool:
+    """Return whether a part of a text quotes an address; what its edge cuts may be another one."""
+    plain = read(part).plain.casefold()
+    return any(
+        (is_first or found.start()) and (is_last or found.end() < len(plain))
+        for found in _pattern(wanted).finditer(plain)
+    )
 
 
 # Dates

@@ -13,6 +13,7 @@ import pytest
 
 from processor.engine.replaying import letters, read_outcomes
 from processor.engine.streams import Outgoing
+from processor.web.erasing import _write_anew
 from processor.wire.letters import obstacle
 from processor.wire.settled import Outcome, Settled, encode_settled, key_of
 from processor.wire.topics import CONTROL, CORRELATIONS, DEAD, ERASURES, EVENTS, LINKS, MESSAGES, MTA, SETTLED, SMS
@@ -201,6 +202,19 @@ async def test_a_dead_letter_that_is_kept_is_not_replayed_twice_nor_one_that_was
     outcomes = await read_outcomes(trial.settings)
     assert [outcomes.of(letter) for letter in left] == [None, None]
     assert [obstacle(letter, [trial.topic(EVENTS)], 1_000_000) is None for letter in left] == [True, False]
+
+
+async def test_stopped_before_it_deletes_no_letter_waits_twice_nor_is_written_anew_again(make_trial):
+    trial = await make_trial(partitions=1)
+    await trial.start_worker()
+    await trial.publish([Outgoing(trial.topic(EVENTS), value, b"m") for value in (b"waits", ADDRESS.encode(), b"last")])
+    await trial.settled()
+    read = [letter async for letter in letters(trial.settings)]
+    for _ in range(2):
+        await _write_anew(trial.settings, {0: {read[1].id.offset}}, ADDRESS)
+        outcomes = await read_outcomes(trial.settings)
+        left = [letter async for letter in letters(trial.settings)]
+        assert [letter.value for letter in left if outcomes.of(letter) is None] == [b"last", b"waits", b""]
 
 
 async def test_the_report_has_dates_by_the_topics_own_options(make_trial):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from processor.cli import cli
 from processor.domain.fold import Verdict, fold
@@ -66,6 +67,13 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {PREFIX + name.upper(): str(value) for name, value in given.items() if value != getattr(defaults, name)}
 
 
+def samples_of(page: str, name: str) -> Iterator[Sample]:
+    """Give the samples of a metric; those who wait ask again and again, so the thousands of others are not parsed."""
+    lines = "".join(line for line in page.splitlines(keepends=True) if line.startswith(name))
+    for family in text_string_to_metric_families(lines):
+        yield from (sample for sample in family.samples if sample.name == name)
+
+
 #: How a worker is started.
 WORKER = (sys.executable, "-m", "processor", "worker")
 
@@ -77,6 +85,7 @@ class WorkerProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self.command = tuple(command)
         self._log = log
+        self._address = ""
         given = {"DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_FORMAT": "json", "PYTHONFAULTHANDLER": "1"}
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -113,7 +122,9 @@ class WorkerProcess:
             assert self.exit_code is None, self.log_text()
             return self.log("worker_started")
 
-        return str((await eventually(started, "the worker serves"))[0]["http"])
+        if not self._address:
+            self._address = str((await eventually(started, "the worker serves"))[0]["http"])
+        return self._address
 
     async def get(self, path: str) -> tuple[int, str]:
         """Ask it over HTTP; status 0 when it does not answer."""
@@ -145,9 +156,8 @@ class WorkerProcess:
         assert status == 200, page
         return sum(
             sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-            if sample.name == name and all(sample.labels[label] == value for label, value in wanted.items())
+            for sample in samples_of(page, name)
+            if all(sample.labels[label] == value for label, value in wanted.items())
         )
 
     def signal(self, number: int) -> None:
@@ -423,10 +433,8 @@ class Trial:
             shown: Counter[tuple[str, str]] = Counter()
             for worker in running:
                 _, page = await worker.get("/metrics")
-                for family in text_string_to_metric_families(page):
-                    for sample in family.samples:
-                        if sample.name == "delivery_messages":
-                            shown[sample.labels["channel"], sample.labels["status"]] += int(sample.value)
+                for sample in samples_of(page, "delivery_messages"):
+                    shown[sample.labels["channel"], sample.labels["status"]] += int(sample.value)
             return +shown == recount
 
         await eventually(agree, "the gauges over all workers say what the rows say")

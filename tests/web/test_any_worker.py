@@ -13,11 +13,10 @@ import aiohttp
 import orjson
 import pytest
 from click.testing import CliRunner
-from prometheus_client.parser import text_string_to_metric_families
 
 from processor.cli import cli
 from processor.demo.simulate import canonical_events
-from tests.engine.harness import eventually
+from tests.engine.harness import eventually, samples_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -145,10 +144,8 @@ async def assert_totals_agree(trial: Any, asking: Asking, workers: Any) -> None:
         shown: Counter[tuple[str, str]] = Counter()
         for worker in workers:
             _, page = await worker.get("/metrics")
-            for family in text_string_to_metric_families(page):
-                for sample in family.samples:
-                    if sample.name == "delivery_messages":
-                        shown[sample.labels["channel"], sample.labels["status"]] += int(sample.value)
+            for sample in samples_of(page, "delivery_messages"):
+                shown[sample.labels["channel"], sample.labels["status"]] += int(sample.value)
         return +shown == by_status
 
     await eventually(agree, "the gauges say what is exported")

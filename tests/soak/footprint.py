@@ -21,7 +21,8 @@ class Footprint(NamedTuple):
 
     #: Since the soak began.
     seconds: float
-    #: Resident memory, its share of what several processes have in common, and what is its own alone.
+    #: Resident memory, its share of what several processes have in common, and what it has written, its own alone.
+    #: Pages of libraries are not written: they count as shared as soon as any other Python runs.
     rss_mib: float
     pss_mib: float
     private_mib: float
@@ -37,9 +38,9 @@ def footprint_of(pid: int, seconds: float, tasks: float, events: float) -> Footp
     """Read what a process takes now; what it tells of itself is given."""
     folder = Path(f"/proc/{pid}")
     memory = _memory(folder)
-    private = memory["Private_Clean"] + memory["Private_Dirty"]
+    resident, shared_out, private = (memory[name] for name in ("Rss", "Pss", "Private_Dirty"))
     files, threads = (sum(1 for _ in (folder / name).iterdir()) for name in ("fd", "task"))
-    return Footprint(seconds, memory["Rss"], memory["Pss"], private, files, threads, tasks, events)
+    return Footprint(seconds, resident, shared_out, private, files, threads, tasks, events)
 
 
 def _memory(folder: Path) -> dict[str, float]:

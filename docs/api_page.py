@@ -96,14 +96,13 @@ def page(made_by: str) -> str:
                 (
                     (
                         "read",
-                        "requests for a loopback host through no proxy, unless `DELIVERY_READ_TOKEN` is set",
-                        "`DELIVERY_READ_TOKEN` or the write token",
+                        "requests for a loopback host through no proxy, unless a read token or users are set",
+                        "`DELIVERY_READ_TOKEN`, or the role `reader`",
                     ),
-                    ("see whole recipients", "`DELIVERY_WRITE_TOKEN`", "`DELIVERY_WRITE_TOKEN`"),
+                    ("see whole recipients", *["`DELIVERY_WRITE_TOKEN`, or the role `unmasked_reader`"] * 2),
                     (
-                        "pause, resume, finish, cancel, control, erase",
-                        "`DELIVERY_WRITE_TOKEN`",
-                        "`DELIVERY_WRITE_TOKEN`",
+                        "pause, resume, finish, cancel, control, erase, settle",
+                        *["`DELIVERY_WRITE_TOKEN`, or the role `operator`"] * 2,
                     ),
                     (
                         "ask as a worker",
@@ -112,10 +111,11 @@ def page(made_by: str) -> str:
                     ),
                 ),
             ),
-            "Tokens are sent as `Authorization: Bearer ...`; the page has a form and a cookie for them. The whole",
+            "Tokens are sent as `Authorization: Bearer ...`; the page has a form and a cookie for them. A role",
+            "includes those before it. Without a known token the answer is a 401, without the role a 403. The whole",
             "picture, and how to set it up, is in [security.md](security.md).",
             "",
-            "Without the write token a recipient is shown as",
+            "To readers a recipient is shown as",
             f"`{mask_recipient('user@example.com')}` or `{mask_recipient('+46701234512')}`,",
             "also where a provider's text, code or id, a dead letter or a message's id quotes it. Lists name a message",
             "by its `reference`: its id, or, where that is masked, the sealed id, which is accepted wherever an id is",

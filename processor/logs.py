@@ -68,6 +68,7 @@ WARNINGS = (
     "topics_changed",
     "transaction_hangs",
     "transaction_lost",
+    "users_unreadable",
     "webhook_failed",
     "webhook_malformed",
     "webhook_refused",

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER, SuccessFrom
+from processor.users import UsersError, read_users
 from processor.wire.topics import Topic
 
 PREFIX = "DELIVERY_"
@@ -68,6 +69,7 @@ class Settings:
     read_token: str = field(default="", repr=False)
     write_token: str = field(default="", repr=False)
     internal_token: str = field(default="", repr=False)
+    users_file: Path | None = None
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str = ""
@@ -101,6 +103,11 @@ class Settings:
     def workers_token(self) -> str:
         """The shared secret that signs requests between workers; empty: there is none."""
         return self.internal_token or self.write_token
+
+    @property
+    def asks_who_reads(self) -> bool:
+        """Whether reading needs a token, on this machine too."""
+        return bool(self.read_token or self.users_file)
 
     @property
     def uses_tls(self) -> bool:
@@ -216,6 +223,15 @@ def _file(value: str) -> Path:
     path = Path(value)
     if not (path.is_file() and os.access(path, os.R_OK)):
         raise ValueError("must be a file that can be read")
+    return path
+
+
+def _users_file(value: str) -> Path:
+    path = _file(value)
+    try:
+        read_users(path.read_bytes())
+    except UsersError as error:
+        raise ValueError(f"it is no file of users: {error}") from None
     return path
 
 
@@ -388,6 +404,11 @@ FIELDS: dict[str, Field] = {
         _token,
         "Shared secret that signs requests between workers, equal on all; empty: the write token.",
         is_secret=True,
+    ),
+    "users_file": Field(
+        _users_file,
+        "File with the users: names, roles and hashes of their tokens (docs/security.md). It is read again when it "
+        "changes.",
     ),
     "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
     "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),

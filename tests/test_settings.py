@@ -140,6 +140,8 @@ BAD = [
     ("SASL_MECHANISM", "GSSAPI", "must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
     *[(f"TLS_{name}_FILE", "no/such.pem", "must be a file") for name in ("CA", "CERTIFICATE", "KEY")],
     ("TLS_CA_FILE", ".", "must be a file"),
+    ("USERS_FILE", "no/such.json", "must be a file"),
+    ("USERS_FILE", __file__, "it is no file of users: it is not JSON"),
     ("TLS_CHECK_HOSTNAME", "maybe", "must be true or false"),
     ("STORE", "disk", "must be one of memory, rocksdb"),
     ("INDEX", "label", "must be some of delivery, recipient, provider_message_id, separated by commas, or 'none'"),
@@ -190,6 +192,15 @@ class TestValues:
         free = {"app_id", "http_host", "store_path", "sasl_username", "sasl_password", "tls_key_password"}
         free |= {"read_token", "write_token", "internal_token"}  # What is wrong with one is not shown: see TestTokens.
         assert {variable.lower() for variable, _, _ in BAD} == set(FIELDS) - free
+
+    def test_of_a_file_of_users_every_fault_is_named(self, tmp_path):
+        path = tmp_path / "users.json"
+        path.write_text('{"users": [{"name": "a b", "role": "boss", "token_sha256": "hunter2"}]}', encoding="utf-8")
+        (problem,) = problems({"DELIVERY_USERS_FILE": str(path)})
+        assert problem.count("users[0]: ") == 3
+        assert "hunter2" not in problem
+        path.write_text('{"users": []}', encoding="utf-8")
+        assert load({"DELIVERY_USERS_FILE": str(path)}).users_file == path
 
     def test_all_of_tls(self, pem):
         settings = load(

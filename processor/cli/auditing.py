@@ -56,18 +56,26 @@ def audit(since: datetime | None, limit: int, as_json: bool) -> None:
         for entry in entries:
             echo_json({**_told(entry), "detail": entry.detail})
     else:
-        echo_table(("when", "who", "by", "deed", "of what"), map(_row, entries))
+        echo_table(("when", "who", "from", "by", "deed", "of what"), map(_row, entries))
 
 
 def _row(entry: AuditEntry) -> tuple[str, ...]:
     what = " ".join(filter(None, (entry.subject, entry.detail)))
-    return to_rfc3339(to_microseconds(entry.time)), entry.who, entry.via.value, entry.deed.value, what
+    return (
+        to_rfc3339(to_microseconds(entry.time)),
+        entry.who,
+        entry.address or "",
+        entry.via.value,
+        entry.deed.value,
+        what,
+    )
 
 
 def _told(entry: AuditEntry) -> dict[str, str | None]:
     return {
         "time": to_rfc3339(to_microseconds(entry.time)),
         "who": entry.who,
+        "address": entry.address,
         "via": entry.via.value,
         "deed": entry.deed.value,
         "subject": entry.subject,

@@ -1,16 +1,15 @@
 """Authorization of every request: tokens, the page's cookie, and the origin of forms. Nothing else judges them.
 
-Reading is open only where nobody but this machine can ask: no read token is set, the server is bound to loopback, and
-the request names a loopback host and came through no proxy (else any web page could reach it by rebinding its own name
-to 127.0.0.1, and so could the world through a proxy). A wrong token is refused there, too. Writing always needs the
-write token, which also shows whole recipients.
+Reading is open only where nobody but this machine can ask: no token is needed to read, the server is bound to loopback,
+and the request names a loopback host and came through no proxy (else any web page could reach it by rebinding its own
+name to 127.0.0.1, and so could the world through a proxy). A wrong token is refused there, too. Writing always needs an
+operator; the write token is one.
 """
 
 from __future__ import annotations
 
-import hmac
 import math
-from hashlib import sha256
+from enum import Enum, auto
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -18,7 +17,9 @@ from aiohttp import hdrs, web
 from processor.logs import get_logger
 from processor.serving.proxies import Proxies, was_handed_on
 from processor.settings import Settings
+from processor.users import Role
 from processor.web.attempts import Attempts
+from processor.web.credentials import READ_TOKEN, Credentials
 from processor.web.hosts import host_of, is_loopback
 from processor.web.problems import FORBIDDEN, TOO_MANY_ATTEMPTS, UNAUTHORIZED, ProblemError
 from processor.web.sessions import SESSION_COOKIE, Session, Sessions
@@ -26,6 +27,11 @@ from processor.web.sessions import SESSION_COOKIE, Session, Sessions
 log = get_logger(__name__)
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="delivery-status"'}
+
+_NEEDS_TOKEN = {
+    Role.READER: "reading needs DELIVERY_READ_TOKEN, or the token of a user, as `Authorization: Bearer ...`",
+    Role.OPERATOR: "this needs DELIVERY_WRITE_TOKEN, or the token of an operator, as `Authorization: Bearer ...`",
+}
 
 
 class ForeignPageError(ProblemError):
@@ -35,45 +41,77 @@ class ForeignPageError(ProblemError):
         super().__init__(FORBIDDEN, "a page of another origin may not write with this page's cookie")
 
 
-class Caller(NamedTuple):
-    """What the sender of a request may do."""
+class By(Enum):
+    """What tells who sends a request."""
 
-    may_read: bool
-    may_write: bool
+    TOKEN = auto()
+    SESSION = auto()
+    #: It comes from this machine, which may read.
+    MACHINE = auto()
+    NOTHING = auto()
+
+
+class Caller(NamedTuple):
+    """Who sends a request, and what they may do."""
+
+    name: str
+    #: None: they may do nothing.
+    role: Role | None
+    by: By
+
+    @property
+    def may_read(self) -> bool:
+        """Whether they may read, with recipients masked."""
+        return self._may(Role.READER)
 
     @property
     def sees_recipients(self) -> bool:
         """Whether recipients are shown whole."""
-        return self.may_write
+        return self._may(Role.UNMASKED_READER)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether they may write."""
+        return self._may(Role.OPERATOR)
+
+    def _may(self, role: Role) -> bool:
+        return self.role is not None and self.role.includes(role)
+
+
+_NO_TOKEN = "no token"  # noqa: S105 - a name
+_NOBODY = Caller(_NO_TOKEN, None, By.NOTHING)
+_THIS_MACHINE = Caller(_NO_TOKEN, Role.READER, By.MACHINE)
+
+#: Who sends a request, once that is known.
+_CALLER = web.RequestKey("caller", Caller)
 
 
 class Access:
     """Authorizes requests, by the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self._read = settings.read_token
-        self._write = settings.write_token
+        self._settings = settings
         self._is_local = is_loopback(settings.http_host)
         self._proxies = Proxies(settings.trusted_proxies)
-        # The session of the write token needs no other.
-        self._sessions = Sessions(self._write, self._read)
+        self._credentials = Credentials(settings)
+        self._sessions = Sessions(self._credentials.session_key)
         self._attempts = Attempts()
 
-    def caller(self, request: web.Request) -> Caller:
-        """Return what the sender of a request may do."""
-        may_write = self._presents(request, self._write)
-        may_read = may_write or self._presents(request, self._read)
-        if not may_read and bearer_of(request) is None:
-            # Who presents a wrong token is told so, where reading needs none too.
-            may_read = self._is_open(request)
-        return Caller(may_read, may_write)
+    @property
+    def knows_tokens(self) -> bool:
+        """Whether there is any token to sign in with."""
+        return bool(self._settings.read_token) or self._can_write
 
-    def who(self, request: web.Request) -> str:
-        """Return who sends a request: which token, or this machine, and the address."""
-        caller = self.caller(request)
-        presents = self._presents(request, self._read)
-        token = "write token" if caller.may_write else "read token" if presents else "no token"
-        return f"{token} from {self._proxies.address(request)}"
+    def caller(self, request: web.Request) -> Caller:
+        """Return who sends a request; the same throughout."""
+        known: Caller | None = request.get(_CALLER)
+        if known is None:
+            known = request[_CALLER] = self._identify(request)
+        return known
+
+    def address(self, request: web.Request) -> str:
+        """Return the address that a request comes from."""
+        return self._proxies.address(request)
 
     def reader(self, request: web.Request) -> Caller:
         """Return the caller of a request that reads.
@@ -86,8 +124,8 @@ class Access:
             return caller
         if self._is_open(request):
             raise self._unauthorized(request, "this machine may read without a token")
-        if self._read or self._write:
-            raise self._unauthorized(request, "reading needs DELIVERY_READ_TOKEN as `Authorization: Bearer ...`")
+        if self.knows_tokens:
+            raise self._unauthorized(request, _NEEDS_TOKEN[Role.READER])
         raise ProblemError(
             FORBIDDEN,
             "reading from beyond this machine, by another name than localhost or through a proxy needs "
@@ -103,26 +141,42 @@ class Access:
         self._require_writing()
         caller = self.caller(request)
         if not caller.may_write:
-            raise self._unauthorized(request, "writing needs DELIVERY_WRITE_TOKEN as `Authorization: Bearer ...`")
+            raise self._lacks(request, caller)
         if bearer_of(request) is None:
             self.require_own_page(request)
         return caller
 
-    def _require_writing(self) -> None:
-        if not self._write:
-            raise ProblemError(FORBIDDEN, "writing is off: DELIVERY_WRITE_TOKEN is not set")
+    @property
+    def _can_write(self) -> bool:
+        return bool(self._settings.write_token or self._settings.users_file)
 
-    def _presents(self, request: web.Request, token: str) -> bool:
-        if not token:
-            return False
+    def _require_writing(self) -> None:
+        if not self._can_write:
+            raise ProblemError(FORBIDDEN, "writing is off: neither DELIVERY_WRITE_TOKEN nor DELIVERY_USERS_FILE is set")
+
+    def _identify(self, request: web.Request) -> Caller:
         bearer = bearer_of(request)
         if bearer is not None:
-            return _equal(bearer, token)
+            # Who presents a wrong token is told so, where reading needs none too.
+            owner = self._credentials.owner(bearer)
+            return _NOBODY if owner is None else Caller(owner.name, owner.role, By.TOKEN)
         session = self.session(request)
-        return session is not None and session.token == token
+        user = None if session is None else self._credentials.user(session.name)
+        if user is not None:
+            return Caller(user.name, user.role, By.SESSION)
+        return _THIS_MACHINE if self._is_open(request) else _NOBODY
 
     def _is_open(self, request: web.Request) -> bool:
-        return not self._read and self._is_local and is_loopback(host_of(request) or "") and not was_handed_on(request)
+        is_of_this_machine = self._is_local and is_loopback(host_of(request) or "") and not was_handed_on(request)
+        return is_of_this_machine and not self._settings.asks_who_reads
+
+    def _lacks(self, request: web.Request, caller: Caller) -> ProblemError:
+        """Return the problem of a caller who is no operator: who has a name needs another role, and no other token."""
+        if caller.role is None or caller.by is By.MACHINE or caller.name == READ_TOKEN:
+            return self._unauthorized(request, _NEEDS_TOKEN[Role.OPERATOR])
+        return ProblemError(
+            FORBIDDEN, f"{caller.name} has the role {caller.role.value}, and this needs that of an operator"
+        )
 
     def _unauthorized(self, request: web.Request, detail: str) -> ProblemError:
         """Return the problem of a request without the right token, and count a wrong one.
@@ -157,35 +211,37 @@ class Access:
         if not is_own:
             raise ForeignPageError
 
-    def require_write_token(self, request: web.Request, token: str) -> None:
-        """Require that a form has the write token: no cookie is enough.
+    def require_operator(self, request: web.Request, token: str) -> None:
+        """Require that a form has the token of an operator: no cookie is enough. From then on the caller is its owner.
 
         Raises:
-            ProblemError: FORBIDDEN, writing is off; UNAUTHORIZED, it is not the token; TOO_MANY_ATTEMPTS.
+            ProblemError: FORBIDDEN, writing is off; UNAUTHORIZED, it is not such a token; TOO_MANY_ATTEMPTS.
         """
         self._require_writing()
-        if self._attempt(request, token, self._write) is None:
-            raise ProblemError(UNAUTHORIZED, "the form does not have DELIVERY_WRITE_TOKEN")
+        caller = self._attempt(request, token, Role.OPERATOR)
+        if caller is None:
+            raise ProblemError(UNAUTHORIZED, "the form does not have DELIVERY_WRITE_TOKEN or the token of an operator")
+        request[_CALLER] = caller
 
     def start_session(self, request: web.Request, token: str) -> str | None:
-        """Return the cookie of a new session for a token that a form has; None: the token is neither of ours.
+        """Return the cookie of a new session for a token that a form has; None: the token is nobody's.
 
         Raises:
             ProblemError: wrong tokens were presented too often.
         """
-        known = self._attempt(request, token, self._write, self._read)
-        return None if known is None else self._sessions.start(known)
+        caller = self._attempt(request, token, Role.READER)
+        return None if caller is None else self._sessions.start(caller.name)
 
-    def _attempt(self, request: web.Request, token: str, *known: str) -> str | None:
+    def _attempt(self, request: web.Request, token: str, role: Role) -> Caller | None:
         problem = self._wait(request)
         if problem is not None:
             raise problem
-        for each in known:
-            if each and _equal(token, each):
-                self._attempts.right(self._proxies.address(request))
-                return each
-        self._wrong(request)
-        return None
+        owner = self._credentials.owner(token)
+        if owner is None or not owner.role.includes(role):
+            self._wrong(request)
+            return None
+        self._attempts.right(self._proxies.address(request))
+        return Caller(owner.name, owner.role, By.TOKEN)
 
     def _wait(self, request: web.Request) -> ProblemError | None:
         wait = math.ceil(self._attempts.wait(self._proxies.address(request)))
@@ -220,12 +276,3 @@ def bearer_of(request: web.Request) -> str | None:
     """Return the bearer token of the Authorization header; None: it has none."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _equal(given: str, known: str) -> bool:
-    # Digests are compared: the time that it takes says nothing, not even of the length.
-    return hmac.compare_digest(_digest(given), _digest(known))
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -37,16 +37,26 @@ _WRITES: dict[tuple[str, str], Deed] = {
     ("/api/v1/dead-letters/", "/discard"): Deed.DISCARD,
 }
 
-#: Where recipients are shown.
-_SIGHTS = (
-    "/api/v1/messages",
-    "/api/v1/find",
-    "/api/v1/dead-letters/kept",
-    "/dead-letters",
-    "/messages",
-    "/find",
-    "/deliveries/{id}/messages",
-    "/no-delivery/messages",
+#: Where recipients, or ids and texts that may hold them, are shown.
+_SIGHTS = frozenset(
+    {
+        "/api/v1/messages",
+        "/api/v1/messages/{message_id}",
+        "/api/v1/find",
+        "/api/v1/overview",
+        "/api/v1/stuck",
+        "/api/v1/contradictions",
+        "/api/v1/dead-letters",
+        "/api/v1/dead-letters/kept",
+        "/api/v1/dead-letters/kept/{letter_id}",
+        "/dead-letters",
+        "/dead-letters/{id}",
+        "/messages",
+        "/messages/{id}",
+        "/find",
+        "/deliveries/{id}/messages",
+        "/no-delivery/messages",
+    }
 )
 
 #: What an entry says of a write that failed: Kafka may have taken it all the same.
@@ -119,10 +129,14 @@ class Auditing:
             self._put(self._entry(request, Deed.UNMASK))
 
     def _entry(self, request: web.Request, deed: Deed) -> AuditEntry:
-        via = Via.API if request.path.startswith("/api/") else Via.PAGE
-        who = self._access.who(request)
         return AuditEntry(
-            datetime.now(timezone.utc), who[:SUBJECT_MAX], via, deed, _subject(request, deed), request.get(DETAIL)
+            time=datetime.now(timezone.utc),
+            who=self._access.caller(request).name,
+            via=Via.API if request.path.startswith("/api/") else Via.PAGE,
+            deed=deed,
+            subject=_subject(request, deed),
+            detail=request.get(DETAIL),
+            address=self._access.address(request)[:SUBJECT_MAX],
         )
 
     def _put(self, entry: AuditEntry) -> None:
@@ -159,8 +173,7 @@ def deed_of(request: web.Request) -> Deed | None:
     pattern = _pattern(request)
     if request.method == hdrs.METH_POST:
         return next((deed for (start, stop), deed in _WRITES.items() if _is(pattern, start, stop)), None)
-    is_sight = any(pattern == each or pattern.startswith(f"{each}/") for each in _SIGHTS)
-    return Deed.UNMASK if is_sight else None
+    return Deed.UNMASK if pattern in _SIGHTS else None
 
 
 def _pattern(request: web.Request) -> str:
@@ -186,6 +199,7 @@ def _tell_unwritten(entries: Sequence[AuditEntry], error: str) -> None:
         log.warning(
             "audit_unwritten",
             who=entry.who,
+            address=entry.address,
             via=entry.via.value,
             deed=entry.deed.value,
             at=entry.time.isoformat(),

@@ -51,7 +51,7 @@ class Hops:
     def __init__(self, settings: Settings, url: Callable[[], str]) -> None:
         self._key = settings.workers_token.encode()
         #: Without any token, and bound to this machine only, its other processes are believed.
-        self._believes_this_machine = is_loopback(settings.http_host) and not (self._key or settings.read_token)
+        self._believes_this_machine = is_loopback(settings.http_host) and not (self._key or settings.asks_who_reads)
         self._url = url
         #: Nonces of accepted signatures, and when these expire.
         self._taken: dict[str, float] = {}

@@ -86,8 +86,10 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "DELIVERY_READ_TOKEN to read, DELIVERY_WRITE_TOKEN to read whole recipients and to "
-                    "write. Bound to loopback, and without a read token, reading is open.",
+                    "description": "The token of a user (DELIVERY_USERS_FILE), by role: `reader`, `unmasked_reader` "
+                    "with whole recipients, `operator` to write, too. DELIVERY_READ_TOKEN is a reader's, "
+                    "DELIVERY_WRITE_TOKEN an operator's. Bound to loopback, and without a read token or users, reading "
+                    "is open.",
                 }
             },
         },

@@ -1,16 +1,19 @@
 """Sessions of the page: what the cookie holds, and which sessions have ended.
 
-A cookie is valid at every worker with the same tokens: it holds a number, the time of its issue, and a MAC of both with
-a key made of the token, never the token. Each worker remembers by itself which sessions have ended, so it accepts none
-that is older than its own memory: after a restart it asks people to sign in again.
+A cookie is valid at every worker with the same tokens: it holds a number, the time of its issue, whose it is, and a MAC
+of these with a key made of the token, never the token. Each worker remembers by itself which sessions have ended, so it
+accepts none that is older than its own memory: after a restart it asks people to sign in again.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import re
 import secrets
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Annotated, NamedTuple
 
@@ -26,7 +29,7 @@ _SKEW_SECONDS = 60
 #: Ended sessions that are remembered. When there are more, all sessions end that are as old as the older half.
 _ENDED_MAX = 10_000
 
-_COOKIE = re.compile(r"([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})")
+_COOKIE = re.compile(r"([0-9]{1,12})\.([0-9a-f]{32})\.([A-Za-z0-9_-]{2,600})\.([0-9a-f]{64})")
 
 
 class Session(NamedTuple):
@@ -35,8 +38,8 @@ class Session(NamedTuple):
     number: str
     #: When it was issued, in seconds since the epoch.
     given: int
-    #: The token that it was issued for.
-    token: str
+    #: The name of the user that it was issued for.
+    name: str
 
 
 #: Where workers report ended sessions to each other.
@@ -54,21 +57,24 @@ class Sessions:
     """Issues sessions, verifies their cookies, and ends them.
 
     Args:
-        tokens: those that sessions are issued for; an empty one is none.
+        key_of: gives the key of a user's sessions by the user's name; None: nobody is called so.
     """
 
-    def __init__(self, *tokens: str) -> None:
-        self._tokens = tuple(filter(None, tokens))
+    def __init__(self, key_of: Callable[[str], bytes | None]) -> None:
+        self._key_of = key_of
         #: Sessions issued earlier may have ended unknown to this worker, or forgotten by it.
         self._remembers_since = time.time()
         #: When each was issued, by number.
         self._ended: dict[str, int] = {}
 
-    def start(self, token: str) -> str:
-        """Return the cookie of a new session; the token has been checked."""
+    def start(self, name: str) -> str | None:
+        """Return the cookie of a new session of a user, whose token has been checked; None: nobody is called so."""
+        key = self._key_of(name)
+        if key is None:
+            return None
         # Rounded up: nothing is issued before this worker remembers.
         given, number = str(int(time.time()) + 1), secrets.token_hex(16)
-        return f"{given}.{number}.{_mac(token, given, number)}"
+        return f"{given}.{number}.{_encoded(name)}.{_mac(key, given, number, name)}"
 
     def find(self, cookie: str) -> Session | None:
         """Return the session of a cookie; None: it is invalid, or the session has ended."""
@@ -78,10 +84,11 @@ class Sessions:
         given, now = int(found[1]), time.time()
         if not (self._remembers_since <= given <= now + 1 + _SKEW_SECONDS and now < given + SESSION_SECONDS):
             return None
-        for token in self._tokens:
-            if hmac.compare_digest(found[3], _mac(token, found[1], found[2])):
-                return None if found[2] in self._ended else Session(found[2], given, token)
-        return None
+        name = _decoded(found[3])
+        key = None if name is None else self._key_of(name)
+        if name is None or key is None or not hmac.compare_digest(found[4], _mac(key, found[1], found[2], name)):
+            return None
+        return None if found[2] in self._ended else Session(found[2], given, name)
 
     def end(self, number: str, given: int) -> None:
         """End a session at this worker."""
@@ -100,6 +107,17 @@ class Sessions:
         self._ended = kept
 
 
-def _mac(token: str, given: str, number: str) -> str:
-    text = f"delivery-status session\n{given}\n{number}"
-    return hmac.new(token.encode(), text.encode(), sha256).hexdigest()
+def _mac(key: bytes, given: str, number: str, name: str) -> str:
+    text = f"delivery-status session\n{given}\n{number}\n{name}"
+    return hmac.new(key, text.encode(), sha256).hexdigest()
+
+
+def _encoded(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).rstrip(b"=").decode()
+
+
+def _decoded(encoded: str) -> str | None:
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None

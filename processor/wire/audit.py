@@ -61,6 +61,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
     #: What it was done to: a delivery, a message (masked), an erasure; null: nothing that has a name.
     subject: _Text | None = None
     detail: _Text | None = None
+    #: From where a request came; null: a command names its host among who did it.
+    address: _Text | None = None
 
 
 encode_entry = msgspec.json.Encoder().encode

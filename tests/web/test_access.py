@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from processor.settings import Settings
-from processor.web.access import Access
+from processor.web.access import Access, Caller
 from processor.web.problems import ProblemError
 from processor.web.sessions import SESSION_COOKIE
 
@@ -20,6 +20,11 @@ def request(token=None, *, host="localhost:8080", path="/api/v1/overview", remot
     return make_mocked_request("GET", path, headers=given).clone(remote=remote)
 
 
+def may(caller: Caller) -> tuple[bool, bool]:
+    """Say whether somebody may read, and write."""
+    return caller.may_read, caller.may_write
+
+
 def problem_of(judge, *arguments) -> int:
     with pytest.raises(ProblemError) as refused:
         judge(*arguments)
@@ -28,7 +33,7 @@ def problem_of(judge, *arguments) -> int:
 
 class TestReading:
     def test_is_open_to_this_machine_while_no_token_is_set(self):
-        assert Access(Settings()).reader(request()) == (True, False)
+        assert may(Access(Settings()).reader(request())) == (True, False)
 
     @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:8080", "localhost", "LOCALHOST.", "127.8.9.1"])
     def test_loopback_has_many_names(self, host):
@@ -47,7 +52,7 @@ class TestReading:
     def test_bound_beyond_loopback_it_needs_a_token(self):
         access = Access(Settings(http_host="0.0.0.0", read_token=READ))
         assert problem_of(access.reader, request()) == 401
-        assert access.reader(request(READ)) == (True, False)
+        assert may(access.reader(request(READ))) == (True, False)
 
     def test_bound_beyond_loopback_and_without_tokens_nobody_may(self):
         assert problem_of(Access(Settings(http_host="0.0.0.0")).reader, request()) == 403
@@ -57,7 +62,7 @@ class TestReading:
         assert problem_of(Access(Settings(read_token=READ)).reader, request()) == 401
 
     def test_the_write_token_reads(self):
-        assert Access(Settings(http_host="0.0.0.0", write_token=WRITE)).reader(request(WRITE)) == (True, True)
+        assert may(Access(Settings(http_host="0.0.0.0", write_token=WRITE)).reader(request(WRITE))) == (True, True)
 
     @pytest.mark.parametrize("wrong", ["", "a-token-to-read-wit", READ + "x", "å", READ.upper()])
     def test_a_wrong_token_is_none(self, wrong):
@@ -70,7 +75,7 @@ class TestReading:
         access = Access(Settings(**tokens))
         with pytest.raises(ProblemError, match="the bearer token is wrong"):
             access.reader(request(wrong))
-        assert access.reader(request()) == (True, False)
+        assert may(access.reader(request())) == (True, False)
 
     def test_wrong_tokens_are_limited_where_reading_needs_none(self):
         """Else the write token could be guessed by reading."""
@@ -110,22 +115,22 @@ class TestWriting:
 
     def test_a_form_tells_its_token_in_its_own_field(self):
         access = Access(Settings(write_token=WRITE))
-        access.require_write_token(request(), WRITE)
-        assert problem_of(access.require_write_token, request(), "") == 401
-        assert problem_of(Access(Settings()).require_write_token, request(), "") == 403
+        access.require_operator(request(), WRITE)
+        assert problem_of(access.require_operator, request(), "") == 401
+        assert problem_of(Access(Settings()).require_operator, request(), "") == 403
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "evil.example.com"])
     def test_a_token_is_not_a_parameter(self, host):
         access = Access(Settings(read_token=READ, write_token=WRITE))
         for path in (f"/api/v1/overview?token={WRITE}", f"/api/v1/overview?access_token={READ}"):
-            assert access.caller(request(host=host, path=path)) == (False, False)
+            assert may(access.caller(request(host=host, path=path))) == (False, False)
 
     @pytest.mark.parametrize(
         "name", ["X_HTTP_Method_Override", "X_Original_URL", "X_Forwarded_User", "Proxy_Authorization"]
     )
     def test_other_headers_give_nothing(self, name):
         access = Access(Settings(read_token=READ, write_token=WRITE))
-        assert access.caller(request(**{name: f"Bearer {WRITE}"})) == (False, False)
+        assert may(access.caller(request(**{name: f"Bearer {WRITE}"}))) == (False, False)
 
 
 class TestSession:
@@ -139,14 +144,14 @@ class TestSession:
         session = self.access.start_session(request(), token)
         assert session is not None
         assert token not in session
-        assert self.access.caller(self.with_cookie(session)) == (True, may_write)
+        assert may(self.access.caller(self.with_cookie(session))) == (True, may_write)
 
     def test_there_is_none_for_a_wrong_token(self):
         assert self.access.start_session(request(), "wrong") is None
         assert Access(Settings()).start_session(request(), "") is None
 
     def test_a_token_as_a_cookie_is_nothing(self):
-        assert self.access.caller(self.with_cookie(READ)) == (False, False)
+        assert may(self.access.caller(self.with_cookie(READ))) == (False, False)
 
     def test_a_new_token_ends_old_sessions(self):
         session = self.access.start_session(request(), READ)
@@ -160,7 +165,7 @@ class TestSession:
         cookie = self.access.start_session(request(), READ)
         session = self.access.session(self.with_cookie(cookie))
         self.access.end_session(session.number, session.given)
-        assert self.access.caller(self.with_cookie(cookie)) == (False, False)
+        assert may(self.access.caller(self.with_cookie(cookie))) == (False, False)
 
     @pytest.mark.parametrize("headers", [{"Origin": "http://localhost:8080"}, {"Sec_Fetch_Site": "same-origin"}, {}])
     def test_pages_of_ours_may_write(self, headers):
@@ -187,8 +192,8 @@ class TestWrongTokens:
     def test_in_forms_there_may_be_some_and_then_one_has_to_wait(self):
         access = Access(Settings(write_token=WRITE))
         for _ in range(10):
-            assert problem_of(access.require_write_token, request(), "wrong") == 401
-        for judge in (access.require_write_token, access.start_session):
+            assert problem_of(access.require_operator, request(), "wrong") == 401
+        for judge in (access.require_operator, access.start_session):
             with pytest.raises(ProblemError) as refused:
                 judge(request(), WRITE)
             assert refused.value.kind.status == 429
@@ -197,8 +202,8 @@ class TestWrongTokens:
     def test_another_address_need_not_wait(self):
         access = Access(Settings(write_token=WRITE))
         for _ in range(10):
-            problem_of(access.require_write_token, request(remote="10.0.0.66"), "wrong")
-        access.require_write_token(request(), WRITE)
+            problem_of(access.require_operator, request(remote="10.0.0.66"), "wrong")
+        access.require_operator(request(), WRITE)
 
     def test_as_bearers_they_are_told_of_and_the_right_one_is_taken_all_the_same(self):
         access = Access(Settings(read_token=READ))
@@ -209,12 +214,12 @@ class TestWrongTokens:
     def test_behind_a_proxy_that_is_believed_it_is_the_client_who_waits(self):
         access = Access(Settings(write_token=WRITE, trusted_proxies=(ip_network("127.0.0.1"),)))
         for _ in range(10):
-            problem_of(access.require_write_token, request(X_Forwarded_For="10.0.0.66"), "wrong")
-        assert problem_of(access.require_write_token, request(X_Forwarded_For="10.0.0.66"), WRITE) == 429
-        access.require_write_token(request(X_Forwarded_For="10.0.0.7"), WRITE)
+            problem_of(access.require_operator, request(X_Forwarded_For="10.0.0.66"), "wrong")
+        assert problem_of(access.require_operator, request(X_Forwarded_For="10.0.0.66"), WRITE) == 429
+        access.require_operator(request(X_Forwarded_For="10.0.0.7"), WRITE)
 
     def test_nobody_gets_another_address_by_saying_so(self):
         access = Access(Settings(write_token=WRITE))
         for number in range(10):
-            problem_of(access.require_write_token, request(X_Forwarded_For=f"10.0.0.{number}"), "wrong")
-        assert problem_of(access.require_write_token, request(X_Forwarded_For="10.0.0.99"), WRITE) == 429
+            problem_of(access.require_operator, request(X_Forwarded_For=f"10.0.0.{number}"), "wrong")
+        assert problem_of(access.require_operator, request(X_Forwarded_For="10.0.0.99"), WRITE) == 429

@@ -1,7 +1,9 @@
 """Which requests are written down, by whom and of what, without a broker."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from hashlib import sha256
 
 import pytest
 from aiohttp import web
@@ -15,6 +17,7 @@ from processor.web.problems import BROKER_AWAY, ProblemError, tell_problems
 from processor.wire.audit import AuditEntry, Deed, Via
 
 READ, WRITE = "r" * 24, "w" * 24
+TOKENS = Settings(read_token=READ, write_token=WRITE)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -61,7 +64,7 @@ ROUTES = [
     web.post("/deliveries/{id:[^/]+}/finish", steer),
     web.get("/api/v1/messages/{message_id:.+}", show),
     web.get("/api/v1/messages", show),
-    web.get("/api/v1/overview", show),
+    web.get("/api/v1/providers", show),
     web.get("/messages/{id:[^/]+}", show),
     web.get("/dead-letters", show),
     web.post("/api/v1/erasures", erase),
@@ -71,16 +74,21 @@ ROUTES = [
 
 
 def auditing(
-    write: Callable[[Sequence[AuditEntry]], Awaitable[None]], routes: Iterable[web.RouteDef]
+    write: Callable[[Sequence[AuditEntry]], Awaitable[None]], routes: Iterable[web.RouteDef], settings: Settings
 ) -> web.Application:
     application = web.Application(middlewares=[tell_problems])
-    Auditing(Access(Settings(read_token=READ, write_token=WRITE)), write).add_to(application)
+    Auditing(Access(settings), write).add_to(application)
     application.router.add_routes(routes)
     return application
 
 
 async def written_of(
-    method: str, path: str, token: str = WRITE, error: Exception | None = None, least: int = 500
+    method: str,
+    path: str,
+    token: str = WRITE,
+    error: Exception | None = None,
+    least: int = 500,
+    settings: Settings = TOKENS,
 ) -> list[AuditEntry]:
     """Send one request, stop the server, and give what was written."""
     entries: list[AuditEntry] = []
@@ -90,7 +98,7 @@ async def written_of(
             raise error
         entries.extend(given)
 
-    async with TestClient(TestServer(auditing(write, ROUTES))) as client:
+    async with TestClient(TestServer(auditing(write, ROUTES, settings))) as client:
         headers = {"Authorization": f"Bearer {token}"}
         async with client.request(method, path, headers=headers, allow_redirects=False) as response:
             assert response.status < least
@@ -114,11 +122,11 @@ async def written_of(
 async def test_what_is_done_is_written_down(method, path, via, deed, subject, detail):
     [entry] = await written_of(method, path)
     assert (entry.via, entry.deed, entry.subject, entry.detail) == (via, deed, subject, detail)
-    assert entry.who == "write token from 127.0.0.1"
+    assert (entry.who, entry.address) == ("write token", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
-    ("path", "token"), [("/api/v1/messages/m1", READ), ("/api/v1/messages/none", WRITE), ("/api/v1/overview", WRITE)]
+    ("path", "token"), [("/api/v1/messages/m1", READ), ("/api/v1/messages/none", WRITE), ("/api/v1/providers", WRITE)]
 )
 async def test_what_shows_no_whole_recipient_is_not(path, token):
     assert await written_of("GET", path, token) == []
@@ -150,7 +158,7 @@ async def test_a_stream_is_written_down_when_it_begins_whoever_cuts_it_off():
         await response.write(b"".join([entry.deed.value.encode() for entry in entries]))
         return response
 
-    async with TestClient(TestServer(auditing(write, [web.get("/api/v1/messages", stream)]))) as client:
+    async with TestClient(TestServer(auditing(write, [web.get("/api/v1/messages", stream)], TOKENS))) as client:
         response = await client.get("/api/v1/messages", headers={"Authorization": f"Bearer {WRITE}"})
         assert await response.read() == b"unmask"
     assert len(entries) == 1
@@ -164,3 +172,11 @@ async def test_who_is_led_to_sign_in_has_done_nothing():
 async def test_what_kafka_does_not_take_is_in_the_log(method, path, capsys):
     assert await written_of(method, path, error=OSError("away")) == []
     assert "audit_unwritten" in capsys.readouterr().out
+
+
+async def test_a_user_goes_by_name(tmp_path):
+    path = tmp_path / "users.json"
+    user = {"name": "per@example.com", "role": "unmasked_reader", "token_sha256": sha256(b"a-token-of-per").hexdigest()}
+    path.write_text(json.dumps({"users": [user]}), encoding="utf-8")
+    [entry] = await written_of("GET", "/messages/m1", "a-token-of-per", settings=Settings(users_file=path))
+    assert (entry.who, entry.address, entry.deed) == ("per@example.com", "127.0.0.1", Deed.UNMASK)

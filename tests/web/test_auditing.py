@@ -94,7 +94,7 @@ async def test_writes_and_sights_are_written_down_with_who_did_them(trial):
             await eventually(is_told, "it is written down")
     assert await deeds(trial) == expected
     entries = [decode_entry(record.value) for record in await trial.records(AUDIT)]
-    assert {entry.who for entry in entries} == {"write token from 127.0.0.1"}
+    assert {(entry.who, entry.address) for entry in entries} == {("write token", "127.0.0.1")}
     assert [entry.detail for entry in entries if entry.deed.value == "control"] == ["pause", "finish"]
 
 

@@ -40,7 +40,7 @@ _DENIED: Mapping[Kind, tuple[str, int]] = {
 
 
 class Letters:
-    """Shows dead letters, and settles one for a form that carries the write token: no cookie is enough."""
+    """Shows dead letters, and settles one for a form with the token of an operator: no cookie is enough."""
 
     def __init__(self, frame: Frame, access: Access, letters: DeadLetters) -> None:
         self._frame, self._access, self._letters = frame, access, letters
@@ -94,7 +94,7 @@ class Letters:
             return await self._form(visit, "letters.unsure", 400)
         name = visit.request.match_info["id"]
         try:
-            self._access.require_write_token(visit.request, form.get("token", ""))
+            self._access.require_operator(visit.request, form.get("token", ""))
             visit.request[DEED] = DEEDS[outcome]
             done = await self._letters.settle(LetterOrder((name,)), outcome)
         except ProblemError as error:

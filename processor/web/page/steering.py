@@ -1,4 +1,4 @@
-"""The pages to pause, resume, finish and cancel a delivery: a form with the write token, and what it would do."""
+"""The pages to pause, resume, finish and cancel a delivery: a form with a token, and what it would do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from processor.web.page import arrange
 from processor.web.page.frame import Frame, Visit, read_form, redirect
 from processor.web.problems import FORBIDDEN, NO_EFFECT, TOO_MANY_ATTEMPTS, UNAUTHORIZED, Kind, ProblemError
 
-#: What the form says when the write token is not taken, and the status of the answer.
+#: What the form says when the token is not taken, and the status of the answer.
 _DENIED: Mapping[Kind, tuple[str, int]] = {
     FORBIDDEN: ("steer.off", 403),
     UNAUTHORIZED: ("steer.wrong_token", 403),
@@ -34,7 +34,7 @@ def on_its_way(query: Mapping[str, str], view: DeliveryView) -> str:
 
 
 class Steering:
-    """Acts on a delivery for a form that carries the write token: no cookie is enough."""
+    """Acts on a delivery for a form with the token of an operator: no cookie is enough."""
 
     def __init__(self, frame: Frame, access: Access, answers: Answers) -> None:
         self._frame = frame
@@ -65,7 +65,7 @@ class Steering:
                 return await self._form(visit, action, "steer.unsure", 400)
             delivery_id = visit.request.match_info["id"]
             try:
-                self._access.require_write_token(visit.request, form.get("token", ""))
+                self._access.require_operator(visit.request, form.get("token", ""))
                 tell_action(visit.request, action)
                 await self._answers.steer(delivery_id, action)
             except ProblemError as error:

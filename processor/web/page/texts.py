@@ -577,8 +577,8 @@ _DELIVERIES: dict[str, tuple[str, str]] = {
 _STEERING: dict[str, tuple[str, str]] = {
     "steer.token": ("Write token", "Skrivnyckel"),
     "steer.token.hint": (
-        "DELIVERY_WRITE_TOKEN of the workers. It is used for this once and not kept.",
-        "Arbetarnas DELIVERY_WRITE_TOKEN. Den används för detta och sparas inte.",
+        "DELIVERY_WRITE_TOKEN of the workers, or your own as an operator. It is used for this once and not kept.",
+        "Arbetarnas DELIVERY_WRITE_TOKEN, eller din egen som operatör. Den används för detta och sparas inte.",
     ),
     "steer.sender": (
         "This is a note for all who read the delivery. Its sender must follow it: nothing here sends or holds back.",
@@ -589,11 +589,14 @@ _STEERING: dict[str, tuple[str, str]] = {
     ),
     "steer.back": ("Back, change nothing", "Tillbaka, ändra inget"),
     "steer.not_done": ("Nothing was done.", "Inget gjordes."),
-    "steer.wrong_token": ("That is not the write token.", "Det är inte skrivnyckeln."),
+    "steer.wrong_token": (
+        "That is neither the write token nor an operator's.",
+        "Det är varken skrivnyckeln eller en operatörs nyckel.",
+    ),
     "steer.unsure": ("Tick the box to confirm.", "Kryssa i rutan för att bekräfta."),
     "steer.off": (
-        "Writing is off: the workers have no DELIVERY_WRITE_TOKEN.",
-        "Skrivning är avstängd: arbetarna har ingen DELIVERY_WRITE_TOKEN.",
+        "Writing is off: the workers have neither DELIVERY_WRITE_TOKEN nor DELIVERY_USERS_FILE.",
+        "Skrivning är avstängd: arbetarna har varken DELIVERY_WRITE_TOKEN eller DELIVERY_USERS_FILE.",
     ),
     "obstacle.canceled": (
         "The delivery has been canceled, and nothing undoes that.",
@@ -857,8 +860,8 @@ _STATUSES: dict[str, tuple[str, str]] = {
 _DOOR: dict[str, tuple[str, str]] = {
     "login.title": ("Sign in", "Logga in"),
     "login.text": (
-        "Reading needs the read token of the workers; the write token shows recipients whole, too.",
-        "För att läsa behövs arbetarnas läsnyckel; med skrivnyckeln visas även mottagare hela.",
+        "With your own token, or one of the workers': the read token shows recipients masked, the write token whole.",
+        "Med din egen nyckel, eller en av arbetarnas: läsnyckeln visar mottagare dolda, skrivnyckeln visar dem hela.",
     ),
     "login.token": ("Token", "Nyckel"),
     "login.do": ("Sign in", "Logga in"),

@@ -68,6 +68,7 @@ WARNINGS = (
     "topics_changed",
     "transaction_hangs",
     "transaction_lost",
+    "user_header_ignored",
     "users_unreadable",
     "webhook_failed",
     "webhook_malformed",

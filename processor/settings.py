@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER, SuccessFrom
-from processor.users import UsersError, read_users
+from processor.users import Role, UsersError, read_users
 from processor.wire.topics import Topic
 
 PREFIX = "DELIVERY_"
@@ -70,6 +70,8 @@ class Settings:
     write_token: str = field(default="", repr=False)
     internal_token: str = field(default="", repr=False)
     users_file: Path | None = None
+    user_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    user_roles: Mapping[str, Role] | None = None
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str = ""
@@ -106,8 +108,8 @@ class Settings:
 
     @property
     def asks_who_reads(self) -> bool:
-        """Whether reading needs a token, on this machine too."""
-        return bool(self.read_token or self.users_file)
+        """Whether reading needs a token, or a proxy's word, on this machine too."""
+        return bool(self.read_token or self.users_file or self.user_roles)
 
     @property
     def uses_tls(self) -> bool:
@@ -233,6 +235,20 @@ def _users_file(value: str) -> Path:
     except UsersError as error:
         raise ValueError(f"it is no file of users: {error}") from None
     return path
+
+
+def _user_roles(value: str) -> Mapping[str, Role]:
+    roles: dict[str, Role] = {}
+    for pair in value.split(","):
+        group, _, role = (part.strip() for part in pair.rpartition("="))
+        if not group or role not in [each.value for each in Role]:
+            raise ValueError(
+                f"must be like 'support=reader,leads=operator', with one of {', '.join(each.value for each in Role)}"
+            )
+        if group in roles:
+            raise ValueError(f"names group {group!r} twice")
+        roles[group] = Role(role)
+    return roles
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -410,6 +426,16 @@ FIELDS: dict[str, Field] = {
         "File with the users: names, roles and hashes of their tokens (docs/security.md). It is read again when it "
         "changes.",
     ),
+    "user_proxies": Field(
+        _networks,
+        "Addresses or networks of proxies that sign users in, and whose X-Forwarded-User and X-Forwarded-Groups are "
+        "believed: `10.0.0.7`; with DELIVERY_USER_ROLES.",
+    ),
+    "user_roles": Field(
+        _user_roles,
+        "Roles of the groups that these proxies name: `support=reader,leads=unmasked_reader,ops=operator`; `*`: of "
+        "whoever is signed in.",
+    ),
     "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
     "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),
     "sasl_username": Field(_optional_text, "SASL user name for the brokers."),
@@ -585,6 +611,12 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
             {"read_token", "write_token", "internal_token"},
             "DELIVERY_READ_TOKEN must differ from DELIVERY_WRITE_TOKEN and DELIVERY_INTERNAL_TOKEN, "
             "or readers could write",
+        )
+    if bool(settings.user_proxies) is not bool(settings.user_roles):
+        yield _Problem(
+            {"user_proxies", "user_roles"},
+            "DELIVERY_USER_PROXIES and DELIVERY_USER_ROLES must both be set, or neither: who signs users in, and what "
+            "their groups may do",
         )
     if settings.stall_timeout <= settings.commit_timeout:
         yield _Problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -16,6 +16,9 @@ import msgspec
 NAME_MAX = 100
 USERS_MAX = 1_000
 FILE_MAX_BYTES = 1024 * 1024
+
+#: Stands for all groups where groups are given roles.
+ANY_GROUP = "*"
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _KEYS = ("name", "role", "token_sha256")
@@ -78,6 +81,23 @@ def owner_of(token: str, credentials: Iterable[Credential]) -> Credential | None
     # All are compared: the time tells not even whose it is.
     found = [each for each in credentials if hmac.compare_digest(given, each.digest)]
     return found[0] if found else None
+
+
+def forwarded_name(values: Sequence[str]) -> str | None:
+    """Return the name that a proxy's header says; None: it says none, or several: the client may have sent one."""
+    return values[0] if len(values) == 1 and is_name(values[0]) else None
+
+
+def forwarded_role(values: Iterable[str], roles: Mapping[str, Role]) -> Role | None:
+    """Return the highest of the roles that somebody's groups have; None: they have none.
+
+    Args:
+        values: of the proxy's header, each with groups separated by commas.
+        roles: by group; ANY_GROUP is that of everybody, also of who is in none.
+    """
+    groups = [group.strip() for value in values for group in value.split(",")]
+    found = {roles[group] for group in (ANY_GROUP, *groups) if group in roles}
+    return next((role for role in reversed(_ORDER) if role in found), None)
 
 
 def read_users(content: bytes) -> tuple[Credential, ...]:

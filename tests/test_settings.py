@@ -8,6 +8,7 @@ import pytest
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
 from processor.settings import FIELDS, FOREIGN_NAMES, PREFIX, Settings, SettingsError, load, markdown_table
+from processor.users import Role
 
 SASL = {"DELIVERY_SECURITY_PROTOCOL": "SASL_SSL", "DELIVERY_SASL_USERNAME": "worker"}
 
@@ -53,6 +54,7 @@ class TestDefaults:
         assert Settings().http_host == "127.0.0.1"
 
 
+READER, _, OPERATOR = Role
 EMAIL_PENDING, SMS_PREPARED = (Channel.EMAIL, Status.PENDING), (Channel.SMS, Status.PREPARED)
 WAITING = [f"{channel.value}.{status.value}" for channel, status in STUCK_AFTER]
 GOOD = [
@@ -87,6 +89,8 @@ GOOD = [
         "10.0.0.0/8, 127.0.0.1,::1",
         (ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("::1/128")),
     ),
+    ("USER_PROXIES", "10.0.0.7", (ip_network("10.0.0.7/32"),)),
+    ("USER_ROLES", "ops=operator, cn=a = reader,*=reader", {"ops": OPERATOR, "cn=a": READER, "*": READER}),
     ("GATEWAYS", "http://gateway:8082/, https://[fd00::5]", ("http://gateway:8082", "https://[fd00::5]")),
     ("READ_TOKEN", "~" * 16, "~" * 16),
     ("WRITE_TOKEN", "a" * 500, "a" * 500),
@@ -109,6 +113,11 @@ GOOD = [
     ("LOG_FORMAT", "console", "console"),
     ("COMMIT", "3f2c1de", "3f2c1de"),
 ]
+#: What must be set with it.
+NEEDS = {
+    "USER_PROXIES": {"DELIVERY_USER_ROLES": "*=reader"},
+    "USER_ROLES": {"DELIVERY_USER_PROXIES": "10.0.0.7"},
+}
 WHOLE = "must be a whole number from"
 BAD = [
     *[("BROKERS", value, "must be host:port") for value in ("a", "a:", ":1", "a:0", "a:65536", "a:x", "a:1,", "a:²")],
@@ -141,6 +150,9 @@ BAD = [
     *[(f"TLS_{name}_FILE", "no/such.pem", "must be a file") for name in ("CA", "CERTIFICATE", "KEY")],
     ("TLS_CA_FILE", ".", "must be a file"),
     ("USERS_FILE", "no/such.json", "must be a file"),
+    *[("USER_PROXIES", value, "must be addresses") for value in ("proxy", "10.0.0.1/8", ",")],
+    *[("USER_ROLES", value, "must be like") for value in ("ops", "ops=", "=operator", "ops=root", "ops=operator,")],
+    ("USER_ROLES", "ops=operator,ops=reader", "names group 'ops' twice"),
     ("USERS_FILE", __file__, "it is no file of users: it is not JSON"),
     ("TLS_CHECK_HOSTNAME", "maybe", "must be true or false"),
     ("STORE", "disk", "must be one of memory, rocksdb"),
@@ -180,7 +192,8 @@ class TestValues:
 
     @pytest.mark.parametrize(("variable", "text", "value"), GOOD)
     def test_good(self, variable, text, value):
-        assert getattr(load({PREFIX + variable: text}), variable.lower()) == value
+        with_it = NEEDS.get(variable, {})
+        assert getattr(load({PREFIX + variable: text, **with_it}), variable.lower()) == value
 
     @pytest.mark.parametrize(("variable", "text", "mend"), BAD)
     def test_bad_with_name_value_and_mend(self, variable, text, mend):
@@ -275,6 +288,11 @@ class TestConflicts:
     def test_a_key_needs_a_certificate(self, pem):
         (problem,) = problems({"DELIVERY_SECURITY_PROTOCOL": "SSL", "DELIVERY_TLS_KEY_FILE": pem})
         assert problem == "DELIVERY_TLS_KEY_FILE is set, so DELIVERY_TLS_CERTIFICATE_FILE must be set"
+
+    @pytest.mark.parametrize("given", [{"USER_PROXIES": "10.0.0.7"}, {"USER_ROLES": "ops=operator"}])
+    def test_proxies_that_sign_in_need_roles_to_give(self, given):
+        (problem,) = problems({PREFIX + name: value for name, value in given.items()})
+        assert problem.startswith("DELIVERY_USER_PROXIES and DELIVERY_USER_ROLES must both be set")
 
     @pytest.mark.parametrize("stall", ["30", "29"])
     def test_a_worker_must_outlast_its_slowest_transaction(self, stall):

@@ -22,9 +22,13 @@ class Proxies:
     def __init__(self, trusted: tuple[IPv4Network | IPv6Network, ...]) -> None:
         self._trusted = trusted
 
+    def sent(self, request: web.BaseRequest) -> bool:
+        """Return whether a request comes from one of them."""
+        return self._has(request.remote or "")
+
     def is_secure(self, request: web.Request) -> bool:
         """Return whether the client uses TLS, to us or to a trusted proxy."""
-        if not self._has(request.remote or ""):
+        if not self.sent(request):
             return request.secure
         scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
         return scheme.partition(",")[0].strip().lower() == "https"

@@ -1,4 +1,4 @@
-"""Authorization of every request: tokens, the page's cookie, and the origin of forms. Nothing else judges them.
+"""Authorization of every request: tokens, the page's cookie, a proxy's word, the origin of forms. Nothing else judges.
 
 Reading is open only where nobody but this machine can ask: no token is needed to read, the server is bound to loopback,
 and the request names a loopback host and came through no proxy (else any web page could reach it by rebinding its own
@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from processor.logs import get_logger
 from processor.serving.proxies import Proxies, was_handed_on
 from processor.settings import Settings
-from processor.users import Role
+from processor.users import Role, forwarded_name, forwarded_role
 from processor.web.attempts import Attempts
 from processor.web.credentials import READ_TOKEN, Credentials
 from processor.web.hosts import host_of, is_loopback
@@ -27,6 +27,9 @@ from processor.web.sessions import SESSION_COOKIE, Session, Sessions
 log = get_logger(__name__)
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="delivery-status"'}
+
+#: What a proxy says of whom it has signed in.
+USER_HEADER, GROUPS_HEADER = "X-Forwarded-User", "X-Forwarded-Groups"
 
 _NEEDS_TOKEN = {
     Role.READER: "reading needs DELIVERY_READ_TOKEN, or the token of a user, as `Authorization: Bearer ...`",
@@ -46,6 +49,8 @@ class By(Enum):
 
     TOKEN = auto()
     SESSION = auto()
+    #: A proxy has signed them in.
+    PROXY = auto()
     #: It comes from this machine, which may read.
     MACHINE = auto()
     NOTHING = auto()
@@ -58,6 +63,11 @@ class Caller(NamedTuple):
     #: None: they may do nothing.
     role: Role | None
     by: By
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether a browser sends what tells who they are by itself."""
+        return self.by in {By.SESSION, By.PROXY}
 
     @property
     def may_read(self) -> bool:
@@ -93,14 +103,17 @@ class Access:
         self._settings = settings
         self._is_local = is_loopback(settings.http_host)
         self._proxies = Proxies(settings.trusted_proxies)
+        self._user_proxies = Proxies(settings.user_proxies)
         self._credentials = Credentials(settings)
         self._sessions = Sessions(self._credentials.session_key)
         self._attempts = Attempts()
+        #: Why the headers of proxies were ignored, as far as the log says it.
+        self._ignored: set[str] = set()
 
     @property
     def knows_tokens(self) -> bool:
         """Whether there is any token to sign in with."""
-        return bool(self._settings.read_token) or self._can_write
+        return bool(self._settings.read_token or self._settings.write_token or self._settings.users_file)
 
     def caller(self, request: web.Request) -> Caller:
         """Return who sends a request; the same throughout."""
@@ -122,10 +135,14 @@ class Access:
         caller = self.caller(request)
         if caller.may_read:
             return caller
+        if caller.by is By.PROXY:
+            raise ProblemError(FORBIDDEN, f"{caller.name} is in no group that has a role by DELIVERY_USER_ROLES")
         if self._is_open(request):
             raise self._unauthorized(request, "this machine may read without a token")
         if self.knows_tokens:
             raise self._unauthorized(request, _NEEDS_TOKEN[Role.READER])
+        if self._settings.user_roles:
+            raise ProblemError(FORBIDDEN, "reading needs to be signed in by a proxy of DELIVERY_USER_PROXIES")
         raise ProblemError(
             FORBIDDEN,
             "reading from beyond this machine, by another name than localhost or through a proxy needs "
@@ -148,11 +165,11 @@ class Access:
 
     @property
     def _can_write(self) -> bool:
-        return bool(self._settings.write_token or self._settings.users_file)
+        return bool(self._settings.write_token or self._settings.users_file or self._settings.user_roles)
 
     def _require_writing(self) -> None:
         if not self._can_write:
-            raise ProblemError(FORBIDDEN, "writing is off: neither DELIVERY_WRITE_TOKEN nor DELIVERY_USERS_FILE is set")
+            raise ProblemError(FORBIDDEN, "writing is off: neither DELIVERY_WRITE_TOKEN nor users are set")
 
     def _identify(self, request: web.Request) -> Caller:
         bearer = bearer_of(request)
@@ -164,7 +181,30 @@ class Access:
         user = None if session is None else self._credentials.user(session.name)
         if user is not None:
             return Caller(user.name, user.role, By.SESSION)
+        forwarded = self._forwarded(request)
+        if forwarded is not None:
+            return forwarded
         return _THIS_MACHINE if self._is_open(request) else _NOBODY
+
+    def _forwarded(self, request: web.Request) -> Caller | None:
+        """Return whom a proxy says that it has signed in; None: none of ours says anything."""
+        given = request.headers.getall(USER_HEADER, [])
+        if not given:
+            return None
+        if not self._user_proxies.sent(request):
+            self._ignore(request, "the address is none of DELIVERY_USER_PROXIES")
+            return None
+        name = forwarded_name(given)
+        if name is None:
+            self._ignore(request, f"{USER_HEADER} is not one name, printable and without spaces")
+            return None
+        groups = request.headers.getall(GROUPS_HEADER, [])
+        return Caller(name, forwarded_role(groups, self._settings.user_roles or {}), By.PROXY)
+
+    def _ignore(self, request: web.Request, reason: str) -> None:
+        if reason not in self._ignored:
+            self._ignored.add(reason)
+            log.warning("user_header_ignored", address=(request.remote or "")[:100], reason=reason)
 
     def _is_open(self, request: web.Request) -> bool:
         is_of_this_machine = self._is_local and is_loopback(host_of(request) or "") and not was_handed_on(request)
@@ -172,11 +212,10 @@ class Access:
 
     def _lacks(self, request: web.Request, caller: Caller) -> ProblemError:
         """Return the problem of a caller who is no operator: who has a name needs another role, and no other token."""
-        if caller.role is None or caller.by is By.MACHINE or caller.name == READ_TOKEN:
+        if caller.by in {By.MACHINE, By.NOTHING} or caller.name == READ_TOKEN:
             return self._unauthorized(request, _NEEDS_TOKEN[Role.OPERATOR])
-        return ProblemError(
-            FORBIDDEN, f"{caller.name} has the role {caller.role.value}, and this needs that of an operator"
-        )
+        role = "no role" if caller.role is None else f"the role {caller.role.value}"
+        return ProblemError(FORBIDDEN, f"{caller.name} has {role}, and this needs that of an operator")
 
     def _unauthorized(self, request: web.Request, detail: str) -> ProblemError:
         """Return the problem of a request without the right token, and count a wrong one.
@@ -211,13 +250,22 @@ class Access:
         if not is_own:
             raise ForeignPageError
 
+    def asks_for_token(self, request: web.Request) -> bool:
+        """Return whether a form that writes needs a token: an operator whom a proxy has signed in has none."""
+        caller = self.caller(request)
+        return not (caller.by is By.PROXY and caller.may_write)
+
     def require_operator(self, request: web.Request, token: str) -> None:
         """Require that a form has the token of an operator: no cookie is enough. From then on the caller is its owner.
+
+        An operator whom a proxy has signed in needs none.
 
         Raises:
             ProblemError: FORBIDDEN, writing is off; UNAUTHORIZED, it is not such a token; TOO_MANY_ATTEMPTS.
         """
         self._require_writing()
+        if not token and not self.asks_for_token(request):
+            return
         caller = self._attempt(request, token, Role.OPERATOR)
         if caller is None:
             raise ProblemError(UNAUTHORIZED, "the form does not have DELIVERY_WRITE_TOKEN or the token of an operator")

@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from ipaddress import ip_network
 
 import aiohttp
 import pytest
@@ -138,8 +139,26 @@ def users_file(tmp_path):
 
 @pytest.fixture
 async def worker(users_file):
-    async with workers(1, read_token=READ_TOKEN, users_file=users_file) as [one]:
+    proxies, roles = (ip_network("127.0.0.0/8"),), {role.value: role for role in Role}
+    async with workers(1, read_token=READ_TOKEN, users_file=users_file, user_proxies=proxies, user_roles=roles) as [
+        one
+    ]:
         yield one
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def with_token(role: Role) -> dict[str, str]:
+    return bearer(TOKENS[role])
+
+
+def by_proxy(role: Role) -> dict[str, str]:
+    return {"X-Forwarded-User": NAMES[role], "X-Forwarded-Groups": f"everybody,{role.value}"}
+
+
+WAYS = pytest.mark.parametrize("way", [with_token, by_proxy])
 
 
 def path_of(pattern: str) -> str:
@@ -149,8 +168,7 @@ def path_of(pattern: str) -> str:
     return pattern + ("?q=DM1" if pattern.endswith("/find") else "")
 
 
-async def status_of(worker, method: str, path: str, token: str | None = None, **options) -> int:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+async def status_of(worker, method: str, path: str, headers: dict[str, str], **options) -> int:
     url = worker.url + path
     async with worker.session.request(method, url, headers=headers, allow_redirects=False, **options) as response:
         if response.status == 303 and response.headers["Location"].startswith("/login"):
@@ -158,11 +176,11 @@ async def status_of(worker, method: str, path: str, token: str | None = None, **
         return response.status
 
 
-async def refused(worker, token: str | None) -> dict[tuple[str, str], int]:
-    """Give the routes that are not for the owner of a token, and with which status each was refused."""
+async def refused(worker, headers: dict[str, str]) -> dict[tuple[str, str], int]:
+    """Give the routes that are not for who sends these headers, and with which status each was refused."""
     # A form without a token is refused whoever sends it.
-    asked = [route for route, who in ROUTES.items() if route != ("POST", "/login") and not (token and who == FORM)]
-    statuses = {route: await status_of(worker, route[0], path_of(route[1]), token) for route in asked}
+    asked = [route for route, who in ROUTES.items() if route != ("POST", "/login") and not (headers and who == FORM)]
+    statuses = {route: await status_of(worker, route[0], path_of(route[1]), headers) for route in asked}
     assert not [route for route, status in statuses.items() if status >= 500 and status != 503]
     return {route: status for route, status in statuses.items() if status in {401, 403, 429}}
 
@@ -175,29 +193,29 @@ async def test_the_table_has_every_route_of_a_worker(worker):
 
 async def test_without_a_token_one_gets_what_is_for_anybody(worker):
     expected = {route: 403 if who == WORKERS else 401 for route, who in ROUTES.items() if who != ANYBODY}
-    assert await refused(worker, None) == expected
+    assert await refused(worker, {}) == expected
 
 
+@WAYS
 @pytest.mark.parametrize("role", Role)
-async def test_a_user_gets_what_the_role_includes(worker, role):
+async def test_a_user_gets_what_the_role_includes(worker, role, way):
     expected = {
         route: 403
         for route, who in ROUTES.items()
         if who == WORKERS or (isinstance(who, Role) and not role.includes(who))
     }
-    assert await refused(worker, TOKENS[role]) == expected
+    assert await refused(worker, way(role)) == expected
 
 
+@WAYS
 @pytest.mark.parametrize(
     ("role", "recipient"),
     [(READER, "u***@example.com"), (UNMASKED, "ulla.b@example.com"), (OPERATOR, "ulla.b@example.com")],
 )
-async def test_recipients_are_masked_for_readers(worker, role, recipient):
-    _, told, _ = await worker.ask("/api/v1/messages/m-1", TOKENS[role])
+async def test_recipients_are_masked_for_readers(worker, role, recipient, way):
+    _, told, _ = await worker.ask("/api/v1/messages/m-1", headers=way(role))
     assert told["recipient"] == recipient
-    async with worker.session.get(
-        worker.url + "/messages/m-1", headers={"Authorization": f"Bearer {TOKENS[role]}"}
-    ) as response:
+    async with worker.session.get(worker.url + "/messages/m-1", headers=way(role)) as response:
         assert ("ulla.b@example.com" in (await response.text()).lower()) is (role is not READER)
 
 
@@ -205,9 +223,25 @@ async def test_recipients_are_masked_for_readers(worker, role, recipient):
 async def test_a_form_that_writes_needs_the_token_of_an_operator(worker, role):
     form = {"sure": "yes", "token": TOKENS[role]}
     # Who has the page open does not count.
-    status = await status_of(worker, "POST", "/deliveries/DM1/cancel", TOKENS[READER], data=form)
+    status = await status_of(worker, "POST", "/deliveries/DM1/cancel", with_token(READER), data=form)
     assert status == (303 if role is OPERATOR else 403)
     assert len(worker.published) == (role is OPERATOR)
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_an_operator_of_a_proxy_has_no_token_to_give(worker, role):
+    async with worker.session.get(worker.url + "/deliveries/DM1/cancel", headers=by_proxy(role)) as response:
+        assert ('name="token"' in await response.text()) is (role is not OPERATOR)
+    status = await status_of(worker, "POST", "/deliveries/DM1/cancel", by_proxy(role), data={"sure": "yes"})
+    assert status == (303 if role is OPERATOR else 403)
+    assert len(worker.published) == (role is OPERATOR)
+
+
+async def test_pages_of_others_cannot_use_what_a_proxy_says(worker):
+    headers = {**by_proxy(OPERATOR), "Origin": "https://evil.example.com"}
+    for path in ("/deliveries/DM1/cancel", "/dead-letters/0-1", "/logout", "/api/v1/deliveries/DM1/cancel"):
+        assert await status_of(worker, "POST", path, headers, data={"sure": "yes"}) == 403
+    assert worker.published == []
 
 
 @pytest.mark.parametrize("role", Role)
@@ -225,9 +259,9 @@ async def test_who_signed_in_has_the_same_role(worker, role):
 
 
 async def test_tokens_of_the_settings_go_on_as_users_without_names(worker):
-    assert await status_of(worker, "GET", "/api/v1/statuses", READ_TOKEN) == 200
-    assert await status_of(worker, "POST", "/api/v1/deliveries/DM1/cancel", READ_TOKEN) == 401
-    assert await status_of(worker, "POST", "/api/v1/deliveries/DM1/cancel", WRITE_TOKEN) == 202
+    assert await status_of(worker, "GET", "/api/v1/statuses", bearer(READ_TOKEN)) == 200
+    assert await status_of(worker, "POST", "/api/v1/deliveries/DM1/cancel", bearer(READ_TOKEN)) == 401
+    assert await status_of(worker, "POST", "/api/v1/deliveries/DM1/cancel", bearer(WRITE_TOKEN)) == 202
 
 
 async def test_a_user_who_may_not_is_told_which_role_is_needed(worker):
@@ -247,7 +281,7 @@ async def test_a_user_who_is_taken_out_of_the_file_is_out_at_once(worker, users_
         users_file.write_text('{"users": []}', encoding="utf-8")
         async with session.get(worker.url + "/api/v1/statuses") as response:
             assert response.status == 401
-    assert await status_of(worker, "GET", "/api/v1/statuses", TOKENS[OPERATOR]) == 401
+    assert await status_of(worker, "GET", "/api/v1/statuses", with_token(OPERATOR)) == 401
 
 
 async def test_every_write_and_every_sight_of_recipients_is_audited(worker):

@@ -120,6 +120,7 @@ class Letters:
             waits=view.state is LetterState.WAITING,
             done="done" in visit.request.query,
             problem=problem,
+            asks_token=self._access.asks_for_token(visit.request),
         )
 
 

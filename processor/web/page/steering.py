@@ -102,4 +102,5 @@ class Steering:
             gone=view.messages - reached,
             counts=[item for item in arrange.legend(view.statuses, channel) if item[1]],
             problem=problem,
+            asks_token=self._access.asks_for_token(visit.request),
         )

@@ -595,8 +595,8 @@ _STEERING: dict[str, tuple[str, str]] = {
     ),
     "steer.unsure": ("Tick the box to confirm.", "Kryssa i rutan för att bekräfta."),
     "steer.off": (
-        "Writing is off: the workers have neither DELIVERY_WRITE_TOKEN nor DELIVERY_USERS_FILE.",
-        "Skrivning är avstängd: arbetarna har varken DELIVERY_WRITE_TOKEN eller DELIVERY_USERS_FILE.",
+        "Writing is off: the workers have neither DELIVERY_WRITE_TOKEN nor users.",
+        "Skrivning är avstängd: arbetarna har varken DELIVERY_WRITE_TOKEN eller användare.",
     ),
     "obstacle.canceled": (
         "The delivery has been canceled, and nothing undoes that.",

@@ -72,6 +72,7 @@ class Settings:
     users_file: Path | None = None
     user_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     user_roles: Mapping[str, Role] | None = None
+    sign_out_url: str = ""
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str = ""
@@ -153,6 +154,13 @@ def _origin(value: str) -> str:
     if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
         raise ValueError("must be like 'http://10.0.0.5:8080'")
     return value.rstrip("/")
+
+
+def _link(value: str) -> str:
+    # It becomes a link of the page.
+    if not re.fullmatch(r"(https?:/)?/[^\s/\\\"'<>][^\s\\\"'<>]*", value):
+        raise ValueError("must be a path like '/oauth2/sign_out', or a URL")
+    return value
 
 
 def _origins(value: str) -> tuple[str, ...]:
@@ -435,6 +443,9 @@ FIELDS: dict[str, Field] = {
         _user_roles,
         "Roles of the groups that these proxies name: `support=reader,leads=unmasked_reader,ops=operator`; `*`: of "
         "whoever is signed in.",
+    ),
+    "sign_out_url": Field(
+        _link, "Where these users sign out at the proxy, for a link of the page: `/oauth2/sign_out`, or a URL."
     ),
     "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
     "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),

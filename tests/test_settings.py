@@ -91,6 +91,8 @@ GOOD = [
     ),
     ("USER_PROXIES", "10.0.0.7", (ip_network("10.0.0.7/32"),)),
     ("USER_ROLES", "ops=operator, cn=a = reader,*=reader", {"ops": OPERATOR, "cn=a": READER, "*": READER}),
+    ("SIGN_OUT_URL", "/oauth2/sign_out?rd=/", "/oauth2/sign_out?rd=/"),
+    ("SIGN_OUT_URL", "https://id.example.com/logout", "https://id.example.com/logout"),
     ("GATEWAYS", "http://gateway:8082/, https://[fd00::5]", ("http://gateway:8082", "https://[fd00::5]")),
     ("READ_TOKEN", "~" * 16, "~" * 16),
     ("WRITE_TOKEN", "a" * 500, "a" * 500),
@@ -152,6 +154,18 @@ BAD = [
     ("USERS_FILE", "no/such.json", "must be a file"),
     *[("USER_PROXIES", value, "must be addresses") for value in ("proxy", "10.0.0.1/8", ",")],
     *[("USER_ROLES", value, "must be like") for value in ("ops", "ops=", "=operator", "ops=root", "ops=operator,")],
+    *[
+        ("SIGN_OUT_URL", value, "must be a path")
+        for value in (
+            "oauth2",
+            "javascript:alert(1)",
+            "//evil.example.com",
+            "/\\evil.example.com",
+            "/a b",
+            '/"',
+            "https://",
+        )
+    ],
     ("USER_ROLES", "ops=operator,ops=reader", "names group 'ops' twice"),
     ("USERS_FILE", __file__, "it is no file of users: it is not JSON"),
     ("TLS_CHECK_HOSTNAME", "maybe", "must be true or false"),

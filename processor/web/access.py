@@ -65,9 +65,9 @@ class Caller(NamedTuple):
     by: By
 
     @property
-    def is_signed_in(self) -> bool:
-        """Whether a browser sends what tells who they are by itself."""
-        return self.by in {By.SESSION, By.PROXY}
+    def is_known(self) -> bool:
+        """Whether they have told who they are."""
+        return self.by not in {By.MACHINE, By.NOTHING}
 
     @property
     def may_read(self) -> bool:
@@ -109,6 +109,11 @@ class Access:
         self._attempts = Attempts()
         #: Why the headers of proxies were ignored, as far as the log says it.
         self._ignored: set[str] = set()
+
+    @property
+    def sign_out_url(self) -> str:
+        """Where users of a proxy sign out; empty: that is not known."""
+        return self._settings.sign_out_url
 
     @property
     def knows_tokens(self) -> bool:
@@ -212,7 +217,7 @@ class Access:
 
     def _lacks(self, request: web.Request, caller: Caller) -> ProblemError:
         """Return the problem of a caller who is no operator: who has a name needs another role, and no other token."""
-        if caller.by in {By.MACHINE, By.NOTHING} or caller.name == READ_TOKEN:
+        if not caller.is_known or caller.name == READ_TOKEN:
             return self._unauthorized(request, _NEEDS_TOKEN[Role.OPERATOR])
         role = "no role" if caller.role is None else f"the role {caller.role.value}"
         return ProblemError(FORBIDDEN, f"{caller.name} has {role}, and this needs that of an operator")

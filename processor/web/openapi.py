@@ -87,8 +87,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "The token of a user (DELIVERY_USERS_FILE), or what a proxy says of one "
-                    "(DELIVERY_USER_PROXIES), by role: `reader`, `unmasked_reader` with whole recipients, `operator` to "
-                    "write, too. DELIVERY_READ_TOKEN is a reader's, DELIVERY_WRITE_TOKEN an operator's. Bound to "
+                    "(DELIVERY_USER_PROXIES), by role: `reader`, `unmasked_reader` with whole recipients, `operator` "
+                    "to write, too. DELIVERY_READ_TOKEN is a reader's, DELIVERY_WRITE_TOKEN an operator's. Bound to "
                     "loopback, and without a read token or users, reading is open.",
                 }
             },

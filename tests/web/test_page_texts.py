@@ -10,6 +10,7 @@ import processor.web.page as package
 from processor.domain.delivery import Cause, State
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.users import Role
 from processor.views.dead_letters import LetterState
 from processor.views.messages import Wait
 from processor.views.steering import FINAL, STEERING, Obstacle
@@ -50,6 +51,7 @@ def test_a_text_says_the_same_in_both_languages(key):
         ("answering", Answering),
         ("failing", Failing),
         ("meaning", Status),
+        ("role", Role),
     ],
 )
 def test_every_word_of_a_vocabulary_has_a_text(prefix, names):
@@ -73,7 +75,7 @@ def test_no_text_is_left_over():
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
         r"(pause|resume|finish|cancel)\.(open|title|can|gone|sure|do|done)|"
-        r"(answering|audit|ca(use|tegory)|channel|dead|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|obstacle|partition|permanence|problem|stage|state|tabs|unavailable|unit|"
+        r"(answering|audit|ca(use|tegory)|channel|dead|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|obstacle|owner|partition|permanence|problem|role|stage|state|tabs|unavailable|unit|"
         r"wait|wrong)\."
     )
     left_over = [

@@ -33,6 +33,7 @@ from processor.watch.sweep import Sweep
 from processor.web.access import Access
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.auditing import Auditing
 from processor.web.breakdowns import Breakdowns
 from processor.web.dead_letters import DeadLetters
 from processor.web.erasing import Erasing
@@ -45,6 +46,7 @@ from processor.web.message_lists import MessageLists
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
 from processor.web.server import Server
+from processor.wire.audit import AuditEntry
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of
 from processor.wire.rows import pack_row
@@ -238,6 +240,8 @@ class WorkerInMemory:
     session: aiohttp.ClientSession
     #: What publishing a record raises.
     failure: list[Exception]
+    #: What was written to the audit.
+    audited: list[AuditEntry]
 
     @property
     def url(self) -> str:
@@ -309,6 +313,11 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
             raise failure[0]
         published.append(record)
 
+    audited: list[AuditEntry] = []
+
+    async def write_down(entries: Sequence[AuditEntry]) -> None:
+        audited.extend(entries)
+
     gateways = Gateways(settings.gateways)
     reading: Any = following
     deliveries = _deliveries()
@@ -341,9 +350,11 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
 
             application.cleanup_ctx.append(close)
 
-    server = Server(settings, metrics, owner, [api, page, Closing()])
+    server = Server(settings, metrics, owner, [api, page, Auditing(access, write_down), Closing()])
     session: Any = None
-    return WorkerInMemory(owner, board, following, answers, forwarding, api, published, server, session, failure)
+    return WorkerInMemory(
+        owner, board, following, answers, forwarding, api, published, server, session, failure, audited
+    )
 
 
 def _deliveries() -> Deliveries:

@@ -10,12 +10,11 @@ from urllib.parse import parse_qsl, quote
 from aiohttp import web
 
 from processor.logs import get_logger
-from processor.web.access import Access, Caller, ForeignPageError
+from processor.web.access import Access, By, Caller, ForeignPageError
 from processor.web.page import render
 from processor.web.page.language import COOKIE, LANGUAGES, Language, language_of
 from processor.web.problems import FORBIDDEN, MESSAGE_NOT_KNOWN, NOT_KNOWN, UNAUTHORIZED, Kind, ProblemError, invalid
 from processor.web.sealing import PREFIX
-from processor.web.sessions import SESSION_COOKIE
 
 log = get_logger(__name__)
 
@@ -97,7 +96,9 @@ class Frame:
             name,
             visit.language,
             request=visit.request,
-            signed_in=SESSION_COOKIE in visit.request.cookies,
+            caller=visit.caller,
+            way=_way(visit.caller, self._access),
+            sign_out_url=self._access.sign_out_url,
             sees_recipients=visit.caller.sees_recipients,
             bare=not visit.caller.may_read,
             now=datetime.now(timezone.utc),
@@ -126,7 +127,8 @@ class Frame:
         if kind is UNAUTHORIZED:
             return redirect(f"/login?next={quote(str(visit.request.rel_url), safe='')}")
         if kind is FORBIDDEN:
-            return self._error(visit, 403, "forbidden", why=visit.language.known("problem", kind.name), detail=detail)
+            why = "" if visit.caller.is_known else visit.language.known("problem", kind.name)
+            return self._error(visit, 403, "role" if visit.caller.is_known else "forbidden", why=why, detail=detail)
         if kind in NOT_KNOWN:
             return self._not_found(visit, kind, detail)
         if kind.retry_after is None:
@@ -156,6 +158,15 @@ class Frame:
             "values": {},
         }
         return self.page(visit, "error", status, **{**defaults, **values})
+
+
+def _way(caller: Caller, access: Access) -> str:
+    """Return what the page offers: to sign out, by us or the proxy, or to sign in."""
+    if caller.by is By.SESSION:
+        return "out"
+    if caller.by is By.PROXY:
+        return "out_by_proxy" if access.sign_out_url else ""
+    return "in" if access.knows_tokens else ""
 
 
 def redirect(address: str) -> web.Response:

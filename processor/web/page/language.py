@@ -54,6 +54,11 @@ class Language:
         row = TEXTS.get(f"{prefix}.{name}")
         return row[self.index] if row is not None else name.replace("_", " ")
 
+    def owner(self, name: str) -> str:
+        """Return the name of a user, or the text for whoever has a token without a name."""
+        row = TEXTS.get(f"owner.{name}")
+        return row[self.index] if row is not None else name
+
     def status(self, name: str) -> str:
         """Return the label of a status, to the letter of the product's list; `failed_gave_up` is a failure, too."""
         if name == "failed_gave_up":

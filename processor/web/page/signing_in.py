@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
-from processor.web.access import Access
+from processor.web.access import Access, By
 from processor.web.forwarding import Forwarding
 from processor.web.page.frame import Frame, Visit, read_form, redirect
 from processor.web.problems import ProblemError
@@ -31,7 +31,7 @@ class SigningIn:
     async def _ask(self, visit: Visit) -> web.Response:
         query = visit.request.query
         following = _own_address(query.get("next", "/"))
-        if visit.caller.may_read:
+        if visit.caller.by is By.SESSION:
             return redirect(following)
         response = self._form(visit, following)
         if visit.request.headers.get("Sec-Fetch-Site") == "cross-site" and "again" not in query:

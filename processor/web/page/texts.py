@@ -47,6 +47,14 @@ _FRAME: dict[str, tuple[str, str]] = {
     "matched.delivery_id": ("the delivery's id", "leveransens id"),
     "matched.label": ("the label", "etiketten"),
     "logout": ("Sign out", "Logga ut"),
+    "signed_in": ("Signed in as", "Inloggad som"),
+    "owner.read token": ("read token", "läsnyckel"),
+    "owner.write token": ("write token", "skrivnyckel"),
+    "owner.no token": ("no token", "ingen nyckel"),
+    "role.reader": ("Reader", "Läsare"),
+    "role.unmasked_reader": ("Unmasked reader", "Läsare utan dolda mottagare"),
+    "role.operator": ("Operator", "Operatör"),
+    "role.none": ("No role", "Ingen roll"),
     "reload": ("Reload", "Läs in igen"),
     "foot": ("delivery-status {version}", "delivery-status {version}"),
     "foot.api": ("API", "API"),
@@ -894,6 +902,11 @@ _DOOR: dict[str, tuple[str, str]] = {
     "error.forbidden.text": (
         "This is not allowed. Reading from beyond this machine needs a read token.",
         "Detta är inte tillåtet. Att läsa från en annan maskin kräver en läsnyckel.",
+    ),
+    "error.role": ("Not with this role", "Inte med denna roll"),
+    "error.role.text": (
+        "You are signed in, but your role does not allow this.",
+        "Du är inloggad, men din roll tillåter inte detta.",
     ),
     "error.foreign": ("Sent from another page", "Skickat från en annan sida"),
     "error.foreign.text": (

@@ -116,30 +116,28 @@ def test_every_page_has_the_lists_tables_and_code_that_it_has_elsewhere(site, pa
 # What is not accepted
 
 
-@pytest.mark.parametrize(
-    ("text", "extra"),
-    [
-        ("[a](missing.md)", ()),
-        ("[a](#missing)", ()),
-        ("[a](other.md#missing)", ()),
-        ("![a](missing.png)", ()),
-        ("[a](/other.md)", ()),
-        ("fine", ("left_out.md",)),
-    ],
-    ids=["page", "anchor", "anchor-elsewhere", "picture", "absolute", "not-in-navigation"],
-)
-def test_a_site_with_a_fault_is_not_built(tmp_path, text, extra):
+FAULTS = {
+    "[a](missing.md)": "'missing.md', but the target is not found",
+    "[a](#missing)": "'#missing', but there is no such anchor",
+    "[a](other.md#missing)": "'other.md#missing', but the doc 'other.md' does not contain an anchor",
+    "![a](missing.png)": "'missing.png', but the target is not found",
+    "[a](/other.md)": "absolute link '/other.md'",
+}
+
+
+def test_a_site_with_a_fault_is_not_built(tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
-    for name in ("index.md", "other.md", *extra):
-        (docs / name).write_text(f"# {name}\n\n{text if name == 'index.md' else ''}\n", encoding="utf-8")
+    for name, text in {"index": "\n\n".join(FAULTS), "other": "", "left_out": ""}.items():
+        (docs / f"{name}.md").write_text(f"# {name}\n\n{text}\n", encoding="utf-8")
     config = tmp_path / "mkdocs.yml"
-    config.write_text(
-        f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: docs\nhooks: []\nnav: [index.md, other.md]\n", encoding="utf-8"
-    )
+    inherited = f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: docs\nhooks: []\n"
+    config.write_text(f"{inherited}nav: [index.md, other.md, nowhere.md]\n", encoding="utf-8")
     built = build(config, tmp_path / "site")
     assert built.returncode == 1
-    assert len(re.findall("^WARNING ", built.stderr, re.MULTILINE)) == 1
+    faults = [*FAULTS.values(), "left_out.md", "'nowhere.md' is included in the 'nav' configuration"]
+    assert [fault for fault in faults if fault not in built.stderr] == []
+    assert len(re.findall("^WARNING ", built.stderr, re.MULTILINE)) == len(faults)
 
 
 # Links and lists

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -9,9 +10,13 @@ import pytest
 def require(name: str, package: str | None = None) -> str:
     """Give the path of a tool; without it the test is skipped, or fails when REQUIRE_TOOLS=1, as in .ci/run."""
     path = shutil.which(name)
-    if path is not None:
-        return path
-    reason = f"needs {name}: apt-get install {package or name}"
+    if path is None:
+        lack(f"{name}: apt-get install {package or name}")
+    return path
+
+
+def lack(tool: str) -> NoReturn:
+    """Skip the test, or fail it when REQUIRE_TOOLS=1, for it needs a tool that is not here."""
     if os.environ.get("REQUIRE_TOOLS") == "1":
-        pytest.fail(f"{reason} (REQUIRE_TOOLS=1)", pytrace=False)
-    pytest.skip(reason)
+        pytest.fail(f"needs {tool} (REQUIRE_TOOLS=1)", pytrace=False)
+    pytest.skip(f"needs {tool}")

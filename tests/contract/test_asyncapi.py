@@ -1,6 +1,10 @@
 """schemas/asyncapi.yaml says of the topics what topics.py says, and every reference of it leads somewhere."""
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +29,9 @@ from processor.wire.topics import (
     SMS,
     TOPICS,
 )
+from tests.tools import lack, require
 
+PARSER = Path(__file__).parent / "asyncapi"
 DRAFT_07 = "application/schema+json;version=draft-07"
 VALUES = [
     (LINKS, "link"),
@@ -75,6 +81,41 @@ def message_of(document, topic):
     """Give what a topic is for: the first kind; others may stand beside it."""
     message, *_ = channel_of(document, topic)["messages"].values()
     return resolve(document, message["$ref"])
+
+
+@pytest.fixture(scope="module")
+def diagnose():
+    """Give what AsyncAPI's own parser says of a file."""
+    node = require("node", "nodejs")
+    if not (PARSER / "node_modules").is_dir():
+        lack(f"AsyncAPI's parser: npm ci --prefix {PARSER.relative_to(PARSER.parents[2])}")
+
+    def run(path: Path) -> list[str]:
+        command = [node, PARSER / "check.mjs", path]
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    return run
+
+
+def test_its_own_parser_has_nothing_to_say(diagnose, schemas_folder):
+    assert diagnose(schemas_folder / "asyncapi.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("  title: delivery-status\n", "", 'must have required property "title"'),
+        ("./row.json", "./missing.json", "missing.json"),
+    ],
+    ids=["field", "reference"],
+)
+def test_its_own_parser_finds_a_fault(diagnose, schemas_folder, tmp_path, right, wrong, said):
+    shutil.copytree(schemas_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "asyncapi.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert right in text
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    assert said in "\n".join(diagnose(path))
 
 
 def test_is_asyncapi_3(document):

@@ -206,7 +206,7 @@ class TestStandardWebhooks:
         signed = SIGNED["resend"]
         received = signed.make(signed.secret, NOW)
         [right] = received.headers["svix-signature"]
-        for values in ((f"v1,AAAA {right}",), ("v1a,AAAA", right), (f"{right} v2,x",)):
+        for values in ((f"v1,AAAA {right}",), ("v1a,AAAA", right), (f"{right} v2,x",), (f"v1,~no~base64 {right}",)):
             headers = {**received.headers, "svix-signature": values}
             assert accepts("resend", Trust(secrets=[signed.secret]), received._replace(headers=headers))
 
@@ -475,8 +475,9 @@ class TestPlivo:
     def test_several_signatures_are_separated_by_commas(self):
         received = SIGNED["plivo-v3"].make(SECRET, NOW)
         [right] = received.headers["x-plivo-signature-ma-v3"]
-        headers = {**received.headers, "x-plivo-signature-ma-v3": (f"{b64(b'x' * 32)}, {right}",)}
-        assert accepts("plivo", self.TRUST, received._replace(headers=headers))
+        for other in (b64(b"x" * 32), "~no~base64"):
+            headers = {**received.headers, "x-plivo-signature-ma-v3": (f"{other}, {right}",)}
+            assert accepts("plivo", self.TRUST, received._replace(headers=headers))
 
 
 class TestSinch:

@@ -130,6 +130,19 @@ def seconds_of(text: str) -> float | None:
     return time.timestamp() if time.tzinfo is not None else None
 
 
+def base64_among(texts: Iterable[str], what: str) -> list[bytes]:
+    """Decode several signatures, of which one is enough: those that are none count for nothing; refuse if all are."""
+    found, refused = [], Refused(f"no {what}")
+    for text in texts:
+        try:
+            found.append(base64_of(text, what))
+        except Refused as error:
+            refused = error
+    if not found:
+        raise refused
+    return found
+
+
 def base64_of(text: str, what: str) -> bytes:
     """Decode base64, as most signatures come; refuse the call when it is none."""
     try:

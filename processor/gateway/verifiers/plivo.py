@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, first_match, octets_of
+from processor.gateway.verifiers.call import Call, Refused, Trust, base64_among, first_match, octets_of
 from processor.gateway.verifiers.forms import by_name, fields_of, query_of
 
 _V2 = ("x-plivo-signature-v2", "x-plivo-signature-ma-v2")
@@ -63,6 +63,6 @@ def _first(trust: Trust, call: Call, names: tuple[str, ...], signed: bytes) -> s
     texts = [one.strip() for name in names for value in call.headers.get(name, ()) for one in value.split(",")]
     if not any(texts):
         raise Refused(f"no header {' or '.join(names)}")
-    given = [base64_of(one, names[0]) for one in texts[:_MAX_SIGNATURES] if one]
+    given = base64_among((one for one in texts[:_MAX_SIGNATURES] if one), names[0])
     expected = ([hmac.digest(octets_of(secret.strip()), signed, "sha256")] for secret in trust.secrets)
     return first_match(expected, given, names[0])

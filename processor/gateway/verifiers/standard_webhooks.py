@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 
-from processor.gateway.verifiers.call import Call, Refused, Trust, base64_of, check_age, first_match, octets_of
+from processor.gateway.verifiers.call import Call, Refused, Trust, base64_among, check_age, first_match, octets_of
 
 #: The same three headers under two names.
 _FAMILIES = ("svix", "webhook")
@@ -26,9 +26,10 @@ def verify(trust: Trust, call: Call, now: float | None) -> str:
     identity, time = call.header(f"{family}-id"), call.header(f"{family}-timestamp")
     given = [one for value in call.headers.get(f"{family}-signature", ()) for one in value.split()]
     versioned = [one.partition(",") for one in given[:_MAX_SIGNATURES]]
-    signatures = [base64_of(one, f"{family}-signature") for version, _, one in versioned if version == "v1"]
-    if not signatures:
+    signed_v1 = [one for version, _, one in versioned if version == "v1"]
+    if not signed_v1:
         raise Refused(f"no signature of version 1 in header {family}-signature")
+    signatures = base64_among(signed_v1, f"{family}-signature")
     check_age(time, now, trust.max_age)
     signed = octets_of(f"{identity}.{time}.") + call.body
     expected = ([hmac.digest(key, signed, "sha256") for key in _keys_of(secret)] for secret in trust.secrets)

@@ -100,13 +100,18 @@ def link_of(links: Sequence[Link], time: Micros, recipient: str | None) -> Link 
     """
     later: Link | None = None
     for link in reversed(links):
-        if link.recipient is not None and recipient is not None and link.recipient != recipient:
+        if link.recipient is not None and recipient is not None and not _is_same(link.recipient, recipient):
             continue
         if link.time <= time:
             return link
         if link.time <= time + TOLERANCE:
             later = link
     return later
+
+
+def _is_same(recipient: str, other: str) -> bool:
+    """Return whether two recipients are one: a number comes with a plus from some and without from others."""
+    return recipient == other or recipient.lstrip("+") == other.lstrip("+")
 
 
 def is_doubtful(link: Link, time: Micros) -> bool:

@@ -23,6 +23,8 @@ MAX_ID = 512
 _YEARS = range(1971, 9999)
 #: Around ids: white space, and the NUL that ends a C string.
 _PADDING = " \t\r\n\0"
+#: Beyond, a float does not hold every integer.
+_EXACT = 2**53
 
 
 def object_of(element: object) -> dict[str, Any]:
@@ -98,15 +100,20 @@ def part_of(record: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def text_of(value: object) -> str | None:
     """Take a text for people: NULs replaced, cut to MAX_TEXT; a whole number is written out; else None."""
-    if type(value) is int:
-        # Python refuses to format integers of thousands of digits.
-        return str(value) if -(10**30) < value < 10**30 else None
     if not isinstance(value, str):
-        return None
+        return _written_out(value)
     text = value[: MAX_TEXT * 2].strip()
     if "\0" in text:
         text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text[:MAX_TEXT] or None
+
+
+def _written_out(value: object) -> str | None:
+    """Write out a whole number, also one that a pipeline has made a float of, as long as that is exact; else None."""
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    # Python refuses to format integers of thousands of digits.
+    return str(value) if type(value) is int and -(10**30) < value < 10**30 else None
 
 
 def identifier(value: object) -> str | None:
@@ -115,10 +122,8 @@ def identifier(value: object) -> str | None:
     Raises:
         PayloadError: it is longer than any id, or was damaged on its way.
     """
-    if type(value) is int:
-        value = str(value) if -(10**30) < value < 10**30 else None
     if not isinstance(value, str):
-        return None
+        return _written_out(value)
     if len(value) > MAX_ID:
         raise PayloadError(f"an id or address of {len(value)} characters")
     if "\N{REPLACEMENT CHARACTER}" in value:

@@ -4,7 +4,8 @@ Source: Firetext API documentation, "Delivery receipts" (status and codes); GOV.
 (alphagov/notifications-api, app/clients/sms/firetext.py, MIT), 2026-08.
 
 At Firetext: a receipt address (`receipt`) with each message, and an id of ours as its `reference`, which comes back
-and names the message here. Where it is our message id itself, `reference` belongs to the configured names of it.
+and, with the recipient, names the message here: one request may have 50 recipients. Where it is our message id itself,
+`reference` belongs to the configured names of it.
 
 Traps: Firetext gives no id of its own. Status 1 alone says that it failed, and `code` how finally; many
 receipts have none. `time` is British time without a zone: it goes into the reason's text.
@@ -63,11 +64,12 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(native)]
     native_id = required(fields.get("reference"), "message id ('reference')")
     ours = ours_in(context, fields)
-    code = _code(fields.get("code"))
+    code, recipient = _code(fields.get("code")), identifier(fields.get("mobile"))
+    name = f"{native_id} {recipient}"
     permanence, category = qualify_by_code(means, CODES.get(code or ""))
     if means.permanence is Permanence.TRANSIENT:
-        _remember_pending(native_id, context.memory)
-    elif code is None and context.memory is not None and context.memory.recall(native_id):
+        _remember_pending(name, context.memory)
+    elif code is None and context.memory is not None and context.memory.recall(name):
         permanence = Permanence.GAVE_UP
     return [
         event_of(
@@ -77,7 +79,7 @@ def read(element: object, context: Context) -> list[Finding]:
             ours,
             time=context.received,
             status=means.status,
-            recipient=identifier(fields.get("mobile")),
+            recipient=recipient,
             reason=None if means.permanence is None else _reason(native, permanence, category, code, fields),
         )
     ]
@@ -89,10 +91,10 @@ def _code(value: object) -> str | None:
     return code.zfill(3) if code is not None else None
 
 
-def _remember_pending(native_id: str, memory: Memory | None) -> None:
+def _remember_pending(name: str, memory: Memory | None) -> None:
     """Note that the network kept trying: what then fails without a code is given up, as GOV.UK Notify reads it."""
     if memory is not None:
-        memory.keep(native_id, ("pending",))
+        memory.keep(name, ("pending",))
 
 
 def _reason(
@@ -103,4 +105,4 @@ def _reason(
     return Reason(permanence=permanence, category=category, code=native, provider_code=code, text=text_of(text))
 
 
-ADAPTER = Adapter("firetext", Channel.SMS, TABLE, read, remembers=True)
+ADAPTER = Adapter("firetext", Channel.SMS, TABLE, read, remembers=True, id_covers_several=True)

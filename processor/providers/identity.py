@@ -204,9 +204,13 @@ _SMS_CENTRES = frozenset({"jasmin", "kannel", "smpp"})
 
 
 def comparable(provider: str, native_id: str) -> str:
-    """Return a provider's id in the form in which it is compared: of SMS centres without case and leading zeros."""
+    """Return a provider's id in the form in which it is compared.
+
+    Of SMS centres that is without case and leading zeros; a Message-ID is without the angle brackets in which the APIs
+    of Mailgun and Brevo answer with it.
+    """
     if provider not in _SMS_CENTRES:
-        return native_id
+        return native_id[1:-1] if native_id[:1] == "<" and native_id[-1:] == ">" else native_id
     return native_id.lower().lstrip("0") or "0"
 
 

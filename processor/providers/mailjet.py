@@ -102,9 +102,6 @@ RELATED_TO: dict[str, Category] = {
     "system": _C.UNREACHABLE,
 }
 
-#: Beyond, a float does not hold every integer.
-_MAX_EXACT = 2**53
-
 
 def read(element: object, context: Context) -> list[Finding]:
     """Read one event."""
@@ -162,10 +159,8 @@ def _row(kind: str, error: str, record: dict[str, Any]) -> str:
 
 
 def _message_id(record: dict[str, Any]) -> object:
-    native_id = record.get("MessageID")
-    if isinstance(native_id, float):
-        native_id = int(native_id) if native_id.is_integer() and 0 < native_id < _MAX_EXACT else None
-    return native_id or record.get("mj_message_id") or record.get("Message_GUID")
+    native_id = identifier(record.get("MessageID"))
+    return native_id if native_id and native_id != "0" else record.get("mj_message_id") or record.get("Message_GUID")
 
 
 def _reason(record: dict[str, Any], row: str, means: Means, error: str) -> Reason | None:

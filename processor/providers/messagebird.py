@@ -259,4 +259,4 @@ def _error(code: str | None) -> tuple[Permanence, Category] | None:
     return ERRORS.get(code) or (GSM_MAP.get(int(code)) if len(code) <= 4 and code.isdecimal() else None)
 
 
-ADAPTER = Adapter("messagebird", Channel.SMS, TABLE, read)
+ADAPTER = Adapter("messagebird", Channel.SMS, TABLE, read, id_covers_several=True)

@@ -209,7 +209,7 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
     if told:
         subject = subject._replace(names_several=len(told) > 1)
     # A summary counts its recipients and does not name them: it tells what became of one only where there is one.
-    elif len(statuses) == 1 and statuses[0].get("count") == 1 and report.get("total_message_count", 1) == 1:
+    elif len(statuses) == 1 and _is_one(statuses[0].get("count")) and _is_one(report.get("total_message_count", 1)):
         told, subject = [(None, statuses[0])], subject._replace(id_covers_several=False)
     else:
         return [NoStatus("delivery report without recipients")]
@@ -220,6 +220,10 @@ def _sms(report: dict[str, Any], context: Context) -> list[Finding]:
 
     recipients, about = zip(*told, strict=True)
     return each_recipient(recipients, subject.ours, context, finding, about)
+
+
+def _is_one(count: object) -> bool:
+    return text_of(count) == "1"
 
 
 def _recipients(status: object) -> list[Any]:
@@ -282,4 +286,4 @@ def _reason(name: str, means: Means, code: str | None, text: str | None) -> Reas
     return Reason(permanence=permanence, category=category, provider_code=None if code == "0" else code, text=text)
 
 
-ADAPTER = Adapter("sinch", Channel.SMS, TABLE, read)
+ADAPTER = Adapter("sinch", Channel.SMS, TABLE, read, id_covers_several=True)

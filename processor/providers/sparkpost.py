@@ -173,7 +173,7 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
     address = identifier(event.get("raw_rcpt_to") or event.get("rcpt_to"))
     metadata = reference_of(event.get("rcpt_meta"))
     ours = ours_in(context, metadata)
-    if address is not None and ours.message_id is not None and event.get("rcpt_type") in _COPIES:
+    if address is not None and ours.message_id is not None and text_of(event.get("rcpt_type")) in _COPIES:
         # A copy carries the metadata of the recipient that it was made for, and is another message.
         ours = ours._replace(message_id=with_recipient(ours.message_id, address))
     return event_of(

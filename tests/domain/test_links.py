@@ -131,6 +131,11 @@ class TestWhichLink:
         assert link_of(links, 3, "x@example.com") == links[0]
         assert link_of(links, 3, "z@example.com") is None
 
+    def test_is_that_of_a_number_with_or_without_its_plus(self):
+        links = (Link(1, "a", "+46701740605"), Link(2, "b", "46701740606"))
+        assert link_of(links, 3, "46701740605") == links[0]
+        assert link_of(links, 3, "+46701740606") == links[1]
+
     def test_may_be_one_of_any_recipient_where_either_names_none(self):
         one = Link(1, "a", "x@example.com")
         assert link_of((one,), 3, None) == one

@@ -2,16 +2,19 @@
 
 import json
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.domain.event import Event
-from processor.providers import read
+from processor.providers import ADAPTERS, read
 from processor.providers.adapter import Context, Unreadable
-from processor.providers.fields import time_of, time_of_epoch
-from processor.providers.identity import bare_address, own_id
+from processor.providers.fields import identifier, text_of, time_of, time_of_epoch
+from processor.providers.identity import bare_address, key_of_link, key_of_receipt, own_id
+
+SAMPLES = Path(__file__).parent / "samples"
 
 NAMES = Context(
     received=datetime(2026, 1, 1, tzinfo=timezone.utc),
@@ -206,3 +209,30 @@ def test_no_message_body_can_forge_a_receipt(body, context):
 
     head = "id:1 sub:001 dlvrd:001 submit date:2511070859 done date:2511070900 stat:DELIVRD err:000 text:"
     assert one("smpp", receipt(head + body), context) == one("smpp", receipt(head), context)
+
+
+@pytest.mark.parametrize("account", ["", "north"])
+@pytest.mark.parametrize("provider", sorted(set(ADAPTERS) - {"sendgrid"}))
+def test_a_receipt_finds_the_link_of_its_provider_s_id(provider, account, context):
+    of_account = context._replace(account=account)
+    for line in (SAMPLES / f"{provider}.jsonl").read_text(encoding="utf-8").splitlines():
+        for event in read(provider, json.loads(line)["raw"], of_account):
+            key = key_of_receipt(ADAPTERS[provider], event, account) if isinstance(event, Event) else None
+            if key is not None:
+                assert key == key_of_link(provider, account, event.provider_message_id), line
+
+
+def test_sendgrid_s_receipts_find_the_link_of_the_id_that_its_api_answers(context):
+    payload = [{"event": "delivered", "email": "a@example.org", "sg_message_id": "14c5d75ce93.filter0001.1.2.3"}]
+    event = one("sendgrid", payload, context)
+    assert key_of_receipt(ADAPTERS["sendgrid"], event, "") == key_of_link("sendgrid", "", "14c5d75ce93")
+
+
+@pytest.mark.parametrize("provider", ["mailgun", "brevo"])
+def test_an_api_may_answer_with_the_message_id_in_its_brackets(provider):
+    assert key_of_link(provider, "", "<2026@example.org>") == key_of_link(provider, "", "2026@example.org")
+
+
+def test_a_float_that_is_a_whole_number_is_read_as_that_number():
+    assert text_of(30005.0) == identifier(30005.0) == "30005"
+    assert text_of(2.5) is text_of(float("nan")) is text_of(float("inf")) is text_of(1e300) is None

@@ -113,6 +113,8 @@ def test_firetext_gave_up_what_was_pending_and_fails_without_a_code(context):
     assert read("firetext", failed, remembering)[0].reason.permanence == "gave_up"
     assert read("firetext", failed + "&code=101", remembering)[0].reason.permanence == "permanent"
     assert read("firetext", failed.replace("r1", "r2"), remembering)[0].reason.permanence == "permanent"
+    # One request has several recipients, and one reference.
+    assert read("firetext", failed.replace("0123", "0124"), remembering)[0].reason.permanence == "permanent"
 
 
 def test_postfix_names_a_recipient_as_it_was_addressed_before_a_content_filter(context):

@@ -231,6 +231,39 @@ class TestShown:
         assert (line.counted(), line.dead()) == (3, [])
 
 
+class TestSeveralRecipients:
+    """The id of a batch covers all of its recipients: each of them is another message."""
+
+    LINKS = (("46701740605", "m-1"), ("+46701740606", "m-2"))
+
+    def links(self, provider):
+        return [link("b1", ours, 0, provider=provider, recipient=number) for number, ours in self.LINKS]
+
+    def receipts(self, provider):
+        reports = {
+            "sinch": [
+                {"type": "recipient_delivery_report_sms", "batch_id": "b1", "recipient": number, "status": status}
+                for number, status in (("+46701740605", "Delivered"), ("46701740606", "Failed"))
+            ],
+            "messagebird": [
+                {"id": "b1", "recipient": number, "status": status}
+                for number, status in ((46701740605, "delivered"), ("46701740606", "delivery_failed"))
+            ],
+        }
+        headers = (("provider", provider.encode()),)
+        return [("t.sms.v1", Read(0, stamp(1), None, orjson.dumps(one), headers)) for one in reports[provider]]
+
+    @pytest.mark.parametrize("provider", ["sinch", "messagebird"])
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_each_finds_its_own_message(self, provider, is_first):
+        line = Line()
+        given = [*self.links(provider), *self.receipts(provider)]
+        line.take(*(given if is_first else reversed(given)))
+        rows = {name: status for name, status in line.rows().items() if not status.startswith("->")}
+        assert rows == {"m-1": "received_on_mobile", "m-2": "failed"}
+        assert line.counted() == 2
+
+
 class TestStory:
     """What the demo shows."""
 

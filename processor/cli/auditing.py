@@ -51,7 +51,7 @@ def _user() -> str:
 def audit(since: datetime | None, limit: int, as_json: bool) -> None:
     """List who did what, newest first: writes, and sights of whole recipients. --json writes one object a line."""
     settings = settings_from_environment()
-    entries = run_async(settings, lambda: _entries(settings, since))[:limit]
+    entries = run_async(settings, lambda: _newest(settings, since, limit))
     if as_json:
         for entry in entries:
             echo_json({**_told(entry), "detail": entry.detail})
@@ -82,8 +82,9 @@ def _told(entry: AuditEntry) -> dict[str, str | None]:
     }
 
 
-async def _entries(settings: Settings, since: datetime | None) -> list[AuditEntry]:
-    entries = []
+async def _newest(settings: Settings, since: datetime | None, limit: int) -> list[AuditEntry]:
+    """Return so many entries at most, the newest first; no more than twice as many are held."""
+    entries: list[AuditEntry] = []
     async for record in read_to_end(settings, settings.topic(AUDIT)):
         try:
             entry = decode_entry(record.value or b"")
@@ -92,4 +93,10 @@ async def _entries(settings: Settings, since: datetime | None) -> list[AuditEntr
             continue
         if since is None or entry.time >= since:
             entries.append(entry)
+        if len(entries) == 2 * limit:
+            entries = _newest_of(entries)[:limit]
+    return _newest_of(entries)[:limit]
+
+
+def _newest_of(entries: list[AuditEntry]) -> list[AuditEntry]:
     return sorted(entries, key=lambda entry: entry.time, reverse=True)

@@ -11,7 +11,7 @@ from processor.cli.connection import run_async, settings_from_environment
 from processor.engine.replaying import TakenOverError
 from processor.printable import printable
 from processor.settings import Settings
-from processor.web.erasing import ErasureReport, ask, finish, is_whole
+from processor.web.erasing import ErasureReport, ask, finish, is_whole, plan
 from processor.wire.audit import Deed
 
 
@@ -40,8 +40,9 @@ def erase(recipient: str, yes: bool, wait: float, as_json: bool) -> None:
         _confirm(recipient)
 
     async def main() -> ErasureReport:
-        erasure = await ask(settings, recipient)
+        erasure = await plan(settings, recipient)
         await write_down(settings, Deed.ERASE, erasure.erasure_id)
+        await ask(settings, erasure)
         return await finish(settings, recipient, erasure, wait)
 
     try:

@@ -14,6 +14,7 @@ from processor.engine.admin import count_partitions
 from processor.engine.streams import Outgoing, Writer
 from processor.providers import ADAPTERS
 from processor.settings import Settings
+from processor.web.masking import mask_native_id
 from processor.wire.audit import Deed
 from processor.wire.deadletters import UnusableError
 from processor.wire.links import LinkRecord, decode_link, encode_link
@@ -51,7 +52,7 @@ def link(provider: str, as_json: bool, **told: Any) -> None:
 
 async def _publish(settings: Settings, record: LinkRecord) -> None:
     topic = settings.topic(LINKS)
-    await write_down(settings, Deed.LINK, f"{record.provider} {record.provider_message_id}")
+    await write_down(settings, Deed.LINK, f"{record.provider} {mask_native_id(record.provider_message_id)}")
     # A producer would wait a minute for a topic that is not there.
     await count_partitions(settings, topic)
     async with Writer(settings) as writer:

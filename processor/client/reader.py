@@ -204,7 +204,8 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 def _change(record: _Record) -> Change | None:
     if record.value is None:
-        return Change((record.key or b"").decode(), None, None, record.partition, record.offset)
+        message_id = _decoded(record._replace(value=record.key), bytes.decode)
+        return Change(message_id, None, None, record.partition, record.offset)
     if is_moved(record.value):
         moved = _decoded(record, decode_moved)
         return Change(moved.message_id, None, moved.moved_to, record.partition, record.offset)

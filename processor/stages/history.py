@@ -13,11 +13,15 @@ from processor.domain.counts import Counts
 from processor.domain.moment import Millis
 from processor.engine.stage import Outbox
 from processor.settings import Settings
-from processor.wire.history import Width, encode_history
+from processor.wire.history import ByProvider, Width, encode_history
 from processor.wire.topics import HISTORY
 
-#: Deliveries that one sample tells of: those with most messages.
+#: Deliveries that one sample tells of, those with most messages; and the bytes that they may take: a record that is
+#: larger than its topic takes would hold up the partition for ever.
 _DELIVERIES_TOLD = 500
+_BYTES_TOLD = 4 * 1024 * 1024
+#: What the figures of one provider take at most, and a character of a delivery's id.
+_PROVIDER_BYTES, _CHARACTER_BYTES = 512, 6
 
 #: Milliseconds until samples are tried again that our clock calls due and the brokers' does not.
 _AGAIN = 5_000
@@ -76,9 +80,15 @@ class History:
 
     def _write(self, width: Width, start: Millis, counts: Counts, outbox: Outbox) -> None:
         changed = [delivery for delivery, time in self._written.items() if time >= start]
-        told = sorted(changed, key=lambda delivery: -counts.delivery(delivery).messages)[:_DELIVERIES_TOLD]
-        figures = {delivery: counts.delivery(delivery).by_provider for delivery in told}
-        key, value = encode_history(self._partition, width, start, figures, len(changed) - len(told))
+        largest = sorted(changed, key=lambda delivery: -counts.delivery(delivery).messages)[:_DELIVERIES_TOLD]
+        figures: dict[str, ByProvider] = {}
+        room = _BYTES_TOLD
+        for delivery in largest:
+            by_provider = counts.delivery(delivery).by_provider
+            room -= _CHARACTER_BYTES * len(delivery) + _PROVIDER_BYTES * len(by_provider)
+            if room >= 0:
+                figures[delivery] = by_provider
+        key, value = encode_history(self._partition, width, start, figures, len(changed) - len(figures))
         outbox.add(self._topic, self._partition, outbox.now, key, value)
 
     def forget(self) -> None:

@@ -129,7 +129,7 @@ class DeadLetters:
         before = _read_cursor(given["cursor"]) if "cursor" in given else None
         limit = given.get("limit", DEFAULT_LIMIT)
         page = await self._asked(
-            self._source.page(
+            lambda: self._source.page(
                 query.has, limit, before=before, since=query.since, until=query.until, most=_LOOKED_AT_MAX
             )
         )
@@ -145,7 +145,7 @@ class DeadLetters:
             ProblemError: none is kept under this id, or Kafka does not answer.
         """
         wanted = LetterId.parse(name)
-        known = None if wanted is None else await self._asked(self._source.one(wanted))
+        known = None if wanted is None else await self._asked(lambda: self._source.one(wanted))
         if known is None:
             raise ProblemError(LETTER_NOT_KNOWN, f"no dead letter is kept under the id {name[:40]!r}")
         view = view_of(*known)
@@ -160,10 +160,13 @@ class DeadLetters:
         Raises:
             ProblemError: Kafka does not answer.
         """
+        return await _answered(self._fresh_counts(), seconds)
+
+    async def _fresh_counts(self) -> LetterCounts:
         async with self._counting:
             until, counts = self._counted
             if counts is None or self._monotonic() >= until:
-                counter = await self._asked(self._source.count(_COUNTED_MAX), seconds)
+                counter = await self._read(lambda: self._source.count(_COUNTED_MAX))
                 counts = counts_of(counter.counts, is_whole=counter.is_whole)
                 self._counted = self._monotonic() + _FRESH_SECONDS, counts
             return counts
@@ -179,7 +182,9 @@ class DeadLetters:
         if len(wanted) < len(ids):
             raise invalid("an id is a partition and an offset, like 3-104233")
         try:
-            done = await self._asked(self._source.settle(wanted, outcome, force=order.force, dry_run=order.dry_run))
+            done = await self._asked(
+                lambda: self._source.settle(wanted, outcome, force=order.force, dry_run=order.dry_run)
+            )
         except TakenOverError as error:
             raise ProblemError(TAKEN_OVER, str(error)) from None
         self._counted = 0.0, None
@@ -188,14 +193,22 @@ class DeadLetters:
             tuple(map(str, done.settled)), tuple([LetterRefusal(str(letter), why) for letter, why in refused])
         )
 
-    async def _asked(self, asking: Awaitable[_Found], seconds: float = _PATIENCE_SECONDS) -> _Found:
-        try:
-            async with self._readers:
-                return await within(asking, seconds)
-        except MissingTopicError as error:
-            raise ProblemError(BROKER_AWAY, str(error)) from None
-        except (KafkaError, OSError, asyncio.TimeoutError) as error:
-            raise ProblemError(BROKER_AWAY, f"Kafka did not answer: {type(error).__name__}") from None
+    async def _asked(self, ask: Callable[[], Awaitable[_Found]]) -> _Found:
+        return await _answered(self._read(ask), _PATIENCE_SECONDS)
+
+    async def _read(self, ask: Callable[[], Awaitable[_Found]]) -> _Found:
+        async with self._readers:
+            return await ask()
+
+
+async def _answered(asking: Awaitable[_Found], seconds: float) -> _Found:
+    """Return an answer within some seconds, the time included in which others read."""
+    try:
+        return await within(asking, seconds)
+    except MissingTopicError as error:
+        raise ProblemError(BROKER_AWAY, str(error)) from None
+    except (KafkaError, OSError, asyncio.TimeoutError) as error:
+        raise ProblemError(BROKER_AWAY, f"Kafka did not answer: {type(error).__name__}") from None
 
 
 def _query(given: Mapping[str, Any]) -> LetterQuery:

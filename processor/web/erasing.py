@@ -131,7 +131,7 @@ class Erasing:
 
         Args:
             person: whose.
-            asked: is told the erasure's id once it is asked for: from then on it is done, whatever this raises.
+            asked: is told the erasure's id before it is asked for: from then on it may be done, whatever this raises.
 
         Raises:
             ProblemError: it is no whole address, or Kafka does not answer.
@@ -149,8 +149,9 @@ class Erasing:
             raise ProblemError(BROKER_AWAY, f"Kafka does not take part: {type(error).__name__}") from None
 
     async def _erase(self, recipient: str, asked: Callable[[str], None]) -> ErasureReport:
-        erasure = await asyncio.wait_for(ask(self._settings, recipient), _ASK_SECONDS)
+        erasure = await asyncio.wait_for(plan(self._settings, recipient), _ASK_SECONDS)
         asked(erasure.erasure_id)
+        await asyncio.wait_for(ask(self._settings, erasure), _ASK_SECONDS)
         async with self._finishing:
             return await finish(self._settings, recipient, erasure, _PATIENCE_SECONDS)
 
@@ -169,23 +170,30 @@ def is_whole(recipient: str) -> bool:
     return len(comparable_address(recipient)) >= _SHORTEST
 
 
-async def ask(settings: Settings, recipient: str) -> ErasureRecord:
-    """Ask the workers to erase what is told of an address.
+async def plan(settings: Settings, recipient: str) -> ErasureRecord:
+    """Make the erasure of an address, with the key of those that are remembered.
 
     Raises:
-        MissingTopicError: a topic does not exist.
+        MissingTopicError: the topic of erasures does not exist.
     """
     key = None
     async for kept in _kept(settings):
         if isinstance(kept, ErasureRecord):
             key = kept.key
-    erasure = new_erasure(recipient, datetime.now(timezone.utc), key)
+    return new_erasure(recipient, datetime.now(timezone.utc), key)
+
+
+async def ask(settings: Settings, erasure: ErasureRecord) -> None:
+    """Ask the workers for an erasure.
+
+    Raises:
+        MissingTopicError: the topic of control records does not exist.
+    """
     topic = settings.topic(CONTROL)
     await count_partitions(settings, topic)
     async with Writer(settings) as writer:
         record = Outgoing(topic, encode_erasure(erasure), erasure.erasure_id.encode(), ERASURE_HEADERS)
         await writer.write(record)
-    return erasure
 
 
 async def finish(settings: Settings, recipient: str, erasure: ErasureRecord, patience: float) -> ErasureReport:

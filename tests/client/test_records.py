@@ -10,6 +10,7 @@ import pytest
 
 from processor import client
 from processor.client import Channel, Permanence, Standing, Status
+from processor.client.reader import _change, _Record
 from processor.wire.schemas import FOLDER
 
 DECODERS = {
@@ -96,3 +97,8 @@ def test_nothing_of_a_worker_is_imported():
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "aiokafka" in told
     assert not {"faust", "mode", "aiohttp", "click", "prometheus_client", "structlog", "processor.engine"} & set(told)
+
+
+def test_a_tombstone_under_a_key_that_is_no_text_is_told_with_its_place():
+    with pytest.raises(client.UnreadableRecordError, match="partition 3, offset 7"):
+        _change(_Record("delivery.messages.v1", 3, 7, b"\xff", None, ()))

@@ -131,6 +131,16 @@ def test_deliveries_that_are_too_many_are_left_to_later_samples(at, monkeypatch)
     assert (list(sample["deliveries"]), sample["omitted"]) == (["DM1"], 1)
 
 
+def test_nor_is_a_sample_larger_than_its_topic_takes_whatever_deliveries_are_called(at, monkeypatch):
+    monkeypatch.setattr(module, "_BYTES_TOLD", 7_000)
+    name = "\x01" * 1_000
+    at.chunk(0, sent("a"), event("b", "sent", delivery_id=name), event("c", "sent", delivery_id=f"{name[1:]}2"))
+    at.chunk(1)
+    [(_, value, _)] = at.desk.written["t.history.v1"]
+    assert len(value) < 7_000
+    assert orjson.loads(value)["omitted"] == 2
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_every_worker_tells_the_same_whenever_it_began_to_read(at, seed):
     rng = Random(seed)

@@ -1,14 +1,20 @@
 """Dead letters by the API and on the page: who sees what of them, and what is done with the write token only."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from processor.engine.clients import KafkaConnectionError
+from processor.engine.letters import LetterCounter, LetterPage
 from processor.engine.replaying import TakenOverError
+from processor.web import dead_letters
 from processor.web.api import Api
-from processor.web.dead_letters import IDS_MAX
+from processor.web.dead_letters import IDS_MAX, DeadLetters
+from processor.web.problems import BROKER_AWAY, ProblemError
+from tests.web.letters import LettersInMemory
 from tests.web.page_reader import Reader
 from tests.web.page_server import OPEN, Stream, application
 from tests.web.workers import WRITE_TOKEN, workers
@@ -35,6 +41,34 @@ def letters(worker):
 
 async def settle(worker, what, body, headers=WRITER):
     return await worker.ask(f"/api/v1/dead-letters/{what}", method="POST", json=body, headers=headers)
+
+
+class Hanging(LettersInMemory):
+    """Topics that never answer."""
+
+    async def page(self, *_: Any, **__: Any) -> LetterPage:
+        return await asyncio.Event().wait()
+
+    async def count(self, most: int | None = None) -> LetterCounter:
+        return await asyncio.Event().wait()
+
+
+async def test_who_waits_for_others_that_hang_waits_no_longer_than_told(monkeypatch):
+    """Each reader has connections and buffers, so that few are at it; the others wait for them."""
+    monkeypatch.setattr(dead_letters, "_PATIENCE_SECONDS", 0.05)
+    asked = DeadLetters(Hanging())
+    for given in await asyncio.gather(*[asked.list({}, reveal=False) for _ in range(9)], return_exceptions=True):
+        assert isinstance(given, ProblemError)
+        assert given.kind is BROKER_AWAY
+
+
+async def test_so_do_those_that_wait_for_another_count(monkeypatch):
+    asked = DeadLetters(Hanging())
+    first = asyncio.ensure_future(asked.counts())
+    await asyncio.sleep(0)
+    with pytest.raises(ProblemError):
+        await asked.counts(0.05)
+    first.cancel()
 
 
 class TestApi:

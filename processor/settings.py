@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -89,6 +90,7 @@ class Settings:
     unlinked: str = "show"
     link_wait: float = 7 * 86_400.0
     retention: float = 30 * 86_400.0
+    addresses_key: str = field(default="", repr=False)
     chunk_records: int = 4_000
     max_record_bytes: int = 1_000_000
     concurrency_limit: int = 10
@@ -482,6 +484,13 @@ FIELDS: dict[str, Field] = {
         "How long a message with a final status is kept after its last event, by event time: `30d`; 0: for ever.",
         is_shared=True,
     ),
+    "addresses_key": Field(
+        _token,
+        "Secret that addresses are hashed under in the feed of quarantined addresses; whoever reads the feed needs it. "
+        "Empty: there is no feed.",
+        is_secret=True,
+        is_shared=True,
+    ),
     "chunk_records": Field(_whole(1, 100_000), "Maximum number of records in one transaction."),
     "max_record_bytes": Field(
         _whole(1_000, 3_500_000), "Maximum size of a record; a larger one becomes a dead letter.", is_shared=True
@@ -640,9 +649,14 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
 def shared(settings: Settings) -> dict[str, str]:
     """Return the settings that all workers of a group must agree on, as texts that are equal if the values are.
 
-    None of them is a secret.
+    Of a secret it is a digest.
     """
-    return {name: _as_text(getattr(settings, name)) for name, entry in FIELDS.items() if entry.is_shared}
+    found = {name: _as_text(getattr(settings, name)) for name, entry in FIELDS.items() if entry.is_shared}
+    return {name: _digest(text) if FIELDS[name].is_secret and text else text for name, text in found.items()}
+
+
+def _digest(secret: str) -> str:
+    return f"sha256:{hashlib.sha256(secret.encode()).hexdigest()}"
 
 
 def _as_text(value: object) -> str:

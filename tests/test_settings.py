@@ -7,7 +7,7 @@ import pytest
 
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
-from processor.settings import FIELDS, FOREIGN_NAMES, PREFIX, Settings, SettingsError, load, markdown_table
+from processor.settings import FIELDS, FOREIGN_NAMES, PREFIX, Settings, SettingsError, load, markdown_table, shared
 from processor.users import Role
 
 SASL = {"DELIVERY_SECURITY_PROTOCOL": "SASL_SSL", "DELIVERY_SASL_USERNAME": "worker"}
@@ -217,7 +217,8 @@ class TestValues:
 
     def test_every_setting_but_free_text_has_a_bad_value(self):
         free = {"app_id", "http_host", "store_path", "sasl_username", "sasl_password", "tls_key_password"}
-        free |= {"read_token", "write_token", "internal_token"}  # What is wrong with one is not shown: see TestTokens.
+        # What is wrong with one of these is not shown: see TestTokens.
+        free |= {"read_token", "write_token", "internal_token", "addresses_key"}
         assert {variable.lower() for variable, _, _ in BAD} == set(FIELDS) - free
 
     def test_of_a_file_of_users_every_fault_is_named(self, tmp_path):
@@ -362,7 +363,13 @@ class TestSecrets:
 
     def test_these_are_secrets(self):
         passwords, tokens = {"sasl_password", "tls_key_password"}, {"read_token", "write_token", "internal_token"}
-        assert {name for name, field in FIELDS.items() if field.is_secret} == passwords | tokens
+        assert {name for name, field in FIELDS.items() if field.is_secret} == {*passwords, *tokens, "addresses_key"}
+
+    def test_workers_agree_on_one_by_its_digest(self):
+        terms = [shared(Settings(addresses_key=key))["addresses_key"] for key in ("", "x" * 16, "y" * 16)]
+        assert terms[0] == ""
+        assert len(set(terms)) == len(terms)
+        assert not any("xxx" in term for term in terms)
 
     @pytest.mark.parametrize("variable", ["SASL_PASSWORD", "SASL_PASSWORD_FILE", "TLS_KEY_PASSWORD_FILE"])
     def test_no_problem_shows_one_not_even_where_the_variables_were_confused(self, variable):
@@ -375,7 +382,7 @@ class TestSecrets:
 
 
 class TestTokens:
-    @pytest.mark.parametrize("variable", ["READ_TOKEN", "WRITE_TOKEN", "INTERNAL_TOKEN"])
+    @pytest.mark.parametrize("variable", ["READ_TOKEN", "WRITE_TOKEN", "INTERNAL_TOKEN", "ADDRESSES_KEY"])
     @pytest.mark.parametrize("token", ["hunter2", "hunter2 " * 4, "hunter2å" * 4, "hunter2" * 100])
     def test_one_that_is_short_or_does_not_fit_a_header_is_refused_and_not_shown(self, variable, token):
         (problem,) = problems({PREFIX + variable: token})

@@ -546,6 +546,14 @@ DELIVERABILITY = Dashboard(
                     page=FAILED,
                 ),
                 Panel(
+                    "Addresses by condition",
+                    "Of the quarantine feed. `quarantined` and `denylisted`: senders are to leave them out. There is "
+                    "none without DELIVERY_ADDRESSES_KEY.",
+                    "short",
+                    {"{{channel}} {{condition}}": "sum by (channel, condition) (delivery_addresses) > 0"},
+                    legend_on_right=True,
+                ),
+                Panel(
                     "Reasons that no rule covers",
                     "Of failures and failed attempts, per hour; `delivery-status reasons --unqualified` lists them.",
                     "short",

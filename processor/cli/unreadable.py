@@ -8,13 +8,14 @@ from processor.domain.row import Row
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
 from processor.settings import Settings
+from processor.wire.addresses import RELEASES_KEY, decode_releases, known_in
 from processor.wire.correlations import unpack_known
 from processor.wire.counts import decode_counts_of
 from processor.wire.deliveries import decode_delivery_of
 from processor.wire.links import is_moved
 from processor.wire.readback import UnreadableError
 from processor.wire.rows import row_in
-from processor.wire.topics import CORRELATIONS, COUNTS, DELIVERIES, MESSAGES, Topic
+from processor.wire.topics import ADDRESSES, CORRELATIONS, COUNTS, DELIVERIES, MESSAGES, Topic
 
 RUNBOOK = "docs/runbooks/DeliveryRowsUnreadable.md says what to do"
 
@@ -56,11 +57,21 @@ def _read_correlation(record: Stored) -> None:
         unpack_known(record.value)
 
 
+def _read_address(record: Stored) -> None:
+    if record.value is None:
+        return
+    if record.key == RELEASES_KEY:
+        decode_releases(record.value)
+    else:
+        known_in(record.value)
+
+
 _READERS: tuple[tuple[Topic, Callable[[Stored], object]], ...] = (
     (MESSAGES, read_row),
     (DELIVERIES, _read_delivery),
     (COUNTS, _read_counts),
     (CORRELATIONS, _read_correlation),
+    (ADDRESSES, _read_address),
 )
 
 

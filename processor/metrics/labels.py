@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Literal, NamedTuple, NewType, get_args
 
+from processor.domain.addresses import State
 from processor.domain.delivery import Cause
 from processor.domain.fold import Verdict
 from processor.domain.reason import Category
@@ -19,7 +20,7 @@ from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, N
 from processor.logs import KNOWN_WARNINGS
 from processor.providers import ADAPTERS, OUTCOMES, Outcome
 from processor.wire.deadletters import DeadReason
-from processor.wire.topics import CORRELATIONS, COUNTS, DELIVERIES, MESSAGES
+from processor.wire.topics import ADDRESSES, CORRELATIONS, COUNTS, DELIVERIES, MESSAGES
 
 # Values
 
@@ -59,7 +60,7 @@ PartitionState = Literal["recovering", "running", "closing"]
 PARTITION_STATES: tuple[PartitionState, ...] = get_args(PartitionState)
 
 #: The topics that are read back into memory.
-READ_BACK: tuple[str, ...] = (MESSAGES.name, DELIVERIES.name, COUNTS.name, CORRELATIONS.name)
+READ_BACK: tuple[str, ...] = (MESSAGES.name, DELIVERIES.name, COUNTS.name, CORRELATIONS.name, ADDRESSES.name)
 
 
 def provider_label(provider: str | None) -> Provider:
@@ -165,6 +166,13 @@ class ByLink(NamedTuple):
 
     provider: Provider
     outcome: LinkOutcome
+
+
+class ByCondition(NamedTuple):
+    """The condition of addresses."""
+
+    channel: Channel
+    condition: State
 
 
 class ByWebhook(NamedTuple):
@@ -334,6 +342,11 @@ def by_receipt() -> Iterator[ByReceipt]:
 def by_link() -> Iterator[ByLink]:
     """Yield every outcome of a link, by provider."""
     return (ByLink(provider, outcome) for provider in PROVIDERS for outcome in LINK_OUTCOMES)
+
+
+def by_condition() -> Iterator[ByCondition]:
+    """Yield every condition of an address, by channel."""
+    return (ByCondition(channel, state) for channel in Channel for state in State)
 
 
 def by_webhook() -> Iterator[ByWebhook]:

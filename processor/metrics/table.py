@@ -18,6 +18,7 @@ from processor.metrics.labels import (
     ByCategory,
     ByCause,
     ByChannel,
+    ByCondition,
     ByContradiction,
     ByDeadReason,
     ByEnding,
@@ -177,6 +178,14 @@ class Metrics(ProcessMetrics):
         "Seconds that the oldest waiting receipt has waited for its link; 0 while none waits. Take `max`, not `sum`.",
         ByProvider,
         known.by_provider,
+    )
+
+    addresses: Family[Gauge, ByCondition] = labelled(
+        Gauge,
+        "delivery_addresses",
+        "Addresses in the quarantine feed, by condition; counted every few seconds.",
+        ByCondition,
+        known.by_condition,
     )
 
     # What waits

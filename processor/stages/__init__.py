@@ -9,13 +9,13 @@ from processor.engine.stage import Stage
 from processor.metrics import Metrics
 from processor.providers import ADAPTERS
 from processor.settings import Settings, SettingsError
-from processor.stages import control, correlate, fold, link, normalize
+from processor.stages import addresses, control, correlate, fold, link, normalize
 from processor.stages.erasures import Erasures
 from processor.watch.board import Board
 from processor.wire.topics import MTA, SMS
 
 #: The names of all stages, in the direction that data flows.
-STAGE_NAMES = ("normalize", "link", "correlate", "control", "fold")
+STAGE_NAMES = ("normalize", "link", "correlate", "control", "fold", "addresses")
 
 
 def stages(
@@ -24,7 +24,7 @@ def stages(
     board: Board | None = None,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Stage, ...]:
-    """Return the stages of a worker, in the direction of the data flow.
+    """Return the stages of a worker, in the direction of the data flow; `addresses` only if its key is set.
 
     Args:
         settings: those of the worker.
@@ -39,12 +39,14 @@ def stages(
     if problems:
         raise SettingsError(problems)
     board, erasures = board or Board(metrics), Erasures()
+    feed = (addresses.stage(settings, metrics, board, clock),) if settings.addresses_key else ()
     return (
         normalize.stage(settings, metrics, board, clock),
         link.stage(settings, metrics, board, clock),
         correlate.stage(settings, metrics, board, clock, erasures),
         control.stage(settings, metrics, board, clock, erasures),
         fold.stage(settings, metrics, board, clock, erasures),
+        *feed,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import NoReturn
 
+from processor.domain.addresses import LEAST_REACHED
 from processor.domain.erasure import erase_event, erase_row, is_erased
 from processor.domain.event import Event
 from processor.domain.fold import Verdict, fold, join_rows
@@ -51,6 +52,7 @@ from processor.stages.facts import Facts
 from processor.stages.hand import Hand
 from processor.stages.index import Index
 from processor.stages.link import link_told_by
+from processor.stages.sightings import sightings_for
 from processor.watch.board import Board
 from processor.watch.sweeper import Pace, Sweeper
 from processor.wire.control import is_marker
@@ -81,6 +83,7 @@ from processor.wire.topics import (
     HISTORY,
     MESSAGES,
     RECEIPTS,
+    RECIPIENTS,
     REJECTED,
     Topic,
 )
@@ -120,7 +123,8 @@ def stage(
             dates.take(topic, records)
 
     # Events that came to the wrong partition go back to EVENTS.
-    outputs = (MESSAGES, COUNTS, HISTORY, REJECTED, DEAD, EVENTS, RECEIPTS, ERASURES)
+    feed = (RECIPIENTS,) if settings.addresses_key else ()
+    outputs = (MESSAGES, COUNTS, HISTORY, REJECTED, DEAD, EVENTS, RECEIPTS, ERASURES, *feed)
     follows = Followed((DELIVERIES, ERASURES), take)
     return Stage(
         name="fold",
@@ -177,6 +181,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         #: What the transaction in hand changes: the store learns of it when it is committed.
         self._hand = Hand(store, ())
         self._facts = Facts()
+        self._sightings = sightings_for(settings, partitioning)
         self._repartitioned: Counter[ByVerdict] = Counter()
         #: Stuck messages that moved after all, by channel and the status that they left.
         self._cleared: Counter[ByStatus] = Counter()
@@ -309,6 +314,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         self._cancels.listen(self._books.counts)
         self._books.touched |= self._cancels.learn(self._books.counts)
         self._fold(records, hand, outbox)
+        if self._sightings is not None:
+            self._sightings.write(outbox)
         self._cancel_some(hand, outbox)
         self._erase_some(hand, outbox)
         self._expire_some(hand, outbox)
@@ -321,7 +328,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         note, traces = self._facts.note, self._traces
         rows, changed = hand.now, hand.changed
         max_bytes, canceled, oldest = self._max_bytes, self._cancels.moments, self._expiry.oldest
-        aside, links = self._aside.notes, self._hears_links
+        aside, links, sightings = self._aside.notes, self._hears_links, self._sightings
         erases = bool(self._erasures.erasures)
         now, timestamp, newest = to_millis(self._now()), self._timestamp, NO_TIMESTAMP
         for record in records:
@@ -375,6 +382,12 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                 self._dead.add(record, outbox, error)
             else:
                 note(event, moment, timestamp, node, known, row, verdict)
+                if sightings is not None and (
+                    node >= LEAST_REACHED
+                    or event.reason is not None
+                    or (known is not None and known.names.recipient is None)
+                ):
+                    sightings.see(event, node, moment, known, row)
                 if canceled and (at := canceled.get(row.delivery)) is not None:
                     self._cancel(key, row, at, hand, outbox)
         self._timestamp = timestamp

@@ -125,6 +125,18 @@ CORRELATIONS = Topic(
     "links and waiting receipts of one provider's id: changelog of the join",
     _compacted(**_GONE_IN_TIME, **_WRITTEN_BY_BROKERS),
 )
+RECIPIENTS = Topic(
+    "recipients.v1",
+    "none, or address",
+    "what is seen of addresses, on its way to their partition",
+    _deleted(7, INPUT_MAX_BYTES),
+)
+ADDRESSES = Topic(
+    "addresses.v1",
+    "channel|keyed hash of the address",
+    "whether to send to an address, and why: changelog and public table in one",
+    _compacted(**_WRITTEN_BY_BROKERS),
+)
 REJECTED = Topic(
     "rejected.v1",
     "message id",
@@ -154,7 +166,7 @@ AUDIT = Topic(
 )
 
 #: The inputs of the stages: dead letters of these topics can be replayed.
-INPUTS: tuple[Topic, ...] = (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL)
+INPUTS: tuple[Topic, ...] = (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL, RECIPIENTS)
 
 #: Where raw records of each channel go.
 RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}
@@ -172,6 +184,8 @@ TOPICS: tuple[Topic, ...] = (
     MESSAGES,
     COUNTS,
     HISTORY,
+    RECIPIENTS,
+    ADDRESSES,
     REJECTED,
     DEAD,
     SETTLED,

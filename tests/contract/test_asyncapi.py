@@ -13,6 +13,7 @@ import yaml
 from processor.settings import Settings
 from processor.stages.normalize import ACCOUNT_HEADER, PROVIDER_HEADER, QUERY_HEADER, RECEIVED_HEADER
 from processor.wire.topics import (
+    ADDRESSES,
     AUDIT,
     CONTROL,
     COUNTS,
@@ -42,6 +43,7 @@ VALUES = [
     (MESSAGES, "row"),
     (COUNTS, "counts"),
     (HISTORY, "history"),
+    (ADDRESSES, "address"),
     (REJECTED, "rejected"),
     (SETTLED, "settled"),
     (AUDIT, "audit"),
@@ -188,7 +190,7 @@ def test_operations_are_what_this_application_reads_and_writes(document):
     for operation in document["operations"].values():
         operations[operation["action"]].append(operation["channel"]["$ref"].removeprefix("#/channels/"))
     assert operations == {
-        "receive": ["mta", "sms", "links", "receipts", "events", "control"],
+        "receive": ["mta", "sms", "links", "receipts", "events", "control", "recipients"],
         "send": [
             "receipts",
             "links",
@@ -200,6 +202,8 @@ def test_operations_are_what_this_application_reads_and_writes(document):
             "messages",
             "counts",
             "history",
+            "recipients",
+            "addresses",
             "rejected",
             "dead",
             "settled",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import jsonschema_rs
 import msgspec
 import pytest
 
+from processor.domain.addresses import State as AddressState
+from processor.domain.addresses import condition_of
 from processor.domain.delivery import PLANNED_MAX, Action, State
 from processor.domain.fold import Walk, resolve
+from processor.domain.moment import to_microseconds
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES
+from processor.wire.addresses import decode_address, record_of
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.deliveries import decode_delivery, encode_delivery
@@ -22,6 +27,7 @@ from processor.wire.rows import decode_row, encode_row
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = [
+    "address",
     "audit",
     "control",
     "counts",
@@ -35,6 +41,7 @@ NAMES = [
     "moved",
     "rejected",
     "rejected_link",
+    "releases",
     "row",
     "settled",
 ]
@@ -162,6 +169,9 @@ class TestVocabulary:
     def test_states(self, contracts):
         assert contracts["delivery"].schema["definitions"]["state"]["enum"] == [state.value for state in State]
 
+    def test_conditions_of_addresses(self, contracts):
+        assert contracts["address"].schema["properties"]["state"]["enum"] == [state.value for state in AddressState]
+
     @pytest.mark.parametrize("name", ["control", "delivery"])
     def test_the_greatest_plan(self, contracts, name):
         assert contracts[name].schema["properties"]["planned"]["maximum"] == PLANNED_MAX
@@ -215,6 +225,12 @@ class TestExamples:
         assert {name: value for name, value in example(path).items() if name in written and name != "memory"} == {
             name: value for name, value in written.items() if name != "memory"
         }
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/address.")], ids=named)
+    def test_an_address_says_what_its_memory_comes_to(self, path):
+        record, now = decode_address(path.read_bytes()), to_microseconds(datetime(2027, 1, 2, tzinfo=timezone.utc))
+        key = f"{record.channel.value}|{record.hash}"
+        assert record == record_of(key, record.memory, condition_of(record.memory, now))
 
     @pytest.mark.parametrize("path", [path for path in EXAMPLES if named(path).startswith("valid/row.")], ids=named)
     def test_a_row_says_what_its_memory_holds(self, path):

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.demo.simulate import canonical_events, traffic
+from processor.domain.addresses import State
 from processor.domain.delivery import Cause
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
@@ -45,6 +46,7 @@ VOCABULARY = {
     "cause": {cause.value for cause in Cause},
     "channel": {channel.value for channel in Channel},
     "commit": {"unknown"},
+    "condition": {state.value for state in State},
     "event": set(KNOWN_WARNINGS),
     "from": {*NODE_NAMES, NEW},
     "outcome": {

@@ -273,7 +273,7 @@ class TestCounts:
 
 
 def test_the_gauge_knows_every_topic_from_the_start():
-    read_back = (topics.MESSAGES, topics.DELIVERIES, topics.COUNTS, topics.CORRELATIONS)
+    read_back = (topics.MESSAGES, topics.DELIVERIES, topics.COUNTS, topics.CORRELATIONS, topics.ADDRESSES)
     assert tuple(topic.name for topic in read_back) == READ_BACK
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from processor.settings import FIELDS, Settings
 from processor.wire.topics import (
+    ADDRESSES,
     CONTROL,
     CORRELATIONS,
     COUNTS,
@@ -42,6 +43,8 @@ def test_names():
         "delivery.messages.v1",
         "delivery.counts.v1",
         "delivery.history.v1",
+        "delivery.recipients.v1",
+        "delivery.addresses.v1",
         "delivery.rejected.v1",
         "delivery.dead.v1",
         "delivery.settled.v1",
@@ -63,6 +66,7 @@ def test_the_longest_prefix_leaves_room_for_every_name():
 def test_what_keeps_the_last_value_of_each_key_is_compacted():
     compacted = {
         CORRELATIONS.name, CONTROL.name, DELIVERIES.name, ERASURES.name, MESSAGES.name, COUNTS.name, HISTORY.name,
+        ADDRESSES.name,
     }  # fmt: skip
     assert {topic.name for topic in TOPICS if topic.is_compacted} == compacted
 

@@ -21,7 +21,7 @@ from processor.domain.reason import HARD, SOFT, Category
 from processor.domain.row import Row
 from processor.domain.standing import HIGHEST, Mark
 from processor.domain.status import Channel, Permanence, Status
-from processor.domain.traits import INDICATED, IS_COUNTED_BY_REASON, STATUSES_OF, Indicator, SuccessFrom
+from processor.domain.traits import INDICATED, IS_COUNTED_BY_REASON, IS_HANDED_OVER, STATUSES_OF, Indicator, SuccessFrom
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 from processor.domain.waiting import NO_HOLDS, Holds, is_stuck
 from processor.providers.calling_codes import calling_code_of
@@ -87,6 +87,10 @@ class MessageQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     since: Micros | None = None
     until: Micros | None = None
     stuck: bool | None = None
+    #: Whether it was handed over and its provider has not answered.
+    unanswered: bool | None = None
+    #: The node of a report that was rejected.
+    rejected: Node | None = None
     limit: int = DEFAULT_LIMIT
     #: Where the page before ended: time and id; None: this is the first page.
     after: tuple[Micros, str] | None = None
@@ -304,6 +308,7 @@ class Wanted:
             and (self._domain is None or _place(row) == self._domain)
             and (self.recipient is None or self._is_of_recipient(row))
             and (query.provider_message_id is None or _has_native(row, query.provider_message_id))
+            and (query.rejected is None or query.rejected in row.rejected)
             and (query.stuck is None or self._judge.is_stuck(row) is query.stuck)
         )
 
@@ -321,6 +326,8 @@ def _may_stand_at(query: MessageQuery, node: Node) -> bool:
     if query.status is not None and NODE_STATUS[node] is not query.status:
         return False
     if query.indicator is not None and NODE_STATUS[node] not in COUNTED_STATUSES[query.success_from][query.indicator]:
+        return False
+    if query.unanswered is not None and IS_HANDED_OVER[node] is not query.unanswered:
         return False
     # A transient reason is a reason of what has not failed.
     is_of_failure = query.permanence is not None and query.permanence is not Permanence.TRANSIENT

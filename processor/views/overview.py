@@ -123,6 +123,8 @@ class ProviderView(msgspec.Struct, frozen=True):
     #: All messages that wait for its answer, and since when.
     waiting: int
     waiting_since: str | None
+    #: Since when those were handed over that count as unanswered; null: all that wait.
+    unanswered_since: str | None = None
 
 
 class PartitionView(msgspec.Struct, frozen=True):
@@ -343,4 +345,5 @@ def _provider(at: silence.Silence) -> ProviderView:
         at.unanswered,
         at.waiting,
         None if at.waiting_since is None else to_rfc3339(at.waiting_since),
+        None if at.unanswered_since is None else to_rfc3339(at.unanswered_since),
     )

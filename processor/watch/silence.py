@@ -129,6 +129,8 @@ class Silence(msgspec.Struct, frozen=True):
     #: All that wait for its answer, also those that will hardly get one any more, and since when.
     waiting: int
     waiting_since: Micros | None
+    #: Since when those were handed over that count as unanswered; None: all that wait.
+    unanswered_since: Micros | None = None
 
 
 def merge(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
@@ -174,7 +176,9 @@ def judge(evidence: Evidence, now: Micros) -> Silence:
         answering = Answering.IDLE
     else:
         answering = Answering.SILENT
-    return _silence(evidence, answering, quiet, usual, between(evidence.waiting, 0, since))
+    unanswered = between(evidence.waiting, 0, since)
+    found = _silence(evidence, answering, quiet, usual, unanswered)
+    return msgspec.structs.replace(found, unanswered_since=Micros(int(now - since)))
 
 
 def _silence(

@@ -393,6 +393,7 @@ class Api:
     async def _end_streams(self, _application: web.Application) -> None:
         self._streams.stop()
         await self._erasing.stop()
+        await self._letters.stop()
         await self.live.stop()
 
     def _checked(self, route: Route, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:

@@ -11,7 +11,7 @@ import msgspec
 
 from processor.domain.moment import Micros, Millis, to_millis
 from processor.engine.admin import MissingTopicError
-from processor.engine.bounds import within
+from processor.engine.bounds import end, within
 from processor.engine.clients import KafkaError
 from processor.engine.letters import KnownLetter, LetterCounter, LetterPage, Settlement
 from processor.engine.replaying import TakenOverError
@@ -48,6 +48,8 @@ _READERS_MAX = 2
 #: Letters that are counted at most, and seconds for which their counts are good.
 _COUNTED_MAX = 50_000
 _FRESH_SECONDS = 30.0
+#: Seconds for which the overview waits for the first counts.
+_SOON_SECONDS = 1.0
 
 #: Letters that one request may name: what is settled is one transaction.
 IDS_MAX = 500
@@ -113,6 +115,7 @@ class DeadLetters:
         #: The last counts, and until when they are fresh.
         self._counted: tuple[float, LetterCounts | None] = (0.0, None)
         self._counting = asyncio.Lock()
+        self._recounting: asyncio.Task[None] | None = None
         self._readers = asyncio.Semaphore(_READERS_MAX)
 
     async def list(self, given: Mapping[str, Any], *, reveal: bool) -> LetterList:
@@ -170,6 +173,32 @@ class DeadLetters:
                 counts = counts_of(counter.counts, is_whole=counter.is_whole)
                 self._counted = self._monotonic() + _FRESH_SECONDS, counts
             return counts
+
+    async def waiting(self) -> Mapping[DeadReason | None, int] | None:
+        """Return how many wait, by reason (None: of another version), as they were counted last.
+
+        Counts that are old are made anew meanwhile, so nobody waits for long. None: nobody has been able to count them.
+        """
+        if self._recounting is None and self._monotonic() >= self._counted[0]:
+            self._recounting = asyncio.ensure_future(self._recount())
+        if self._counted[1] is None and self._recounting is not None:
+            await asyncio.wait({self._recounting}, timeout=_SOON_SECONDS)
+        counts = self._counted[1]
+        return None if counts is None else {each.reason: each.waiting for each in counts.items if each.waiting}
+
+    async def _recount(self) -> None:
+        try:
+            await self.counts()
+        except ProblemError:
+            # What was counted before stands.
+            pass
+        finally:
+            self._recounting = None
+
+    async def stop(self) -> None:
+        """End a count that is still being made."""
+        if self._recounting is not None:
+            await end([self._recounting])
 
     async def settle(self, order: LetterOrder, outcome: Outcome) -> SettledList:
         """Replay or discard dead letters.

@@ -7,15 +7,19 @@ from collections.abc import Mapping
 from processor.domain.moment import Micros, to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
+from processor.domain.transitions import NODE_NAMES, Node
 from processor.views.breakdown import By
 from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT, CountedAs
-from processor.web.parameters import Parameter, choice, flag, moment, text, whole
+from processor.web.parameters import Parameter, choice, flag, moment, named, text, whole
 
 #: A time, a slash and a reference, which may be sealed.
 _CURSOR_MAX = 6_000
 
 #: Formats of streams by their media types.
 STREAM_FORMATS: Mapping[str, str] = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+
+#: What reports may be of, by name.
+_NODES: Mapping[str, Node] = {NODE_NAMES[node]: node for node in Node}
 
 #: The parameters, named as the fields of `MessageQuery`, but for the format; the cursor becomes its `after`.
 MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
@@ -36,6 +40,8 @@ MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
     moment("since", "Only messages that have had their status since then or later, by event time."),
     moment("until", "Only messages that have had their status since then or earlier, by event time."),
     flag("stuck", "Only messages that are stuck, or that are not."),
+    flag("unanswered", "Only messages that were handed over and wait for their provider's answer, or that do not."),
+    named("rejected", _NODES, "Only messages of which a report of this was rejected, since it contradicts the others."),
     whole("limit", 1, MAX_LIMIT, DEFAULT_LIMIT, "Most messages on one page."),
     text(
         "cursor",

@@ -30,10 +30,14 @@ class Parameter(NamedTuple):
 
 def choice(name: str, values: Iterable[str | Enum], meaning: str) -> Parameter:
     """Declare a parameter that takes one of some values: texts, or members of an enumeration by their values."""
-    known = {value.value if isinstance(value, Enum) else value: value for value in values}
+    return named(name, {value.value if isinstance(value, Enum) else value: value for value in values}, meaning)
+
+
+def named(name: str, known: Mapping[str, Any], meaning: str) -> Parameter:
+    """Declare a parameter that takes one of some names, and gives what it stands for."""
     allowed = tuple(known)
 
-    def parse(text: str) -> str | Enum:
+    def parse(text: str) -> Any:
         if text not in known:
             raise ValueError(f"must be one of {', '.join(allowed)}")
         return known[text]

@@ -236,6 +236,7 @@ class TestAlarm:
         assert 10 < found.usual < 60
         assert 0.8 * 120 < found.unanswered < 1.6 * 120
         assert found.waiting >= found.unanswered
+        assert found.unanswered_since is not None
 
     def test_of_a_slow_one_only_when_it_takes_longer_than_it_does(self):
         rng = Random(3)

@@ -14,6 +14,7 @@ from processor.web import dead_letters
 from processor.web.api import Api
 from processor.web.dead_letters import IDS_MAX, DeadLetters
 from processor.web.problems import BROKER_AWAY, ProblemError
+from tests.engine.harness import eventually
 from tests.web.letters import LettersInMemory
 from tests.web.page_reader import Reader
 from tests.web.page_server import OPEN, Stream, application
@@ -137,6 +138,24 @@ class TestApi:
         assert (await worker.ask(f"{KEPT}/0-3"))[1]["state"] == "waiting"
         assert (await settle(worker, "discard", {"ids": ["0-3"]}))[1]["settled"] == ["0-3"]
         assert (await worker.ask(f"{KEPT}/0-3"))[1]["state"] == "discarded"
+
+    async def test_those_that_wait_are_known_at_once_once_they_were_counted(self, letters):
+        now = [0.0]
+        asked = DeadLetters(letters, lambda: now[0])
+        assert await asked.waiting() == dict.fromkeys((each.reason for each in letters.kept), 1)
+        letters.kept = letters.kept[:1]
+        assert len(await asked.waiting() or {}) == 3, "they are good for a while"
+        now[0] += 3_600
+        assert len(await asked.waiting() or {}) == 3, "they are made anew meanwhile"
+
+        async def are_new() -> bool:
+            return await asked.waiting() == {letters.kept[0].reason: 1}
+
+        await eventually(are_new, "the new ones")
+        letters.failure = OSError("no route to host")
+        now[0] += 3_600
+        assert await asked.waiting() == {letters.kept[0].reason: 1}
+        await asked.stop()
 
     async def test_they_are_counted_by_reason_and_by_what_became_of_them(self, worker):
         _, before, _ = await worker.ask("/api/v1/dead-letters/counts")

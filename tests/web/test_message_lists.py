@@ -104,11 +104,22 @@ async def test_an_item_tells_what_the_message_tells(worker):
         ({"recipient": "ulla.b@example.com", "until": ago(minutes=29)}, []),
         ({"stuck": "true"}, [ODD_ID, "s-1"]),
         ({"stuck": "false", "status": "pending"}, ["m-held"]),
+        ({"rejected": "sent"}, ["m-2"]),
+        ({"rejected": "failed"}, []),
     ],
     ids=lambda given: "+".join(given) if isinstance(given, dict) else "",
 )
 async def test_lists_what_is_asked_for(worker, query, found):
     assert await ids(worker, **query) == found
+
+
+async def test_a_message_is_unanswered_from_its_hand_over_to_its_providers_answer():
+    waits = [event("handed-over", "sent_to_provider", ago(minutes=3), channel="sms", provider="twilio")]
+    answered = [event("answered", "sent", ago(minutes=2), channel="sms", provider="twilio")]
+    with_the_sender = [event("pending", "pending", ago(minutes=1), channel="sms", provider="twilio")]
+    async with workers(events=[*waits, *answered, *with_the_sender]) as [one]:
+        assert await ids(one, unanswered="true") == ["handed-over"]
+        assert await ids(one, unanswered="false") == ["pending", "answered"]
 
 
 async def test_a_message_waits_for_the_start_of_its_delivery_and_is_not_stuck():

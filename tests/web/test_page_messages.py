@@ -79,6 +79,8 @@ async def listed(reader: Reader, address: str) -> tuple[str, list[str]]:
 def numbers_of(page: Element) -> dict[str, int]:
     """Give the numbers of a page that are links to messages, by address."""
     links = [link for link in page.all("a", class_="counted") if "/messages" in link["href"]]
+    # What is counted over time is counted by the clock, and listed by the time of events.
+    links = [link for link in links if "since=" not in link["href"]]
     return {link["href"]: int(link.text.replace(",", "")) for link in links if "%" not in link.text}
 
 
@@ -92,6 +94,21 @@ async def test_each_number_leads_to_as_many_messages(reader, path, least):
         heading, messages = await listed(reader, address)
         assert heading == f"{number:,} message{'s' if number > 1 else ''}", address
         assert len(messages) == len(set(messages)) == number, address
+
+
+async def test_a_number_over_time_leads_to_messages_of_that_time(reader):
+    history = (await reader.get("/deliveries/DM7")).one(id="history")
+    links = [link["href"] for link in history.all("a", class_="counted")]
+    assert any("until=" not in each for each in links)
+    assert any("until=" in each for each in links)
+    for address in links:
+        assert "Status since, from:" in (await reader.get(address)).text
+
+
+async def test_the_form_keeps_what_only_links_set(reader):
+    page = await reader.get("/messages?rejected=sent&permanence=gave_up&until=2999-01-01T00:00:00Z")
+    hidden = {each["name"]: each["value"] for each in page.one("form", class_="filters").all("input", type="hidden")}
+    assert hidden == {"rejected": "sent", "permanence": "gave_up", "until": "2999-01-01T00:00:00Z"}
 
 
 async def test_no_number_of_messages_leads_nowhere(reader):

@@ -227,6 +227,8 @@ class World:
         for reason, records in ({} if is_well else _DEAD).items():
             self._board.see_dead(reason, records, Origin("delivery.mta.v1", 0, 7), self._moment // 1000, "a detail")
         self.letters = LettersInMemory()
+        if is_well:
+            self.letters.kept = []
         self.answers, self.forwarding = self._put_together()
 
     def _put_together(self) -> tuple[Answers, Forwarding]:

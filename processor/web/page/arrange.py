@@ -22,6 +22,7 @@ from processor.web.page import charts
 from processor.web.page.language import Language
 from processor.web.page.message_filters import messages_address
 from processor.web.page.moments import parse
+from processor.wire.deadletters import DeadReason
 
 # The overview
 
@@ -57,15 +58,21 @@ _LISTED = {"stuck": messages_address(stuck="true"), "dead_letters": "/dead-lette
 _CAUSES = {"concurrency_limit": "warn", "mta_resources": "warn", "scheduled": "note"}
 
 
-def alarms(view: Overview, language: Language) -> list[Alarm]:
-    """Return every kind of trouble, also those of which there is none; what fails leads."""
+def alarms(view: Overview, dead_letters: int, language: Language) -> list[Alarm]:
+    """Return every kind of trouble, also those of which there is none; what fails leads.
+
+    Args:
+        view: the overview.
+        dead_letters: how many there are.
+        language: of the page.
+    """
     wrong = view.wrong
     counts = {
         "failing": failures(wrong.failing),
         "stuck": sum(each.messages for each in wrong.stuck),
         "silent": len(wrong.silent),
         "contradictions": sum(each.messages for each in wrong.contradictions),
-        "dead_letters": sum(wrong.dead_letters.values()),
+        "dead_letters": dead_letters,
     }
     found: list[Alarm] = []
     for name, count in counts.items():
@@ -116,6 +123,17 @@ def _held(causes: Mapping[str, int], language: Language) -> Alarm:
     ]
     level = _CAUSES[given[0]] if given else "none"
     return Alarm("held", "waits", level, sum(causes.values()), about, f"/deliveries?pending={ANY_CAUSE}")
+
+
+def dead_letters(waiting: Mapping[DeadReason | None, int] | None, since_start: Mapping[str, int]) -> dict[str, int]:
+    """Return the dead letters by reason, most of them first; the reason of another version's is empty.
+
+    Args:
+        waiting: those that wait, by reason; None: nobody has counted them.
+        since_start: those since the workers started, which are counted anyway.
+    """
+    found = since_start if waiting is None else {"" if each is None else each.value: n for each, n in waiting.items()}
+    return {reason: number for reason, number in sorted(found.items(), key=lambda item: -item[1]) if number}
 
 
 class Cell(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from processor.domain.moment import Micros, to_microseconds, to_rfc3339
 from processor.domain.status import Status
 from processor.views.deliveries import SeriesPoint
 from processor.views.history import HistoryPoint, HistoryView
@@ -157,6 +158,8 @@ class Throughput(NamedTuple):
     peak: int
     sums: HistoryPoint
     rows: list[HistoryPoint]
+    #: When the time of each row ends, by when it begins.
+    ends: dict[str, str]
 
 
 def throughput(view: HistoryView) -> Throughput:
@@ -177,7 +180,13 @@ def throughput(view: HistoryView) -> Throughput:
     ticks = [top, top // 2, 0]
     lines = [round(_HEIGHT * (1 - tick / top), 1) for tick in ticks]
     rows = [point for point in reversed(points) if point.statuses]
-    return Throughput(_WIDTH, _HEIGHT, bars, ticks, lines, points[0].time, points[-1].time, peak, _sums(points), rows)
+    ends = {row.time: _end(row.time, view.width) for row in rows}
+    first, last = points[0].time, points[-1].time
+    return Throughput(_WIDTH, _HEIGHT, bars, ticks, lines, first, last, peak, _sums(points), rows, ends)
+
+
+def _end(time: str, width: int) -> str:
+    return to_rfc3339(Micros(to_microseconds(parse(time)) + width * 1_000_000 - 1))
 
 
 _SENT, _FAILED, _PREPARED = Status.SENT.value, Status.FAILED.value, Status.PREPARED.value

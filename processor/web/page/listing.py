@@ -88,6 +88,7 @@ class Listing:
             form=filters.form,
             place=filters.place,
             filtered=bool(filters.given),
+            linked=filters.linked,
             choices=filters.choices(visit.language),
             is_whole=found.next is None and not filters.cursor and not found.incomplete,
             earlier=filters.address(cursor="") if filters.cursor else None,

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Status
 from processor.domain.traits import IS_COUNTED_BY_REASON, SuccessFrom
-from processor.domain.transitions import NODE_STATUS, Node
+from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView
 from processor.views.message_list import COUNTED_STATUSES, CountedAs
 from processor.views.overview import Overview
@@ -21,9 +21,13 @@ from processor.web.page.language import Language
 
 #: Fields that the API takes under the same name.
 _SAME = ("status", "category", "channel", "indicator", "provider", "domain", "stuck")
-_FIELDS = (*_SAME, "changed")
+#: Fields that only links set: the form shows them, keeps them, and offers no choice.
+LINKED = ("permanence", "rejected", "unanswered", "since", "until")
+_FIELDS = (*_SAME, "changed", *LINKED)
 
 PAGE_SIZE = 50
+
+_NODES = dict(zip(NODE_NAMES, Node, strict=True))
 
 #: The messages whose delivery no event has named.
 NO_DELIVERY = "/no-delivery"
@@ -37,6 +41,14 @@ def delivery_address(delivery_id: str, tab: str = "", **query: str) -> str:
     # No address below /deliveries can hold the empty id.
     page = f"/deliveries/{quote(delivery_id, safe='')}" if delivery_id else NO_DELIVERY
     return _with_query(f"{page}/{tab}" if tab else page, query)
+
+
+def stands_at(node: str) -> dict[str, str]:
+    """Return the filters of messages that stand at a node."""
+    found = _NODES[node]
+    permanence = NODE_PERMANENCE[found]
+    filters = {"status": NODE_STATUS[found].value}
+    return filters if permanence is None else {**filters, "permanence": permanence.value}
 
 
 def messages_address(delivery_id: str | None = None, **filters: object) -> str:
@@ -78,7 +90,7 @@ class MessageFilters:
         return {**parameters, "cursor": self.cursor} if self.cursor else parameters
 
     def _asked(self, now: datetime) -> dict[str, str]:
-        asked = {name: self.form[name] for name in _SAME if self.form[name]}
+        asked = {name: self.form[name] for name in (*_SAME, *LINKED) if self.form[name]}
         if self.form["changed"] in PERIODS:
             asked["since"] = (now - PERIODS[self.form["changed"]]).isoformat(timespec="seconds")
         return asked
@@ -92,6 +104,11 @@ class MessageFilters:
     def address(self, **changed: str) -> str:
         """Return the address of the list with these filters, some of them changed."""
         return _with_query(self.place, {**self.form, **changed})
+
+    @property
+    def linked(self) -> dict[str, str]:
+        """The fields that are set and only links set."""
+        return {name: self.form[name] for name in LINKED if self.form[name]}
 
     def choices(self, language: Language) -> dict[str, list[tuple[str, str]]]:
         """Return the values of each field with a fixed set of values, with their labels."""

@@ -18,7 +18,7 @@ from processor.printable import showable
 from processor.web.page import charts, moments
 from processor.web.page.assets import assets
 from processor.web.page.language import LANGUAGES, Language
-from processor.web.page.message_filters import delivery_address, messages_address
+from processor.web.page.message_filters import delivery_address, messages_address, stands_at
 
 #: How many characters of a label fit into one line of a box of a diagram.
 _BOX_LINE = 19
@@ -48,6 +48,7 @@ def _environment(language: Language) -> Environment:
         in_language=_in_language,
         own_address=_own_address,
         messages_at=messages_address,
+        stands_at=stands_at,
         delivery_at=delivery_address,
         asset=assets().address,
         version=version("delivery-status"),

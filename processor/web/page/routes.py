@@ -44,7 +44,7 @@ class Page:
         self._answers, self._finding = answers, finding
         self._frame = Frame(access)
         self._steering = Steering(self._frame, access, answers)
-        self._letters = Letters(self._frame, access, letters)
+        self._dead_letters, self._letters = letters, Letters(self._frame, access, letters)
         self._listing = Listing(self._frame, answers)
         self._tabs = DeliveryTabs(self._frame, answers)
         self._signing_in = SigningIn(self._frame, access, forwarding)
@@ -71,11 +71,13 @@ class Page:
         routes.add_get("/{rest:(?!api/|internal/).+}", self._frame.nothing)
 
     async def _overview(self, visit: Visit) -> web.Response:
-        view, gateways = await asyncio.gather(self._answers.overview(), self._answers.gateways())
+        view, gateways, waiting = await asyncio.gather(
+            self._answers.overview(), self._answers.gateways(), self._dead_letters.waiting()
+        )
         language, messages, history = visit.language, view.messages, self._history(visit)
-        alarms = arrange.alarms(view, language)
+        dead_letters = arrange.dead_letters(waiting, view.wrong.dead_letters)
+        alarms = arrange.alarms(view, sum(dead_letters.values()), language)
         counts = {alarm.name: language.number(alarm.number) for alarm in alarms}
-        dead_letters = sorted(view.wrong.dead_letters.items(), key=lambda item: -item[1])
         return self._frame.page(
             visit,
             "overview",
@@ -88,7 +90,8 @@ class Page:
             by_status=arrange.by_status(messages),
             totals=arrange.totals(messages, self._answers.success_from),
             channel_totals={channel.value: sum(messages.get(channel.value, {}).values()) for channel in Channel},
-            dead_letters=[item for item in dead_letters if item[1]],
+            dead_letters=dead_letters,
+            since_start=waiting is None,
             gateways=gateways,
             throughput_chart=charts.throughput(history),
             history=history,

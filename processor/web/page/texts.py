@@ -277,8 +277,14 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     ),
     "history.none": ("Nothing was processed in this time.", "Inget bearbetades under denna tid."),
     "history.hint": (
-        "By when it was counted: what comes late does not change what was. The same at every worker.",
-        "Efter när det räknades: det som kommer sent ändrar inte det som var. Samma hos varje arbetare.",
+        (
+            "By when it was counted: what comes late does not change what was. The same at every worker. "
+            "A number leads to the messages that have had their present status since then, by event time."
+        ),
+        (
+            "Efter när det räknades: det som kommer sent ändrar inte det som var. Samma hos varje arbetare. "
+            "Ett antal leder till de meddelanden som haft sin nuvarande status sedan dess, efter händelsetid."
+        ),
     ),
     "throughput": ("Throughput", "Genomströmning"),
     "throughput.unit": ("a second", "per sekund"),
@@ -327,8 +333,12 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
     "contradictions.rejected": ("Rejected", "Avvisad"),
     "contradictions.evidence": ("Example", "Exempel"),
     "dead.hint": (
-        "Since the workers started. They are kept with their bytes for 30 days in the topic “dead.v1”.",
-        "Sedan arbetarna startade. De sparas byte för byte i 30 dagar i ämnet ”dead.v1”.",
+        "They wait to be replayed or discarded. All are kept with their bytes for 30 days in the topic “dead.v1”.",
+        "De som väntar på att återpubliceras eller avskrivas. Alla sparas byte för byte i 30 dagar i ämnet ”dead.v1”.",
+    ),
+    "dead.hint.since_start": (
+        "Since the workers started: those that wait could not be counted yet.",
+        "Sedan arbetarna startade: de som väntar har inte kunnat räknas än.",
     ),
     "incomplete.title": ("Incomplete.", "Ofullständigt."),
     "incomplete.text": (
@@ -758,6 +768,11 @@ _LISTS: dict[str, tuple[str, str]] = {
     "list.indicator": ("Counted as", "Räknas som"),
     "list.stuck": ("Only stuck messages", "Bara de som fastnat"),
     "list.since": ("Since", "Sedan"),
+    "list.only.permanence": ("How final:", "Hur slutgiltigt:"),
+    "list.only.rejected": ("With a rejected report of:", "Med en avvisad rapport om:"),
+    "list.only.unanswered": ("Handed over, and not answered.", "Överlämnade och obesvarade."),
+    "list.only.since": ("Status since, from:", "Status sedan, från:"),
+    "list.only.until": ("Status since, to:", "Status sedan, till:"),
     "list.newest": ("Messages, newest change first", "Meddelanden, senaste ändring först"),
     "list.download": ("Download as", "Ladda ned som"),
     "list.as.csv": ("CSV", "CSV"),

@@ -13,6 +13,7 @@ from enum import Enum
 import msgspec
 
 from processor.domain.moment import Micros
+from processor.domain.reason import HARD, SOFT
 from processor.domain.traits import STATUSES_OF, Indicator
 from processor.views.message_list import IndexedRows, Judge, MessageItem, MessageQuery, list_share, place_of_recipient
 
@@ -38,6 +39,12 @@ class By(str, Enum):
     CATEGORY = "category"
     #: The category, and the words or the code of whoever gave the reason: what kept the message from being sent.
     RULE = "rule"
+    #: When the message came to where it stands, its status, and whether it is a hard or soft failure.
+    TIME = "time"
+
+
+#: What the API breaks messages down by; by time they are a history (place_history.py).
+OFFERED = (By.PLACE, By.CATEGORY, By.RULE)
 
 
 class BreakdownQuery(msgspec.Struct, frozen=True):
@@ -45,12 +52,17 @@ class BreakdownQuery(msgspec.Struct, frozen=True):
 
     messages: MessageQuery
     by: By
+    #: By time: seconds that are put together.
+    seconds: int = 60
+    #: Only messages of these deliveries; None: of all.
+    deliveries: tuple[str, ...] | None = None
 
 
 class Group(msgspec.Struct, frozen=True):
     """Messages that have something in common."""
 
-    #: Of a rule: the category and the words; else one text, empty where nothing is known.
+    #: Of a rule: the category and the words; by time: the first second, the status, and `hard`, `soft` or nothing;
+    #: else one text, empty where nothing is known.
     name: tuple[str, ...]
     messages: int
     success: int = 0
@@ -70,6 +82,8 @@ class PartitionBreakdown(msgspec.Struct, frozen=True):
     #: Messages in no group, since there were too many groups.
     others: Group
     is_whole: bool
+    #: Down to when all were looked at; null: there are no more.
+    reached: Micros | None = None
 
 
 class Breakdown(msgspec.Struct, frozen=True):
@@ -104,28 +118,31 @@ def partition_breakdown(
         mask: masks a recipient in words that may quote it.
     """
     found: dict[tuple[str, ...], Counter[str]] = {}
+    deliveries = None if query.deliveries is None else frozenset(query.deliveries)
     others: Counter[str] = Counter()
     after: tuple[Micros, str] | None = query.messages.after
     looked_at, at_a_time = 0, _MASKED_AT_A_TIME if query.by is By.RULE else _AT_A_TIME
+    # A history has few groups by itself, and none that is less than another.
+    most_groups = LOOKED_AT_MAX if query.by is By.TIME else _GROUPS_MAX
     while True:
         limit = min(at_a_time, most - looked_at)
         share = list_share({0: index}, msgspec.structs.replace(query.messages, after=after, limit=limit), judge)
-        items = [each.item for each in share.found[:limit]]
-        looked_at += len(items)
-        for item in items:
-            name = _name(item, query.by, mask)
+        looked_at += len(share.found[:limit])
+        for since, item in [(each.since, each.item) for each in share.found[:limit]]:
+            if deliveries is not None and item.delivery_id not in deliveries:
+                continue
+            name = _moment_of(since, item, query.seconds) if query.by is By.TIME else _name(item, query.by, mask)
             group = found.get(name)
             if group is None:
-                group = found.setdefault(name, Counter()) if len(found) < _GROUPS_MAX else others
+                group = found.setdefault(name, Counter()) if len(found) < most_groups else others
             group[_ending(item)] += 1
-        is_over = share.reached is None
-        groups = tuple([_group(name, counts) for name, counts in found.items()])
-        yield PartitionBreakdown(groups, _group((), others), is_over)
-        if is_over or looked_at >= most:
-            return
         # Of a page that is full, the message after it was found, too.
         last = share.found[limit - 1] if len(share.found) > limit else None
         after = share.reached if last is None else (last.since, last.message_id)
+        groups = tuple([_group(name, counts) for name, counts in found.items()])
+        yield PartitionBreakdown(groups, _group((), others), after is None, None if after is None else after[0])
+        if after is None or looked_at >= most:
+            return
 
 
 def _name(item: MessageItem, by: By, mask: Mask) -> tuple[str, ...]:
@@ -137,6 +154,14 @@ def _name(item: MessageItem, by: By, mask: Mask) -> tuple[str, ...]:
     reason = item.reason
     words = (reason.text or reason.provider_code or reason.code) if reason is not None else None
     return category, mask(words, item.recipient) if words else ""
+
+
+def _moment_of(since: Micros, item: MessageItem, seconds: int) -> tuple[str, ...]:
+    start = since // 1_000_000 // seconds * seconds
+    category = None if item.reason is None else item.reason.category
+    is_failed = item.status in _ERROR
+    bounce = "hard" if is_failed and category in HARD else "soft" if is_failed and category in SOFT else ""
+    return str(start), item.status.value, bounce
 
 
 def _ending(item: MessageItem) -> str:

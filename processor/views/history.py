@@ -43,7 +43,7 @@ class Span(str, Enum):
 
 
 #: The width of the points of each span, and their number.
-_POINTS = {
+POINTS = {
     Span.ONE_HOUR: (Width.MINUTE, 60),
     Span.THREE_HOURS: (Width.MINUTE, 180),
     Span.ONE_DAY: (Width.HOUR, 24),
@@ -73,6 +73,10 @@ class HistoryView(msgspec.Struct, frozen=True):
     #: Seconds that one point stands for.
     width: int
     points: tuple[HistoryPoint, ...]
+    #: Of a domain: where the first point begins, if what is older was not looked at; null: it was.
+    known_since: str | None = None
+    #: Of a domain: partitions that could not be asked.
+    incomplete: tuple[int, ...] = ()
 
 
 #: Whose changes: of a delivery and a provider, of whatever provider or delivery where one is None.
@@ -169,11 +173,11 @@ class History:
             span: how far back.
             now: the present time.
         """
-        width, number = _POINTS[span]
+        width, number = POINTS[span]
         changes = self._summed(scopes, width, to_millis(now))
         last = width.start(to_millis(now))
         starts = [Millis(last - index * width.milliseconds) for index in reversed(range(number))]
-        points = tuple([_point(start, changes.get(start), self._indicated) for start in starts])
+        points = tuple([point_of(start, changes.get(start), self._indicated) for start in starts])
         return HistoryView(span, width.milliseconds // 1_000, points)
 
     def _summed(self, scopes: Sequence[Scope], width: Width, now: Millis) -> dict[Millis, _Figures]:
@@ -224,9 +228,10 @@ def _add_to(changes: dict[Millis, _Figures], start: Millis, figures: Sequence[in
         changes[start] = [number + more for number, more in zip(known, figures, strict=True)]
 
 
-def _point(
+def point_of(
     start: Millis, figures: Sequence[int] | None, indicated: Mapping[Indicator, frozenset[Status]]
 ) -> HistoryPoint:
+    """Return one point of a history, of figures in the order of `FIGURES`; None: nothing changed."""
     figures = [0] * len(FIGURES) if figures is None else figures
     named: Mapping[str, int] = dict(zip(FIGURES, figures, strict=True))
     of = {indicator: sum(named[status.value] for status in indicated[indicator]) for indicator in Indicator}

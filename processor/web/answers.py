@@ -22,14 +22,15 @@ from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing
 from processor.providers import ADAPTERS
 from processor.providers.identity import key_of_name
-from processor.views.breakdown import Breakdown, BreakdownQuery
+from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.gateways import GatewayList, GatewayReport, gateway_list
-from processor.views.history import HistoryView, Scope, Span
+from processor.views.history import POINTS, HistoryView, Scope, Span
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
 from processor.views.message_list import FoundItem, MessageItem, MessageList, MessageQuery
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
+from processor.views.place_history import begin_of, place_history
 from processor.views.steering import obstacle, refusal
 from processor.web.breakdowns import Breakdowns
 from processor.web.control_facts import ControlFacts, control_record
@@ -370,6 +371,27 @@ class Answers:
             members = self._deliveries.of_campaign(campaign)
             scopes = [(each, provider) for each in members if delivery in {None, each}]
         return self._deliveries.history.view(scopes, span, _now())
+
+    async def history_of_place(
+        self,
+        domain: str,
+        *,
+        delivery: str | None = None,
+        provider: str | None = None,
+        campaign: str | None = None,
+        span: Span,
+    ) -> HistoryView:
+        """Return when the messages to a mail domain or a calling code came to where they stand, from their rows.
+
+        Raises:
+            ProblemError: it cannot be had now.
+        """
+        now = _now()
+        messages = MessageQuery(delivery=delivery, provider=provider, domain=domain, since=begin_of(span, now))
+        members = None if campaign is None else tuple(self._deliveries.of_campaign(campaign))
+        query = BreakdownQuery(messages, By.TIME, POINTS[span][0].milliseconds // 1_000, members)
+        found, missing = await self._breakdowns.by_partition(query)
+        return place_history(found.values(), span, now, self.success_from, missing)
 
     def require_deliveries(self) -> None:
         """Require that all is known of deliveries.

@@ -75,6 +75,11 @@ HISTORY_PARAMETERS: tuple[Parameter, ...] = (
     text("delivery", "Only this delivery."),
     text("provider", "Only what this provider reports on."),
     text("campaign", "Only the deliveries of this campaign."),
+    text(
+        "domain",
+        "Only messages to this mail domain, or to numbers of this calling code, as `+46`: each once, when it came to "
+        "where it stands, by event time.",
+    ),
 )
 
 
@@ -466,7 +471,10 @@ class Api:
         return _json(await self._answers.overview(reveal=reveal))
 
     async def _history(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
-        return _json(self._answers.history(**{"span": Span.THREE_HOURS, **query}))
+        asked = {"span": Span.THREE_HOURS, **query}
+        if "domain" not in asked:
+            return _json(self._answers.history(**asked))
+        return _json(await self._answers.history_of_place(asked.pop("domain"), **asked))
 
     async def _stuck(self, _request: web.Request, reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.stuck(reveal=reveal))

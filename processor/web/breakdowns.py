@@ -55,6 +55,15 @@ class Breakdowns:
         Raises:
             ProblemError: the query needs what is not indexed, or this worker has not reached Kafka yet.
         """
+        found, missing = await self.by_partition(query)
+        return merge_breakdowns(found.values(), missing)
+
+    async def by_partition(self, query: BreakdownQuery) -> tuple[dict[int, PartitionBreakdown], list[int]]:
+        """Return what was found in each partition, and the partitions that could not be asked.
+
+        Raises:
+            ProblemError: the query needs what is not indexed, or this worker has not reached Kafka yet.
+        """
         counts = self._owner.partition_counts
         if self._events_topic not in counts:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
@@ -62,8 +71,7 @@ class Breakdowns:
         (owners, heard), own = await asyncio.gather(self._others(query), self.own(query))
         for url, told in ((self._owner.url, own), *_readable(heard)):
             found |= {number: told[number] for number in self._lists.owned_by(url, told, owners)}
-        missing = [number for number in range(counts[self._events_topic]) if number not in found]
-        return merge_breakdowns(found.values(), missing)
+        return found, [number for number in range(counts[self._events_topic]) if number not in found]
 
     async def _others(self, query: BreakdownQuery) -> tuple[Mapping[tuple[str, int], str], Mapping[str, bytes]]:
         try:

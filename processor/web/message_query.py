@@ -8,7 +8,7 @@ from processor.domain.moment import Micros, to_rfc3339
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, Node
-from processor.views.breakdown import By
+from processor.views.breakdown import OFFERED
 from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT, CountedAs
 from processor.web.parameters import Parameter, choice, flag, moment, named, text, whole
 
@@ -55,7 +55,7 @@ MESSAGE_PARAMETERS: tuple[Parameter, ...] = (
 BREAKDOWN_PARAMETERS: tuple[Parameter, ...] = (
     choice(
         "by",
-        By,
+        OFFERED,
         "What to put messages together by: the recipient's mail domain or calling code (`place`, unless given), the "
         "category of the reason, or category and words of it (`rule`).",
     ),

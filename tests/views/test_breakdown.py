@@ -43,6 +43,13 @@ def test_others_may_run_meanwhile():
     assert len(found(1_000, 5_000)) == 5
 
 
+def test_it_tells_down_to_when_it_looked():
+    shares = found(1_000, 450)
+    assert [each.reached is None for each in shares] == [False] * 3
+    assert [each.reached for each in shares] == sorted((each.reached for each in shares), reverse=True)
+    assert found(100, 450)[-1].reached is None
+
+
 def test_groups_of_several_partitions_are_added():
     one = PartitionBreakdown((Group(("a",), 3, 2, 1), Group(("b",), 1, 1, 0)), OTHERS, is_whole=True)
     other = PartitionBreakdown((Group(("a",), 4, 0, 4),), Group((), 2, 1, 1), is_whole=False)

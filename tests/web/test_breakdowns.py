@@ -1,8 +1,10 @@
 """Breakdowns over several workers: each partition counts once, by its owner."""
 
+from urllib.parse import quote
+
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.message_list import MessageQuery
-from tests.web.workers import EVENTS_TOPIC, WRITE_TOKEN, TheGroup, ago, event, unsettled, workers
+from tests.web.workers import EVENTS_TOPIC, PARTITIONS, WRITE_TOKEN, TheGroup, ago, event, unsettled, workers
 
 BY_PLACE = BreakdownQuery(MessageQuery(delivery="DM1"), By.PLACE)
 
@@ -52,6 +54,30 @@ async def test_the_api_gives_it_too_by_the_filters_of_lists():
         assert body["groups"] == [{"name": ["d1.example"], "messages": 10, "success": 10, "failed": 0}]
         assert (body["messages"], body["is_whole"], body["incomplete"]) == (10, True, [])
         assert (await one.ask("/api/v1/breakdown?by=age", WRITE_TOKEN))[0] == 400
+
+
+async def test_the_history_of_a_domain_is_read_from_the_rows_of_all_workers():
+    async with workers(2, events=many(30)) as [one, other]:
+        path = "/api/v1/history?domain=d1.example&span=1h"
+        status, body, _ = await one.ask(path, WRITE_TOKEN)
+        assert status == 200
+        assert (len(body["points"]), body["known_since"], body["incomplete"]) == (60, None, [])
+        found = [point["statuses"] for point in body["points"] if point["statuses"]]
+        assert found == [{"sent": 1}] * 10
+        assert sum(point["success"] for point in body["points"]) == 10
+        assert (await other.ask(path, WRITE_TOKEN))[1]["points"] == body["points"]
+        assert (await one.ask(path + "&delivery=DM2", WRITE_TOKEN))[1]["points"][0]["processed"] == 0
+        for campaign, number in (("autumn", 10), ("none of ours", 0)):
+            _, body, _ = await one.ask(f"{path}&campaign={quote(campaign)}", WRITE_TOKEN)
+            assert sum(point["success"] for point in body["points"]) == number
+
+
+async def test_a_history_of_a_domain_that_stops_early_says_since_when_it_is_whole(monkeypatch):
+    monkeypatch.setattr("processor.web.breakdowns.LOOKED_AT_MAX", PARTITIONS * 2)
+    async with workers(1, events=many(90)) as [one]:
+        _, body, _ = await one.ask("/api/v1/history?domain=d1.example&span=3h", WRITE_TOKEN)
+        assert body["known_since"] == body["points"][0]["time"]
+        assert 0 < len(body["points"]) < 90
 
 
 async def test_only_a_worker_may_ask_for_a_share():

@@ -106,6 +106,16 @@ async def test_a_domain_leads_to_its_reasons(reader):
         assert len((await listed(reader, link["href"]))[1]) == int(link.text)
 
 
+async def test_a_domain_has_its_history(reader):
+    history = (await reader.get("/deliveries/DM7/domains?place=big.example&span=1h")).one(id="history")
+    assert [each.one("dd").text for each in history.all("div", class_="tile")] == ["50", "30", "20", "7", "13"]
+    assert "Each message once" in history.text
+    spans = [each["href"] for each in history.all("a") if each["href"].endswith("#history")]
+    assert spans[0] == "/deliveries/DM7/domains?place=big.example&span=3h#history"
+    for link in history.all("a", class_="counted"):
+        assert len((await listed(reader, link["href"]))[1]) == int(link.text)
+
+
 async def test_a_domain_where_nothing_failed_says_so(reader):
     page = await reader.get("/deliveries/DM7/domains?place=well.example")
     assert "No message to it has failed." in page.one(id="domains").text

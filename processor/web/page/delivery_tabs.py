@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,9 +13,10 @@ from processor.domain.status import Status
 from processor.providers.calling_codes import region_of
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.deliveries import DeliveryView
+from processor.views.history import Span
 from processor.views.message_list import CountedAs, MessageQuery
 from processor.web.answers import Answers
-from processor.web.page import arrange
+from processor.web.page import arrange, charts
 from processor.web.page.frame import Frame, Visit
 from processor.web.page.message_filters import NO_DELIVERY
 from processor.web.parameters import NAME_MAX, is_text
@@ -54,9 +56,23 @@ class DeliveryTabs:
         messages = MessageQuery(delivery=view.delivery_id)
         if place:
             messages = MessageQuery(delivery=view.delivery_id, domain=place, indicator=CountedAs.FAILED)
-        found = await self._broken_down(messages, By.CATEGORY if place else By.PLACE)
         codes = {category.value: code for category, code in ADOBE_CODES.items()}
-        return self._page(visit, "domains", view, found, place=place, region_of=region_of, codes=codes)
+        breaking_down = self._broken_down(messages, By.CATEGORY if place else By.PLACE)
+        # Both at once: each takes what time it has.
+        found, history = await asyncio.gather(breaking_down, self._history(visit, view, place))
+        return self._page(visit, "domains", view, found, place=place, region_of=region_of, codes=codes, **history)
+
+    async def _history(self, visit: Visit, view: DeliveryView, place: str) -> dict[str, Any]:
+        if not place:
+            return {}
+        given = visit.request.query.get("span")
+        span = next((each for each in Span if each.value == given), Span.ONE_DAY)
+        history = await self._answers.history_of_place(place, delivery=view.delivery_id, span=span)
+        return {
+            "history": history,
+            "throughput_chart": charts.throughput(history),
+            "spans": [each.value for each in Span],
+        }
 
     async def _exclusions(self, visit: Visit, view: DeliveryView) -> web.Response:
         messages = MessageQuery(delivery=view.delivery_id, status=Status.IGNORED)

@@ -286,6 +286,14 @@ _OVERVIEW: dict[str, tuple[str, str]] = {
             "Ett antal leder till de meddelanden som haft sin nuvarande status sedan dess, efter händelsetid."
         ),
     ),
+    "history.hint.place": (
+        "Each message once, when it came to where it stands, by the time of its events.",
+        "Varje meddelande en gång, när det kom dit där det står, efter händelsernas tid.",
+    ),
+    "history.known_since": (
+        "Older changes are too many to be looked at. Shown from:",
+        "Äldre ändringar är för många för att gås igenom. Visas från:",
+    ),
     "throughput": ("Throughput", "Genomströmning"),
     "throughput.unit": ("a second", "per sekund"),
     "failing.hint": (

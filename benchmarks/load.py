@@ -49,10 +49,15 @@ async def fill_events(settings: Settings, messages: int, seed: int = 1) -> int:
 
 async def fill_rows(settings: Settings, messages: int) -> int:
     """Publish the last row of so many messages and their counts, as compacted topics hold them; return their number."""
+    return await fill_with(settings, _last_rows(messages))
+
+
+async def fill_with(settings: Settings, messages: Iterable[tuple[str, Row]]) -> int:
+    """Publish the rows of messages and their counts, as compacted topics hold them; return their number."""
     counts = [Counts() for _ in range(settings.partitions)]
 
     def rows() -> Iterator[tuple[bytes, bytes]]:
-        for message_id, row in _last_rows(messages):
+        for message_id, row in messages:
             key = message_id.encode()
             place = place_of(row, row.provider_name)
             counts[partition_of(key, settings.partitions)].move({(None, place): 1})

@@ -77,11 +77,13 @@ _MAY_BE_JSON = re.compile(rb'[ \t\r\n]*(?:[{\["]|(?:true|false|null|-?[0-9][0-9.
 
 
 def decode_payload(value: bytes) -> object:
-    """Decode a record's value as JSON if it parses, else as text.
+    """Decode a record's value as JSON if it parses, else as text; lines that are each an object are an array.
+
+    Octets that are no UTF-8 are replaced: the words of one server in one line of a log do not spoil the others.
 
     Raises:
         TooManyError: it is JSON with more arrays and objects than any batch has.
-        ValueError: it is neither JSON nor valid UTF-8.
+        ValueError: it is neither JSON nor, for the most part, text.
     """
     value = value.removeprefix(BOM_UTF8)
     if value[:1] == b"{" or _MAY_BE_JSON.match(value):
@@ -95,10 +97,27 @@ def decode_payload(value: bytes) -> object:
             raise
         except ValueError:
             pass
+        if value[:1] == b"{" and b"\n{" in value:
+            return [_line(line) for line in value.split(b"\n") if line and not line.isspace()]
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"neither JSON nor UTF-8 text: {error.reason} at byte {error.start}") from None
+        text = value.decode(errors="replace")
+        if text.count("\N{REPLACEMENT CHARACTER}") * _LEAST_TEXT > len(text):
+            raise ValueError(f"neither JSON nor UTF-8 text: {error.reason} at byte {error.start}") from None
+        return text
+
+
+#: Where one character in so many, or more, is none, it is no text.
+_LEAST_TEXT = 4
+
+
+def _line(line: bytes) -> object:
+    """Decode one line of several as JSON, else as text, for its adapter to refuse."""
+    try:
+        return json_of(line)
+    except ValueError:
+        return line.decode(errors="replace")
 
 
 def read(provider: str | Adapter, payload: object, context: Context) -> list[Finding]:

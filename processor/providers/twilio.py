@@ -86,7 +86,10 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "21617": (_P, _C.REFUSED),  # body exceeds 1600 characters
     "21620": (_P, _C.REFUSED),  # invalid media URL
     "21635": (_P, _C.USER_UNKNOWN),  # 'To' is a landline
+    "21659": (_P, _C.REFUSED),  # 'From' is not a number of Twilio's, or of another country
+    "21660": (_P, _C.REFUSED),  # 'From' belongs to another account
     "21656": (_P, _C.PERSONALIZATION),  # content variables are invalid
+    "21703": (_P, _C.REFUSED),  # the messaging service has no phone numbers
     # Delivery.
     "30001": (_G, _C.UNREACHABLE),  # queue overflow
     "30002": (_P, _C.REFUSED),  # account suspended
@@ -104,6 +107,8 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "30017": (_G, _C.UNREACHABLE),  # carrier network congestion
     "30018": (_P, _C.REFUSED),  # destination carrier requires sender ID pre-registration
     "30019": (_P, _C.REFUSED),  # content size exceeds the carrier's limit
+    "30020": (_G, _C.UNREACHABLE),  # internal failure of a messaging service
+    "30021": (_G, _C.UNREACHABLE),  # internal failure of the messaging service orchestrator
     "30022": (_G, _C.REFUSED),  # US A2P 10DLC: rate limits exceeded
     "30023": (_G, _C.REFUSED),  # US A2P 10DLC: daily message cap reached
     "30024": (_P, _C.REFUSED),  # numeric sender ID not provisioned on the carrier
@@ -129,6 +134,7 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "63006": (_P, _C.REFUSED),  # could not format the content for the channel
     "63007": (_P, _C.REFUSED),  # no channel with the 'From' address
     "63008": (_P, _C.REFUSED),  # channel module misconfigured
+    "63009": (_G, _C.UNREACHABLE),  # channel provider returned an error
     "63010": (_G, _C.UNREACHABLE),  # channels: internal error
     "63011": (_G, _C.UNREACHABLE),  # channel provider failed to process the request
     "63012": (_G, _C.UNREACHABLE),  # channel provider returned an internal service error
@@ -141,8 +147,11 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "63019": (_P, _C.REFUSED),  # media failed to download
     "63020": (_P, _C.REFUSED),  # business did not accept the invitation
     "63021": (_P, _C.REFUSED),  # channel invalid content
+    "63022": (_P, _C.REFUSED),  # invalid certificate of the business's name
     "63023": (_G, _C.UNDEFINED),  # channel generic error
     "63024": (_P, _C.USER_UNKNOWN),  # invalid message recipient
+    "63025": (_P, _C.REFUSED),  # media already exists
+    "63026": (_P, _C.REFUSED),  # message type not supported by the channel
     "63027": (_P, _C.PERSONALIZATION),  # template does not exist for the language
     "63028": (_P, _C.PERSONALIZATION),  # number of parameters does not match the template
     "63029": (_G, _C.UNREACHABLE),  # receiver failed to download the template

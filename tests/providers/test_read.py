@@ -371,3 +371,50 @@ def test_outcome_names_the_gravest_and_counts_the_rest():
 
 def is_event(finding):
     return isinstance(finding, Event)
+
+
+_BOUNCED = b"postfix/smtp[1]: A1B2C3D%d: to=<a@example.org>, relay=mx[192.0.2.1]:25, dsn=5.1.1, status=bounced (%s)"
+
+
+@pytest.mark.parametrize(
+    ("provider", "payload"),
+    [
+        ("postfix", b"\n".join([_BOUNCED % (1, b"said: 550 Empf\xe4nger unbekannt"), _BOUNCED % (2, b"said: 550 no")])),
+        ("powermta", b"type,rcpt,jobId,dsnDiag\nb,a@example.org,j,Empf\xe4nger unbekannt\nb,b@example.org,j,no\n"),
+        ("kumomta", b'{"type":"Bounce","id":"a","response":{"content":"\xe4"}}\n{"type":"Bounce","id":"b"}\n'),
+        (
+            "sendgrid",
+            b"\n".join(b'{"event":"bounce","email":"%s@x.org","sg_message_id":"a"}' % name for name in (b"a", b"b")),
+        ),
+        (
+            "ses",
+            b'{"notificationType":"Delivery","mail":{"messageId":"a"}}\r\n{"eventType":"Send","mail":{"messageId":"b"}}',
+        ),
+    ],
+    ids=["postfix", "powermta", "kumomta", "sendgrid", "ses"],
+)
+def test_lines_are_read_each_on_its_own(provider, payload, context):
+    findings = read(provider, decode_payload(payload), context)
+    assert [type(finding) for finding in findings] == [Event, Event]
+
+
+def test_one_line_that_is_no_json_costs_only_itself(context):
+    payload = b'{"type":"Bounce","id":"a"}\n{"type":"Bounce",\n{"type":"Bounce","id":"b"}'
+    found = [type(finding) for finding in read("kumomta", decode_payload(payload), context)]
+    assert found == [Event, Unreadable, Event]
+
+
+@pytest.mark.parametrize(
+    "form", [b"MessageSid=SM1&MessageStatus=delivered&Body=\xe4", b"MessageSid=SM1&MessageStatus=sent&x=\xff"]
+)
+def test_a_form_of_another_encoding_is_read(form, context):
+    (found,) = read("twilio", decode_payload(form), context)
+    assert isinstance(found, Event)
+
+
+@pytest.mark.parametrize(
+    "octets", [b"\x1f\x8b\x08\x00\xed\xbd\x07\x60\x1c\x49\x96\x25\x26\x2f\x6d\xca\x7b", b"\xff\xfe\xfd"]
+)
+def test_what_is_no_text_is_refused(octets):
+    with pytest.raises(ValueError, match="neither JSON nor UTF-8"):
+        decode_payload(octets)

@@ -19,6 +19,10 @@ from processor.settings import SettingsError
 
 #: Every command. Its summary is the first sentence of its help.
 COMMANDS = {
+    "addresses": Lazy(
+        "processor.cli.addresses:addresses",
+        "Show which addresses not to send to, and release them: the feed of docs/addresses.md.",
+    ),
     "audit": Lazy(
         "processor.cli.auditing:audit",
         "List who did what, newest first: writes, and sights of whole recipients.",

@@ -12,11 +12,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from processor.client.records import (
+    Address,
     Counts,
     DeadLetter,
     Delivery,
     Rejected,
     Row,
+    decode_address,
     decode_counts,
     decode_dead_letter,
     decode_delivery,
@@ -24,8 +26,9 @@ from processor.client.records import (
     decode_rejected,
     decode_row,
 )
+from processor.wire.addresses import RELEASES_KEY
 from processor.wire.links import is_moved
-from processor.wire.topics import COUNTS, DEAD, DELIVERIES, MESSAGES, REJECTED, Topic
+from processor.wire.topics import ADDRESSES, COUNTS, DEAD, DELIVERIES, MESSAGES, REJECTED, Topic
 
 Value = TypeVar("Value")
 
@@ -117,6 +120,12 @@ class Reader:
         """Yield every delivery as it is now, then end."""
         async for record in self._latest(DELIVERIES):
             yield _decoded(record, decode_delivery)
+
+    async def addresses(self) -> AsyncIterator[Address]:
+        """Yield every address of which something is remembered, as it was last published, then end."""
+        async for record in self._latest(ADDRESSES):
+            if record.key != RELEASES_KEY:
+                yield _decoded(record, decode_address)
 
     async def changes(self, start: Mapping[int, int] | None = None) -> AsyncIterator[Change]:
         """Yield each change of a status, in the order of its partition; wait for further ones without end.

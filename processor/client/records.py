@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from processor.domain.addresses import State as AddressState
 from processor.domain.delivery import State
-from processor.domain.reason import Reason
+from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -94,6 +95,35 @@ class Delivery(msgspec.Struct, frozen=True):
     canceled_at: datetime | None
 
 
+class Evidence(msgspec.Struct, frozen=True):
+    """An error that counted, or an objection."""
+
+    time: datetime
+    #: `soft`, `hard`, `complaint` or `unsubscribe`.
+    kind: str
+    category: Category | None = None
+    code: str | None = None
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Whether to send to an address, since when, and why; `schemas/address.json`."""
+
+    channel: Channel
+    hash: str
+    domain: str | None
+    state: AddressState
+    since: datetime | None
+    #: When it ends by itself: the address is valid from then on.
+    until: datetime | None
+    reasons: tuple[Evidence, ...] = ()
+
+    def may_be_sent_to(self, now: datetime) -> bool:
+        """Return whether to send to it at an aware time."""
+        if self.until is not None and now >= self.until:
+            return True
+        return self.state in {AddressState.VALID, AddressState.WITH_ERRORS}
+
+
 class Rejected(msgspec.Struct, frozen=True, rename={"from_node": "from", "to_node": "to"}):
     """An event whose effect was withheld, since it contradicts where its message stands; `schemas/rejected.json`."""
 
@@ -126,6 +156,7 @@ _row = msgspec.json.Decoder(Row).decode
 _moved = msgspec.json.Decoder(Moved).decode
 _counts = msgspec.json.Decoder(Counts).decode
 _delivery = msgspec.json.Decoder(Delivery).decode
+_address = msgspec.json.Decoder(Address).decode
 _rejected = msgspec.json.Decoder(Rejected).decode
 
 
@@ -163,6 +194,15 @@ def decode_delivery(value: bytes) -> Delivery:
         msgspec.DecodeError: it is none.
     """
     return _delivery(value)
+
+
+def decode_address(value: bytes) -> Address:
+    """Read the value of a record of `delivery.addresses.v1`.
+
+    Raises:
+        msgspec.DecodeError: it is none, for instance that with the key `releases`.
+    """
+    return _address(value)
 
 
 def decode_rejected(value: bytes) -> Rejected:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from processor.domain.addresses import Kind, Sighting
 from processor.domain.delivery import Delivery, join
-from processor.domain.moment import Micros, Millis, from_seconds, stamp_of, to_millis
+from processor.domain.moment import Micros, Millis, from_seconds, stamp_of, to_microseconds, to_millis
 from processor.engine.stage import (
     Outbox,
     Partitioning,
@@ -29,13 +30,15 @@ from processor.stages.aside import Aside, note_of
 from processor.stages.dead import DeadLetters
 from processor.stages.erasures import Erasures
 from processor.watch.board import Board
+from processor.wire.addresses import Seen, SeenRecord, encode_seen
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.deliveries import decode_delivery_of, encode_delivery
 from processor.wire.erasures import decode_erasure, is_erasure
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
-from processor.wire.topics import CONTROL, DEAD, DELIVERIES, ERASURES
+from processor.wire.releases import decode_release, is_release
+from processor.wire.topics import CONTROL, DEAD, DELIVERIES, ERASURES, RECIPIENTS
 
 log = get_logger(__name__)
 
@@ -57,7 +60,8 @@ def stage(
         return ControlWork(settings, metrics, partitioning, board, clock, Erasures() if erasures is None else erasures)
 
     # Control records that came to the wrong partition go back to CONTROL.
-    outputs = (DELIVERIES, DEAD, CONTROL, ERASURES)
+    feed = (RECIPIENTS,) if settings.addresses_key else ()
+    outputs = (DELIVERIES, DEAD, CONTROL, ERASURES, *feed)
     return Stage(name="control", inputs=(CONTROL,), outputs=outputs, start=start, changelog=DELIVERIES)
 
 
@@ -83,6 +87,9 @@ class ControlWork(StatefulWork, PunctuatedWork):
         self._partition = partitioning.number
         self._control_topic, self._deliveries_topic = settings.topic(CONTROL), settings.topic(DELIVERIES)
         self._partitions = partitioning.counts[self._control_topic]
+        self._recipients_topic = settings.topic(RECIPIENTS)
+        #: None: there is no feed of addresses.
+        self._recipients_partitions = partitioning.counts[self._recipients_topic] if settings.addresses_key else None
         self._max_bytes = settings.max_record_bytes
         self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         self._deliveries: dict[str, Delivery] = {}
@@ -184,6 +191,9 @@ class ControlWork(StatefulWork, PunctuatedWork):
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
         timestamp = stamp_of(record.timestamp, to_millis(from_seconds(self._clock())))
+        if is_release(record.headers):
+            self._release(record, value, timestamp, outbox)
+            return
         if is_erasure(record.headers):
             erasure = decode_erasure(value, timestamp)
             key = erasure.erasure_id.encode()
@@ -200,6 +210,24 @@ class ControlWork(StatefulWork, PunctuatedWork):
         delivery = join(before, control)
         if delivery is not before:
             self._changed[control.delivery_id] = delivery, timestamp
+
+    def _release(self, record: Record, value: bytes, timestamp: Millis, outbox: Outbox) -> None:
+        """Tell a release to the partition of its address, or a window to all of them."""
+        release = decode_release(value, timestamp)
+        if self._recipients_partitions is None:
+            detail = "there is no feed of addresses: DELIVERY_ADDRESSES_KEY is not set"
+            raise UnusableError(DeadReason.INVALID_CONTROL, detail)
+        if not self._is_home(record, release.key.encode(), value, outbox):
+            return
+        window = release.window
+        if window is None:
+            key, at = release.address or "", to_microseconds(release.time)
+            seen = SeenRecord(seen=(Seen(key, Sighting(at, Kind.RELEASE)),))
+            partitions = [partition_of(key.encode(), self._recipients_partitions)]
+        else:
+            seen, partitions = SeenRecord(released=(window,)), list(range(self._recipients_partitions))
+        for partition in partitions:
+            outbox.add(self._recipients_topic, partition, timestamp, None, encode_seen(seen))
 
     def _is_home(self, record: Record, key: bytes, value: bytes, outbox: Outbox) -> bool:
         """Return whether a record belongs to this partition; send it to its own if it does not."""

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 import pytest
@@ -19,6 +19,7 @@ DECODERS = {
     "counts": client.decode_counts,
     "delivery": client.decode_delivery,
     "rejected": client.decode_rejected,
+    "address": client.decode_address,
 }
 VALID = [path for path in sorted((FOLDER / "examples/valid").glob("*.json")) if path.name.partition(".")[0] in DECODERS]
 DEAD = sorted((FOLDER / "examples/valid").glob("dead.*.json"))
@@ -33,8 +34,19 @@ def agrees(found: object, published: object) -> bool:
         # A `Reason` leaves no trace of what it does not know.
         return all(agrees(given[name], value) for name, value in published.items() if name in given)
     if isinstance(published, list):
-        return list(found) == published  # type: ignore[call-overload]
+        pairs = zip(list(found), published, strict=True)  # type: ignore[call-overload]
+        return all(agrees(each, other) for each, other in pairs)
     return found == published
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "may_be"),
+    [("valid", 1, True), ("denylisted", 1, False), ("quarantined", 60, False), ("soft-errors", 40, False),
+     ("soft-errors", 65, True)],
+)  # fmt: skip
+def test_an_address_says_whether_it_may_be_sent_to_also_after_its_time(name, day, may_be):
+    address = client.decode_address((FOLDER / f"examples/valid/address.{name}.json").read_bytes())
+    assert address.may_be_sent_to(datetime(2026, 11, 23, tzinfo=timezone.utc) + timedelta(days=day)) is may_be
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)

@@ -23,6 +23,7 @@ from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.deliveries import decode_delivery, encode_delivery
 from processor.wire.events import decode_event
+from processor.wire.releases import decode_release
 from processor.wire.rows import decode_row, encode_row
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -41,6 +42,7 @@ NAMES = [
     "moved",
     "rejected",
     "rejected_link",
+    "release",
     "releases",
     "row",
     "settled",
@@ -215,6 +217,14 @@ class TestExamples:
             with pytest.raises(UnusableError) as refused:
                 decode_control(path.read_bytes(), None)
             assert refused.value.reason is DeadReason.INVALID_CONTROL
+
+    @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem.startswith("release.")], ids=named)
+    def test_the_code_judges_releases_likewise(self, path):
+        if path.parent.name == "valid":
+            decode_release(path.read_bytes(), None)
+        else:
+            with pytest.raises(UnusableError):
+                decode_release(path.read_bytes(), None)
 
     @pytest.mark.parametrize(
         "path", [path for path in EXAMPLES if named(path).startswith("valid/delivery.")], ids=named

@@ -10,6 +10,7 @@ from processor.engine.stage import Partitioning
 from processor.providers.address_keys import AddressKeys
 from processor.stages import stages
 from processor.wire.addresses import RELEASES_KEY, decode_address, decode_releases
+from processor.wire.releases import RELEASE_HEADERS, ReleaseRecord, encode_release
 from tests.stages.test_correlate import NAMES, START, Line, Read
 
 SECRET = "a secret that senders know"
@@ -72,10 +73,11 @@ def restart(line):
     line.works["t.recipients.v1"] = work
 
 
-def release(line, domain, since, until):
-    """Have an operator say that errors of a domain were none, between two days."""
-    micros = [int((START + timedelta(days=day)).timestamp() * 1_000_000) for day in (since, until)]
-    line.take(seen({"released": [[domain, *micros]]}))
+def release(line, **asked):
+    """Have an operator release an address, or errors of a domain between two days."""
+    days = {name: START + timedelta(days=asked[name]) for name in ("since", "until") if name in asked}
+    record, stamp = ReleaseRecord(line.now, **{**asked, **days}), int(line.now.timestamp() * 1000)
+    line.take(("t.control.v1", Read(0, stamp, record.key.encode(), encode_release(record), RELEASE_HEADERS)))
 
 
 def gauge(line, state):
@@ -182,7 +184,7 @@ def test_a_restart_changes_nothing(line):
 
 def test_a_window_that_is_released_takes_away_errors_that_were_there_and_such_as_come_later(line):
     line.take(bounced("m1", 1), bounced("m2", 1, recipient="other@example.org"))
-    release(line, "example.com", 0, 2)
+    release(line, domain="example.com", since=0, until=2)
     look(line)
     assert published(line) is None
     restart(line)
@@ -194,10 +196,10 @@ def test_a_window_that_is_released_takes_away_errors_that_were_there_and_such_as
 
 
 def test_a_window_is_told_once_and_forgotten_when_no_report_can_lie_in_it(line):
-    release(line, "example.com", 0, 2)
-    release(line, "example.com", 0, 2)
+    release(line, domain="example.com", since=0, until=2)
+    release(line, domain="example.com", since=0, until=2)
     line.now = START + timedelta(days=40)
-    release(line, "example.org", 39, 40)
+    release(line, domain="example.org", since=39, until=40)
     told = [decode_releases(each.value) for each in line.written["t.addresses.v1"] if each.key == RELEASES_KEY]
     assert [[window.domain for window in windows] for windows in told] == [["example.com"], ["example.org"]]
 
@@ -242,3 +244,39 @@ def test_an_address_that_cannot_be_read_is_left_as_it_is_and_others_of_its_recor
 def test_the_code_of_a_reason_that_quotes_an_address_is_not_kept(line):
     line.take(bounced("m1", 1, reason={"category": "user_unknown", "permanence": "permanent", "code": PERSON}))
     assert [reason.code for reason in published(line).reasons] == [None]
+
+
+def test_an_address_that_is_released_counts_from_the_start(line):
+    line.take(bounced("m1", 1))
+    release(line, address=key_of().decode())
+    assert published(line).state.value == "valid"
+    line.take(bounced("m1", 1))
+    assert published(line).state.value == "valid"
+    line.now += timedelta(days=1)
+    line.take(bounced("m2", 20.5))
+    assert published(line).state.value == "quarantined"
+
+
+def test_without_a_feed_a_release_is_a_dead_letter():
+    line = Line()
+    line.now = START + timedelta(days=20)
+    release(line, address=key_of().decode())
+    assert dead(line) == [b"invalid_control"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"domain": "Example.com", "since": 0, "until": 1},
+        {"domain": "example.com", "since": 1, "until": 1},
+        {"domain": "example.com", "since": 0, "until": 32},
+        {"domain": "example.com", "since": 0},
+        {"address": "email|" + "0" * 32, "since": 0, "until": 1},
+        {"address": "email|" + "0" * 32, "domain": "example.com"},
+        {},
+    ],
+)
+def test_what_is_no_release_is_a_dead_letter(line, asked):
+    release(line, **asked)
+    assert dead(line) == [b"invalid_control"]
+    assert not line.written["t.recipients.v1"]

@@ -14,7 +14,6 @@ from hashlib import blake2b
 from itertools import count, islice
 from typing import NamedTuple
 
-from processor.domain.erasure import may_quote_address
 from processor.domain.event import MAX_NAME
 from processor.domain.moment import Micros, to_microseconds
 from processor.engine.stage import Outbox, Record
@@ -86,10 +85,13 @@ class Erasures:
         It is always the same, and in the same one of so many partitions, so that the row stays where it is.
         """
         start, colon, last = message_id.rpartition(":")
-        if not (colon and may_quote_address(last)):
+        if not colon:
+            return None
+        address = comparable_address(last)
+        if not is_address(address):
             return None
         for key in sorted(self._hashes):
-            if hash_of(key, last) in self._hashes[key]:
+            if exact_hash_of(key, address) in self._hashes[key]:
                 name = f"{start[:_START_MAX]}:{STAND_IN}{exact_hash_of(key, last)}"
                 home = partition_of(message_id.encode(), partitions)
                 names = (f"{name}.{number}" for number in count())
@@ -127,6 +129,11 @@ class Erasures:
             self._hashes = {}
             for each in self.remembered.values():
                 self._hashes.setdefault(each.key, set()).add(each.hash)
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text, in the form in which addresses are compared, is formed as one or as a number."""
+    return text.isdecimal() or "@" in text.strip("@")
 
 
 def hash_of(key: str, recipient: str) -> str:

@@ -29,8 +29,9 @@ log = get_logger(__name__)
 
 BREAKDOWN_PATH = "/internal/v1/message-breakdown"
 
-#: Seconds that a worker spends on one breakdown.
+#: Seconds that a worker spends on one breakdown, and breakdowns that it is at: messages are folded in the same loop.
 _SECONDS = 0.5
+_AT_ONCE = 2
 
 _decode = msgspec.json.Decoder(dict[int, PartitionBreakdown]).decode
 
@@ -48,6 +49,7 @@ class Breakdowns:
     def __init__(self, owner: Owner, forwarding: Forwarding, lists: MessageLists, settings: Settings) -> None:
         self._owner, self._forwarding, self._lists = owner, forwarding, lists
         self._events_topic = settings.topic(EVENTS)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def breakdown(self, query: BreakdownQuery) -> Breakdown:
         """Return a breakdown of the messages of all workers that answer.
@@ -87,6 +89,10 @@ class Breakdowns:
         Raises:
             ProblemError: the query needs what is not indexed.
         """
+        async with self._turns:
+            return await self._look_through(query)
+
+    async def _look_through(self, query: BreakdownQuery) -> dict[int, PartitionBreakdown]:
         found: dict[int, PartitionBreakdown] = {}
         indexes, judge = self._lists.indexes(query.messages), self._lists.judge()
         most, seconds = max(1, LOOKED_AT_MAX // max(1, len(indexes))), _SECONDS / max(1, len(indexes))

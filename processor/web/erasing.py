@@ -28,7 +28,7 @@ from processor.engine.replaying import Settler, TakenOverError, in_batches, lett
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.providers.identity import comparable_address
 from processor.settings import Settings
-from processor.stages.erasures import new_erasure
+from processor.stages.erasures import is_address, new_erasure
 from processor.web.masking.reading import read
 from processor.web.problems import BROKER_AWAY, TAKEN_OVER, ProblemError, invalid
 from processor.wire.deadletters import ERASED_HEADER, UnusableError
@@ -166,8 +166,9 @@ class _Done(msgspec.Struct, frozen=True):
 
 
 def is_whole(recipient: str) -> bool:
-    """Return whether a text may be a whole address or number."""
-    return len(comparable_address(recipient)) >= _SHORTEST
+    """Return whether a text may be a whole address or number: a word would erase every letter that has it."""
+    wanted = comparable_address(recipient)
+    return is_address(wanted) and len(wanted) >= _SHORTEST
 
 
 async def plan(settings: Settings, recipient: str) -> ErasureRecord:

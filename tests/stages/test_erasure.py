@@ -254,6 +254,16 @@ class TestIdsMadeOfTheAddress:
         assert newest(d)[b"ses:0100-1"]
         assert b"ulla" not in newest(d)[b"ses:0100-1"]
 
+    @pytest.mark.parametrize("written", ["+46 70-123 45 67", "tel:+46701234567", "12345"])
+    def test_so_does_one_whose_id_is_made_of_a_number(self, erased, written):
+        d = erased
+        d.chunk(event(f"own:0100-1:{written}", "sent", 1, recipient=written, provider="own"))
+        tell(d, erasure(written))
+        d.settle()
+        [name] = newest(d)
+        assert b":erased:" in name
+        assert_no_trace(d, "123 45", "01234567", ":12345")
+
     def test_no_consumer_takes_it_for_a_change_of_status(self, erased):
         d = erased
         d.chunk(event(self.ID, "sent", 1, recipient=ADDRESS, provider="ses"))

@@ -1,9 +1,11 @@
 """Breakdowns over several workers: each partition counts once, by its owner."""
 
+import asyncio
 from urllib.parse import quote
 
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.message_list import MessageQuery
+from processor.web.breakdowns import Breakdowns
 from tests.web.workers import EVENTS_TOPIC, PARTITIONS, WRITE_TOKEN, TheGroup, ago, event, unsettled, workers
 
 BY_PLACE = BreakdownQuery(MessageQuery(delivery="DM1"), By.PLACE)
@@ -85,3 +87,21 @@ async def test_only_a_worker_may_ask_for_a_share():
         body = {"messages": {}, "by": "place"}
         status, _, _ = await one.ask("/internal/v1/message-breakdown", WRITE_TOKEN, "POST", json=body)
         assert status == 403
+
+
+async def test_few_are_at_it_at_once_since_messages_are_folded_in_the_same_loop(monkeypatch):
+    running: list[BreakdownQuery] = []
+    most = 0
+
+    async def look_through(_: Breakdowns, query: BreakdownQuery) -> dict:
+        nonlocal most
+        running.append(query)
+        most = max(most, len(running))
+        await asyncio.sleep(0)
+        running.pop()
+        return {}
+
+    monkeypatch.setattr(Breakdowns, "_look_through", look_through)
+    async with workers(1) as [one]:
+        await asyncio.gather(*[one.answers.breakdown(BY_PLACE) for _ in range(9)])
+    assert most == 2

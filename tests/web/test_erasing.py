@@ -68,6 +68,11 @@ def test_a_large_letter_is_read_in_little_room():
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("given", "is_one"), [("+46 70 1", True), ("ulla", False), (" - ", False)])
-def test_what_is_too_short_could_be_in_anything(given, is_one):
-    assert is_whole(given) is is_one
+@pytest.mark.parametrize("given", [ADDRESS, f"Ulla <{ADDRESS}>", "+46 70 1", "tel:+46701234567", "a@b.c"])
+def test_an_address_and_a_number_are_whole(given):
+    assert is_whole(given)
+
+
+@pytest.mark.parametrize("given", ["", "ulla", "1234", " - ", "Sweden", "@example.com", "ulla.ek@", "example.com"])
+def test_what_is_no_whole_one_could_be_in_anything(given):
+    assert not is_whole(given)

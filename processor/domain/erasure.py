@@ -59,5 +59,10 @@ def _without_text(reason: Reason | None) -> Reason | None:
 _ADDRESS = re.compile(r"@|[0-9]{7}")
 
 
+def may_quote_address(text: str) -> bool:
+    """Return whether a code or a part of an id may be, or quote, an address or a number."""
+    return _ADDRESS.search(text) is not None
+
+
 def _without_address(code: str | None) -> str | None:
-    return ERASED if code is not None and _ADDRESS.search(code) is not None else code
+    return ERASED if code is not None and may_quote_address(code) else code

@@ -9,6 +9,7 @@ Times are those of the fold, not of events (ADR 0028).
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -86,14 +87,18 @@ _Figures = list[int]
 _ByProvider = dict[str, _Figures]
 _NOTHING: _ByProvider = {}
 
+#: Figures by provider and name, without zeroes, as bytes: a tenth of the room, of what is kept of every delivery.
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, dict[str, int]]).decode
+
 
 class History:
     """The history of all deliveries; `success_from` is from where on a message is a success."""
 
     def __init__(self, success_from: SuccessFrom = SuccessFrom.TAKEN) -> None:
         self._indicated = INDICATED[success_from]
-        #: The last sample of each delivery, by width and partition, unless a wider one is as new.
-        self._last: dict[tuple[Width, int], dict[str, _ByProvider]] = defaultdict(dict)
+        #: The last sample of each delivery, packed, by width and partition, unless a wider one is as new.
+        self._last: dict[tuple[Width, int], dict[str, bytes]] = defaultdict(dict)
         #: When the span of the last sample began, by width and partition.
         self._sampled: dict[tuple[Width, int], Millis] = {}
         #: Counts since the last sample of a minute, by partition and delivery, and the minute of the last change.
@@ -113,8 +118,7 @@ class History:
         start = Width.MINUTE.start(time)
         self._newest[Width.MINUTE] = max(self._newest[Width.MINUTE], start)
         if start >= self._sampled.get((Width.MINUTE, record.partition), Millis(0)) and not self._is_old(start):
-            figures = {provider: figures_of(named) for provider, named in record.by_provider.items()}
-            self._since[record.partition][record.delivery_id] = start, figures
+            self._since[record.partition][record.delivery_id] = start, _figures(record.by_provider)
 
     def _is_old(self, start: Millis) -> bool:
         width = Width.MINUTE
@@ -126,10 +130,11 @@ class History:
         if start < self._sampled.get((width, partition), Millis(0)):
             return
         self._sampled[width, partition] = start
-        for delivery, named in record.deliveries.items():
-            after = {provider: figures_of(figures) for provider, figures in named.items()}
-            self._add(width, delivery, start, self._before(width, partition, delivery), after)
-            self._last[width, partition][delivery] = after
+        for name, named in record.deliveries.items():
+            # All partitions share the text.
+            delivery = sys.intern(name)
+            self._add(width, delivery, start, self._before(width, partition, delivery), _figures(named))
+            self._last[width, partition][delivery] = _pack(named)
             for narrow in [each for each in Width if width in _WIDER[each][1:]]:
                 self._last[narrow, partition].pop(delivery, None)
         if width is Width.MINUTE:
@@ -144,7 +149,7 @@ class History:
         for each in _WIDER[width]:
             found = self._last[each, partition].get(delivery)
             if found is not None:
-                return found
+                return _figures(_unpack(found))
         return _NOTHING
 
     def _add(self, width: Width, delivery: str, start: Millis, before: _ByProvider, after: _ByProvider) -> None:
@@ -206,6 +211,10 @@ class History:
                     for scope in _scopes(delivery, provider):
                         if scope in wanted:
                             _add_to(summed, start, change)
+
+
+def _figures(named: Mapping[str, Mapping[str, int]]) -> _ByProvider:
+    return {provider: figures_of(figures) for provider, figures in named.items()}
 
 
 def _scopes(delivery: str, provider: str) -> tuple[Scope, ...]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from processor.domain.addresses import Kind
 from processor.domain.event import Event
 from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
@@ -21,10 +22,21 @@ class PayloadError(ValueError):
     """An element does not have its provider's format; the message says why."""
 
 
+class Objection(NamedTuple):
+    """That the recipient of a message complained about it, or wants no more."""
+
+    kind: Kind
+    recipient: str
+    #: Aware.
+    time: datetime
+
+
 class NoStatus(NamedTuple):
     """An element that is understood and does not affect a status: an open, a click, a complaint."""
 
     native: str
+    #: What it says of addresses: it affects whether to send to them.
+    objections: tuple[Objection, ...] = ()
 
 
 class Unknown(NamedTuple):

@@ -29,6 +29,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
+from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _INVALID = Means(Status.FAILED, Permanence.PERMANENT, Category.USER_UNKNOWN)
@@ -75,6 +76,9 @@ TABLE: dict[str, Means | None] = {
     "inbound_email_processed": None,
 }
 
+#: What events say of their address.
+OBJECTIONS = {"spam": COMPLAINT, "complaint": COMPLAINT, "unsubscribe": UNSUBSCRIBE, "unsubscribed": UNSUBSCRIBE}
+
 #: What Brevo itself says of a domain without mail servers.
 _NO_MX = "unable to find mx"
 
@@ -105,11 +109,11 @@ def read(element: object, context: Context) -> list[Finding]:
     if row is None:
         return [Unknown(native)]
     means = TABLE[row]
+    time = time_of_epoch(record.get("ts_epoch")) or time_of(record.get("date"))
     if means is None:
-        return [NoStatus(row)]
+        return [NoStatus(row, objections(OBJECTIONS, row, [record.get("email")], time, context))]
     native_id = required(_message_id(record), "message id ('message-id')")
     address = identifier(record.get("email"))
-    time = time_of_epoch(record.get("ts_epoch")) or time_of(record.get("date"))
     places = (_metadata(record.get("X-Mailin-custom")), _tags(record))
     ours = ours_in(context, *places)
     return [

@@ -36,7 +36,17 @@ from typing import Any
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown, elements_of
+from processor.providers.adapter import (
+    Adapter,
+    Context,
+    Finding,
+    Means,
+    NoStatus,
+    Objection,
+    PayloadError,
+    Unknown,
+    elements_of,
+)
 from processor.providers.fields import (
     MAX_TEXT,
     identifier,
@@ -49,6 +59,7 @@ from processor.providers.fields import (
     time_of_epoch,
 )
 from processor.providers.identity import NOTHING_OF_OURS, Ours, each_recipient, event_of, ours_in
+from processor.providers.objections import COMPLAINT, is_complaint, objections
 from processor.providers.reasons import qualify, telling_code
 from processor.providers.shipped import LINE_NAMES, lines_in
 
@@ -84,6 +95,9 @@ TABLE: dict[str, Means | None] = {
     # Taken over from another node. Since 2025.12.02.
     "XferIn": None,
 }
+
+#: What records say of addresses.
+OBJECTIONS = {"Feedback": COMPLAINT}
 
 #: Kind of reason by built-in bounce class; None says nothing of the kind, then the codes speak.
 #: A custom classifier may write any other string; so may "Uncategorized", when the classifier is off.
@@ -136,7 +150,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         return [NoStatus("LogRecord")]
     means = TABLE.get(kind)
     if means is None:
-        return [NoStatus(kind) if kind in TABLE else Unknown(kind[:MAX_TEXT])]
+        return [NoStatus(kind, _objections(kind, record, context)) if kind in TABLE else Unknown(kind[:MAX_TEXT])]
 
     if kind == "OOB" and record.get("bounce_classification") in _ANSWERS:
         return [NoStatus(f"{kind} {record['bounce_classification']}")]
@@ -153,6 +167,15 @@ def read(element: object, context: Context) -> Iterable[Finding]:
     return (
         event_of(ADAPTER, context, native_id, ours, time=time, status=means.status, recipient=address, reason=reason),
     )
+
+
+def _objections(kind: str, record: dict[str, Any], context: Context) -> tuple[Objection, ...]:
+    report = part_of(record, "feedback_report")
+    if not is_complaint(report.get("feedback_type")):
+        return ()
+    told = report.get("original_rcpt_to")
+    time = time_of(record.get("event_time")) or time_of_epoch(record.get("timestamp"))
+    return objections(OBJECTIONS, kind, told if isinstance(told, list) else [told], time, context)
 
 
 def _events(  # noqa: PLR0913, PLR0917 - what the events of one record share

@@ -49,6 +49,7 @@ from processor.providers.fields import (
     time_of_epoch,
 )
 from processor.providers.identity import event_of, ours_in
+from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 _PERMANENT = Means(Status.FAILED, Permanence.PERMANENT)
@@ -100,6 +101,9 @@ TABLE: dict[str, Means | None] = {
     "bounced": _PERMANENT,
 }
 
+#: What events say of their address.
+OBJECTIONS = {"complained": COMPLAINT, "unsubscribed": UNSUBSCRIBE}
+
 #: Mailgun's own codes -> the row that they stand for, where the reason does not say it. Legacy drops carry them too.
 CODES: dict[str, str] = {
     "605": "failed permanent/suppress-bounce",  # not delivering to previously bounced address
@@ -141,10 +145,11 @@ def read(element: object, context: Context) -> list[Finding]:
     if row not in TABLE:
         return [Unknown(row[:MAX_TEXT])]
     means = TABLE[row]
-    if means is None:
-        return [NoStatus(row)]
-
+    time = time_of_epoch(data.get("timestamp")) or time_of(data.get("timestamp"))
     headers = part_of(part_of(data, "message"), "headers")
+    if means is None:
+        return [NoStatus(row, objections(OBJECTIONS, row, [_recipient(data, headers)], time, context))]
+
     native_id = _message_id(data, headers)
     if native_id is None:
         # Without a Message-ID an event stands alone, under the name of the event or of its POST.
@@ -159,7 +164,7 @@ def read(element: object, context: Context) -> list[Finding]:
             context,
             native_id,
             ours,
-            time=time_of_epoch(data.get("timestamp")) or time_of(data.get("timestamp")) or context.received,
+            time=time or context.received,
             status=means.status,
             recipient=recipient,
             reason=_reason(row, means, data, status),

@@ -26,6 +26,7 @@ from processor.providers.adapter import Adapter, Context, Finding, Means, NoStat
 from processor.providers.carried import reference_of
 from processor.providers.fields import MAX_TEXT, identifier, object_of, required, text_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
+from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _C = Category
@@ -58,6 +59,9 @@ TABLE: dict[str, Means | None] = {
     "spam": None,
     "unsub": None,
 }
+
+#: What events say of their address.
+OBJECTIONS = {"spam": COMPLAINT, "unsub": UNSUBSCRIBE}
 
 _P = Permanence.PERMANENT
 _G = Permanence.GAVE_UP
@@ -116,7 +120,8 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(row[:MAX_TEXT])]
     means = TABLE[row]
     if means is None:
-        return [NoStatus(row)]
+        time = time_of_epoch(record.get("time"))
+        return [NoStatus(row, objections(OBJECTIONS, row, [record.get("email")], time, context))]
     native_id = required(_message_id(record), "message id ('MessageID')")
     # The record itself comes last, in case "CustomID" or "customcampaign" is configured as a name.
     places = (reference_of(record.get("Payload")), reference_of(record.get("CustomID")), record)

@@ -24,7 +24,7 @@ from typing import Any
 
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
-from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
+from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, Objection, PayloadError, Unknown
 from processor.providers.fields import (
     MAX_TEXT,
     identifier,
@@ -35,6 +35,7 @@ from processor.providers.fields import (
     time_of,
 )
 from processor.providers.identity import event_of, ours_in
+from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 #: By RecordType; a bounce by "Bounce Type". "Bounce Unknown" has no row: Postmark could not classify what came back.
@@ -144,6 +145,12 @@ _TOO_FINE = re.compile(r"(?<=\.\d{6})\d+")
 _MAX_TIME = 40
 
 
+#: What webhooks say of their address.
+OBJECTIONS = {"SpamComplaint": COMPLAINT, "Bounce SpamComplaint": COMPLAINT, "Bounce Unsubscribe": UNSUBSCRIBE}
+#: What a change of a suppression list says of the address, by reason, if the recipient made it.
+_SUPPRESSIONS = {"SpamComplaint": COMPLAINT, "ManualSuppression": UNSUBSCRIBE}
+
+
 def read(element: object, context: Context) -> list[Finding]:
     """Read one webhook."""
     record = object_of(element)
@@ -153,7 +160,7 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(native)]
     means = TABLE[row]
     if means is None:
-        return [NoStatus(row)]
+        return [NoStatus(row, _objections(row, record, context))]
     native_id = required(record.get("MessageID"), "message id ('MessageID')")
     address = identifier(record.get("Email") or record.get("Recipient"))
     metadata = part_of(record, "Metadata")
@@ -213,6 +220,15 @@ def _reason(record: dict[str, Any], row: str, means: Means) -> Reason | None:
         # `Description` only lists examples of what may have happened.
         text=text or text_of(record.get("Name")),
     )
+
+
+def _objections(row: str, record: dict[str, Any], context: Context) -> tuple[Objection, ...]:
+    if row == "SubscriptionChange":
+        if record.get("Origin") != "Recipient" or record.get("SuppressSending") is not True:
+            return ()
+        reason = text_of(record.get("SuppressionReason")) or ""
+        return objections(_SUPPRESSIONS, reason, [record.get("Recipient")], time_of(record.get("ChangedAt")), context)
+    return objections(OBJECTIONS, row, [record.get("Email")], time_of(record.get("BouncedAt")), context)
 
 
 ADAPTER = Adapter("postmark", Channel.EMAIL, TABLE, read, id_covers_several=True)

@@ -44,6 +44,7 @@ from processor.providers.adapter import (
 )
 from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in, own_id
+from processor.providers.objections import COMPLAINT, is_complaint, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 #: By record type; a remote status by "rs dsnAction".
@@ -72,6 +73,9 @@ TABLE: dict[str, Means | None] = {
     # A feedback loop's report: a complaint says nothing of delivery.
     "f": None,
 }
+
+#: What records say of their address.
+OBJECTIONS = {"f": COMPLAINT}
 
 #: The long names that the configuration uses for the types, and that some versions write.
 _LONG_NAMES = {
@@ -192,7 +196,8 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(row)]
     means = TABLE[row]
     if means is None:
-        return [NoStatus(row)]
+        told = [record.get("rcpt")] if is_complaint(record.get("feedbackType")) else []
+        return [NoStatus(row, objections(OBJECTIONS, row, told, _time(record.get("timeLogged")), context))]
 
     recipient = required(record.get("rcpt"), "recipient ('rcpt')")
     headers = {header: record[column] for column, header in _header_columns(tuple(record))}

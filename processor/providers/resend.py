@@ -27,6 +27,7 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.fields import identifier, object_of, part_of, required, text_of, time_of
 from processor.providers.identity import each_recipient, event_of, ours_in
+from processor.providers.objections import COMPLAINT, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _NEVER_SENT = Means(Status.IGNORED, category=Category.QUARANTINED)
@@ -87,6 +88,9 @@ TABLE: dict[str, Means | None] = {
     "suppression.removed": None,
 }
 
+#: What events say of their address.
+OBJECTIONS = {"email.complained": COMPLAINT}
+
 #: "type/subtype" by what the bounce's message says, for payloads of before the two fields; the first that occurs.
 #: The sentences are those of Amazon SES.
 MESSAGES: tuple[tuple[str, str], ...] = (
@@ -144,7 +148,7 @@ def read(element: object, context: Context) -> Iterable[Finding]:
         return [Unknown(kind)]
     means = TABLE[row]
     if means is None or (row == _GENERAL and _is_automatic_reply(part)):
-        return [NoStatus(row)]
+        return [NoStatus(row, objections(OBJECTIONS, row, _complainer(data), _time(record.get("created_at")), context))]
     native_id = required(data.get("email_id"), "email id ('data.email_id')")
     places = (_named(data.get("tags")), _named(data.get("headers")))
     ours = ours_in(context, *places)
@@ -208,6 +212,13 @@ def _named(value: object) -> dict[str, Any]:
         if isinstance(pair, dict) and isinstance(pair.get("name"), str):
             named.setdefault(pair["name"], pair.get("value"))
     return named
+
+
+def _complainer(data: dict[str, Any]) -> list[object]:
+    """Return the recipient; none if there are several, since it is not said which of them complained."""
+    to = data.get("to")
+    told = to if isinstance(to, list) else [to]
+    return told if len(told) == 1 else []
 
 
 def _time(value: object) -> datetime | None:

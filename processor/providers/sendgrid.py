@@ -37,6 +37,7 @@ from processor.providers.adapter import (
 from processor.providers.carried import fields_of
 from processor.providers.fields import identifier, json_of, part_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
+from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 _UNSUBSCRIBED = Means(Status.IGNORED, category=Category.DENYLISTED)
@@ -87,6 +88,9 @@ TABLE: dict[str, Means | None] = {
     "account_status_change": None,
 }
 
+#: What events say of their address; `group_unsubscribe` is about one list only.
+OBJECTIONS = {"spamreport": COMPLAINT, "unsubscribe": UNSUBSCRIBE}
+
 #: How a drop's reason begins -> its row; the documentation and the traffic add details to some.
 _DROPS: tuple[tuple[str, str], ...] = tuple(
     sorted(
@@ -132,8 +136,9 @@ def read(element: object, context: Context) -> list[Finding]:
         return [Unknown(native)]
     row = _row(native, record)
     means = TABLE[row]
+    time = time_of_epoch(record.get("timestamp")) or time_of(record.get("timestamp"))
     if means is None:
-        return [NoStatus(native)]
+        return [NoStatus(native, objections(OBJECTIONS, native, [record.get("email")], time, context))]
 
     smtp_id = _bare(identifier(record.get("smtp-id")))
     native_id = identifier(record.get("sg_message_id")) or smtp_id
@@ -152,7 +157,7 @@ def read(element: object, context: Context) -> list[Finding]:
             context,
             _request_id(native_id),
             ours,
-            time=time_of_epoch(record.get("timestamp")) or time_of(record.get("timestamp")) or context.received,
+            time=time or context.received,
             status=means.status,
             recipient=recipient,
             reason=_reason(row, means, record),

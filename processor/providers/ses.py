@@ -35,6 +35,7 @@ from processor.providers.adapter import (
     Finding,
     Means,
     NoStatus,
+    Objection,
     PayloadError,
     Unknown,
 )
@@ -48,6 +49,7 @@ from processor.providers.fields import (
     time_of,
 )
 from processor.providers.identity import each_recipient, event_of, ours_in, refuse_shared
+from processor.providers.objections import COMPLAINT, is_complaint, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in, telling_code
 
 _IGNORED_QUARANTINED = Means(Status.IGNORED, category=Category.QUARANTINED)
@@ -122,6 +124,9 @@ TABLE: dict[str, Means | None] = {
     "AmazonSnsSubscriptionSucceeded": None,
 }
 
+#: What events say of their recipients; `Subscription` may be about one topic only.
+OBJECTIONS = {"Complaint": COMPLAINT}
+
 _GENERAL = "Bounce Transient/General"
 
 #: Event -> its object, and the list of recipients in it.
@@ -162,7 +167,7 @@ def _read(record: dict[str, Any], context: Context) -> list[Finding]:
     row = _by_words(row, part)
     means = TABLE[row]
     if means is None or (row == _GENERAL and _is_automatic_reply(part)):
-        return [NoStatus(native)]
+        return [NoStatus(native, _objections(row, part, context))]
 
     mail = part_of(record, "mail")
     native_id = required(mail.get("messageId"), "SES message id ('mail.messageId')")
@@ -190,6 +195,15 @@ def _read(record: dict[str, Any], context: Context) -> list[Finding]:
         )
 
     return each_recipient(told, ours, context, event)
+
+
+def _objections(row: str, part: dict[str, Any], context: Context) -> tuple[Objection, ...]:
+    if not is_complaint(part.get("complaintFeedbackType")):
+        return ()
+    told = [each.get("emailAddress") for each in _list(part.get("complainedRecipients")) if isinstance(each, dict)]
+    # SES lists all recipients of a provider that may have complained, if it does not know which of them did.
+    told = told if len(told) == 1 else []
+    return objections(OBJECTIONS, row, told, time_of(part.get("timestamp")), context)
 
 
 def _is_automatic_reply(bounce: dict[str, Any]) -> bool:

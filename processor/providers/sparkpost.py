@@ -31,6 +31,7 @@ from processor.providers.adapter import (
     Finding,
     Means,
     NoStatus,
+    Objection,
     PayloadError,
     Unknown,
     elements_of,
@@ -38,6 +39,7 @@ from processor.providers.adapter import (
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in, with_recipient
+from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, is_complaint, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
 _HARD = Means(Status.FAILED, Permanence.PERMANENT)
@@ -123,6 +125,14 @@ TABLE: dict[str, Means | None] = {
     "ping": None,
 }
 
+#: What events say of their address.
+OBJECTIONS = {
+    "spam_complaint": COMPLAINT,
+    "list_unsubscribe": UNSUBSCRIBE,
+    "link_unsubscribe": UNSUBSCRIBE,
+    "bounce class 90": UNSUBSCRIBE,
+}
+
 #: Class of an event whose type does not say what it is about.
 _BY_CLASS = {"ingest_event", "relay_message"}
 _BOUNCES = {"bounce", "out_of_band"}
@@ -167,7 +177,8 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
         return Unknown(row)
     means = TABLE[row]
     if means is None:
-        return NoStatus(row if row == kind else f"{kind} {row}")
+        native = row if row == kind else f"{kind} {row}"
+        return NoStatus(native, _objections(row, event, context))
 
     native_id = required(event.get("transmission_id") or event.get("message_id"), "message id ('transmission_id')")
     address = identifier(event.get("raw_rcpt_to") or event.get("rcpt_to"))
@@ -186,6 +197,13 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
         recipient=address,
         reason=_reason(event, row, TABLE.get(class_row), means, text),
     )
+
+
+def _objections(row: str, event: dict[str, Any], context: Context) -> tuple[Objection, ...]:
+    if not is_complaint(event.get("fbtype")):
+        return ()
+    address = event.get("raw_rcpt_to") or event.get("rcpt_to")
+    return objections(OBJECTIONS, row, [address], _time(event.get("timestamp")), context)
 
 
 def _row(kind: str, class_row: str, *, is_suppressed: bool) -> str:

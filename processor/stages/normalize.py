@@ -10,24 +10,26 @@ from typing import NamedTuple
 
 import orjson
 
+from processor.domain.addresses import Sighting
 from processor.domain.event import Event
-from processor.domain.moment import Millis, from_seconds, stamp_of, to_millis
+from processor.domain.moment import Millis, from_seconds, stamp_of, to_micros, to_microseconds, to_millis
 from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics, count, provider_label
 from processor.metrics.labels import ByOutcome, ByProvider
 from processor.providers import ADAPTERS, decode_payload, outcome_word, read
-from processor.providers.adapter import NO_NOTATIONS, Adapter, Context, Finding, Memory, Unknown, Unreadable
+from processor.providers.adapter import NO_NOTATIONS, Adapter, Context, Finding, Memory, NoStatus, Unknown, Unreadable
 from processor.providers.carried import query_of
 from processor.providers.fields import TooManyError, time_of
 from processor.providers.identity import key_of_receipt
 from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
+from processor.stages.sightings import Sightings, sightings_for
 from processor.watch.board import Board
 from processor.wire.deadletters import DeadReason, UnusableError, size_of
 from processor.wire.events import decode_event, encode_event
 from processor.wire.partitioner import partition_of
-from processor.wire.topics import DEAD, EVENTS, MTA, RECEIPTS, SMS
+from processor.wire.topics import DEAD, EVENTS, MTA, RECEIPTS, RECIPIENTS, SMS
 from processor.wire.trace import carried
 
 #: Headers of a raw record, in any case: provider, account, time of receipt, and the query of the called URL.
@@ -45,7 +47,8 @@ def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[]
     def start(partitioning: Partitioning) -> Work:
         return Normalize(settings, metrics, partitioning, board, clock)
 
-    return Stage(name="normalize", inputs=(MTA, SMS), outputs=(EVENTS, RECEIPTS, DEAD), start=start)
+    feed = (RECIPIENTS,) if settings.addresses_key else ()
+    return Stage(name="normalize", inputs=(MTA, SMS), outputs=(EVENTS, RECEIPTS, DEAD, *feed), start=start)
 
 
 class Source(NamedTuple):
@@ -110,6 +113,7 @@ class Normalize(Work):
             id_notations=settings.smpp_id_notations or NO_NOTATIONS,
             memory=Memory(),
         )
+        self._sightings = sightings_for(settings, partitioning)
         self._outcomes: Counter[ByOutcome] = Counter()
         self._unknown: Counter[ByProvider] = Counter()
         self._unqualified: Counter[ByProvider] = Counter()
@@ -131,6 +135,8 @@ class Normalize(Work):
             except Exception as error:
                 self._outcomes[ByOutcome(provider_label(provider), "dead")] += 1
                 self._dead.add(record, outbox, error, provider=provider)
+        if self._sightings is not None:
+            self._sightings.write(outbox)
 
     def _provider_of(self, record: Record) -> str:
         for name, value in record.headers:
@@ -207,9 +213,19 @@ class Normalize(Work):
             self._unknown[ByProvider(provider_label(source.adapter.name))] += 1
             detail = f"{source.adapter.name} sends {finding.native!r}, not in our table"
             return _Refused(DeadReason.UNKNOWN_STATUS, detail, finding.element)
+        elif isinstance(finding, NoStatus):
+            if finding.objections and self._sightings is not None:
+                self._object(finding, source, self._sightings)
         elif isinstance(finding, Unreadable):
             return _Refused(DeadReason.UNREADABLE_PAYLOAD, finding.detail, finding.element)
         return None
+
+    @staticmethod
+    def _object(finding: NoStatus, source: Source, sightings: Sightings) -> None:
+        """Take what an element says of addresses; what a clock that is ahead tells is of now."""
+        for objection in finding.objections:
+            moment = min(to_microseconds(objection.time), to_micros(source.timestamp))
+            sightings.add(source.adapter.channel, objection.recipient, Sighting(moment, objection.kind))
 
     def _payload(self, record: Record) -> object:
         value = record.value

@@ -280,3 +280,33 @@ def test_what_is_no_release_is_a_dead_letter(line, asked):
     release(line, **asked)
     assert dead(line) == [b"invalid_control"]
     assert not line.written["t.recipients.v1"]
+
+
+def complaint(address, minute=0, **more):
+    time = START + timedelta(minutes=minute)
+    value = {"email": address, "event": "spamreport", "sg_message_id": "x", "timestamp": time.timestamp(), **more}
+    headers = (("provider", b"sendgrid"),)
+    return "t.mta.v1", Read(0, int(START.timestamp() * 1000), None, orjson.dumps([value]), headers)
+
+
+def test_a_complaint_denylists_its_address_until_it_is_released_and_is_no_event(line):
+    line.take(complaint(PERSON), arrived("m1", 1))
+    assert (published(line).state.value, published(line).reasons[0].kind) == ("denylisted", "complaint")
+    assert [each.key for each in line.written["t.events.v1"]] == [b"m1"]
+    release(line, domain="example.com", since=-1, until=2)
+    look(line)
+    assert published(line).state.value == "denylisted"
+    release(line, address=key_of().decode())
+    assert published(line).state.value == "valid"
+
+
+def test_a_complaint_of_a_clock_that_is_ahead_is_of_the_time_at_which_it_came(line):
+    line.take(complaint(PERSON, minute=100_000))
+    assert published(line).since == "2026-11-23T08:00:00Z"
+
+
+def test_without_a_feed_a_complaint_says_nothing():
+    line = Line()
+    line.take(complaint(PERSON))
+    assert not line.written["t.dead.v1"]
+    assert "t.recipients.v1" not in line.written

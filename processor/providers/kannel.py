@@ -25,6 +25,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+import msgspec
+
 from processor.domain.event import Event
 from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
@@ -201,6 +203,9 @@ def _time(value: object) -> datetime | None:
 def _reason(native: str, means: Means, answer: str | None, receipt: Event | None) -> Reason | None:
     said = receipt.reason if receipt is not None else None
     if means.permanence is None:
+        if said is not None and said.permanence not in {None, Permanence.TRANSIENT}:
+            # Kannel has told what it is; what a receipt says otherwise is evidence, and no failure's reason.
+            said = msgspec.structs.replace(said, permanence=None, category=None)
         return said or (Reason(code=native, text=answer) if answer else None)
     if said is not None and said.permanence is not None:
         # The receipt inside says more than the value that Kannel made of it.

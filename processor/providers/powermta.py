@@ -157,10 +157,10 @@ def _rows(text: str) -> Iterator[object]:
     """Yield each row as an object; a row that does not fit under the header stays a list."""
     header: list[str] | None = None
     empty = True
-    for row in csv.reader(io.StringIO(text.lstrip("\ufeff\r\n"), newline="")):
+    for row in _csv_rows(text.lstrip("\ufeff\r\n").replace("\0", "\N{REPLACEMENT CHARACTER}")):
         if not row:
             continue
-        if row[0].lower() == "type":
+        if _is_header_row(row):
             # Files that were joined have several headers.
             header = row
             continue
@@ -170,6 +170,36 @@ def _rows(text: str) -> Iterator[object]:
         yield dict(zip(header, row, strict=True)) if len(row) == len(header) else row
     if empty:
         raise PayloadError("CSV without a line of data")
+
+
+def _csv_rows(text: str) -> Iterator[list[str]]:
+    """Yield the rows of CSV; a quote that nobody closed costs the line that it is in, and not those behind it."""
+    lines = list(io.StringIO(text, newline=""))
+    reader, columns, begins = csv.reader(lines), 0, 0
+    try:
+        for row in reader:
+            columns = len(row) if not columns or _is_header_row(row) else columns
+            of_row = lines[begins : reader.line_num]
+            if len(of_row) > 1 and (len(row) != columns or sum(line.count('"') for line in of_row) % 2):
+                yield from _rows_of_lines(of_row)
+            else:
+                yield row
+            begins = reader.line_num
+    except csv.Error:
+        # Such a quote goes on for longer than any field may be.
+        yield from _rows_of_lines(lines[begins:])
+
+
+def _rows_of_lines(lines: Iterable[str]) -> Iterator[list[str]]:
+    for line in lines:
+        try:
+            yield from csv.reader([line])
+        except csv.Error:
+            yield [line]
+
+
+def _is_header_row(row: list[str]) -> bool:
+    return bool(row) and row[0].lower() == "type"
 
 
 @lru_cache(maxsize=8)

@@ -418,3 +418,15 @@ def test_a_form_of_another_encoding_is_read(form, context):
 def test_what_is_no_text_is_refused(octets):
     with pytest.raises(ValueError, match="neither JSON nor UTF-8"):
         decode_payload(octets)
+
+
+@pytest.mark.parametrize(("length", "itself"), [(1, Event), (200_000, Unreadable)])
+def test_a_quote_that_nobody_closed_costs_no_other_line(length, itself, context):
+    lines = ["type,rcpt,jobId,dsnDiag", "b,a@x.org,j,no", f'b,b@x.org,j,"said{" no" * length}', "b,c@x.org,j,no", ""]
+    found = [type(finding) for finding in read("powermta", "\n".join(lines), context)]
+    assert found == [Event, itself, Event]
+
+
+def test_a_quoted_field_of_csv_may_have_lines_and_nuls(context):
+    payload = 'type,rcpt,jobId,dsnDiag\nb,a@x.org,j,"550 no\nsuch user"\nb,b@x.org,j,550\0no\n'
+    assert [type(finding) for finding in read("powermta", payload, context)] == [Event, Event]

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
 from processor.engine import clients
@@ -145,8 +151,10 @@ def _shape_problems(settings: Settings, topics: Iterable[Topic], counts: dict[st
 
 async def _config_problems(admin: Any, settings: Settings, topic: Topic) -> list[str]:
     name = settings.topic(topic)
-    [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-    found = {entry[0]: entry[1] for resource in response.resources for entry in resource[4]}
+    try:
+        found = await _options(admin, name)
+    except TopicAuthorizationFailedError:
+        return [f"the options of topic {name} may not be seen: allow DescribeConfigs, as docs/security.md says"]
     problems = []
     for option, wanted in topic.config.items():
         if _differs(option, wanted, found.get(option)):
@@ -236,6 +244,7 @@ async def describe_topics(settings: Settings, topics: Iterable[Topic]) -> dict[s
 
     Raises:
         MissingTopicError: one of them does not exist.
+        KafkaError: we may not see them.
     """
     admin = clients.admin(settings)
     await admin.start()
@@ -245,11 +254,23 @@ async def describe_topics(settings: Settings, topics: Iterable[Topic]) -> dict[s
             name = settings.topic(topic)
             if name not in existing:
                 raise MissingTopicError(name)
-            [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-            found[name] = {entry[0]: entry[1] for resource in response.resources for entry in resource[4]}
+            found[name] = await _options(admin, name)
         return found
     finally:
         await admin.close()
+
+
+async def _options(admin: Any, name: str) -> dict[str, str]:
+    """Return the options of a topic.
+
+    Raises:
+        KafkaError: we may not see them.
+    """
+    [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    [(code, _, _, _, entries)] = response.resources
+    if code:
+        raise for_code(code)(f"the options of {name}")
+    return {entry[0]: entry[1] for entry in entries}
 
 
 async def delete_before(settings: Settings, topic: str, offsets: Mapping[int, int]) -> None:

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from textwrap import indent
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 # What is described is the code beside this file, whether or not another version is installed.
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+DOCS = ROOT / "docs"
+sys.path[:0] = [str(ROOT), str(DOCS)]
 
 import api_page  # noqa: E402
 import provider_pages  # noqa: E402
@@ -336,6 +338,28 @@ def sizes() -> str:
     )
 
 
+# Rules for the Prometheus operator
+
+
+def operators_rules() -> str:
+    """Wrap each file of rules as the Prometheus operator takes it."""
+    labels = {"app.kubernetes.io/name": "delivery-status", **OPERATORS_LABELS}
+    written = ["# Made by docs/generate.py from ops/prometheus/rules: change those, not this.\n"]
+    for path in sorted((DOCS.parent / "ops" / "prometheus" / "rules").glob("*.yml")):
+        groups = path.read_text(encoding="utf-8").partition("\ngroups:\n")[2]
+        written.append(
+            "---\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
+            f"metadata:\n  name: delivery-status-{path.stem}\n  labels:\n"
+            + "".join(f"    {name}: {value}\n" for name, value in labels.items())
+            + f"spec:\n  groups:\n{indent(groups, '  ')}"
+        )
+    return "".join(written)
+
+
+#: By which kube-prometheus, and the chart kube-prometheus-stack, select rules.
+OPERATORS_LABELS = {"prometheus": "k8s", "role": "alert-rules", "release": "kube-prometheus-stack"}
+
+
 PAGES = (
     Page("docs/statuses.md", statuses),
     Page("docs/metrics.md", metrics),
@@ -346,6 +370,7 @@ PAGES = (
     Page("docs/settings.md", settings_page),
     Page("docs/gateway.md", webhooks, section="webhooks"),
     Page("docs/sizing.md", sizes, section="sizes"),
+    Page("ops/kubernetes/components/service-monitor/rules.yaml", operators_rules),
 )
 
 

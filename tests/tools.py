@@ -2,9 +2,12 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def require(name: str, package: str | None = None) -> str:
@@ -13,6 +16,14 @@ def require(name: str, package: str | None = None) -> str:
     if path is None:
         lack(f"{name}: apt-get install {package or name}")
     return path
+
+
+def require_npm(folder: Path) -> str:
+    """Give the path of Node.js, to run what stands beside a package.json whose packages are installed."""
+    node = require("node", "nodejs")
+    if not (folder / "node_modules").is_dir():
+        lack(f"packages of npm: npm ci --prefix {folder.relative_to(ROOT)}")
+    return node
 
 
 def lack(tool: str) -> NoReturn:

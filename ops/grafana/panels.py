@@ -187,14 +187,12 @@ def _variables(chosen: Iterable[Variable], labels: Labels) -> Iterator[dict[str,
         selector = scoped(variable.metric, before, labels) if before else variable.metric
         if len(before) < len(_ALWAYS):
             before.append(variable)
-        query = f"label_values({selector}, {variable.name})"
         yield {
             "type": "query",
             "name": variable.name,
             "label": variable.label,
             "datasource": _DATASOURCE,
-            "definition": query,
-            "query": query,
+            "query": f"label_values({selector}, {variable.name})",
             "refresh": 2,
             "sort": 1,
             "multi": True,
@@ -363,7 +361,7 @@ def _bargauge(_panel: Panel) -> dict[str, Any]:
 
 
 def _table(_panel: Panel) -> dict[str, Any]:
-    return {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "fields": ""}}
+    return {"showHeader": True, "cellHeight": "sm"}
 
 
 _OPTIONS = {"timeseries": _timeseries, "stat": _stat, "bargauge": _bargauge, "table": _table}

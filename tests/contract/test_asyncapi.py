@@ -30,7 +30,7 @@ from processor.wire.topics import (
     SMS,
     TOPICS,
 )
-from tests.tools import lack, require
+from tests.tools import require_npm
 
 PARSER = Path(__file__).parent / "asyncapi"
 DRAFT_07 = "application/schema+json;version=draft-07"
@@ -88,9 +88,7 @@ def message_of(document, topic):
 @pytest.fixture(scope="module")
 def diagnose():
     """Give what AsyncAPI's own parser says of a file."""
-    node = require("node", "nodejs")
-    if not (PARSER / "node_modules").is_dir():
-        lack(f"AsyncAPI's parser: npm ci --prefix {PARSER.relative_to(PARSER.parents[2])}")
+    node = require_npm(PARSER)
 
     def run(path: Path) -> list[str]:
         command = [node, PARSER / "check.mjs", path]

@@ -8,12 +8,15 @@ target-rate-interval, target-job, target-instance, target-counter-agg, uneditabl
 
 import json
 import re
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 
 from tests.ops.conftest import OPS, panels_of, read_alerts, read_dashboards, read_yaml
+from tests.tools import ROOT, require_npm
 
+SCHEMA = ROOT / "tests" / "ops" / "grafana_schema"
 DASHBOARDS = read_dashboards()
 PANELS = [
     pytest.param(dashboard, panel, id=f"{uid}-{panel['title']}")
@@ -57,6 +60,46 @@ def test_they_are_what_the_builder_makes(build):
     made = {path.name: text for path, text in build.files()}
     shipped = {path.name: path.read_text(encoding="utf-8") for path in (OPS / "grafana/dashboards").glob("*.json")}
     assert shipped == made, "python ops/grafana/build.py"
+
+
+@pytest.fixture(scope="module")
+def diagnose():
+    """Give what Grafana's own types find wrong with files."""
+    node = require_npm(SCHEMA)
+
+    def run(*paths):
+        done = subprocess.run([node, SCHEMA / "check.mjs", *paths], capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_they_hold_grafanas_own_types(diagnose):
+    assert diagnose(*(OPS / "grafana/dashboards").glob("*.json")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('"graphTooltip": 1', '"graphTooltip": 9', "Type '9' is not assignable"),
+        ('"showPoints":', '"showPoint":', "'\"showPoint\"' does not exist"),
+        ('"cellHeight": "sm"', '"cellHeight": "tiny"', "'\"tiny\"' is not assignable"),
+    ],
+    ids=["value", "word", "option"],
+)
+def test_grafanas_own_types_find_a_fault(diagnose, tmp_path, right, wrong, said):
+    text = (OPS / "grafana/dashboards/delivery-overview.json").read_text(encoding="utf-8")
+    assert right in text
+    path = tmp_path / "dashboard.json"
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    assert said in "\n".join(diagnose(path))
+
+
+def test_grafanas_types_are_those_of_the_grafana_that_compose_runs():
+    image, _, _ = read_yaml("docker-compose.yml")["services"]["grafana"]["image"].partition("@")
+    package = json.loads((SCHEMA / "package.json").read_text(encoding="utf-8"))
+    assert image == f"grafana/grafana:{package['dependencies']['@grafana/schema']}"
 
 
 def test_uids_are_what_they_have_always_been():

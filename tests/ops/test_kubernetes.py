@@ -16,6 +16,7 @@ from processor import settings
 from processor.gateway.config import load as load_gateway
 from processor.web.hosts import Hosts
 from tests.ops.conftest import OPS, ROOT, read_yaml
+from tests.test_names_in_docs import served
 
 FOLDER = OPS / "kubernetes"
 
@@ -34,6 +35,8 @@ def documents(folder: Path):
 
 BASE = documents(FOLDER / "base")
 GATEWAY = documents(FOLDER / "components" / "gateway")
+INGRESS = documents(FOLDER / "components" / "ingress")
+MONITORS = documents(FOLDER / "components" / "service-monitor")
 ALL = {**BASE, **GATEWAY}
 WORKERS = BASE["StatefulSet", "delivery-status"]
 GATEWAYS = GATEWAY["StatefulSet", "delivery-status-gateway"]
@@ -68,10 +71,10 @@ def kubernetes() -> ModuleType:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize(("kind", "name"), ALL)
+@pytest.mark.parametrize(("kind", "name"), [*ALL, *INGRESS])
 @pytest.mark.slow
 def test_the_schemas_of_kubernetes_hold(kubernetes, kind, name, release):
-    kubernetes.validate(ALL[kind, name], release, strict=True)
+    kubernetes.validate({**ALL, **INGRESS}[kind, name], release, strict=True)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -98,9 +101,8 @@ def test_kubectl_makes_the_example_of_it(kubernetes):
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
     made = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(outcome.stdout)}
-    monitors = {key for key in made if key[0] == "ServiceMonitor"}
-    assert set(made) - monitors == set(ALL)
-    for key in set(made) - monitors:
+    assert set(made) - set(MONITORS) == set(ALL)
+    for key in ALL:
         kubernetes.validate(made[key], RELEASES[-1], strict=True)
     workers = made["StatefulSet", "delivery-status"]["spec"]
     [worker] = workers["template"]["spec"]["containers"]
@@ -229,6 +231,58 @@ def test_prometheus_finds_every_worker_under_the_name_that_alerts_ask_for():
     [endpoint] = monitor["endpoints"]
     assert endpoint["port"] in {port["name"] for port in headless["spec"]["ports"]}
     assert endpoint["interval"] == read_yaml("ops/prometheus/prometheus.yml")["global"]["scrape_interval"]
+
+
+def test_the_prometheus_operator_gets_all_rules_and_no_others():
+    wrapped = [each["spec"] for (kind, _), each in MONITORS.items() if kind == "PrometheusRule"]
+    assert wrapped == [
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in sorted((OPS / "prometheus" / "rules").glob("*.yml"))
+    ]
+
+
+@pytest.mark.parametrize("key", MONITORS, ids="-".join)
+def test_kube_prometheus_selects_what_is_for_the_operator(key):
+    labels = MONITORS[key]["metadata"]["labels"]
+    assert labels["release"] == "kube-prometheus-stack"
+    if key[0] == "PrometheusRule":
+        assert (labels["prometheus"], labels["role"]) == ("k8s", "alert-rules")
+
+
+class TestIngress:
+    PAGE = INGRESS["Ingress", "delivery-status"]["spec"]
+    HOOKS = INGRESS["Ingress", "delivery-status-gateway"]["spec"]
+
+    @pytest.mark.parametrize("spec", [PAGE, HOOKS], ids=["page", "hooks"])
+    def test_has_a_certificate_for_each_of_its_names(self, spec):
+        [tls], [rule] = spec["tls"], spec["rules"]
+        assert tls["hosts"] == [rule["host"]]
+        assert tls["secretName"]
+
+    @pytest.mark.parametrize("spec", [PAGE, HOOKS], ids=["page", "hooks"])
+    def test_leads_to_a_port_of_a_service(self, spec):
+        for path in spec["rules"][0]["http"]["paths"]:
+            told = path["backend"]["service"]
+            service = ALL["Service", told["name"]]["spec"]
+            assert told["port"]["name"] in {port["name"] for port in service["ports"]}
+
+    def test_passes_on_every_route_but_those_for_the_inside(self):
+        paths = self.PAGE["rules"][0]["http"]["paths"]
+        exact = {path["path"] for path in paths if path["pathType"] == "Exact"}
+        prefixes = tuple(f"{path['path'].rstrip('/')}/" for path in paths if path["pathType"] == "Prefix")
+        routes = {*served(), "/static/page.css"}
+        passed = {each for each in routes if each in exact or f"{each}/".startswith(prefixes)}
+        assert routes - passed == {"/metrics", "/livez", "/readyz"}
+        # A route of each is there: none is left from what was.
+        assert [prefix for prefix in prefixes if not any(f"{each}/".startswith(prefix) for each in passed)] == []
+
+    def test_workers_answer_by_its_name(self):
+        patch = read_yaml("ops/kubernetes/components/ingress/workers.yaml")
+        [worker] = patch["spec"]["template"]["spec"]["containers"]
+        told = {each["name"]: each["value"] for each in worker["env"]}
+        [before] = [each["value"] for each in WORKER["env"] if each["name"] == "DELIVERY_HTTP_ALLOWED_HOSTS"]
+        assert told["DELIVERY_HTTP_ALLOWED_HOSTS"] == f"{before},{self.PAGE['rules'][0]['host']}"
+        assert settings.load({"DELIVERY_TRUSTED_PROXIES": told["DELIVERY_TRUSTED_PROXIES"]}).trusted_proxies
 
 
 class TestGateways:

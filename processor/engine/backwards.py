@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -21,7 +22,8 @@ Kept = TypeVar("Kept")
 _BLOCK = 100
 
 
-class Placed(NamedTuple, Generic[Kept]):
+@dataclass(frozen=True, slots=True)
+class Placed(Generic[Kept]):
     """What was kept of a record, and its place."""
 
     timestamp: Millis
@@ -115,4 +117,5 @@ class Backwards(Generic[Kept]):
 
 
 def _last(block: list[Placed[Kept]]) -> tuple[Millis, int, int]:
-    return block[-1][:3]
+    newest = block[-1]
+    return newest.timestamp, newest.partition, newest.offset

@@ -221,7 +221,7 @@ class TestPage:
 
     async def test_it_is_replayed_with_the_write_token_only_and_once(self, reader, world):
         page = await reader.send("/dead-letters/0-1", 403, token="wrong", do="replay")
-        assert "That is not the write token." in page.text
+        assert "That is neither the write token nor an operator" in page.text
         assert world.letters.replayed == []
         led = await reader.send("/dead-letters/0-1", 303, token=PAGE_TOKEN, do="replay")
         assert led == "/dead-letters/0-1?done"

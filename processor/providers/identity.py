@@ -249,9 +249,11 @@ def key_of_receipt(adapter: Adapter, event: Event, account: str) -> str | None:
     return key_of_link(adapter.name, account, native_id)
 
 
-def with_recipient(name: str, recipient: str) -> str:
-    """Name one of the messages that an id covers."""
-    return f"{name}:{bare_address(recipient)}"
+def of_one_recipient(ours: Ours, recipient: str, context: Context) -> Ours:
+    """Make an id of ours, which this record has of several messages, that of one; as it is where each record is so."""
+    if ours.message_id is None or context.message_id_covers_send:
+        return ours
+    return ours._replace(message_id=f"{ours.message_id}:{bare_address(recipient)}")
 
 
 def bare_address(recipient: str) -> str:

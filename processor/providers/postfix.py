@@ -48,7 +48,7 @@ from processor.providers.adapter import (
     elements_of,
 )
 from processor.providers.fields import MAX_ID, identifier, object_of, text_of, time_of, time_of_epoch
-from processor.providers.identity import NOTHING_OF_OURS, Ours, event_of, ours_in, with_recipient
+from processor.providers.identity import NOTHING_OF_OURS, Ours, event_of, of_one_recipient, ours_in
 from processor.providers.reasons import qualify, telling_code
 from processor.providers.shipped import LINE_NAMES, lines_in
 
@@ -331,7 +331,7 @@ def _event(  # noqa: PLR0913, PLR0917 - what an event is made of
     ours, message_id = _named(f"{line.host} {queue_id}", context)
     if ours.message_id is None and message_id is not None and recipient is not None:
         # The Message-ID of upstream's making names the mail, which may have several recipients.
-        ours = ours._replace(message_id=with_recipient(message_id, recipient))
+        ours = of_one_recipient(ours._replace(message_id=message_id), recipient, context)
     return event_of(
         ADAPTER,
         context,

@@ -38,7 +38,7 @@ from processor.providers.adapter import (
 )
 from processor.providers.carried import reference_of
 from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
-from processor.providers.identity import event_of, ours_in, with_recipient
+from processor.providers.identity import event_of, of_one_recipient, ours_in
 from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, is_complaint, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
 
@@ -184,9 +184,9 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
     address = identifier(event.get("raw_rcpt_to") or event.get("rcpt_to"))
     metadata = reference_of(event.get("rcpt_meta"))
     ours = ours_in(context, metadata)
-    if address is not None and ours.message_id is not None and text_of(event.get("rcpt_type")) in _COPIES:
+    if address is not None and text_of(event.get("rcpt_type")) in _COPIES:
         # A copy carries the metadata of the recipient that it was made for, and is another message.
-        ours = ours._replace(message_id=with_recipient(ours.message_id, address))
+        ours = of_one_recipient(ours, address, context)
     return event_of(
         ADAPTER,
         context,

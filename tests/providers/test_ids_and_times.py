@@ -236,3 +236,12 @@ def test_an_api_may_answer_with_the_message_id_in_its_brackets(provider):
 def test_a_float_that_is_a_whole_number_is_read_as_that_number():
     assert text_of(30005.0) == identifier(30005.0) == "30005"
     assert text_of(2.5) is text_of(float("nan")) is text_of(float("inf")) is text_of(1e300) is None
+
+
+@pytest.mark.parametrize("provider", ADAPTERS)
+def test_where_an_id_covers_a_send_the_recipient_is_named_once(provider, context):
+    covering = context._replace(message_id_covers_send=True, query={"message_id": "send-1"})
+    for line in (SAMPLES / f"{provider}.jsonl").read_text(encoding="utf-8").splitlines():
+        for event in read(provider, json.loads(line)["raw"], covering):
+            if isinstance(event, Event) and event.recipient is not None:
+                assert event.message_id.count(f":{bare_address(event.recipient)}") == 1, line

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from processor.domain.delivery import Action, Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
+from processor.views.addresses import AddressView
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.dead_letters import LetterCounts, LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
@@ -23,6 +24,7 @@ from processor.views.message_list import MessageList, MessageQuery
 from processor.views.messages import MessageView
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.web.access import Access
+from processor.web.addresses import ADDRESS_PATH, AddressLookup, AddressQuestion
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
 from processor.web.auditing import DETAIL, SUBJECT, tell_action
 from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
@@ -49,7 +51,9 @@ from processor.web.problems import (
     LETTER_NOT_KNOWN,
     MESSAGE_NOT_KNOWN,
     MESSAGE_UNREADABLE,
+    NO_ADDRESS,
     NO_EFFECT,
+    NO_FEED,
     NOT_INDEXED,
     OWNER_AWAY,
     REBALANCING,
@@ -106,6 +110,9 @@ _ASKING = (*_READING, HOP_REFUSED, REBALANCING, RECOVERING, OWNER_AWAY, BROKER_A
 _WRITING = (*_READING, TOO_LARGE, BROKER_AWAY)
 
 _MESSAGE_ID = PathParameter("message_id", "The message, percent-encoded: its id, or its `reference` from a list.")
+_ADDRESS_KEY = PathParameter(
+    "address", "The address, percent-encoded: `email|` or `sms|`, and its hash.", pattern="(?!find$).+"
+)
 _LETTER_ID = PathParameter("letter_id", "The dead letter: its partition and offset, like `3-104233`.")
 _DELIVERY_ID = PathParameter("delivery_id", "The delivery, percent-encoded.")
 #: An id that ends like one of the paths below it needs its slash encoded.
@@ -224,6 +231,27 @@ ROUTES: tuple[Route, ...] = (
         "Publish a control record: one action and facts of a delivery, which need not be known yet",
         ControlFacts,
         *_WRITING,
+    ),
+    Route(
+        "POST",
+        "/api/v1/addresses/find",
+        "find_address",
+        "Get whether to send to a recipient's address, since when, and why; a body keeps the address out of logs",
+        AddressView,
+        body=AddressQuestion,
+        is_body_required=True,
+        problems=(*_ASKING, TOO_LARGE, MESSAGE_UNREADABLE, NO_FEED),
+    ),
+    _get(
+        "/api/v1/addresses/{address}",
+        "address",
+        "Get whether to send to an address, by its key in the topic of addresses",
+        AddressView,
+        *_ASKING,
+        MESSAGE_UNREADABLE,
+        NO_ADDRESS,
+        NO_FEED,
+        part=_ADDRESS_KEY,
     ),
     Route(
         "POST",
@@ -363,8 +391,9 @@ class Api:
         erasing: Erasing,
         letters: DeadLetters,
         breakdowns: Breakdowns,
+        addresses: AddressLookup,
     ) -> None:
-        self._letters = letters
+        self._letters, self._addresses = letters, addresses
         self._answers, self._finding = answers, finding
         self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
         self._access, self._erasing = access, erasing
@@ -387,6 +416,7 @@ class Api:
             else:
                 router.add_post(route.pattern, handler)
         router.add_get(MESSAGE_PATH + "{message_id:.+}", self._hop_message)
+        router.add_get(ADDRESS_PATH + "{address:.+}", self._hop_address)
         router.add_get(LINK_PATH + "{provisional:.+}", self._hop_link)
         router.add_post(LIST_PATH, self._hop_list)
         router.add_post(BREAKDOWN_PATH, self._hop_breakdown)
@@ -433,6 +463,12 @@ class Api:
 
     async def _find(self, _request: web.Request, reveal: bool, query: Any) -> web.Response:
         return _json(await self._finding.find(query["q"].strip(), reveal=reveal))
+
+    async def _find_address(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._addresses.find(await _body(request, AddressQuestion)))
+
+    async def _address(self, request: web.Request, _reveal: bool, _query: Any) -> web.Response:
+        return _json(await self._addresses.one(request.match_info["address"]))
 
     async def _deliveries(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
         return _json(await self._answers.deliveries(Query(**query)))
@@ -532,6 +568,10 @@ class Api:
         query = parse_query(request.query, (flag("reveal", ""),))
         reveal = is_signed and query.get("reveal", False)
         return _json(await self._answers.message_here(request.match_info["message_id"], reveal=reveal))
+
+    async def _hop_address(self, request: web.Request) -> web.Response:
+        await self._hops.check(request)
+        return _json(await self._addresses.here(request.match_info["address"]))
 
     async def _hop_link(self, request: web.Request) -> web.Response:
         await self._hops.check(request)

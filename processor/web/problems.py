@@ -40,6 +40,7 @@ NO_ROUTE = Kind("no-route", 404, "The path does not exist")
 MESSAGE_NOT_KNOWN = Kind("message-not-known", 404, "No event has named this message")
 DELIVERY_NOT_KNOWN = Kind("delivery-not-known", 404, "Neither an event nor a control record has named this delivery")
 LETTER_NOT_KNOWN = Kind("dead-letter-not-known", 404, "No dead letter is kept under this id")
+NO_ADDRESS = Kind("no-address", 404, "The path names no address of the feed")
 TAKEN_OVER = Kind("taken-over", 409, "Another replay or discard has begun meanwhile")
 NO_EFFECT = Kind("no-effect", 409, "The action can have no effect on the delivery as it stands")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The path does not support this method")
@@ -49,6 +50,7 @@ INTERNAL_ERROR = Kind("internal-error", 500, "The worker failed; its log has the
 MESSAGE_UNREADABLE = Kind("message-unreadable", 500, "The message exists, but this version cannot read its row")
 HOP_REFUSED = Kind("hop-refused", 502, "The owning worker refused the internal request, or its answer cannot be used")
 NOT_INDEXED = Kind("not-indexed", 501, "What is asked for is not indexed: see DELIVERY_INDEX")
+NO_FEED = Kind("no-feed", 501, "There is no feed of addresses: see DELIVERY_ADDRESSES_KEY")
 STARTING = Kind("starting", 503, "The worker is starting", 2)
 REBALANCING = Kind("rebalancing", 503, "The group is rebalancing", 2)
 RECOVERING = Kind("recovering", 503, "The partition of the message is recovering", 5)
@@ -66,6 +68,7 @@ KINDS: tuple[Kind, ...] = (
     NO_ROUTE,
     MESSAGE_NOT_KNOWN,
     DELIVERY_NOT_KNOWN,
+    NO_ADDRESS,
     LETTER_NOT_KNOWN,
     TAKEN_OVER,
     NO_EFFECT,
@@ -74,6 +77,7 @@ KINDS: tuple[Kind, ...] = (
     INTERNAL_ERROR,
     MESSAGE_UNREADABLE,
     NOT_INDEXED,
+    NO_FEED,
     HOP_REFUSED,
     STARTING,
     REBALANCING,

@@ -21,6 +21,7 @@ from processor.views.dead_letters import without_bulk
 from processor.views.deliveries import FOLLOWED, Deliveries
 from processor.watch.board import Board
 from processor.web.access import Access
+from processor.web.addresses import AddressLookup
 from processor.web.answers import Answers
 from processor.web.api import Api
 from processor.web.auditing import Auditing
@@ -72,8 +73,9 @@ class Site:
             gateways=self._gateways.reports,
         )
         letters = DeadLetters(DeadLetterTopic(settings, without_bulk))
+        looked_up = AddressLookup(self._forwarding, settings.addresses_key)
         finding = Finding(answers, lists, deliveries, settings.index)
-        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns)
+        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns, looked_up)
         page = Page(answers, finding, access, self._forwarding, letters)
         self._routes = (api, page, Auditing(access, self._write_down))
 

@@ -428,15 +428,18 @@ class TestErrors:
             assert headers["Content-Type"].startswith(("application/json", "text/event-stream"))
 
     async def test_reading_needs_a_token_beyond_this_machine(self):
-        async with workers(read_token=READ_TOKEN) as [worker]:
+        async with workers(read_token=READ_TOKEN, addresses_key="a secret of senders") as [worker]:
             for route in ROUTES:
                 if not route.writes:
+                    asked: dict = {"method": route.method}
+                    if route.body is not None:
+                        asked["json"] = {"recipient": "ulla@example.com"}
                     path = route.path.replace("{message_id}", "m-1").replace("{delivery_id}", "DM1")
-                    path = path.replace("{letter_id}", "0-1")
+                    path = path.replace("{letter_id}", "0-1").replace("{address}", "email%7C" + "0" * 32)
                     path += "".join(f"?{parameter.name}=x" for parameter in route.query if parameter.is_required)
-                    await problem_of(worker, path, 401, "unauthorized")
+                    await problem_of(worker, path, 401, "unauthorized", **asked)
                     if route.media_type == openapi.JSON:
-                        assert (await worker.ask(path, READ_TOKEN))[0] == 200
+                        assert (await worker.ask(path, READ_TOKEN, **asked))[0] == 200
             for path in ("/livez", "/readyz"):
                 assert (await worker.ask(path))[0] == 200
             async with worker.session.get(worker.url + "/metrics") as response:

@@ -59,7 +59,7 @@ def served():
 
     async def serve() -> None:
         # Two, so that every second answer comes over the hop.
-        async with workers(2) as made:
+        async with workers(2, addresses_key="a secret of senders") as made:
             urls.append(made[0].url)
             started.set()
             while not ending.is_set():  # noqa: ASYNC110 - what ends it is another thread

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDictProxy
 
+from processor.domain.addresses import Address, State
 from processor.domain.counts import Counts, place_of
 from processor.domain.fold import fold
 from processor.domain.links import Known, Link
@@ -31,6 +32,7 @@ from processor.watch.board import Board
 from processor.watch.findings import Partial
 from processor.watch.sweep import Sweep
 from processor.web.access import Access
+from processor.web.addresses import AddressLookup
 from processor.web.answers import Answers
 from processor.web.api import Api
 from processor.web.auditing import Auditing
@@ -46,16 +48,19 @@ from processor.web.message_lists import MessageLists
 from processor.web.page.routes import Page
 from processor.web.sealing import Seal
 from processor.web.server import Server
+from processor.wire.addresses import Known as AddressKnown
 from processor.wire.audit import AuditEntry
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of
+from processor.wire.readback import UnreadableError
 from processor.wire.rows import pack_row
-from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, RECEIPTS, Topic
+from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, RECEIPTS, RECIPIENTS, Topic
 from tests.views.told import Record, told
 from tests.web.letters import LettersInMemory
 
 PARTITIONS = 6
 EVENTS_TOPIC, RECEIPTS_TOPIC = "delivery.events.v1", "delivery.receipts.v1"
+RECIPIENTS_TOPIC = "delivery.recipients.v1"
 READ_TOKEN, WRITE_TOKEN, HOP_TOKEN = "a-token-to-read-with", "a-token-to-write-with", "a-token-among-workers"
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -150,6 +155,19 @@ class Correlations:
         return Known((Link(0, message_id),)) if message_id else Known()
 
 
+@dataclass
+class Conditions:
+    """A partition's addresses, by key; an error: that one cannot be read."""
+
+    addresses: dict[bytes, Address | UnreadableError]
+
+    def known(self, key: bytes) -> AddressKnown | None:
+        found = self.addresses.get(key)
+        if isinstance(found, UnreadableError):
+            raise found
+        return None if found is None else AddressKnown(State.VALID, found)
+
+
 class TheGroup:
     """What the broker tells of the group; the tests say what that is."""
 
@@ -186,11 +204,13 @@ class OwnerInMemory:
 
     url: str = ""
     partition_counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys((EVENTS_TOPIC, RECEIPTS_TOPIC), PARTITIONS)
+        default_factory=lambda: dict.fromkeys((EVENTS_TOPIC, RECEIPTS_TOPIC, RECIPIENTS_TOPIC), PARTITIONS)
     )
     works: dict[int, Work] = field(default_factory=dict)
     #: What is known of providers' ids, by partition of the receipts.
     links: dict[int, Correlations] = field(default_factory=dict)
+    #: What is known of addresses, by partition of what is seen of them.
+    addresses: dict[int, Conditions] = field(default_factory=dict)
     recovering: set[int] = field(default_factory=set)
     is_ready = True
     recovery_progress = 1.0
@@ -205,7 +225,7 @@ class OwnerInMemory:
         return {"recovering": len(self.recovering), "running": len(self.works), "closing": 0}
 
     def running_work(self, topic: Topic, number: int) -> Any:
-        works = self.links if topic == RECEIPTS else self.works
+        works = {RECEIPTS.name: self.links, RECIPIENTS.name: self.addresses}.get(topic.name, self.works)
         return None if number in self.recovering else works.get(number)
 
     def partition_statuses(self) -> list[PartitionStatus]:
@@ -268,6 +288,7 @@ async def workers(
     group: TheGroup | None = None,
     settings: Settings = SETTINGS,
     events: Iterable[Mapping[str, Any]] = EVENTS,
+    addresses: Mapping[bytes, Address | UnreadableError] | None = None,
     **changed: Any,
 ) -> AsyncIterator[list[WorkerInMemory]]:
     """Run workers that share the partitions out evenly, until the block ends."""
@@ -290,6 +311,10 @@ async def workers(
             owner.board.put(partition, owner.owned.works[partition].partial())
             group.owners[EVENTS_TOPIC, partition] = owner.url
             group.owners[RECEIPTS_TOPIC, partition] = owner.url
+            owner.owned.addresses[partition] = Conditions(
+                {key: known for key, known in (addresses or {}).items() if partition_of(key, PARTITIONS) == partition}
+            )
+            group.owners[RECIPIENTS_TOPIC, partition] = owner.url
         yield made
     finally:
         for worker in made:
@@ -338,7 +363,8 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
     )
     finding = Finding(answers, lists, deliveries, settings.index)
     letters = DeadLetters(LettersInMemory())
-    api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns)
+    looked_up = AddressLookup(forwarding, settings.addresses_key, NOW.timestamp)
+    api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns, looked_up)
     page = Page(answers, finding, access, forwarding, letters)
 
     class Closing:

@@ -78,7 +78,7 @@ def folds(settings: Settings) -> list[Fold]:
 
 def overhead(store: str, messages: int) -> tuple[float, float]:
     """Return the CPU microseconds of an event without the index, and the share of it that the index adds."""
-    chunks = list(_chunks(messages))
+    chunks = list(chunks_of(messages))
     calm_garbage_collector()
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         without = folds(Settings(store=store, store_path=one, index=()))[0]
@@ -95,7 +95,7 @@ def overhead(store: str, messages: int) -> tuple[float, float]:
     return median(plain) * 1e6, median(ratios) - 1
 
 
-def _chunks(messages: int) -> Iterator[list[Read]]:
+def chunks_of(messages: int) -> Iterator[list[Read]]:
     """Yield the events of the first partition, as many at a time as one transaction takes."""
     size, now = Settings().chunk_records, int(time.time() * 1000)
     chunk: list[Read] = []

@@ -10,6 +10,7 @@ import processor.web.page as package
 from processor.domain.delivery import Cause, State
 from processor.domain.reason import Category
 from processor.domain.status import DEFINITIONS, Channel, Permanence, Status
+from processor.stages import STAGE_NAMES
 from processor.users import Role
 from processor.views.dead_letters import LetterState
 from processor.views.messages import Wait
@@ -56,6 +57,10 @@ def test_a_text_says_the_same_in_both_languages(key):
 )
 def test_every_word_of_a_vocabulary_has_a_text(prefix, names):
     assert not [name.value for name in names if f"{prefix}.{name.value}" not in TEXTS]
+
+
+def test_every_stage_has_a_text():
+    assert not [name for name in STAGE_NAMES if f"stage.{name}" not in TEXTS]
 
 
 def test_every_action_on_a_delivery_has_its_texts():

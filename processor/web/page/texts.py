@@ -224,6 +224,7 @@ _VOCABULARY: dict[str, tuple[str, str]] = {
     "stage.normalize": ("Normalize", "Normalisering"),
     "stage.link": ("Link", "Länkning"),
     "stage.correlate": ("Correlate", "Kvittokoppling"),
+    "stage.addresses": ("Addresses", "Adresser"),
     "stage.fold": ("Fold", "Sammanvägning"),
     "stage.control": ("Control", "Styrning"),
     "partition.running": ("Running", "Igång"),

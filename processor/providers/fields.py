@@ -132,6 +132,11 @@ def identifier(value: object) -> str | None:
     return value.strip(_PADDING) or None
 
 
+def first_identifier(*values: object) -> str | None:
+    """Take the first that is an id or an address: of several places for one, another may hold what is none."""
+    return next((found for value in values if (found := identifier(value)) is not None), None)
+
+
 def required(value: object, name: str) -> str:
     """Take a required id; raise PayloadError, which names it, if it is absent."""
     found = identifier(value)

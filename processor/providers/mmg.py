@@ -19,7 +19,7 @@ from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, required, text_of
+from processor.providers.fields import first_identifier, identifier, required, text_of
 from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import qualify
 
@@ -81,7 +81,9 @@ def read(element: object, context: Context) -> list[Finding]:
     means = TABLE.get(f"{status}/{substatus}") or TABLE.get(status)
     if means is None or "/" in status:
         return [Unknown(f"{status}/{substatus}" if substatus else status)]
-    native_id = required(fields.get("CID") or fields.get("reference"), "message id ('CID' or 'reference')")
+    native_id = required(
+        first_identifier(fields.get("CID"), fields.get("reference")), "message id ('CID' or 'reference')"
+    )
     ours = ours_in(context, fields)
     return [
         event_of(

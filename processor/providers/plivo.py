@@ -27,7 +27,7 @@ from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of
-from processor.providers.fields import identifier, required, text_of
+from processor.providers.fields import first_identifier, required, text_of
 from processor.providers.identity import event_of, number_of, ours_in
 from processor.providers.reasons import qualify_by_code
 
@@ -97,7 +97,7 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [NoStatus(native)]
     native_id = required(
-        fields.get("ParentMessageUUID") or fields.get("MessageUUID") or fields.get("message_uuid"),
+        first_identifier(fields.get("ParentMessageUUID"), fields.get("MessageUUID"), fields.get("message_uuid")),
         "message id ('MessageUUID')",
     )
     ours = ours_in(context, fields)
@@ -112,7 +112,7 @@ def read(element: object, context: Context) -> list[Finding]:
             ours,
             time=context.received,
             status=means.status,
-            recipient=identifier(fields.get("To") or fields.get("to_number")),
+            recipient=first_identifier(fields.get("To"), fields.get("to_number")),
             reason=_reason(means, fields),
         )
     ]

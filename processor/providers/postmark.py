@@ -27,7 +27,7 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, Objection, PayloadError, Unknown
 from processor.providers.fields import (
     MAX_TEXT,
-    identifier,
+    first_identifier,
     object_of,
     part_of,
     required,
@@ -162,7 +162,7 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [NoStatus(row, _objections(row, record, context))]
     native_id = required(record.get("MessageID"), "message id ('MessageID')")
-    address = identifier(record.get("Email") or record.get("Recipient"))
+    address = first_identifier(record.get("Email"), record.get("Recipient"))
     metadata = part_of(record, "Metadata")
     ours = ours_in(context, metadata)
     return [
@@ -171,7 +171,7 @@ def read(element: object, context: Context) -> list[Finding]:
             context,
             native_id,
             ours,
-            time=_time(record.get("BouncedAt") or record.get("DeliveredAt")) or context.received,
+            time=_time(record.get("BouncedAt")) or _time(record.get("DeliveredAt")) or context.received,
             status=means.status,
             recipient=address,
             reason=_reason(record, row, means),

@@ -37,7 +37,14 @@ from processor.providers.adapter import (
     elements_of,
 )
 from processor.providers.carried import reference_of
-from processor.providers.fields import identifier, object_of, required, text_of, time_of, time_of_epoch
+from processor.providers.fields import (
+    first_identifier,
+    object_of,
+    required,
+    text_of,
+    time_of,
+    time_of_epoch,
+)
 from processor.providers.identity import event_of, of_one_recipient, ours_in
 from processor.providers.objections import COMPLAINT, UNSUBSCRIBE, is_complaint, objections
 from processor.providers.reasons import enhanced_code_in, qualify, reply_code_in
@@ -180,8 +187,9 @@ def _event(class_name: str, event: dict[str, Any], context: Context) -> Finding:
         native = row if row == kind else f"{kind} {row}"
         return NoStatus(native, _objections(row, event, context))
 
-    native_id = required(event.get("transmission_id") or event.get("message_id"), "message id ('transmission_id')")
-    address = identifier(event.get("raw_rcpt_to") or event.get("rcpt_to"))
+    told = first_identifier(event.get("transmission_id"), event.get("message_id"))
+    native_id = required(told, "message id ('transmission_id')")
+    address = first_identifier(event.get("raw_rcpt_to"), event.get("rcpt_to"))
     metadata = reference_of(event.get("rcpt_meta"))
     ours = ours_in(context, metadata)
     if address is not None and text_of(event.get("rcpt_type")) in _COPIES:

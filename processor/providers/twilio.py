@@ -26,7 +26,7 @@ from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of, query_of
-from processor.providers.fields import identifier, part_of, required, text_of, time_of
+from processor.providers.fields import first_identifier, identifier, part_of, required, text_of, time_of
 from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import qualify_by_code
 
@@ -195,7 +195,7 @@ def read(element: object, context: Context) -> list[Finding]:
     means = TABLE[native]
     if means is None:
         return [NoStatus(native)]
-    native_id = required(fields.get("MessageSid") or fields.get("SmsSid"), "message id ('MessageSid')")
+    native_id = required(first_identifier(fields.get("MessageSid"), fields.get("SmsSid")), "message id ('MessageSid')")
     ours = ours_in(context, *report.places)
     reason = _reason(fields, means)
     opted_out = reason is not None and reason.provider_code == _OPTED_OUT

@@ -28,7 +28,7 @@ from processor.domain.reason import Category, Reason
 from processor.domain.status import Channel, Permanence, Status
 from processor.providers.adapter import Adapter, Context, Finding, Means, NoStatus, PayloadError, Unknown
 from processor.providers.carried import fields_of, reference_of
-from processor.providers.fields import identifier, part_of, required, text_of, time_of, time_of_epoch
+from processor.providers.fields import first_identifier, identifier, part_of, required, text_of, time_of, time_of_epoch
 from processor.providers.identity import event_of, ours_in
 from processor.providers.reasons import qualify_by_code
 
@@ -143,12 +143,14 @@ def read(element: object, context: Context) -> list[Finding]:
     if means is None:
         return [NoStatus(native)]
     if "message_uuid" in fields or "message-uuid" in fields:
-        native_id = required(fields.get("message_uuid") or fields.get("message-uuid"), "message id ('message_uuid')")
+        told = first_identifier(fields.get("message_uuid"), fields.get("message-uuid"))
+        native_id = required(told, "message id ('message_uuid')")
         recipient = _address(fields.get("to"))
         time = time_of(fields.get("timestamp"))
         code, text = _error(fields)
     else:
-        native_id = required(fields.get("messageId") or fields.get("message-id"), "message id ('messageId')")
+        told = first_identifier(fields.get("messageId"), fields.get("message-id"))
+        native_id = required(told, "message id ('messageId')")
         recipient = identifier(fields.get("msisdn"))
         time = _time(fields)
         code, text = text_of(fields.get("err-code")), _carrier_time(fields)

@@ -245,3 +245,23 @@ def test_where_an_id_covers_a_send_the_recipient_is_named_once(provider, context
         for event in read(provider, json.loads(line)["raw"], covering):
             if isinstance(event, Event) and event.recipient is not None:
                 assert event.message_id.count(f":{bare_address(event.recipient)}") == 1, line
+
+
+@pytest.mark.parametrize("unreadable", [{"a": 1}, ["x"], True, 1.5])
+@pytest.mark.parametrize(
+    ("provider", "first", "payload"),
+    [
+        ("twilio", "MessageSid", {"SmsSid": "a1", "MessageStatus": "sent"}),
+        ("vonage", "messageId", {"message-id": "a1", "status": "delivered"}),
+        ("vonage", "message_uuid", {"message-uuid": "a1", "status": "delivered"}),
+        ("plivo", "ParentMessageUUID", {"MessageUUID": "a1", "Status": "sent"}),
+        ("mmg", "CID", {"reference": "a1", "status": "3"}),
+        ("sparkpost", "transmission_id", {"message_id": "a1", "type": "delivery"}),
+        ("mailgun", "Message-Id", {"message-id": "<a1>", "event": "bounced", "recipient": "x@example.org"}),
+        ("mailjet", "MessageID", {"mj_message_id": "a1", "event": "sent"}),
+        ("sendgrid", "sg_message_id", {"smtp-id": "<a1>", "event": "delivered", "email": "x@example.org"}),
+        ("kannel", "id", {"type": "1", "answer": "id:a1 stat:DELIVRD err:000 text:"}),
+    ],
+)
+def test_a_first_choice_that_is_no_id_hides_no_second_one(provider, first, payload, unreadable, context):
+    assert one(provider, {first: unreadable, **payload}, context).provider_message_id == "a1"

@@ -34,7 +34,19 @@ from processor.wire.events import decode_event
 from processor.wire.links import is_moved
 from processor.wire.rejected import encode_rejected
 from processor.wire.rows import RowRecord, decode_row_record, encode_folded, encode_row, unpack_row
-from processor.wire.topics import CONTROL, COUNTS, DEAD, EVENTS, LINKS, MESSAGES, MTA, RECEIPTS, REJECTED, SMS
+from processor.wire.topics import (
+    CONTROL,
+    COUNTS,
+    DEAD,
+    EVENTS,
+    LINKS,
+    MESSAGES,
+    MTA,
+    RECEIPTS,
+    RECIPIENTS,
+    REJECTED,
+    SMS,
+)
 from tests.domain.conftest import EMAIL, RANKS, REOPENING, Contract, names, table_of
 from tests.domain.conftest import SMS as TEXT_MESSAGES
 
@@ -275,7 +287,8 @@ class Trial:
 
     def inputs(self) -> list[TopicPartition]:
         """Give all that the group reads."""
-        topics = [self.topic(topic) for topic in (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL)]
+        feed = (RECIPIENTS,) if self.settings.addresses_key else ()
+        topics = [self.topic(topic) for topic in (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL, *feed)]
         return [TopicPartition(topic, number) for topic in topics for number in range(self.settings.partitions)]
 
     async def committed(self) -> dict[TopicPartition, int]:

@@ -52,6 +52,7 @@ class Settings:
     brokers: str = "localhost:9092"
     app_id: str = "delivery-status"
     topic_prefix: str = "delivery."
+    shadow_of: str = ""
     partitions: int = 8
     replication_factor: int = -1
     provider_by_topic: Mapping[str, str] | None = None
@@ -125,8 +126,8 @@ class Settings:
         return self.security_protocol.startswith("SASL_")
 
     def topic(self, topic: Topic) -> str:
-        """Return the full name of a topic, with the prefix of this installation."""
-        return self.topic_prefix + topic.name
+        """Return the full name of a topic, with the prefix of this installation or of the live one."""
+        return (self.shadow_of if topic.is_live else self.topic_prefix) + topic.name
 
 
 def _text(value: str) -> str:
@@ -367,6 +368,12 @@ FIELDS: dict[str, Field] = {
     "brokers": Field(_brokers, "Bootstrap brokers of Kafka, `host:port` separated by commas."),
     "app_id": Field(_text, "Consumer group and prefix of every transactional id; workers that share work share it."),
     "topic_prefix": Field(_topic_prefix, "Prefix of the names of all topics.", is_shared=True),
+    "shadow_of": Field(
+        _topic_prefix,
+        "Prefix of the live topics, if this worker is their *shadow*: it reads what others publish there, and writes "
+        "nothing there. Empty: it is no shadow.",
+        is_shared=True,
+    ),
     "partitions": Field(
         _whole(1, 10_000), "Partitions of each topic that `topics create` creates; cannot be changed later."
     ),
@@ -638,11 +645,30 @@ def _conflicts(settings: Settings) -> Iterable[_Problem]:
             "DELIVERY_USER_PROXIES and DELIVERY_USER_ROLES must both be set, or neither: who signs users in, and what "
             "their groups may do",
         )
+    yield from _shadow_conflicts(settings)
     if settings.stall_timeout <= settings.commit_timeout:
         yield _Problem(
             {"stall_timeout", "commit_timeout"},
             f"DELIVERY_STALL_TIMEOUT ({settings.stall_timeout:g}) must be above "
             f"DELIVERY_COMMIT_TIMEOUT ({settings.commit_timeout:g}), or a slow transaction ends the worker",
+        )
+
+
+def _shadow_conflicts(settings: Settings) -> Iterable[_Problem]:
+    """Yield what would let a shadow pass for the live one."""
+    if not settings.shadow_of:
+        return
+    if settings.shadow_of == settings.topic_prefix:
+        yield _Problem(
+            {"shadow_of", "topic_prefix"},
+            f"DELIVERY_SHADOW_OF and DELIVERY_TOPIC_PREFIX are both {settings.topic_prefix!r}: set "
+            "DELIVERY_TOPIC_PREFIX to a prefix of the shadow's own, or it would write to the live topics",
+        )
+    if settings.app_id == Settings.app_id:
+        yield _Problem(
+            {"shadow_of", "app_id"},
+            f"DELIVERY_SHADOW_OF is set, and DELIVERY_APP_ID is {settings.app_id!r}, by default that of live workers: "
+            "set it to a group of the shadow's own, like 'delivery-status-shadow'",
         )
 
 

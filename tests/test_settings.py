@@ -124,6 +124,7 @@ WHOLE = "must be a whole number from"
 BAD = [
     *[("BROKERS", value, "must be host:port") for value in ("a", "a:", ":1", "a:0", "a:65536", "a:x", "a:1,", "a:²")],
     *[("TOPIC_PREFIX", value, "letters, digits") for value in ("my topics.", "å.", "a/b", "a" * 201, "a\n")],
+    *[("SHADOW_OF", value, "letters, digits") for value in ("my topics.", "a/b", "a" * 201)],
     *[("PARTITIONS", value, f"{WHOLE} 1 to 10000") for value in ("0", "10001", "8.0", "eight", " ")],
     ("REPLICATION_FACTOR", "-2", f"{WHOLE} -1 to 100"),
     *[("PROVIDER_BY_TOPIC", value, "must be like") for value in ("a", "a=", "=b", "a=b,", ",")],
@@ -313,6 +314,26 @@ class TestConflicts:
     def test_a_worker_must_outlast_its_slowest_transaction(self, stall):
         (problem,) = problems({"DELIVERY_COMMIT_TIMEOUT": "30", "DELIVERY_STALL_TIMEOUT": stall})
         assert problem.startswith(f"DELIVERY_STALL_TIMEOUT ({stall}) must be above DELIVERY_COMMIT_TIMEOUT (30)")
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "mend"),
+        [
+            ("TOPIC_PREFIX", "delivery.", "set DELIVERY_TOPIC_PREFIX to a prefix of the shadow's own"),
+            ("APP_ID", "delivery-status", "set it to a group of the shadow's own, like 'delivery-status-shadow'"),
+        ],
+    )
+    def test_a_shadow_cannot_pass_for_the_live_one(self, setting, value, mend):
+        shadow = {
+            "DELIVERY_SHADOW_OF": "delivery.",
+            "DELIVERY_TOPIC_PREFIX": "shadow.",
+            "DELIVERY_APP_ID": "delivery-status-shadow",
+        }
+        load(shadow)
+        (problem,) = problems({**shadow, f"DELIVERY_{setting}": value})
+        assert mend in problem
+
+    def test_what_a_shadow_needs_is_told_at_once(self):
+        assert len(problems({"DELIVERY_SHADOW_OF": "delivery."})) == 2
 
     @pytest.mark.parametrize(
         "environment",

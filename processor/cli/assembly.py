@@ -12,7 +12,7 @@ from processor.engine.worker import Worker
 from processor.installed import commit
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.stages import STAGE_NAMES, stages
+from processor.stages import stage_names, stages
 from processor.views.deliveries import Deliveries
 from processor.watch.board import Board
 from processor.web.server import Server, advertised_url
@@ -50,7 +50,7 @@ def assemble(settings: Settings) -> Assembly:
         SettingsError: the settings name a provider or a topic that there is not, or a store that cannot be opened.
     """
     check_store(settings)
-    metrics = Metrics(STAGE_NAMES, commit(settings.commit))
+    metrics = Metrics(stage_names(settings), commit(settings.commit))
     board, deliveries = Board(metrics), _deliveries(settings)
     worker = Worker(settings, stages(settings, metrics, board), metrics)
     server = Server(settings, metrics, worker, [Site(settings, metrics, worker, board, deliveries)])

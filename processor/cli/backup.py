@@ -16,14 +16,18 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from processor.cli.buckets import Side
 from processor.cli.common import EXIT_FAILED, Failure, echo, progress
 from processor.cli.connection import run_async, settings_from_environment
+from processor.cli.repartition import Repartition
+from processor.cli.unreadable import RUNBOOK
 from processor.domain.moment import Millis
 from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.settings import Settings
 from processor.wire.counts import RESTORED_HEADER
+from processor.wire.readback import UnreadableError
 from processor.wire.topics import COUNTS, MESSAGES, OUTPUT_MAX_BYTES, TOPICS, Topic
 
 _FORMAT = 1
@@ -103,21 +107,27 @@ async def _state(settings: Settings) -> AsyncIterator[tuple[Topic, Stored]]:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def restore(file: Path) -> None:
+@click.option("--repartition", is_flag=True, help="Spread the records over the partitions that the topics have.")
+def restore(file: Path, repartition: bool) -> None:
     """Write what `backup` wrote into new topics, before any worker runs there.
 
-    The topics must be there (`topics create`), empty, and with as many partitions as they had.
+    The topics must be there (`topics create`), empty, and with as many partitions as they had; with --repartition, all
+    with the same number.
     """
     settings = settings_from_environment()
 
     async def main() -> int:
         written = 0
-        with file.open("rb") as lines:
+        with file.open("rb") as lines, Side() as rows:
             head, end = _read_head(lines), _read_end(lines)
-            await _refuse_unfit(settings, head)
+            partitions = await count_partitions(settings, settings.topic(MESSAGES)) if repartition else head.partitions
+            await _refuse_unfit(settings, partitions)
+            records = records_in(settings, lines, end)
+            if repartition:
+                records = _spread(records, Repartition(settings, partitions, rows))
             async with Writer(settings, max_bytes=OUTPUT_MAX_BYTES) as writer:
                 with progress("restore", None) as advance:
-                    for record in records_in(settings, lines, end):
+                    for record in records:
                         await writer.write(record)
                         written += 1
                         advance(1)
@@ -148,18 +158,31 @@ def _read_end(lines: BinaryIO) -> int:
         raise Failure("the backup has no end: it was stopped, or its disk was full; take another one") from None
 
 
-async def _refuse_unfit(settings: Settings, head: _Head) -> None:
+async def _refuse_unfit(settings: Settings, wanted: int) -> None:
+    """Refuse topics that hold something, or have another number of partitions than is wanted."""
     for topic in STATE:
         name = settings.topic(topic)
         partitions = await count_partitions(settings, name)
-        if partitions != head.partitions:
+        if partitions != wanted:
             raise Failure(
-                f"{name} has {partitions} partitions and the backup is of {head.partitions}: create the topics with "
-                f"DELIVERY_PARTITIONS={head.partitions}",
+                f"{name} has {partitions} partitions, and {wanted} are needed: create the topics with "
+                f"DELIVERY_PARTITIONS={wanted}, or spread the records with --repartition",
                 EXIT_FAILED,
             )
         async for _ in read_to_end(settings, name):
             raise Failure(f"{name} is not empty: restore into new topics, by another DELIVERY_TOPIC_PREFIX")
+
+
+def _spread(records: Iterator[Outgoing], repartition: Repartition) -> Iterator[Outgoing]:
+    """Yield records at their places among other partitions, then what each partition says of itself."""
+    for record in records:
+        try:
+            placed = repartition.place(record)
+        except UnreadableError as error:
+            raise Failure(f"a record of the backup cannot be read: {error}; {RUNBOOK}") from None
+        if placed is not None:
+            yield placed
+    yield from repartition.rest()
 
 
 def records_in(settings: Settings, lines: Iterable[bytes], number: int) -> Iterator[Outgoing]:

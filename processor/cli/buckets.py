@@ -58,6 +58,11 @@ class Side:
                 found[key] = value
         return found
 
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield each key that is there with its value, in no order."""
+        for number in range(_BUCKETS):
+            yield from self.bucket(number).items()
+
     def __enter__(self) -> Side:  # noqa: PYI034 - Self is not in Python 3.10
         return self
 

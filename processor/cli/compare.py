@@ -18,6 +18,8 @@ from processor.views.comparison import Comparison, CountsDifference, Difference,
 
 #: How many messages of each kind are named unless another number is given; how many moves are listed.
 _NAMED, _MOVES = 10, 30
+#: How many records that cannot be read are named.
+_LEFT_OUT_TOLD = 20
 
 _encode = msgspec.json.Encoder().encode
 _decode_standing = msgspec.json.Decoder(Standing).decode
@@ -44,8 +46,7 @@ class Source(NamedTuple):
 
 
 @click.command()
-@click.argument("live", type=click.File("rb"))
-@click.argument("shadow", type=click.File("rb"))
+@click.argument("files", nargs=-1, type=click.File("rb"), metavar="[LIVE SHADOW]")
 @click.option(
     "--until",
     callback=parse_moment,
@@ -57,21 +58,48 @@ class Source(NamedTuple):
 )
 @click.option("--all", "as_stream", is_flag=True, help="Write each difference as a line of JSON instead.")
 @json_option
-def compare(  # noqa: PLR0913, PLR0917 - its options
-    live: BinaryIO, shadow: BinaryIO, until: datetime | None, named: int, as_stream: bool, as_json: bool
-) -> None:
+def compare(files: tuple[BinaryIO, ...], until: datetime | None, named: int, as_stream: bool, as_json: bool) -> None:
     """Compare where messages stand on two sides, and name those that stand elsewhere; exit 1 if any do.
 
     LIVE and SHADOW are files (plain or zstd) of `export`, of `export --deliveries`, of both, or lists of the API as
-    JSON Lines. One of them may be `-`.
+    JSON Lines; one of them may be `-`. Without files, the topics are compared: those of DELIVERY_SHADOW_OF with the
+    shadow's own, counts of deliveries included unless --until is given, since counts have no times.
     """
-    comparison = Comparison(named, until)
+    if len(files) not in {0, 2}:
+        raise click.UsageError("give two files, or none to compare topics")
+    comparison, left_out = Comparison(named, until), list[str]()
     with Side() as ours, Side() as theirs:
         sources = Source(ours, {}), Source(theirs, {})
-        for source, file in zip(sources, (live, shadow), strict=True):
-            _read(source, file)
+        if files:
+            for source, file in zip(sources, files, strict=True):
+                _read(source, file)
+        else:
+            _read_topics(*sources, left_out, with_counts=until is None)
         judge(comparison, *sources, _write_line if as_stream else _keep_quiet)
-    tell(comparison, as_json=as_json, as_stream=as_stream)
+    agrees = tell(comparison, as_json=as_json, as_stream=as_stream)
+    if left_out:
+        told = "".join([f"\n  - {each}" for each in left_out[:_LEFT_OUT_TOLD]])
+        raise Failure(f"{len(left_out)} records cannot be read and were not compared:{told}")
+    if not agrees:
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _read_topics(live: Source, shadow: Source, left_out: list[str], *, with_counts: bool) -> None:
+    # Files are compared without a client of Kafka.
+    from processor.cli.compare_topics import read_counts, read_sides
+    from processor.cli.connection import run_async, settings_from_environment
+
+    settings = settings_from_environment()
+    if not settings.shadow_of:
+        raise click.UsageError("give two files, or set DELIVERY_SHADOW_OF to the prefix of the live topics")
+
+    async def main() -> None:
+        await read_sides(settings, (live.side, shadow.side), left_out)
+        if with_counts:
+            for source, counts in zip((live, shadow), await read_counts(settings, left_out), strict=True):
+                source.counts.update(counts)
+
+    run_async(settings, main)
 
 
 def _read(source: Source, file: BinaryIO) -> None:
@@ -114,8 +142,8 @@ def _write_line(difference: Difference | CountsDifference) -> None:
 # The sum
 
 
-def tell(comparison: Comparison, *, as_json: bool, as_stream: bool) -> None:
-    """Write the sum of a comparison; exit 1 if the sides differ."""
+def tell(comparison: Comparison, *, as_json: bool, as_stream: bool) -> bool:
+    """Write the sum of a comparison; return whether the sides agree."""
     if as_stream:
         # Standard output has the differences alone.
         echo(_told_sum(comparison), err=True)
@@ -123,8 +151,7 @@ def tell(comparison: Comparison, *, as_json: bool, as_stream: bool) -> None:
         click.get_binary_stream("stdout").write(_encode(_as_data(comparison)) + b"\n")
     else:
         _tell_tables(comparison)
-    if not comparison.agrees:
-        raise click.exceptions.Exit(EXIT_FAILED)
+    return comparison.agrees
 
 
 def _told_sum(comparison: Comparison) -> str:

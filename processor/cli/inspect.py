@@ -170,15 +170,21 @@ async def _row_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[b
 
 
 async def _delivery_lines(settings: Settings, left_out: list[str]) -> AsyncIterator[bytes]:
-    totals = await _delivery_totals(settings, left_out)
+    totals = await delivery_totals(settings, COUNTS, left_out)
     for delivery_id in sorted(totals):
         yield orjson.dumps(_delivery_line(delivery_id, totals[delivery_id]))
 
 
-async def _delivery_totals(settings: Settings, left_out: list[str]) -> dict[str, dict[Status, int]]:
-    """Sum the last counts of every partition, by delivery."""
+async def delivery_totals(settings: Settings, topic: Topic, left_out: list[str]) -> dict[str, dict[Status, int]]:
+    """Sum the last counts of every partition, by delivery.
+
+    Args:
+        settings: where the topic is.
+        topic: COUNTS, of this installation or of the live one.
+        left_out: takes the descriptions of records that cannot be read.
+    """
     latest: dict[bytes | None, Stored] = {}
-    async for record in read_to_end(settings, settings.topic(COUNTS)):
+    async for record in read_to_end(settings, settings.topic(topic)):
         latest[record.key] = record
     totals: dict[str, dict[Status, int]] = defaultdict(lambda: dict.fromkeys(Status, 0))
     for record in latest.values():

@@ -24,15 +24,27 @@ from processor.engine.membership.agreement import DisagreementError
 from processor.engine.partition import FencedError
 from processor.engine.watchdog import StalledError
 from processor.logs import get_logger
-from processor.settings import Settings, load
+from processor.settings import Settings, SettingsError, load
 
 log = get_logger(__name__)
 
 
 @click.command()
-def worker() -> None:
-    """Run one worker until SIGTERM or SIGINT; start one for each core to use."""
-    settings = load(os.environ)
+@click.option(
+    "--shadow",
+    "shadow_of",
+    is_flag=False,
+    flag_value=Settings.topic_prefix,
+    metavar="[PREFIX]",
+    help="Be a shadow of the live topics with this prefix, as DELIVERY_SHADOW_OF does; by default of `delivery.`.",
+)
+def worker(shadow_of: str | None) -> None:
+    """Run one worker until SIGTERM or SIGINT; start one for each core to use.
+
+    A shadow reads what others publish to the live topics, and works it off into topics and under a group of its own
+    (DELIVERY_TOPIC_PREFIX, DELIVERY_APP_ID). It writes nothing to the live ones.
+    """
+    settings = load(os.environ if shadow_of is None else {**os.environ, "DELIVERY_SHADOW_OF": shadow_of})
     logs.configure(settings.log_level, settings.log_format)
     try:
         run_async(settings, lambda: run_worker(settings))
@@ -61,7 +73,7 @@ _SERVER_SECONDS = 7.0
 _END_SECONDS = 10.0
 
 #: Errors that are explained in words: a stack trace would add nothing.
-_TOLD = (TopicsError, DisagreementError, FencedError, StalledError, HungError)
+_TOLD = (TopicsError, SettingsError, DisagreementError, FencedError, StalledError, HungError)
 
 
 async def run_worker(settings: Settings) -> None:
@@ -82,7 +94,8 @@ async def run_worker(settings: Settings) -> None:
     except OSError as error:
         raise Failure(f"DELIVERY_HTTP_HOST, DELIVERY_HTTP_PORT: cannot serve: {error.strerror}") from None
     url = assembly.worker.url
-    log.info("worker_started", http=address, url=url, brokers=settings.brokers, app_id=settings.app_id)
+    told = {"shadow_of": settings.shadow_of} if settings.shadow_of else {}
+    log.info("worker_started", http=address, url=url, brokers=settings.brokers, app_id=settings.app_id, **told)
     garbage.make_rare()
     collecting = asyncio.ensure_future(garbage.collect_by_time())
     try:

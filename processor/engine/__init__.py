@@ -17,6 +17,7 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
 * follower.py  topics that every worker reads whole;
 * transactions.py, publishing.py: the producers, safe against lost and late requests and failed batches; protocol.py:
   requests in versions that aiokafka does not send; pin.py: the membership that commits carry;
+* shadow.py    the guard that keeps a shadow out of the live group;
 * replaying.py dead letters replayed or discarded, each once; letters.py: some of
   them, for the API and the page; backwards.py: a topic read from its end;
 * outlet.py    publishes for callers who wait for the brokers' answer;

@@ -23,7 +23,7 @@ from processor.engine.bounds import closed, within
 from processor.engine.stage import Stage
 from processor.logs import get_logger
 from processor.settings import Settings
-from processor.wire.topics import EVENTS, TOPICS, Topic
+from processor.wire.topics import EVENTS, PUBLISHED, TOPICS, Topic
 
 log = get_logger(__name__)
 
@@ -103,7 +103,8 @@ async def check_topics(settings: Settings) -> list[str]:
     await admin.start()
     try:
         counts = await _counts(admin)
-        problems = _shape_problems(settings, TOPICS, counts)
+        live = [topic.of_live() for topic in PUBLISHED] if settings.shadow_of else []
+        problems = _shape_problems(settings, [*TOPICS, *live], counts)
         present = [topic for topic in TOPICS if settings.topic(topic) in counts]
         for topic in present:
             problems.extend(await _config_problems(admin, settings, topic))
@@ -139,12 +140,18 @@ def _shape_problems(settings: Settings, topics: Iterable[Topic], counts: dict[st
     events = counts.get(settings.topic(EVENTS))
     for topic in topics:
         name = settings.topic(topic)
-        if name not in counts:
+        if topic.is_live:
+            if name not in counts:
+                problems.append(
+                    f"topic {name} does not exist: DELIVERY_SHADOW_OF must be the prefix of the live topics"
+                )
+        elif name not in counts:
             problems.append(f"topic {name} does not exist: run `delivery-status topics create`")
         elif events is not None and counts[name] != events:
             problems.append(
                 f"topic {name} has {counts[name]} partitions, and {settings.topic(EVENTS)} has {events}: they "
-                "must have the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX"
+                "must have the same number, which is for life; create it anew under another DELIVERY_TOPIC_PREFIX "
+                "(docs/moving.md)"
             )
     return problems
 
@@ -213,7 +220,8 @@ async def look_at_cluster(settings: Settings, stages: Iterable[Stage]) -> Cluste
 
 
 def _needed(stages: Iterable[Stage]) -> Collection[Topic]:
-    return {topic.name: topic for stage in stages for topic in (*stage.inputs, *stage.outputs)}.values()
+    topics = (topic for stage in stages for topic in (*stage.inputs, *stage.outputs))
+    return {(topic.name, topic.is_live): topic for topic in topics}.values()
 
 
 async def changed_topics(admin: Any, known: Mapping[str, int]) -> dict[str, str]:

@@ -122,6 +122,17 @@ class Brokers:
         """Ask which topics were deleted or repartitioned; return the problems by topic."""
         return await changed_topics(self._admin, known)
 
+    async def offsets_of_group(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """Ask for all that the group has committed, within the commit timeout."""
+        try:
+            offsets: Mapping[TopicPartition, OffsetAndMetadata] = await within(
+                self._admin.list_consumer_group_offsets(self._settings.app_id), self._settings.commit_timeout
+            )
+        except GroupCoordinatorNotAvailableError:
+            # As on every broker that is new: it has no groups yet.
+            return {}
+        return offsets
+
     async def describe_group(self) -> Any:
         """Ask for the group within the commit timeout; return the answer to DescribeGroups, or None without one."""
         describing = self._admin.describe_consumer_groups([self._settings.app_id])

@@ -258,6 +258,12 @@ class Stage:
     #: What the work is to know beside its own partition.
     follows: Followed | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a stage that would write to what is the live group's."""
+        written = (*self.outputs, *(topic for topic in (self.changelog, self.ledger) if topic is not None))
+        if live := [topic.name for topic in written if topic.is_live]:
+            raise UndeclaredTopicError(f"stage {self.name} declares {', '.join(live)} of the live group as its output")
+
     def start_work(self, partitioning: Partitioning) -> Work:
         """Make the work of a partition.
 

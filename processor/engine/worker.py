@@ -27,11 +27,12 @@ from processor.engine.membership.membership import Membership
 from processor.engine.partition import PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
+from processor.engine.shadow import problems_of_group
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
 from processor.engine.watchdog import Watchdog
 from processor.metrics import Metrics
-from processor.settings import Settings
+from processor.settings import Settings, SettingsError
 from processor.wire.topics import Topic
 
 #: The parts of the commit timeout that a stop may take: for the transactions in hand, for Faust to leave the group, and
@@ -124,12 +125,23 @@ class Worker:
         """Read the cluster's metadata, and wait until the group agrees with our settings."""
         self.cluster, self.partition_counts = await look_at_cluster(self.settings, self._stages)
         await self._brokers.connect()
+        if self.settings.shadow_of:
+            await self._refuse_live_group()
         ours = terms(self.settings, self.partition_counts)
         await self._agreement.wait(ours)
         inputs = {stage.name: [self.settings.topic(topic) for topic in stage.inputs] for stage in self._stages}
         introduction = Introduction(self.url, ours)
         self._membership = Membership(self.settings, introduction, inputs, self.assignment, self._on_disagreement)
         return self._membership
+
+    async def _refuse_live_group(self) -> None:
+        """Check that the group of a shadow is not the live one.
+
+        Raises:
+            SettingsError: it is.
+        """
+        if problems := problems_of_group(self.settings, await self._brokers.offsets_of_group()):
+            raise SettingsError(problems)
 
     def _followers(self) -> Iterator[Follower]:
         """Make a follower for each topic that a stage reads whole."""

@@ -9,7 +9,7 @@ from processor.engine.stage import Stage
 from processor.metrics import Metrics
 from processor.providers import ADAPTERS
 from processor.settings import Settings, SettingsError
-from processor.stages import addresses, control, correlate, fold, link, normalize
+from processor.stages import addresses, control, correlate, fold, link, mirror, normalize
 from processor.stages.erasures import Erasures
 from processor.watch.board import Board
 from processor.wire.topics import MTA, SMS
@@ -18,13 +18,20 @@ from processor.wire.topics import MTA, SMS
 STAGE_NAMES = ("normalize", "link", "correlate", "control", "fold", "addresses")
 
 
+def stage_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names of a worker's stages: a shadow has one more."""
+    return ("mirror", *STAGE_NAMES) if settings.shadow_of else STAGE_NAMES
+
+
 def stages(
     settings: Settings,
     metrics: Metrics,
     board: Board | None = None,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Stage, ...]:
-    """Return the stages of a worker, in the direction of the data flow; `addresses` only if its key is set.
+    """Return the stages of a worker, in the direction of the data flow.
+
+    Only a shadow has the first one, and `addresses` is there only if its key is set.
 
     Args:
         settings: those of the worker.
@@ -40,7 +47,9 @@ def stages(
         raise SettingsError(problems)
     board, erasures = board or Board(metrics), Erasures()
     feed = (addresses.stage(settings, metrics, board, clock),) if settings.addresses_key else ()
+    first = (mirror.stage(settings, metrics, board),) if settings.shadow_of else ()
     return (
+        *first,
         normalize.stage(settings, metrics, board, clock),
         link.stage(settings, metrics, board, clock),
         correlate.stage(settings, metrics, board, clock, erasures),

@@ -37,6 +37,7 @@ from processor.wire.deliveries import decode_delivery_of, encode_delivery
 from processor.wire.erasures import decode_erasure, is_erasure
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
+from processor.wire.received import received_at
 from processor.wire.releases import decode_release, is_release
 from processor.wire.topics import CONTROL, DEAD, DELIVERIES, ERASURES, RECIPIENTS
 
@@ -191,16 +192,17 @@ class ControlWork(StatefulWork, PunctuatedWork):
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
         timestamp = stamp_of(record.timestamp, to_millis(from_seconds(self._clock())))
+        received = received_at(record.headers, timestamp)
         if is_release(record.headers):
             self._release(record, value, timestamp, outbox)
             return
         if is_erasure(record.headers):
-            erasure = decode_erasure(value, timestamp)
+            erasure = decode_erasure(value, received)
             key = erasure.erasure_id.encode()
             if self._is_home(record, key, value, outbox):
                 outbox.add(self._erasures_topic, self._partition, timestamp, key, value)
             return
-        control = decode_control(value, timestamp)
+        control = decode_control(value, received)
         key = control.delivery_id.encode()
         if not self._is_home(record, key, value, outbox):
             return

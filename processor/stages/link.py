@@ -17,6 +17,7 @@ from processor.watch.board import Board
 from processor.wire.deadletters import DeadReason, UnusableError
 from processor.wire.links import LINK_HEADERS, LinkRecord, decode_link
 from processor.wire.partitioner import partition_of
+from processor.wire.received import received_at
 from processor.wire.topics import DEAD, LINKS, RECEIPTS
 
 
@@ -64,7 +65,8 @@ class LinkWork(Work):
         if len(value) > self._max_bytes:
             detail = f"{len(value)} bytes, and DELIVERY_MAX_RECORD_BYTES is {self._max_bytes}"
             raise UnusableError(DeadReason.RECORD_TOO_LARGE, detail)
-        timestamp = stamp_of(record.timestamp, to_millis(from_seconds(self._clock())))
+        stamp = stamp_of(record.timestamp, to_millis(from_seconds(self._clock())))
+        timestamp = received_at(record.headers, stamp)
         link = decode_link(value, timestamp)
         if link.provider not in ADAPTERS:
             detail = f"no adapter for provider {link.provider!r}; there are: {', '.join(ADAPTERS)}"

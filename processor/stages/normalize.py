@@ -29,6 +29,7 @@ from processor.watch.board import Board
 from processor.wire.deadletters import DeadReason, UnusableError, size_of
 from processor.wire.events import decode_event, encode_event
 from processor.wire.partitioner import partition_of
+from processor.wire.received import received_at
 from processor.wire.topics import DEAD, EVENTS, MTA, RECEIPTS, RECIPIENTS, SMS
 from processor.wire.trace import carried
 
@@ -130,7 +131,8 @@ class Normalize(Work):
             try:
                 provider = self._provider_of(record)
                 # A topic may let records in from years ahead.
-                timestamp = min(stamp_of(record.timestamp, now), max(now, outbox.now))
+                stamp = min(stamp_of(record.timestamp, now), max(now, outbox.now))
+                timestamp = received_at(record.headers, stamp)
                 self._normalize(record, timestamp, _adapter(provider), outbox)
             except Exception as error:
                 self._outcomes[ByOutcome(provider_label(provider), "dead")] += 1

@@ -173,6 +173,8 @@ class Access:
         return bool(self._settings.write_token or self._settings.users_file or self._settings.user_roles)
 
     def _require_writing(self) -> None:
+        if live := self._settings.shadow_of:
+            raise ProblemError(FORBIDDEN, f"writing is off: this is a shadow of {live}*, which the live workers write")
         if not self._can_write:
             raise ProblemError(FORBIDDEN, "writing is off: neither DELIVERY_WRITE_TOKEN nor users are set")
 

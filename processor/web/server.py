@@ -18,6 +18,7 @@ import orjson
 from aiohttp import web
 
 from processor.metrics import Metrics
+from processor.metrics.shadow import ShadowRegistry
 from processor.serving.connections import Connections, Site, connection_limit
 from processor.serving.scrape import Scrape
 from processor.settings import Settings
@@ -94,7 +95,8 @@ class Server:
             client_max_size=_MAX_BODY_BYTES,
         )
         application.on_response_prepare.append(_add_headers)
-        application.router.add_get("/metrics", Scrape(metrics.registry).answer)
+        registry = ShadowRegistry(metrics.registry) if settings.shadow_of else metrics.registry
+        application.router.add_get("/metrics", Scrape(registry).answer)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         for routes in others:

@@ -76,7 +76,7 @@ class Site:
         looked_up = AddressLookup(self._forwarding, settings.addresses_key)
         finding = Finding(answers, lists, deliveries, settings.index)
         api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns, looked_up)
-        page = Page(answers, finding, access, self._forwarding, letters)
+        page = Page(answers, finding, access, self._forwarding, letters, shadow_of=settings.shadow_of)
         self._routes = (api, page, Auditing(access, self._write_down))
 
     def add_to(self, application: web.Application) -> None:

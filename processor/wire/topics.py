@@ -29,6 +29,12 @@ class Topic(NamedTuple):
     key: str
     value: str
     config: Mapping[str, str]
+    #: Whether it is the live group's, which a shadow reads and never writes to; else it is of this installation.
+    is_live: bool = False
+
+    def of_live(self) -> Topic:
+        """Return the same topic of the live group that this worker is a shadow of."""
+        return self._replace(is_live=True)
 
     @property
     def is_compacted(self) -> bool:
@@ -167,6 +173,9 @@ AUDIT = Topic(
 
 #: The inputs of the stages: dead letters of these topics can be replayed.
 INPUTS: tuple[Topic, ...] = (MTA, SMS, LINKS, RECEIPTS, EVENTS, CONTROL, RECIPIENTS)
+
+#: What others publish: all that a shadow reads of the live group.
+PUBLISHED: tuple[Topic, ...] = (MTA, SMS, LINKS, EVENTS, CONTROL)
 
 #: Where raw records of each channel go.
 RAW_TOPICS = {Channel.EMAIL: MTA, Channel.SMS: SMS}

@@ -36,6 +36,21 @@ def test_wrong_settings_are_all_named_at_once_and_exit_with_2(delivery_status, a
     assert result.stdout == b""
 
 
+@pytest.mark.parametrize(("arguments", "prefix"), [((), "delivery."), (("new.",), "new.")], ids=["usual", "named"])
+def test_a_shadow_that_would_be_the_live_one_exits_with_2(delivery_status, arguments, prefix):
+    result = delivery_status("worker", "--shadow", *arguments, DELIVERY_TOPIC_PREFIX=prefix)
+    assert result.returncode == 2
+    same, group = result.stderr.decode().splitlines()
+    assert f"DELIVERY_SHADOW_OF and DELIVERY_TOPIC_PREFIX are both '{prefix}'" in same
+    assert "DELIVERY_APP_ID" in group
+
+
+def test_topics_are_compared_by_a_shadow_only(delivery_status):
+    result = delivery_status("compare")
+    assert result.returncode == 2
+    assert "give two files, or set DELIVERY_SHADOW_OF" in result.stderr.decode()
+
+
 def test_check_reports_wrong_settings_as_its_findings(delivery_status):
     result = delivery_status("check", "--json", **WRONG)
     assert result.returncode == 1

@@ -308,6 +308,11 @@ class Trial:
         ends: dict[TopicPartition, int] = await self._reader.end_offsets(tps)
         return ends
 
+    async def begin_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Give the offset of the oldest record of some partitions; raise when the broker does not say."""
+        begins: dict[TopicPartition, int] = await self._reader.beginning_offsets(tps)
+        return begins
+
     async def members(self) -> int:
         """Count the members of the group, as the broker sees them."""
         [response] = await self._admin.describe_consumer_groups([self.settings.app_id])

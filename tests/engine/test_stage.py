@@ -29,6 +29,12 @@ def test_every_stage_declares_its_changelog_and_ledger_as_outputs():
         assert all(topic in stage.outputs for topic in (stage.changelog, stage.ledger) if topic is not None)
 
 
+def test_no_stage_declares_an_output_of_the_live_group():
+    for declared in ({"outputs": (MESSAGES.of_live(),)}, {"outputs": (), "changelog": MESSAGES.of_live()}):
+        with pytest.raises(UndeclaredTopicError, match=r"messages\.v1 of the live group"):
+            Stage(name="fold", inputs=(EVENTS,), start=lambda _: Stateless(), **declared)
+
+
 # State
 
 

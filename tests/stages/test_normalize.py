@@ -10,6 +10,7 @@ from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import normalize
 from processor.watch.board import Board
+from processor.wire.received import RECEIVED_HEADER
 from tests.stages.conftest import Read
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
@@ -57,6 +58,12 @@ def test_the_time_at_which_it_was_received_is_the_event_time_of_what_has_none(no
     assert event["time"] == RECEIVED
     ([event], _) = normalized(FORM, received=b"yesterday")
     assert event["time"] == "2026-11-28T12:00:00Z"
+
+
+def test_a_record_that_was_copied_says_when_it_was_first_received(normalized):
+    received = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+    ([event], _) = normalized(FORM, **{RECEIVED_HEADER: str(int(received.timestamp() * 1000)).encode()})
+    assert event["time"] == "2026-11-26T12:00:00Z"
 
 
 @pytest.mark.parametrize("names", [str.upper, str.title])

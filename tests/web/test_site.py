@@ -39,6 +39,28 @@ async def test_it_is_served_before_any_broker_answers_and_stops_at_once():
         await server.stop()
 
 
+@pytest.mark.parametrize("shadow_of", ["", "live."])
+async def test_a_shadow_says_that_it_is_one_takes_no_writes_and_exports_nothing_under_live_names(shadow_of):
+    token = "w" * 16
+    settings = Settings(http_port=0, brokers="127.0.0.1:1", topic_prefix="new.", shadow_of=shadow_of, write_token=token)
+    metrics = Metrics(STAGE_NAMES)
+    site = Site(settings, metrics, OwnerInMemory(partition_counts={}), Board(metrics), Deliveries(10, 0))
+    server = Server(settings, metrics, OwnerInMemory(partition_counts={}), [site])
+    address, headers = await server.start(), {"Authorization": f"Bearer {token}"}
+    try:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{address}/statuses", headers=headers) as response:
+                assert ("from what is published to live.*" in await response.text()) is bool(shadow_of)
+            async with session.get(f"{address}/metrics") as response:
+                page = await response.text()
+                assert ("delivery_shadow_messages{" in page) is bool(shadow_of)
+                assert ("\ndelivery_messages{" in page) is not bool(shadow_of)
+            async with session.post(f"{address}/api/v1/deliveries/DM1/cancel", headers=headers) as response:
+                assert ("this is a shadow of live.*" in await response.text()) is bool(shadow_of)
+    finally:
+        await server.stop()
+
+
 @pytest.mark.parametrize(
     ("settings", "address", "url"),
     [

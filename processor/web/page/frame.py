@@ -51,8 +51,8 @@ Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 class Frame:
     """Guards the handlers of pages, and makes their responses."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, shadow_of: str = "") -> None:
+        self._access, self._shadow_of = access, shadow_of
 
     # Who may see it
 
@@ -101,6 +101,7 @@ class Frame:
             sign_out_url=self._access.sign_out_url,
             sees_recipients=visit.caller.sees_recipients,
             bare=not visit.caller.may_read,
+            shadow_of=self._shadow_of,
             now=datetime.now(timezone.utc),
             **values,
         )

@@ -38,11 +38,18 @@ _PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
 class Page:
     """Serves the page of one worker."""
 
-    def __init__(
-        self, answers: Answers, finding: Finding, access: Access, forwarding: Forwarding, letters: DeadLetters
+    def __init__(  # noqa: PLR0913 - all that its parts ask
+        self,
+        answers: Answers,
+        finding: Finding,
+        access: Access,
+        forwarding: Forwarding,
+        letters: DeadLetters,
+        *,
+        shadow_of: str = "",
     ) -> None:
         self._answers, self._finding = answers, finding
-        self._frame = Frame(access)
+        self._frame = Frame(access, shadow_of)
         self._steering = Steering(self._frame, access, answers)
         self._dead_letters, self._letters = letters, Letters(self._frame, access, letters)
         self._listing = Listing(self._frame, answers)

@@ -1,11 +1,7 @@
 """A cluster is lost, and what a backup and the events hold is enough to have it again."""
 
-import asyncio
 import json
-import os
-import sys
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
 
 import pytest
 
@@ -13,6 +9,7 @@ from processor.cli.backup import STATE
 from processor.demo.simulate import canonical_events
 from processor.engine.streams import Outgoing
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, EVENTS, MESSAGES, TOPICS
+from tests.cli.state.commands import run
 from tests.engine.harness import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -20,22 +17,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 def control(action: str, **facts: object) -> bytes:
     return json.dumps({"delivery_id": "DM1", "action": action, "time": "2026-11-23T08:00:00Z", **facts}).encode()
-
-
-class Outcome(NamedTuple):
-    exit_code: int
-    told: str
-
-
-async def run(trial, *arguments: object) -> Outcome:
-    """Run a command as an operator does."""
-    command = [sys.executable, "-m", "processor", *map(str, arguments)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DELIVERY_")}
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment | trial.environment, stderr=asyncio.subprocess.PIPE
-    )
-    _, told = await process.communicate()
-    return Outcome(process.returncode, told.decode())
 
 
 async def test_a_restore_in_another_cluster_ends_where_the_lost_one_stood(make_trial, tmp_path):

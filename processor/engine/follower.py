@@ -43,11 +43,16 @@ class Follower:
         self._positions: dict[TopicPartition, int] = {}
         #: Where each partition ended when it was first looked at; it is caught up when nothing is left here.
         self._ends: dict[TopicPartition, int] | None = None
+        self._caught_up = asyncio.Event()
 
     @property
     def is_caught_up(self) -> bool:
         """Whether all records that existed at the start have been taken."""
         return self._ends is not None and not self._ends
+
+    async def caught_up(self) -> None:
+        """Wait until all records that existed at the start have been taken."""
+        await self._caught_up.wait()
 
     async def run(self) -> None:
         """Follow until cancelled; wait for brokers that cannot be reached and topics that do not exist yet."""
@@ -92,6 +97,7 @@ class Follower:
             reader.seek(tp, self._positions[tp])
         if self._ends is None:
             self._ends = {tp: end for tp, end in ends.items() if end > self._positions[tp]}
+        self._tell()
 
     def _hand_over(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         for tp, records in fetched.items():
@@ -107,3 +113,8 @@ class Follower:
             self._positions[tp] = await reader.position(tp)
         if self._ends:
             self._ends = {tp: end for tp, end in self._ends.items() if self._positions[tp] < end}
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.is_caught_up:
+            self._caught_up.set()

@@ -72,6 +72,8 @@ class Worker:
         self._brokers = Brokers(settings)
         self._agreement = Agreement(settings, metrics, self._brokers.describe_group, monotonic)
         self._membership: Membership | None = None
+        #: They read the topics that stages read whole.
+        self._followers = [Follower(settings, *stage.follows) for stage in self._stages if stage.follows is not None]
         self.assignment = Assignment(self._stage_of, self, self.fail)
         self._watchdog = Watchdog(settings, metrics, self.assignment, self._brokers, monotonic)
         self._failure: asyncio.Future[None] | None = None
@@ -107,7 +109,7 @@ class Worker:
     async def _work(self) -> None:
         """Start, then watch until something fails. A crash of Faust ends every wait for it."""
         membership = await self._prepare()
-        followers = [follower.run() for follower in self._followers()]
+        followers = [follower.run() for follower in self._followers]
         works: list[Coroutine[Any, Any, None]] = [
             self._join_and_watch(membership),
             membership.raise_crash(),
@@ -143,13 +145,9 @@ class Worker:
         if problems := problems_of_group(self.settings, await self._brokers.offsets_of_group()):
             raise SettingsError(problems)
 
-    def _followers(self) -> Iterator[Follower]:
-        """Make a follower for each topic that a stage reads whole."""
-        for stage in self._stages:
-            if stage.follows is not None:
-                yield Follower(self.settings, *stage.follows)
-
     async def _join_and_watch(self, membership: Membership) -> None:
+        # Who is erased must be known before the first event is folded, or the feed of changes has the person again.
+        await asyncio.gather(*(follower.caught_up() for follower in self._followers))
         await membership.start()
         await self._watchdog.watch(self.partition_counts)
 

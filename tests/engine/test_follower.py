@@ -49,10 +49,8 @@ async def publish(settings, *records: tuple[Topic, bytes, bytes | None]) -> None
 
 
 async def caught_up(follower: Follower) -> None:
-    async def is_caught_up() -> bool:
-        return follower.is_caught_up
-
-    await eventually(is_caught_up, "the follower has caught up")
+    await follower.caught_up()
+    assert follower.is_caught_up
 
 
 async def has(seen: Seen, topic: Topic, key: bytes, value: bytes | None) -> None:

@@ -57,6 +57,46 @@ class Membership:
         self.stops += 1
 
 
+class Follows:
+    """A follower that has caught up when it is told."""
+
+    def __init__(self) -> None:
+        self.has_caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def caught_up(self) -> None:
+        await self.has_caught_up.wait()
+
+
+async def test_it_joins_the_group_once_it_knows_what_its_stages_follow(worker, monkeypatch):
+    class Joins(Membership):
+        is_joined = False
+
+        async def start(self) -> None:
+            self.is_joined = True
+
+    membership, follower, stop = Joins(), Follows(), asyncio.Event()
+
+    async def prepare() -> Joins:
+        worker._membership = membership
+        return membership
+
+    monkeypatch.setattr(worker, "_prepare", prepare)
+    worker._followers = [follower]
+    running = asyncio.ensure_future(worker.run(stop))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not membership.is_joined
+    follower.has_caught_up.set()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert membership.is_joined
+    stop.set()
+    await running
+
+
 class TestReadiness:
     def test_needs_partitions_that_run_and_nothing_that_is_wrong(self, worker):
         assert not worker.is_ready

@@ -52,7 +52,8 @@ def page(made_by: str) -> str:
             "`/deliveries/{id}/exclusions`, `/deliveries/{id}/audit`, `/deliveries/{id}/pause`,",
             "`/deliveries/{id}/resume`, `/deliveries/{id}/finish`, `/deliveries/{id}/cancel`, `/no-delivery`",
             "(messages without one) with the same tabs, `/messages`, `/messages/{id}`,",
-            "`/statuses`, `/partitions` and `/find`, its form for tokens at `/login` and `/logout`,",
+            "`/statuses`, `/partitions`, `/find` and, for operators, `/audit`, its form for tokens at `/login` and",
+            "`/logout`,",
             "and its files at `/static/{name}`. Every request must",
             "name an address, or a host of this worker (`DELIVERY_HTTP_ALLOWED_HOSTS`).",
             "",
@@ -101,7 +102,7 @@ def page(made_by: str) -> str:
                     ),
                     ("see whole recipients", *["`DELIVERY_WRITE_TOKEN`, or the role `unmasked_reader`"] * 2),
                     (
-                        "pause, resume, finish, cancel, control, erase, settle",
+                        "pause, resume, finish, cancel, control, erase, settle, read the audit",
                         *["`DELIVERY_WRITE_TOKEN`, or the role `operator`"] * 2,
                     ),
                     (

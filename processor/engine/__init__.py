@@ -19,7 +19,7 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
   requests in versions that aiokafka does not send; pin.py: the membership that commits carry;
 * shadow.py    the guard that keeps a shadow out of the live group;
 * replaying.py dead letters replayed or discarded, each once; letters.py: some of
-  them, for the API and the page; backwards.py: a topic read from its end;
+  them, for the API and the page; backwards.py: a topic read from its end; audits.py: the audit, so read;
 * outlet.py    publishes for callers who wait for the brokers' answer;
 * clients.py   every Kafka client; admin.py and streams.py: topics, and plain reading and writing;
 * bounds.py, clock.py: waiting with a limit, and the brokers' time.

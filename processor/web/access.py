@@ -154,6 +154,19 @@ class Access:
             "DELIVERY_READ_TOKEN",
         )
 
+    def operator(self, request: web.Request) -> Caller:
+        """Return the caller of a request that reads what is for operators.
+
+        Raises:
+            ProblemError: it may not.
+        """
+        if not self._can_write:
+            raise ProblemError(FORBIDDEN, "nobody is an operator: neither DELIVERY_WRITE_TOKEN nor users are set")
+        caller = self.caller(request)
+        if not caller.may_write:
+            raise self._lacks(request, caller)
+        return caller
+
     def writer(self, request: web.Request) -> Caller:
         """Return the caller of a request that writes.
 
@@ -161,9 +174,7 @@ class Access:
             ProblemError: it may not.
         """
         self._require_writing()
-        caller = self.caller(request)
-        if not caller.may_write:
-            raise self._lacks(request, caller)
+        caller = self.operator(request)
         if bearer_of(request) is None:
             self.require_own_page(request)
         return caller

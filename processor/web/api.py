@@ -13,6 +13,7 @@ from processor.domain.delivery import Action, Control
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS
 from processor.views.addresses import AddressView
+from processor.views.audit import AuditList
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.dead_letters import LetterCounts, LetterList, LetterView, SettledList
 from processor.views.deliveries import DeliveryView
@@ -26,6 +27,7 @@ from processor.views.overview import ContradictionList, DeadLetterList, Overview
 from processor.web.access import Access
 from processor.web.addresses import ADDRESS_PATH, AddressLookup, AddressQuestion
 from processor.web.answers import LINK_PATH, MESSAGE_PATH, Answers
+from processor.web.audit_list import AUDIT_PARAMETERS, AuditLists
 from processor.web.auditing import DETAIL, SUBJECT, tell_action
 from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
 from processor.web.control_facts import ControlFacts
@@ -326,6 +328,15 @@ ROUTES: tuple[Route, ...] = (
     _settle("replay", "Publish dead letters again to the topics that they came from, each once"),
     _settle("discard", "Decide that nothing is to be done about dead letters"),
     _get(
+        "/api/v1/audit",
+        "audit",
+        "List who did what, newest first, for operators; a page may have few entries and still a next one",
+        AuditList,
+        *_READING,
+        BROKER_AWAY,
+        query=AUDIT_PARAMETERS,
+    )._replace(is_for_operators=True),
+    _get(
         "/api/v1/providers",
         "providers",
         "List providers, and which of them are silent",
@@ -392,8 +403,9 @@ class Api:
         letters: DeadLetters,
         breakdowns: Breakdowns,
         addresses: AddressLookup,
+        audit: AuditLists,
     ) -> None:
-        self._letters, self._addresses = letters, addresses
+        self._letters, self._addresses, self._audit_lists = letters, addresses, audit
         self._answers, self._finding = answers, finding
         self._gathering, self._lists, self._streams = gathering, lists, MessageStreams()
         self._access, self._erasing = access, erasing
@@ -433,7 +445,9 @@ class Api:
 
     def _checked(self, route: Route, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         """Check the caller and parse the query before the handler is called."""
-        check = self._access.writer if route.writes else self._access.reader
+        check = self._access.operator if route.is_for_operators else self._access.reader
+        if route.writes:
+            check = self._access.writer
 
         async def checked(request: web.Request) -> web.StreamResponse:
             caller = check(request)
@@ -542,6 +556,9 @@ class Api:
         if order.dry_run:
             request[DETAIL] = "dry run"
         return _json(await self._letters.settle(order, outcome))
+
+    async def _audit(self, _request: web.Request, _reveal: bool, query: Any) -> web.Response:
+        return _json(await self._audit_lists.list(query))
 
     async def _providers(self, _request: web.Request, _reveal: bool, _query: Any) -> web.Response:
         return _json(await self._answers.providers())

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from processor.domain.moment import Micros, Millis, to_millis
-from processor.engine.admin import MissingTopicError
-from processor.engine.bounds import end, within
-from processor.engine.clients import KafkaError
+from processor.engine.bounds import end
 from processor.engine.letters import KnownLetter, LetterCounter, LetterPage, Settlement
 from processor.engine.replaying import TakenOverError
 from processor.views.dead_letters import (
@@ -32,18 +30,14 @@ from processor.views.dead_letters import (
 )
 from processor.web.masking.views import mask_letter, mask_letter_item
 from processor.web.parameters import Parameter, choice, moment, text, whole
-from processor.web.problems import BROKER_AWAY, LETTER_NOT_KNOWN, TAKEN_OVER, ProblemError, invalid
+from processor.web.problems import LETTER_NOT_KNOWN, TAKEN_OVER, ProblemError, invalid
+from processor.web.topic_reading import CURSOR_MAX, PATIENCE_SECONDS, Readers, answered, read_cursor, write_cursor
 from processor.wire.deadletters import DeadReason
 from processor.wire.letters import DeadLetter, LetterId
 from processor.wire.settled import Outcome
 
-_Found = TypeVar("_Found")
-
 #: Letters that one page looks at: rare ones are found over several pages.
 _LOOKED_AT_MAX = 5_000
-#: Seconds that reading or settling may take, and readers that may be at it: each has connections and buffers.
-_PATIENCE_SECONDS = 60.0
-_READERS_MAX = 2
 
 #: Letters that are counted at most, and seconds for which their counts are good.
 _COUNTED_MAX = 50_000
@@ -54,8 +48,6 @@ _SOON_SECONDS = 1.0
 #: Letters that one request may name: what is settled is one transaction.
 IDS_MAX = 500
 
-_CURSOR_MAX = 6_000
-
 LETTER_PARAMETERS: tuple[Parameter, ...] = (
     choice("reason", DeadReason, "Only those with this reason."),
     text("provider", "Only those whose record names this provider."),
@@ -64,7 +56,7 @@ LETTER_PARAMETERS: tuple[Parameter, ...] = (
     moment("until", "Only those written before then."),
     choice("state", LetterState, "Only those where this was done; `waiting`: nothing."),
     whole("limit", 1, LIMIT_MAX, DEFAULT_LIMIT, "Most dead letters on one page."),
-    text("cursor", "The `next` of the previous page.", max_length=_CURSOR_MAX),
+    text("cursor", "The `next` of the previous page.", max_length=CURSOR_MAX),
 )
 
 
@@ -116,7 +108,7 @@ class DeadLetters:
         self._counted: tuple[float, LetterCounts | None] = (0.0, None)
         self._counting = asyncio.Lock()
         self._recounting: asyncio.Task[None] | None = None
-        self._readers = asyncio.Semaphore(_READERS_MAX)
+        self._readers = Readers()
 
     async def list(self, given: Mapping[str, Any], *, reveal: bool) -> LetterList:
         """List dead letters, newest first.
@@ -129,9 +121,9 @@ class DeadLetters:
             ProblemError: the cursor is none, or Kafka does not answer.
         """
         query = _query(given)
-        before = _read_cursor(given["cursor"]) if "cursor" in given else None
+        before = read_cursor(given["cursor"]) if "cursor" in given else None
         limit = given.get("limit", DEFAULT_LIMIT)
-        page = await self._asked(
+        page = await self._readers.ask(
             lambda: self._source.page(
                 query.has, limit, before=before, since=query.since, until=query.until, most=_LOOKED_AT_MAX
             )
@@ -139,7 +131,7 @@ class DeadLetters:
         items: tuple[LetterItem, ...] = tuple([item_of(*known) for known in page.found])
         if not reveal:
             items = tuple(map(mask_letter_item, items))
-        return LetterList(items, None if page.before is None else _write_cursor(page.before))
+        return LetterList(items, None if page.before is None else write_cursor(page.before))
 
     async def one(self, name: str, *, reveal: bool) -> LetterView:
         """Return a dead letter with its bytes.
@@ -148,13 +140,13 @@ class DeadLetters:
             ProblemError: none is kept under this id, or Kafka does not answer.
         """
         wanted = LetterId.parse(name)
-        known = None if wanted is None else await self._asked(lambda: self._source.one(wanted))
+        known = None if wanted is None else await self._readers.ask(lambda: self._source.one(wanted))
         if known is None:
             raise ProblemError(LETTER_NOT_KNOWN, f"no dead letter is kept under the id {name[:40]!r}")
         view = view_of(*known)
         return view if reveal else mask_letter(view)
 
-    async def counts(self, seconds: float = _PATIENCE_SECONDS) -> LetterCounts:
+    async def counts(self, seconds: float = PATIENCE_SECONDS) -> LetterCounts:
         """Count the newest dead letters that are kept, by reason; the counts may be half a minute old.
 
         Args:
@@ -163,13 +155,13 @@ class DeadLetters:
         Raises:
             ProblemError: Kafka does not answer.
         """
-        return await _answered(self._fresh_counts(), seconds)
+        return await answered(self._fresh_counts(), seconds)
 
     async def _fresh_counts(self) -> LetterCounts:
         async with self._counting:
             until, counts = self._counted
             if counts is None or self._monotonic() >= until:
-                counter = await self._read(lambda: self._source.count(_COUNTED_MAX))
+                counter = await self._readers.read(lambda: self._source.count(_COUNTED_MAX))
                 counts = counts_of(counter.counts, is_whole=counter.is_whole)
                 self._counted = self._monotonic() + _FRESH_SECONDS, counts
             return counts
@@ -211,7 +203,7 @@ class DeadLetters:
         if len(wanted) < len(ids):
             raise invalid("an id is a partition and an offset, like 3-104233")
         try:
-            done = await self._asked(
+            done = await self._readers.ask(
                 lambda: self._source.settle(wanted, outcome, force=order.force, dry_run=order.dry_run)
             )
         except TakenOverError as error:
@@ -221,23 +213,6 @@ class DeadLetters:
         return SettledList(
             tuple(map(str, done.settled)), tuple([LetterRefusal(str(letter), why) for letter, why in refused])
         )
-
-    async def _asked(self, ask: Callable[[], Awaitable[_Found]]) -> _Found:
-        return await _answered(self._read(ask), _PATIENCE_SECONDS)
-
-    async def _read(self, ask: Callable[[], Awaitable[_Found]]) -> _Found:
-        async with self._readers:
-            return await ask()
-
-
-async def _answered(asking: Awaitable[_Found], seconds: float) -> _Found:
-    """Return an answer within some seconds, the time included in which others read."""
-    try:
-        return await within(asking, seconds)
-    except MissingTopicError as error:
-        raise ProblemError(BROKER_AWAY, str(error)) from None
-    except (KafkaError, OSError, asyncio.TimeoutError) as error:
-        raise ProblemError(BROKER_AWAY, f"Kafka did not answer: {type(error).__name__}") from None
 
 
 def _query(given: Mapping[str, Any]) -> LetterQuery:
@@ -249,14 +224,3 @@ def _query(given: Mapping[str, Any]) -> LetterQuery:
         state=given.get("state"),
         **{name: None if time is None else to_millis(Micros(time)) for name, time in times.items()},
     )
-
-
-def _write_cursor(before: Mapping[int, int]) -> str:
-    return ".".join([str(LetterId(number, offset)) for number, offset in sorted(before.items())])
-
-
-def _read_cursor(cursor: str) -> dict[int, int]:
-    places = [LetterId.parse(place) for place in cursor.split(".")]
-    if None in places:
-        raise invalid("`cursor` is none of ours")
-    return dict([place for place in places if place is not None])

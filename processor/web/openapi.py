@@ -52,6 +52,8 @@ class Route(NamedTuple):
     is_body_required: bool = False
     problems: tuple[Kind, ...] = ()
     writes: bool = False
+    #: Whether it reads what is for operators.
+    is_for_operators: bool = False
 
     @property
     def pattern(self) -> str:
@@ -100,7 +102,7 @@ def _operation(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
-        "security": [{"token": []}] if route.writes else [{"token": []}, {}],
+        "security": [{"token": []}] if route.writes or route.is_for_operators else [{"token": []}, {}],
     }
     if route.part is not None or route.query:
         operation["parameters"] = [*_path_parameters(route.part), *map(_query_parameter, route.query)]

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from processor.domain.delivery import Cause
 from processor.domain.moment import Micros
+from processor.engine.audits import AuditTopic
 from processor.engine.bounds import end
 from processor.engine.follower import Follower
 from processor.engine.letters import DeadLetterTopic
@@ -24,6 +25,7 @@ from processor.web.access import Access
 from processor.web.addresses import AddressLookup
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.audit_list import AuditLists
 from processor.web.auditing import Auditing
 from processor.web.breakdowns import Breakdowns
 from processor.web.dead_letters import DeadLetters
@@ -75,8 +77,9 @@ class Site:
         letters = DeadLetters(DeadLetterTopic(settings, without_bulk))
         looked_up = AddressLookup(self._forwarding, settings.addresses_key)
         finding = Finding(answers, lists, deliveries, settings.index)
-        api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns, looked_up)
-        page = Page(answers, finding, access, self._forwarding, letters, shadow_of=settings.shadow_of)
+        audit, erasing = AuditLists(AuditTopic(settings)), Erasing(settings)
+        api = Api(answers, finding, gathering, lists, access, hops, erasing, letters, breakdowns, looked_up, audit)
+        page = Page(answers, finding, access, self._forwarding, letters, audit, shadow_of=settings.shadow_of)
         self._routes = (api, page, Auditing(access, self._write_down))
 
     def add_to(self, application: web.Application) -> None:

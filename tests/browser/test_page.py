@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import datetime
+from ipaddress import ip_network
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
 from processor.domain.status import Channel
+from processor.settings import Settings
+from processor.users import Role
 from processor.web.problems import STARTING, ProblemError
 from tests.browser.visiting import served, visiting
 from tests.web.campaigns import HELD, PAUSED, Campaign
@@ -327,6 +330,39 @@ async def test_who_signed_in_may_follow_a_link_from_another_site(browser):
         await page.goto("http://another.example/")
         await page.get_by_role("link").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Statuses", timeout=SOON)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_one_signs_in_sees_who_one_is_and_signs_out(browser, width):
+    async with served(CLOSED) as site, visiting(browser, site, viewport={"width": width, "height": 800}) as tab:
+        page = await tab.open("/audit")
+        await page.get_by_label("Token").fill("not-a-token")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_have_text("That token is not known here.")
+        await page.get_by_label("Token").fill(WRITE_TOKEN)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Audit")
+        await expect(page.locator(".user")).to_have_text("Signed in as write token Operator")
+        assert await accessibility_findings(page) == []
+        for path in ("/audit", "/deliveries/DM1042/audit", "/messages"):
+            page = await tab.open(path)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert await page.context.cookies() == []
+
+
+async def test_a_long_name_of_a_user_does_not_widen_a_phones_page(browser):
+    by_proxy = Settings(user_proxies=(ip_network("127.0.0.1"),), user_roles={"*": Role.OPERATOR}, sign_out_url="/out")
+    headers = {"X-Forwarded-User": "ulla" * 25}
+    async with (
+        served(by_proxy) as site,
+        visiting(browser, site, viewport={"width": 360, "height": 740}, extra_http_headers=headers) as tab,
+    ):
+        page = await tab.open("/deliveries/DM1042/audit")
+        await expect(page.locator(".user")).to_contain_text("ulla")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert await accessibility_findings(page) == []
 
 
 async def test_who_is_signed_out_elsewhere_is_asked_to_sign_in(browser):

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from processor.settings import Settings
 from processor.web.access import Access
+from processor.web.audit_list import AuditLists
 from processor.web.dead_letters import DeadLetters
 from processor.web.page.routes import Page
 from tests.web.world import READ_TOKEN, WRITE_TOKEN, World
@@ -57,7 +58,8 @@ class Stream:
 def application(world: World, stream: Stream, settings: Settings = OPEN) -> web.Application:
     """Give an application with nothing but the page and the stream."""
     made = web.Application()
-    Page(world.answers, world.finding, Access(settings), world.forwarding, DeadLetters(world.letters)).add_to(made)
+    letters, audit = DeadLetters(world.letters), AuditLists(world.audit)
+    Page(world.answers, world.finding, Access(settings), world.forwarding, letters, audit).add_to(made)
     made.router.add_get("/api/v1/events", stream.serve)
     made.on_shutdown.append(stream.end)
     return made

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from processor.engine.clients import KafkaConnectionError
 from processor.engine.letters import LetterCounter, LetterPage
 from processor.engine.replaying import TakenOverError
-from processor.web import dead_letters
+from processor.web import topic_reading
 from processor.web.api import Api
 from processor.web.dead_letters import IDS_MAX, DeadLetters
 from processor.web.problems import BROKER_AWAY, ProblemError
@@ -56,7 +56,7 @@ class Hanging(LettersInMemory):
 
 async def test_who_waits_for_others_that_hang_waits_no_longer_than_told(monkeypatch):
     """Each reader has connections and buffers, so that few are at it; the others wait for them."""
-    monkeypatch.setattr(dead_letters, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(topic_reading, "PATIENCE_SECONDS", 0.05)
     asked = DeadLetters(Hanging())
     for given in await asyncio.gather(*[asked.list({}, reveal=False) for _ in range(9)], return_exceptions=True):
         assert isinstance(given, ProblemError)

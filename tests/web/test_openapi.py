@@ -38,10 +38,10 @@ def test_every_schema_is_described_and_used():
         assert f'"#/components/schemas/{name}"' in text
 
 
-def test_only_writes_need_a_token_everywhere():
+def test_only_writes_and_what_is_for_operators_need_a_token_everywhere():
     for route in ROUTES:
         security = DOCUMENT["paths"][route.path][route.method.lower()]["security"]
-        assert security == ([{"token": []}] if route.writes else [{"token": []}, {}])
+        assert security == ([{"token": []}] if route.writes or route.is_for_operators else [{"token": []}, {}])
 
 
 def test_a_503_says_when_to_ask_again():

@@ -63,6 +63,7 @@ PAGES = (
     "/deliveries/DM1042/domains?place=example.com",
     "/deliveries/DM1042/exclusions",
     "/deliveries/DM1042/audit",
+    "/audit",
     "/statuses",
     "/find?q=ulrika.holm@example.com",
     "/messages/none-such",

@@ -20,6 +20,7 @@ from processor.watch.silence import Answering
 from processor.web.page.language import LANGUAGES
 from processor.web.page.texts import TEXTS
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, REBALANCING, RECOVERING, STARTING
+from processor.wire.audit import Deed, Via
 from processor.wire.deadletters import DeadReason
 
 ENGLISH, SWEDISH = LANGUAGES["en"], LANGUAGES["sv"]
@@ -53,6 +54,8 @@ def test_a_text_says_the_same_in_both_languages(key):
         ("failing", Failing),
         ("meaning", Status),
         ("role", Role),
+        ("deed", Deed),
+        ("via", Via),
     ],
 )
 def test_every_word_of_a_vocabulary_has_a_text(prefix, names):
@@ -80,7 +83,7 @@ def test_no_text_is_left_over():
     written = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
     vocabularies = (
         r"(pause|resume|finish|cancel)\.(open|title|can|gone|sure|do|done)|"
-        r"(answering|audit|ca(use|tegory)|channel|dead|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|obstacle|owner|partition|permanence|problem|role|stage|state|tabs|unavailable|unit|"
+        r"(answering|audit|ca(use|tegory)|channel|dead|deed|error|exclusion|facts|failing|filter|history|kind|letter|list|matched|meaning|nav|obstacle|owner|partition|permanence|problem|role|stage|state|tabs|unavailable|unit|via|"
         r"wait|wrong)\."
     )
     left_over = [

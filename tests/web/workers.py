@@ -35,6 +35,7 @@ from processor.web.access import Access
 from processor.web.addresses import AddressLookup
 from processor.web.answers import Answers
 from processor.web.api import Api
+from processor.web.audit_list import AuditLists
 from processor.web.auditing import Auditing
 from processor.web.breakdowns import Breakdowns
 from processor.web.dead_letters import DeadLetters
@@ -56,6 +57,7 @@ from processor.wire.readback import UnreadableError
 from processor.wire.rows import pack_row
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, RECEIPTS, RECIPIENTS, Topic
 from tests.views.told import Record, told
+from tests.web.entries import AuditInMemory
 from tests.web.letters import LettersInMemory
 
 PARTITIONS = 6
@@ -362,10 +364,11 @@ def _make(group: TheGroup, settings: Settings) -> WorkerInMemory:
         gateways=gateways.reports,
     )
     finding = Finding(answers, lists, deliveries, settings.index)
-    letters = DeadLetters(LettersInMemory())
+    letters, audit = DeadLetters(LettersInMemory()), AuditLists(AuditInMemory())
     looked_up = AddressLookup(forwarding, settings.addresses_key, NOW.timestamp)
-    api = Api(answers, finding, gathering, lists, access, hops, Erasing(settings), letters, breakdowns, looked_up)
-    page = Page(answers, finding, access, forwarding, letters)
+    erasing = Erasing(settings)
+    api = Api(answers, finding, gathering, lists, access, hops, erasing, letters, breakdowns, looked_up, audit)
+    page = Page(answers, finding, access, forwarding, letters, audit)
 
     class Closing:
         def add_to(self, application: Any) -> None:

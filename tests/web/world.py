@@ -47,6 +47,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.topics import CONTROL, COUNTS, DELIVERIES, HISTORY, Topic
 from tests.views.told import DAY, HOUR, MINUTE, SECOND, counts, sample
 from tests.web.campaigns import CANCELED, MAIL, SILENT, SMS, Campaign, campaigns_of
+from tests.web.entries import AuditInMemory
 from tests.web.letters import LettersInMemory
 from tests.web.workers import EVENTS_TOPIC, TheGroup, Work, event, rows
 
@@ -226,7 +227,7 @@ class World:
         self.gateways = _gateways(self._moment, is_well=is_well)
         for reason, records in ({} if is_well else _DEAD).items():
             self._board.see_dead(reason, records, Origin("delivery.mta.v1", 0, 7), self._moment // 1000, "a detail")
-        self.letters = LettersInMemory()
+        self.letters, self.audit = LettersInMemory(), AuditInMemory()
         if is_well:
             self.letters.kept = []
         self.answers, self.forwarding = self._put_together()

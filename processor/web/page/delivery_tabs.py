@@ -11,16 +11,22 @@ from aiohttp import web
 from processor.domain.reason import ADOBE_CODES, Category
 from processor.domain.status import Status
 from processor.providers.calling_codes import region_of
+from processor.views.audit import AuditList
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.deliveries import DeliveryView
 from processor.views.history import Span
 from processor.views.message_list import CountedAs, MessageQuery
 from processor.web.answers import Answers
+from processor.web.audit_list import AuditLists
 from processor.web.page import arrange, charts
+from processor.web.page.audit import PLACE
 from processor.web.page.frame import Frame, Visit
 from processor.web.page.message_filters import NO_DELIVERY
 from processor.web.parameters import NAME_MAX, is_text
-from processor.web.problems import invalid
+from processor.web.problems import ProblemError, invalid
+
+#: Seconds that the tab of the audit waits for Kafka.
+_AUDIT_SECONDS = 5.0
 
 #: Serves one tab of a delivery.
 Tab = Callable[[Visit, DeliveryView], Awaitable[web.Response]]
@@ -29,8 +35,8 @@ Tab = Callable[[Visit, DeliveryView], Awaitable[web.Response]]
 class DeliveryTabs:
     """Serves the tabs of deliveries."""
 
-    def __init__(self, frame: Frame, answers: Answers) -> None:
-        self._frame, self._answers = frame, answers
+    def __init__(self, frame: Frame, answers: Answers, audit: AuditLists) -> None:
+        self._frame, self._answers, self._lists = frame, answers, audit
 
     def add_to(self, routes: web.UrlDispatcher) -> None:
         """Add the routes."""
@@ -83,7 +89,19 @@ class DeliveryTabs:
         return self._page(visit, "exclusions", view, found, rows=rows, rules=rules, codes=codes)
 
     async def _audit(self, visit: Visit, view: DeliveryView) -> web.Response:
-        return self._frame.page(visit, "audit", view=view, entries=arrange.audit(view))
+        """Show what control records say, and who did it, as far as the newest entries of the audit tell."""
+        found = await self._deeds(visit, view)
+        return self._frame.page(visit, "audit", view=view, entries=arrange.audit(view), deeds_found=found, place=PLACE)
+
+    async def _deeds(self, visit: Visit, view: DeliveryView) -> AuditList | None:
+        """Return what was done to a delivery, and by whom; None: it cannot be had. Who looked is for operators."""
+        if not view.delivery_id:
+            return AuditList((), None)
+        given = {"subject": view.delivery_id}
+        try:
+            return await self._lists.list(given, with_sights=visit.caller.may_write, seconds=_AUDIT_SECONDS)
+        except ProblemError:
+            return None
 
     async def _broken_down(self, messages: MessageQuery, by: By) -> Breakdown:
         return await self._answers.breakdown(BreakdownQuery(messages, by))

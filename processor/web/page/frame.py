@@ -65,6 +65,15 @@ class Frame:
 
         return self.anybody(guarded)
 
+    def operators(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Let operators pass; others that are known are told so, and the rest is led to sign in."""
+
+        async def guarded(visit: Visit) -> web.StreamResponse:
+            self._access.operator(visit.request)
+            return await handler(visit)
+
+        return self.anybody(guarded)
+
     def anybody(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Let everybody pass; a form must come from a page of ours."""
 
@@ -125,9 +134,9 @@ class Frame:
         kind, detail = error.kind, error.problem.detail
         if isinstance(error, ForeignPageError):
             return self._error(visit, 403, "foreign")
-        if kind is UNAUTHORIZED:
+        if kind is UNAUTHORIZED and not visit.caller.is_known:
             return redirect(f"/login?next={quote(str(visit.request.rel_url), safe='')}")
-        if kind is FORBIDDEN:
+        if kind in {FORBIDDEN, UNAUTHORIZED}:
             why = "" if visit.caller.is_known else visit.language.known("problem", kind.name)
             return self._error(visit, 403, "role" if visit.caller.is_known else "forbidden", why=why, detail=detail)
         if kind in NOT_KNOWN:

@@ -16,12 +16,14 @@ from processor.views.messages import MessageView
 from processor.views.steering import offered
 from processor.web.access import Access
 from processor.web.answers import Answers
+from processor.web.audit_list import AuditLists
 from processor.web.dead_letters import DeadLetters
 from processor.web.finding import Finding
 from processor.web.forwarding import Forwarding
 from processor.web.list_query import list_query
 from processor.web.page import arrange, charts, diagram
 from processor.web.page.assets import assets
+from processor.web.page.audit import AuditPages
 from processor.web.page.delivery_tabs import DeliveryTabs
 from processor.web.page.filters import Filters
 from processor.web.page.frame import Frame, Visit, redirect
@@ -38,13 +40,14 @@ _PLACES = {Kind.MESSAGE: "messages", Kind.DELIVERY: "deliveries"}
 class Page:
     """Serves the page of one worker."""
 
-    def __init__(  # noqa: PLR0913 - all that its parts ask
+    def __init__(  # noqa: PLR0913, PLR0917 - all that pages are made of
         self,
         answers: Answers,
         finding: Finding,
         access: Access,
         forwarding: Forwarding,
         letters: DeadLetters,
+        audit: AuditLists,
         *,
         shadow_of: str = "",
     ) -> None:
@@ -53,7 +56,8 @@ class Page:
         self._steering = Steering(self._frame, access, answers)
         self._dead_letters, self._letters = letters, Letters(self._frame, access, letters)
         self._listing = Listing(self._frame, answers)
-        self._tabs = DeliveryTabs(self._frame, answers)
+        self._tabs = DeliveryTabs(self._frame, answers, audit)
+        self._audit = AuditPages(self._frame, audit)
         self._signing_in = SigningIn(self._frame, access, forwarding)
 
     def add_to(self, application: web.Application) -> None:
@@ -67,6 +71,7 @@ class Page:
         routes.add_get(NO_DELIVERY, readers(self._delivery))
         self._steering.add_to(routes)
         self._letters.add_to(routes)
+        self._audit.add_to(routes)
         self._listing.add_to(routes)
         self._tabs.add_to(routes)
         routes.add_get("/messages/{id:[^/]+}", readers(self._message))

@@ -74,7 +74,8 @@ def report_of(value: bytes) -> tuple[str, Report] | None:
 
 
 def microseconds(moment: str) -> int:
-    since = datetime.fromisoformat(moment.replace("Z", "+00:00")) - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    # Python 3.10 reads a fraction of three or six digits only.
+    since = msgspec.convert(moment, datetime) - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 

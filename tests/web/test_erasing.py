@@ -50,6 +50,7 @@ def test_it_is_found_where_a_large_text_is_parted(edge, before):
     assert quotes(f"{text[:start]} {NUMBER} {text[start:]}".encode(), NUMBER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("before", range(14))
 def test_a_longer_number_is_another_one_where_it_is_parted_too(edge, before):

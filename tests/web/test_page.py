@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -147,11 +148,19 @@ async def test_headings_leave_no_level_out(reader, path):
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
+#: Links that are followed of those that differ in the values of their query alone: there are thousands.
+LINKS_OF_A_KIND = 4
+
+
 async def test_every_link_leads_somewhere(reader):
-    seen, waiting = set(), {"/"}
+    seen, waiting, followed = set(), {"/"}, Counter()
     while waiting - seen:
         path = min(waiting - seen)
         seen.add(path)
+        kind = re.sub("=[^&]*", "", path)
+        followed[kind] += 1
+        if followed[kind] > LINKS_OF_A_KIND:
+            continue
         async with reader.client.get(path) as response:
             assert response.status in {200, 404}, path
             if response.content_type != "text/html":

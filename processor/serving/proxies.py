@@ -48,4 +48,6 @@ class Proxies:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
+        # A socket that listens on IPv6 too shows IPv4 clients so (RFC 4291, 2.5.5.2).
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(parsed in network for network in self._trusted)

@@ -35,6 +35,7 @@ def groups(text: str) -> tuple[str, str]:
     [
         ([ULLA, groups("support")], PROXY, ("ulla@example.com", READER)),
         ([ULLA, groups("leads")], PROXY, ("ulla@example.com", UNMASKED)),
+        ([ULLA, groups("leads")], f"::ffff:{PROXY}", ("ulla@example.com", UNMASKED)),
         ([ULLA, groups("support,ops , others")], PROXY, ("ulla@example.com", OPERATOR)),
         ([ULLA, groups("others"), groups("leads")], PROXY, ("ulla@example.com", UNMASKED)),
         ([("x-forwarded-user", "ulla"), ("x-forwarded-groups", "ops")], PROXY, ("ulla", OPERATOR)),

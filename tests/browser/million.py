@@ -10,6 +10,7 @@ figures.
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -131,15 +132,23 @@ async def serving(store: str, messages: int) -> AsyncIterator[str]:
             brokers=kafka.bootstrap_servers, topic_prefix="million.", store=store, store_path=f"{folder}/store"
         )
         await create_topics(settings)
-        time.monotonic()
+        begun = time.monotonic()
         await fill_with(settings, rows(messages))
+        tell(f"{messages:,} messages published in {time.monotonic() - begun:.0f} s")
         worker = WorkerProcess(environment_of(settings), Path(folder) / "worker.log")
         try:
-            time.monotonic()
+            begun = time.monotonic()
             await worker.ready()
+            tell(f"the worker has them after {time.monotonic() - begun:.0f} s")
             yield (await worker.address()).rstrip("/")
         finally:
             await worker.stop()
+
+
+def tell(text: str) -> None:
+    """Tell whoever measures."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 async def told(site: str) -> int:
@@ -159,13 +168,16 @@ async def main() -> None:
     os.environ["REQUIRE_TOOLS"] = "1"
     executable = require("chromium")
     async with serving(options.store, options.messages) as site, async_playwright() as playwright:
+        tell(f"the API counts {await told(site):,}")
         browser = await playwright.chromium.launch(executable_path=executable)
         ways = Ways(await browser.new_page(locale="en-GB"), site, options.messages)
         for number in range(options.rounds):
             await ways.all(number)
         await browser.close()
-    for seconds in ways.seconds.values():
-        [f"{1_000 * each:,.0f}" for each in (seconds[0], median(seconds), max(seconds))]
+    tell("| way | first, ms | median, ms | longest, ms | |\n|---|---|---|---|---|")
+    for name, seconds in ways.seconds.items():
+        figures = [f"{1_000 * each:,.0f}" for each in (seconds[0], median(seconds), max(seconds))]
+        tell(f"| {name} | {' | '.join(figures)} | {ways.notes.get(name, '')} |")
 
 
 if __name__ == "__main__":

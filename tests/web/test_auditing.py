@@ -112,7 +112,8 @@ async def test_writes_and_sights_are_written_down_with_who_did_them(trial):
         assert await get("/api/v1/audit", READ) == 401
     entries = [decode_entry(record.value) for record in await trial.records(AUDIT)]
     assert {(entry.who, entry.address) for entry in entries} == {("write token", "127.0.0.1")}
-    assert [entry.detail for entry in entries if entry.deed.value == "control"] == ["pause", "finish"]
+    told = sorted(entries, key=lambda entry: entry.time)
+    assert [entry.detail for entry in told if entry.deed.value == "control"] == ["pause", "finish"]
 
 
 async def test_what_commands_do_is_written_down_and_listed(trial):

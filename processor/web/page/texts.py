@@ -671,7 +671,7 @@ _STEERING: dict[str, tuple[str, str]] = {
     ),
     "obstacle.paused": ("The delivery is paused already.", "Leveransen är redan pausad."),
     "obstacle.not_paused": ("The delivery is not paused.", "Leveransen är inte pausad."),
-    "pause.open": ("Pause…", "Pausa…"),
+    "pause.open": ("Pause delivery…", "Pausa leveransen…"),
     "pause.title": ("Pause this delivery?", "Pausa denna leverans?"),
     "pause.can.one": (
         "{n} message has not been handed over. While the delivery is paused it is not called stuck.",
@@ -685,7 +685,7 @@ _STEERING: dict[str, tuple[str, str]] = {
     "pause.gone.other": ("{n} were handed over, or have ended.", "{n} har lämnats över eller avslutats."),
     "pause.do": ("Pause the delivery", "Pausa leveransen"),
     "pause.done": ("The pause is on its way.", "Pausen är på väg."),
-    "resume.open": ("Resume…", "Återuppta…"),
+    "resume.open": ("Resume delivery…", "Återuppta leveransen…"),
     "resume.title": ("Resume this delivery?", "Återuppta denna leverans?"),
     "resume.can.one": (
         "{n} message has not been handed over. How long it waits is counted from now on.",
@@ -699,7 +699,7 @@ _STEERING: dict[str, tuple[str, str]] = {
     "resume.gone.other": ("{n} were handed over, or have ended.", "{n} har lämnats över eller avslutats."),
     "resume.do": ("Resume the delivery", "Återuppta leveransen"),
     "resume.done": ("The resumption is on its way.", "Återupptagandet är på väg."),
-    "finish.open": ("Finish…", "Avsluta…"),
+    "finish.open": ("Finish delivery…", "Avsluta leveransen…"),
     "finish.title": ("Finish this delivery?", "Avsluta denna leverans?"),
     "finish.can.one": (
         "{n} message has not been handed over, and is stuck if it stays where it is: to stop it, cancel the delivery.",

@@ -178,4 +178,6 @@ def draw(source: str, *_: Any, **__: Any) -> str:
     import mmdr  # noqa: PLC0415 - loaded where a diagram is drawn: it complains at the end of other processes
 
     name = f"diagram-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
-    return f'<div class="diagram">{mmdr.render(source).svg().replace("merman", name)}</div>'
+    svg = mmdr.render(source).svg().replace("merman", name).replace('style="', 'style="min-width:60rem;', 1)
+    # Its lines are black; and on a small screen it is better moved than unreadable.
+    return f'<div class="diagram" style="background:white;overflow-x:auto">{svg}</div>'

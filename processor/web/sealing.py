@@ -53,6 +53,9 @@ class Seal:
         if not given.startswith(PREFIX):
             return given
         encoded = given.removeprefix(PREFIX)
+        if {"+", "/"} & set(encoded):
+            # b64decode takes them beside those that stand for them: a sealed id would have several spellings.
+            raise SealError
         try:
             sealed = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
             return self._cipher.decrypt(sealed, [_PURPOSE]).decode()

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.settings import Settings
@@ -54,6 +54,7 @@ class TestSeal:
             other.open(one.close("m-1"))
 
     @given(st.integers(0, 60), st.characters())
+    @example(23, "/")
     def test_what_was_changed_does_not_open(self, place, char):
         sealed = SEAL.close("twilio:SM1:+46701234512")
         place = len(PREFIX) + place % (len(sealed) - len(PREFIX))

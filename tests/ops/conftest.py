@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.conftest import make_trial, trial
+from tests.engine.conftest import make_trial
 
 #: Fixtures of a corner of the broker are those of the engine's tests.
-__all__ = ["make_trial", "trial"]
+__all__ = ["make_trial"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPS = ROOT / "ops"

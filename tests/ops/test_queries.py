@@ -122,7 +122,8 @@ async def publish(trial, address):
         await asyncio.sleep(1.5)
 
 
-async def test_every_query_has_an_answer_that_should_have_one(trial, tmp_path):
+async def test_every_query_has_an_answer_that_should_have_one(make_trial, tmp_path):
+    trial = await make_trial(addresses_key="a-key-that-senders-share")
     started = datetime.now(timezone.utc).timestamp()
     workers = await trial.start_workers(2)
     for worker in workers:

@@ -376,8 +376,8 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
                     # What could fail has been done: an event's effect is whole, or it is a dead letter.
                     publish((timestamp, key, published, trace))
                     rows[key], changed[key] = row, packed
-                    if links and event.provider_message_id is not None and not event.from_payload:
-                        self._link(told, known, timestamp, outbox)
+                if links and event.provider_message_id is not None and not event.from_payload:
+                    self._link(told, known, verdict, timestamp, outbox)
             except Exception as error:
                 self._dead.add(record, outbox, error)
             else:
@@ -400,9 +400,13 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
 
     # Links
 
-    def _link(self, event: Event, known: Row | None, timestamp: Millis, outbox: Outbox) -> None:
-        """Tell the receipts of a provider's id whose it is, when an event of ours is the first to name it."""
-        if known is not None and known.names.provider_message_id is not None:
+    def _link(self, event: Event, known: Row | None, verdict: Verdict, timestamp: Millis, outbox: Outbox) -> None:
+        """Tell the receipts of a provider's id whose it is, when an event of ours is the first to name it.
+
+        Also when it comes again: a backup may have the row, and not yet the link that was on its way.
+        """
+        names = known is not None and known.names.provider_message_id is not None
+        if names and verdict is not Verdict.DUPLICATE:
             return
         told = link_told_by(event)
         if told is not None:

@@ -40,7 +40,7 @@ from processor.engine.store import Change, Store, StoreName
 from processor.engine.store.opening import open_store
 from processor.metrics import Metrics
 from processor.settings import Settings
-from processor.stages.aside import Aside, note_of, pack_note
+from processor.stages.aside import Aside, restore_store
 from processor.stages.dead import DeadLetters
 from processor.watch.board import Board
 from processor.watch.conditions import ConditionsBoard
@@ -136,17 +136,7 @@ class Addresses(StoredWork, PunctuatedWork):
 
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take what was known of each address; what cannot be read is set aside."""
-        latest = {record.key: record for record in records if record.key is not None}
-        rows: dict[bytes, bytes | None] = {}
-        aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
-        for key, record in latest.items():
-            try:
-                rows[key] = None if record.value is None else _restored(key, record.value)
-            except UnreadableError as error:
-                rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
-        known = self._store.get_many(list(rows))
-        growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
-        self._store.write(Change(rows, growth, max(position, self._store.position), aside))
+        restore_store(self._store, records, position, _restored)
 
     def restored(self) -> None:
         """Name what cannot be read, and take the released windows."""

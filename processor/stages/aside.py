@@ -6,11 +6,13 @@ letters, which can be replayed once the record has been repaired (ADR 0018).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import msgspec
 
+from processor.engine.stage import Record
+from processor.engine.store import Change, Store
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.metrics.labels import ByTopic
@@ -59,6 +61,30 @@ def readable_key(key: bytes) -> bytes:
     except UnicodeDecodeError as error:
         raise UnreadableError(f"its key is no text: {error}") from None
     return key
+
+
+def restore_store(
+    store: Store, records: Sequence[Record], position: int, packed_of: Callable[[bytes, bytes], bytes]
+) -> None:
+    """Take the newest record of each key into a store; what cannot be read is set aside.
+
+    Args:
+        store: what is restored.
+        records: some of the changelog, in order.
+        position: the changelog position that they lead to.
+        packed_of: returns what the store keeps of a key and a value; it raises `UnreadableError` where it cannot.
+    """
+    latest = {record.key: record for record in records if record.key is not None}
+    rows: dict[bytes, bytes | None] = {}
+    aside: dict[bytes, bytes | None] = {key: None for key in latest if key in store.aside}
+    for key, record in latest.items():
+        try:
+            rows[key] = None if record.value is None else packed_of(key, record.value)
+        except UnreadableError as error:
+            rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
+    known = store.get_many(list(rows))
+    growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
+    store.write(Change(rows, growth, max(position, store.position), aside))
 
 
 class Aside:

@@ -50,7 +50,7 @@ from processor.metrics.labels import ByLink, ByReceipt, LinkOutcome
 from processor.providers import ADAPTERS
 from processor.providers.identity import bare_address
 from processor.settings import Settings
-from processor.stages.aside import Aside, note_of, pack_note
+from processor.stages.aside import Aside, restore_store
 from processor.stages.dead import DeadLetters
 from processor.stages.erased_receipts import Erase, is_stand_in
 from processor.stages.erasures import Erasures, ErasureWalk
@@ -175,19 +175,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take what was known of each key; what cannot be read is set aside."""
-        latest = {record.key: record for record in records if record.key is not None}
-        rows: dict[bytes, bytes | None] = {}
-        aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
-        for key, record in latest.items():
-            try:
-                if record.value is not None:
-                    unpack_known(record.value)
-                rows[key] = record.value
-            except UnreadableError as error:
-                rows[key], aside[key] = None, pack_note(note_of(record.offset, error))
-        known = self._store.get_many(list(rows))
-        growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
-        self._store.write(Change(rows, growth, max(position, self._store.position), aside))
+        restore_store(self._store, records, position, _restored)
 
     def restored(self) -> None:
         """Name what cannot be read."""
@@ -410,6 +398,16 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
     def audit(self) -> int:
         """Return by how many receipts the books have been off since the partition was opened."""
         return self._error
+
+
+def _restored(_key: bytes, value: bytes) -> bytes:
+    """Return what the store has of a record of the changelog: the same bytes, once they have been read.
+
+    Raises:
+        UnreadableError: it is none of ours, or a newer version wrote it.
+    """
+    unpack_known(value)
+    return value
 
 
 def _provider_of(key: bytes) -> Provider:

@@ -17,7 +17,18 @@ import msgspec
 from processor.domain.event import Event
 from processor.domain.moment import Micros, to_microseconds
 from processor.domain.reason import TEXT_MAX, Reason
-from processor.domain.row import WHOLE, Names, NodeReason, Observation, Row
+from processor.domain.row import (
+    AT_ONCE,
+    FIRST_OF_PARTS,
+    NODE_BITS,
+    WHOLE,
+    Claim,
+    Names,
+    NodeReason,
+    Observation,
+    Row,
+    row_of,
+)
 from processor.domain.status import Channel
 from processor.domain.transitions import ANY_PART, LEAST_ADVANCED, REOPENING, TRANSITIONS, Node
 
@@ -175,61 +186,67 @@ def fold(row: Row | None, event: Event, node: Node, time: Micros | None = None) 
         time = to_microseconds(event.time)
     if row is None:
         return _first_row(event, node, time), Verdict.APPLIED
-    observations = row.observations
-    if (
-        event.part is None
-        and event.parts is None
-        # Observations of parts come last.
-        and not row.parts
-        and not observations[-1].part
-        and event.channel is row.channel
-        and _is_next(observations, event.attempt, time, node)
-    ):
-        return _take_step(row, event, node, time)
+    if event.part is None and event.parts is None and not row.parts and event.channel is row.channel:
+        spot, after = event.attempt << NODE_BITS | node, time - row.since + row.age
+        if _is_next(row.seen, spot, after):
+            return _take_step(row, event, node, time, spot, after)
     return _join_history(row, event, node, time)
 
 
-def _is_next(observations: tuple[Observation, ...], attempt: int, time: Micros, node: Node) -> bool:
+def _is_next(seen: tuple[int, ...], spot: int, after: int) -> bool:
     """Return whether a point is later than all before it, and the first of its node in its attempt.
 
     Then the walk takes one step from the present node, and no earlier step is undone.
     """
-    for at in observations:
-        if at.last >= time or at.attempt > attempt or (at.node is node and at.attempt == attempt):
+    highest = seen[-3]
+    # Observations of parts come last, and so do those of the latest attempt.
+    if highest >= FIRST_OF_PARTS or highest >> NODE_BITS > spot >> NODE_BITS:
+        return False
+    times = iter(seen)
+    for known, first, lasted in zip(times, times, times, strict=True):
+        if first + lasted >= after or known == spot:
             return False
     return True
 
 
-def _take_step(row: Row, event: Event, node: Node, time: Micros) -> tuple[Row, Verdict]:
+def _take_step(  # noqa: PLR0913, PLR0917 - what is known by now
+    row: Row, event: Event, node: Node, time: Micros, spot: int, after: int
+) -> tuple[Row, Verdict]:
     """Join an event that is later than all others: the usual case, with the same result as the full walk."""
-    current, attempt, rejected = row.node, event.attempt, row.rejected
+    current, attempt, rejected, seen = row.node, event.attempt, row.rejected, row.seen
     verdict = _STEPS[row.channel][current][node]
     if current is Node.FAILED_GAVE_UP and may_move(row.channel, current, row.attempt, node, attempt):
         verdict = Verdict.APPLIED
     elif verdict is Verdict.REJECTED and node not in rejected:
         rejected = tuple(sorted((*rejected, node)))
-    seen = Observation(attempt, node, time, time)
-    observations = _insert(row.observations, seen)
-    names = _name_what_is_missing(row.names, event, time)
+    seen = (*seen, spot, after, 0) if spot > seen[-3] else _insert_spot(seen, spot, after)
+    names = _name_what_is_missing(row.names, event, after)
     reasons = row.reasons if event.reason is None else _join_reason(row.reasons, event, node, time)
     if verdict is Verdict.APPLIED:
-        return Row(row.channel, node, time, attempt, rejected, observations, names, reasons), verdict
+        return Row(row.channel, node, time, after, attempt, rejected, seen, names, reasons), verdict
     reached = attempt if node is current else row.attempt
-    return Row(row.channel, current, row.since, reached, rejected, observations, names, reasons), verdict
+    return Row(row.channel, current, row.since, row.age, reached, rejected, seen, names, reasons), verdict
+
+
+def _insert_spot(seen: tuple[int, ...], spot: int, after: int) -> tuple[int, ...]:
+    """Insert a new observation in the order of spots."""
+    index = 3 * sum(known < spot for known in seen[::3])
+    return (*seen[:index], spot, after, 0, *seen[index:])
 
 
 def _join_history(row: Row, event: Event, node: Node, time: Micros) -> tuple[Row, Verdict]:
     """Join an event that may change earlier steps: repeat the walk."""
     point, part = (event.attempt, time, node), event.part or WHOLE
-    observations = _observe(row.observations, point, part)
+    before = row.observations
+    observations = _observe(before, point, part)
     channel = _join_channel(row, event, time)
     parts = max(row.parts, event.parts or 0)
-    if observations is row.observations and channel is row.channel and parts == row.parts:
+    if observations is before and channel is row.channel and parts == row.parts:
         return _with_names(row, event, node, time)
     walk = resolve(channel, observations, parts) or Walk(row.node, row.since, row.attempt, row.rejected)
     joined = _join(row, event, node, time, channel, walk, observations, parts)
     if walk.node is not row.node:
-        newest = all((at.attempt, at.last, at.node) < point for at in row.observations)
+        newest = all((at.attempt, at.last, at.node) < point for at in before)
         return joined, Verdict.APPLIED if newest else Verdict.CORRECTED
     return joined, Verdict.REJECTED if _is_rejected(channel, observations, point, part) else Verdict.LATE
 
@@ -238,15 +255,26 @@ _NAMELESS = Names()
 
 
 def _first_row(event: Event, node: Node, time: Micros) -> Row:
-    names = _name_what_is_missing(_NAMELESS, event, time)
     reasons = () if event.reason is None else _join_reason((), event, node, time)
     if event.part is None and event.parts is None:
-        seen = Observation(event.attempt, node, time, time)
-        return Row(event.channel, node, time, event.attempt, (), (seen,), names, reasons)
+        names = _name_what_is_missing(_NAMELESS, event, 0)
+        seen = (event.attempt << NODE_BITS | node, 0, 0)
+        return Row(event.channel, node, time, 0, event.attempt, (), seen, names, reasons)
     observations = (Observation(event.attempt, node, time, time, event.part or WHOLE),)
-    parts = event.parts or 0
-    walk = resolve(event.channel, observations, parts) or Walk(node, time, event.attempt, ())
-    return Row(event.channel, walk.node, walk.since, walk.attempt, walk.rejected, observations, names, reasons, parts)
+    walk = resolve(event.channel, observations, event.parts or 0) or Walk(node, time, event.attempt, ())
+    claims = _join_claims(_NOTHING_NAMED, _told_by(event, time))
+    return _row(event.channel, walk, observations, claims, reasons, event.parts or 0)
+
+
+def _row(  # noqa: PLR0913, PLR0917 - the parts of a row
+    channel: Channel,
+    walk: Walk,
+    observations: tuple[Observation, ...],
+    claims: Iterable[Claim],
+    reasons: tuple[NodeReason, ...],
+    parts: int,
+) -> Row:
+    return row_of(channel, walk.node, walk.since, walk.attempt, walk.rejected, observations, claims, reasons, parts)
 
 
 def _with_names(row: Row, event: Event, node: Node, time: Micros) -> tuple[Row, Verdict]:
@@ -266,17 +294,9 @@ def _join(  # noqa: PLR0913, PLR0917 - the parts of a row
     observations: tuple[Observation, ...],
     parts: int,
 ) -> Row:
-    return Row(
-        channel,
-        walk.node,
-        walk.since,
-        walk.attempt,
-        walk.rejected,
-        observations,
-        _join_names(row.names, event, time),
-        _join_reason(row.reasons, event, node, time) if event.reason is not None else row.reasons,
-        parts,
-    )
+    claims = _join_claims(row.claims, _told_by(event, time))
+    reasons = _join_reason(row.reasons, event, node, time) if event.reason is not None else row.reasons
+    return _row(channel, walk, observations, claims, reasons, parts)
 
 
 def join_rows(row: Row, other: Row) -> Row:
@@ -293,27 +313,8 @@ def join_rows(row: Row, other: Row) -> Row:
         rivals = (given, reasons.get(given.node, given))
         reasons[given.node] = max(rivals, key=lambda each: (each.reason.telling(), each.time, each.reason.order()))
     walk = resolve(channel, observations, parts) or Walk(row.node, row.since, row.attempt, row.rejected)
-    return Row(
-        channel,
-        walk.node,
-        walk.since,
-        walk.attempt,
-        walk.rejected,
-        observations,
-        _join_all_names(row.names, other.names),
-        tuple(reasons[node] for node in sorted(reasons)),
-        parts,
-    )
-
-
-def _join_all_names(names: Names, told: Names) -> Names:
-    joined = names
-    for name in ("delivery_id", "recipient", "provider", "provider_message_id"):
-        at = getattr(told, f"{name}_at")
-        if at is not None:
-            value, time = _join_name(getattr(names, name), getattr(names, f"{name}_at"), getattr(told, name), at)
-            joined = msgspec.structs.replace(joined, **{name: value, f"{name}_at": time})
-    return joined
+    claims = _join_claims(row.claims, other.claims)
+    return _row(channel, walk, observations, claims, tuple(reasons[node] for node in sorted(reasons)), parts)
 
 
 def _observe(observations: tuple[Observation, ...], point: Point, part: int) -> tuple[Observation, ...]:
@@ -325,15 +326,8 @@ def _observe(observations: tuple[Observation, ...], point: Point, part: int) -> 
                 return observations
             joined = Observation(attempt, node, min(at.first, time), max(at.last, time), part)
             return (*observations[:index], joined, *observations[index + 1 :])
-    return _insert(observations, Observation(attempt, node, time, time, part))
-
-
-def _insert(observations: tuple[Observation, ...], seen: Observation) -> tuple[Observation, ...]:
-    """Insert a new observation in the order of (part, attempt, node)."""
-    last = observations[-1]
-    if last.node < seen.node and last.attempt <= seen.attempt and last.part == seen.part:
-        return (*observations, seen)
-    return tuple(sorted((*observations, seen), key=lambda at: (at.part, at.attempt, at.node)))
+    seen = (*observations, Observation(attempt, node, time, time, part))
+    return tuple(sorted(seen, key=lambda at: (at.part, at.attempt, at.node)))
 
 
 def _is_rejected(channel: Channel, observations: Sequence[Observation], point: Point, part: int) -> bool:
@@ -360,8 +354,14 @@ def _join_channel(row: Row, event: Event, time: Micros) -> Channel:
     return min((first, row.channel), (time, event.channel))[1]
 
 
-def _name_what_is_missing(names: Names, event: Event, time: Micros) -> Names:
-    """Join the names of an event that is later than all others; earlier names stay."""
+def _name_what_is_missing(names: Names, event: Event, after: int) -> Names:
+    """Join the names of an event that is later than all others; earlier names stay.
+
+    Args:
+        names: those of the row.
+        event: names perhaps more.
+        after: its time, in microseconds after the first of the row.
+    """
     delivery_id, recipient = names.delivery_id or event.delivery_id, names.recipient or event.recipient
     provider = names.provider or event.provider
     provider_message_id = names.provider_message_id or event.provider_message_id
@@ -372,41 +372,38 @@ def _name_what_is_missing(names: Names, event: Event, time: Micros) -> Names:
         and provider_message_id is names.provider_message_id
     ):
         return names
-    return Names(
-        delivery_id or None,
-        recipient or None,
-        provider or None,
-        provider_message_id or None,
-        names.delivery_id_at if names.delivery_id or not delivery_id else time,
-        names.recipient_at if names.recipient or not recipient else time,
-        names.provider_at if names.provider or not provider else time,
-        names.provider_message_id_at if names.provider_message_id or not provider_message_id else time,
-    )
+    times = names.after
+    if after:
+        first = times or AT_ONCE
+        times = (
+            first[0] if names.delivery_id or not delivery_id else after,
+            first[1] if names.recipient or not recipient else after,
+            first[2] if names.provider or not provider else after,
+            first[3] if names.provider_message_id or not provider_message_id else after,
+        )
+        times = times if any(times) else ()
+    return Names(delivery_id or None, recipient or None, provider or None, provider_message_id or None, times)
 
 
-def _join_names(names: Names, event: Event, time: Micros) -> Names:
-    delivery_id, delivery_id_at = _join_name(names.delivery_id, names.delivery_id_at, event.delivery_id, time)
-    recipient, recipient_at = _join_name(names.recipient, names.recipient_at, event.recipient, time)
-    provider, provider_at = _join_name(names.provider, names.provider_at, event.provider, time)
-    provider_message_id, provider_message_id_at = _join_name(
-        names.provider_message_id, names.provider_message_id_at, event.provider_message_id, time
-    )
-    return Names(
-        delivery_id,
-        recipient,
-        provider,
-        provider_message_id,
-        delivery_id_at,
-        recipient_at,
-        provider_at,
-        provider_message_id_at,
-    )
+_NOTHING_NAMED: tuple[Claim, ...] = ((None, None),) * 4
 
 
-def _join_name(
-    known: str | None, known_at: Micros | None, named: str | None, time: Micros
-) -> tuple[str | None, Micros | None]:
-    if not named or (known is not None and known_at is not None and (known_at, known) <= (time, named)):
+def _told_by(event: Event, time: Micros) -> tuple[Claim, ...]:
+    """Return what an event names, in the order of `Names`."""
+    named = (event.delivery_id, event.recipient, event.provider, event.provider_message_id)
+    return tuple([(name, time) if name else (None, None) for name in named])
+
+
+def _join_claims(known: Iterable[Claim], told: Iterable[Claim]) -> Iterable[Claim]:
+    return [_join_name(*one, *other) for one, other in zip(known, told, strict=True)]
+
+
+def _join_name(known: str | None, known_at: Micros | None, named: str | None, time: Micros | None) -> Claim:
+    if (
+        named is None
+        or time is None
+        or (known is not None and known_at is not None and (known_at, known) <= (time, named))
+    ):
         return known, known_at
     return named, time
 

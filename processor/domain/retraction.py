@@ -8,12 +8,10 @@ the status by an event that is later still.
 
 from __future__ import annotations
 
-import msgspec
-
 from processor.domain.event import Event
 from processor.domain.fold import resolve
 from processor.domain.moment import Micros
-from processor.domain.row import WHOLE, Names, Observation, Row
+from processor.domain.row import WHOLE, Claim, Observation, Row, row_of
 from processor.domain.transitions import Node
 
 
@@ -30,22 +28,23 @@ def retract(row: Row, event: Event, node: Node, time: Micros) -> Row | None:
         The same object if it does not know of the report; None if it knows of nothing else.
     """
     place = event.part or WHOLE, event.attempt, node
-    seen = next((at for at in row.observations if (at.part, at.attempt, at.node) == place), None)
+    before = row.observations
+    seen = next((at for at in before if (at.part, at.attempt, at.node) == place), None)
     if seen is None or time not in {seen.first, seen.last}:
         return row
-    observations = tuple(left for at in row.observations if (left := _without(at, time) if at is seen else at))
+    observations = tuple(left for at in before if (left := _without(at, time) if at is seen else at))
     walk = resolve(row.channel, observations, row.parts) if observations else None
     if walk is None:
         return None
     reasons = tuple(each for each in row.reasons if (each.node, each.time) != (node, time))
-    return Row(
+    return row_of(
         row.channel,
         walk.node,
         walk.since,
         walk.attempt,
         walk.rejected,
         observations,
-        _names(row.names, event, time),
+        _claims(row, event, time),
         reasons,
         row.parts,
     )
@@ -59,12 +58,7 @@ def _without(seen: Observation, time: Micros) -> Observation | None:
     return Observation(seen.attempt, seen.node, left, left, seen.part)
 
 
-def _names(names: Names, event: Event, time: Micros) -> Names:
-    """Return the names without those that the report was the first to tell."""
-    told = {
-        field: None
-        for name in ("delivery_id", "recipient", "provider", "provider_message_id")
-        if getattr(names, f"{name}_at") == time and getattr(names, name) == getattr(event, name)
-        for field in (name, f"{name}_at")
-    }
-    return msgspec.structs.replace(names, **told) if told else names
+def _claims(row: Row, event: Event, time: Micros) -> list[Claim]:
+    """Return the names, and their times, without those that the report was the first to tell."""
+    told = (event.delivery_id, event.recipient, event.provider, event.provider_message_id)
+    return [(None, None) if claim == (name, time) else claim for claim, name in zip(row.claims, told, strict=True)]

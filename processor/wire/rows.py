@@ -5,34 +5,30 @@ The published form is schemas/row.json.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
-from processor.domain.moment import Moment, to_rfc3339
+from processor.domain.moment import FIRST, LAST, to_rfc3339
 from processor.domain.reason import Reason
-from processor.domain.row import ROW_LAYOUT, Names, NodeReason, Observation, Row
+from processor.domain.row import AT_ONCE, FIRST_OF_PARTS, NODE_BITS, ROW_LAYOUT, Row
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, TRANSITIONS, Node
+from processor.wire.former_rows import FormerRow, Unversioned
 from processor.wire.readback import UnreadableError, read_back, refuse_newer
 
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Row).decode
+_unpack = msgspec.msgpack.Decoder(Row | FormerRow).decode
 _unpack_items = msgspec.msgpack.Decoder(list[object]).decode
-#: Rows as they were packed before layouts had versions: the same, without the version.
-_unpack_without_version = msgspec.msgpack.Decoder(
-    tuple[
-        Channel,
-        Node,
-        Moment,
-        int,
-        tuple[Node, ...],
-        Annotated[tuple[Observation, ...], msgspec.Meta(min_length=1)],
-        Names,
-        tuple[NodeReason, ...],
-    ]
-).decode
+_unpack_unversioned = msgspec.msgpack.Decoder(Unversioned).decode
+
+#: By node, the channels that have it. Members of enumerations are slow keys of dictionaries.
+_CHANNELS_WITH = tuple(tuple(channel for channel in Channel if node in TRANSITIONS[channel]) for node in Node)
+
+#: The spots of whole messages.
+_SPOTS = frozenset(attempt << NODE_BITS | node for attempt in range(1, 100) for node in Node)
+
+#: The first spot that is of no part.
+_BEYOND_PARTS = FIRST_OF_PARTS << 8
 
 
 def pack_row(row: Row) -> bytes:
@@ -47,18 +43,40 @@ def unpack_row(packed: bytes) -> Row:
         UnreadableError: it is none of ours, or a newer version wrote it.
     """
     try:
-        return _unpack(packed)
+        row = _unpack(packed)
     except msgspec.ValidationError:
         refuse_newer(read_back(_unpack_items, packed), ROW_LAYOUT)
-        return Row(*read_back(_unpack_without_version, packed))
+        return FormerRow(*read_back(_unpack_unversioned, packed)).row()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableError(str(error)) from None
+    return row if type(row) is Row else row.row()
 
 
-def _refuse_foreign_node(row: Row) -> None:
+def _refuse_impossible(row: Row) -> None:
+    """Refuse what the types let pass.
+
+    Raises:
+        UnreadableError: no fold has made this row.
+    """
     # Nodes of another channel may well have been observed, and were rejected; no row stands at one.
-    if row.node not in TRANSITIONS[row.channel]:
+    if row.channel not in _CHANNELS_WITH[row.node]:
         raise UnreadableError(f"it stands at {NODE_NAMES[row.node]}, which {row.channel.value} does not have")
+    seen, first = row.seen, row.since - row.age
+    is_usual = _SPOTS.issuperset(seen[::3]) and first >= FIRST and first + 2 * max(seen) <= LAST and not row.names.after
+    if len(seen) % 3 or not (is_usual or _is_possible(row)):
+        raise UnreadableError("what was observed, or when, is nothing that can be")
+
+
+def _is_possible(row: Row) -> bool:
+    """Return whether spots are those of some node in some attempt, and times those of the calendar."""
+    if len(row.names.after) not in {0, len(AT_ONCE)}:
+        return False
+    times = [row.first, *(row.first + after for after in row.names.after)]
+    for spot, after, lasted in zip(row.seen[::3], row.seen[1::3], row.seen[2::3], strict=True):
+        if spot & (FIRST_OF_PARTS - 1) not in _SPOTS or spot >= _BEYOND_PARTS:
+            return False
+        times.append(row.first + after + lasted)
+    return min(times) >= FIRST and max(times) <= LAST
 
 
 class Previous(msgspec.Struct, frozen=True, gc=False):
@@ -146,20 +164,21 @@ def decode_row_record(value: bytes) -> RowRecord:
         UnreadableError: the value is not one of ours.
     """
     record = read_back(_decode_row_record, value)
-    _refuse_foreign_node(unpack_row(record.memory))
+    _refuse_impossible(unpack_row(record.memory))
     return record
 
 
 def row_in(value: bytes) -> tuple[bytes, Row]:
-    """Return the row of a record of the messages topic, packed as it is there, and unpacked.
+    """Return the row of a record of the messages topic, packed in the present layout, and unpacked.
 
     Raises:
         UnreadableError: the value is not one of ours, or a newer version wrote it.
     """
     packed = read_back(_decode_memory, value).memory
     row = unpack_row(packed)
-    _refuse_foreign_node(row)
-    return packed, row
+    _refuse_impossible(row)
+    # The layout follows the byte that says how many items there are.
+    return (packed if packed[1] == ROW_LAYOUT else pack_row(row)), row
 
 
 def packed_row_in(value: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from processor.domain.event import Event
 from processor.domain.reason import Reason
-from processor.domain.row import Names, NodeReason, Observation, Row
+from processor.domain.row import Claim, NodeReason, Observation, Row, row_of
 from processor.domain.status import Channel
 from processor.domain.transitions import Node
 
@@ -84,7 +84,7 @@ class Contract(NamedTuple):
         parts = max(event.parts or 0 for _, _, event in reports)
         name, since, attempt, rejected = self.stand(channel, memory, parts)
         observed = sorted((part, attempt, self.ranks.index(name)) for part, attempt, name in memory)
-        return Row(
+        return row_of(
             Channel(channel),
             Node(self.ranks.index(name)),
             since,
@@ -175,13 +175,14 @@ def name_of(event: Event) -> str:
     return "failed_gave_up" if event.status == "failed" and gave_up else event.status.value
 
 
-def first_names(reports: Iterable[Report]) -> Names:
+def first_names(reports: Iterable[Report]) -> list[Claim]:
+    """Give each name with the time at which it was first told."""
     fields = ("delivery_id", "recipient", "provider", "provider_message_id")
     claims = []
     for field in fields:
         named = ((report.time, value) for report in reports if (value := getattr(report.event, field)))
         claims.append(min(named, default=(None, None)))
-    return Names(*(value for _, value in claims), *(time for time, _ in claims))
+    return [(value, time) for time, value in claims]
 
 
 def best_reasons(reports: Iterable[Report], name: str) -> list[tuple[int, Reason]]:

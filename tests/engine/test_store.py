@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.engine.store import Change, Store, StoreName
+from processor.engine.store import Change, Store, StoreName, rocksdb
 from processor.engine.store.memory import MemoryStore
 from processor.engine.store.rocksdb import RocksStore
 
@@ -176,6 +176,20 @@ class TestAStoreOnDisk:
         first.close()
         store = on_disk(other)
         assert (store.position, len(store), list(store.get_many([b"a"])), list(store.items())) == (0, 0, [None], [])
+
+    def test_with_rows_of_the_former_layout_is_taken_over_once_and_by_no_former_version(self, on_disk, monkeypatch):
+        present = rocksdb._FORMAT
+        monkeypatch.setattr(rocksdb, "_FORMAT", present - 1)
+        store = on_disk()
+        store.write(change({b"a": b"former"}, 7, growth=1))
+        store.close()
+        monkeypatch.setattr(rocksdb, "_FORMAT", present)
+        store = on_disk()
+        assert (store.position, list(store.items())) == (7, [(b"a", b"former")])
+        store.write(change({b"b": b"present"}, 8, growth=1))
+        store.close()
+        monkeypatch.setattr(rocksdb, "_READABLE", frozenset({present - 1}))
+        assert on_disk().position == 0
 
     def test_that_is_damaged_is_built_anew(self, on_disk, tmp_path):
         first = on_disk()

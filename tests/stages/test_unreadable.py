@@ -11,7 +11,8 @@ from processor.metrics.labels import READ_BACK
 from processor.stages import fold
 from processor.wire import topics
 from processor.wire.readback import UnreadableError
-from processor.wire.rows import decode_row_record, pack_row
+from processor.wire.rows import decode_row_record, encode_row, pack_row
+from tests.former_rows import packed_as
 from tests.stages.conftest import Read, event, ids, non_zero
 
 pytestmark = pytest.mark.slow
@@ -33,8 +34,8 @@ def at(place: int, item: object):
 
 
 def moment(value: int):
-    """Change when the first observation was."""
-    return lambda items: [*items[:6], [[*items[6][0][:2], value, value]], *items[7:]]
+    """Change how long after the first event of all the first observation was."""
+    return lambda items: [*items[:7], [items[7][0], value, 0], *items[8:]]
 
 
 GARBAGE = {
@@ -54,12 +55,13 @@ GARBAGE = {
     "a node that there is not": lambda value: with_memory(value, at(2, 99)),
     "a node of another channel": lambda value: with_memory(value, at(2, 10)),
     "an unknown channel": lambda value: with_memory(value, at(1, "fax")),
-    "no observations": lambda value: with_memory(value, at(6, [])),
+    "no observations": lambda value: with_memory(value, at(7, [])),
     "since before the year 1": lambda value: with_memory(value, at(3, -(10**17))),
     "since after the year 9999": lambda value: with_memory(value, at(3, 10**18)),
-    "observed before the year 1": lambda value: with_memory(value, moment(-(10**17))),
+    "observed before the year 1": lambda value: with_memory(value, at(4, 10**17)),
     "observed after the year 9999": lambda value: with_memory(value, moment(2**63 - 1)),
-    "attempt 0": lambda value: with_memory(value, at(4, 0)),
+    "observed at no place": lambda value: with_memory(value, at(7, [0x1B, 0, 0])),
+    "attempt 0": lambda value: with_memory(value, at(5, 0)),
 }
 
 
@@ -193,16 +195,17 @@ class TestRows:
         d.chunk(event("m-1", "failed", **about))
         assert d.dead() == ["too_old"]
 
-    def test_rows_from_before_layouts_had_versions_are_read(self, d):
-        for key in (b"m-1", b"waits"):
-            # Neither the version before them, nor how many parts there are behind them.
-            former = with_memory(last(d, MESSAGES, key), lambda items: items[1:9])
+    @pytest.mark.parametrize("layout", [0, 1])
+    def test_rows_of_former_layouts_are_read_and_kept_in_the_present_one(self, d, layout):
+        rows = {key: d.work.row(key) for key in (b"m-1", b"waits")}
+        for key, row in rows.items():
+            former = encode_row(key.decode(), row, None, packed_as(layout, row))
             assert decode_row_record(former).message_id == key.decode()
             d.written[MESSAGES].append((key, former, ()))
-        row = d.work.row(b"m-1")
         d.restart()
         assert unreadable(d, MESSAGES) == 0
-        assert d.work.row(b"m-1") == row
+        assert {key: d.work.row(key) for key in rows} == rows
+        assert d.store.get_many(list(rows)) == [pack_row(row) for row in rows.values()]
         d.chunk(event("waits", "sent", 1))
         assert d.statuses()["waits"] == "sent"
         memory = base64.b64decode(orjson.loads(last(d, MESSAGES, b"waits"))["memory"])

@@ -56,7 +56,11 @@ class About(msgspec.Struct, array_like=True, frozen=True):
 
 
 #: To be raised with the layout of rows, too: what this version cannot read is not taken from a folder.
-_FORMAT = 5
+_FORMAT = 6
+
+#: Formats that a folder may have: 5 differs by the layout of its rows only, and former ones are read for ever. With the
+#: first write it has the present one.
+_READABLE = frozenset({5, _FORMAT})
 _decode_about = msgspec.msgpack.Decoder(About).decode
 _encode_about = msgspec.msgpack.Encoder().encode
 
@@ -139,7 +143,7 @@ class RocksStore:
         return rocksdict.Rdict(str(self._folder), _options(self._cache_mib))
 
     def _distrust(self, about: About) -> str:
-        if about.format != _FORMAT:
+        if about.format not in _READABLE:
             return f"it has format {about.format}, and this is {_FORMAT}"
         if (about.cluster, about.changelog, about.partition) != self._name:
             return f"it belongs to {about.changelog}[{about.partition}] of cluster {about.cluster}"

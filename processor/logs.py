@@ -41,6 +41,7 @@ WARNINGS = (
     "holders_unknown",
     "kafka_away",
     "list_share_unreadable",
+    "lost_marker_written",
     "member_not_asked",
     "membership_over",
     "not_closed_in_order",

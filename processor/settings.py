@@ -498,7 +498,7 @@ FIELDS: dict[str, Field] = {
         is_secret=True,
         is_shared=True,
     ),
-    "chunk_records": Field(_whole(1, 100_000), "Maximum number of records in one transaction."),
+    "chunk_records": Field(_whole(1, 100_000), "Maximum number of records of one partition in one transaction."),
     "max_record_bytes": Field(
         _whole(1_000, 3_500_000), "Maximum size of a record; a larger one becomes a dead letter.", is_shared=True
     ),

@@ -755,6 +755,14 @@ ENGINE = Dashboard(
                     red_from=1,
                 ),
                 Panel(
+                    "Partitions whose readers wait",
+                    "Partitions of our topics in which a transaction that is over has left records undecided.",
+                    "short",
+                    {"{{instance}}": "max by (instance) (delivery_undecided_partitions)"},
+                    alerts=("DeliveryReadersWait",),
+                    red_from=1,
+                ),
+                Panel(
                     "Clocks of workers",
                     "How far each worker's clock is from the brokers'. More than a minute is worth a look at its time "
                     "service.",

@@ -21,7 +21,6 @@ from processor.engine.admin import TopicsError
 from processor.engine.assignment import HungError
 from processor.engine.bounds import closed
 from processor.engine.membership.agreement import DisagreementError
-from processor.engine.partition import FencedError
 from processor.engine.watchdog import StalledError
 from processor.logs import get_logger
 from processor.settings import Settings, SettingsError, load
@@ -50,8 +49,6 @@ def worker(shadow_of: str | None) -> None:
         run_async(settings, lambda: run_worker(settings))
     except TopicsError as error:
         raise Failure(str(error)) from None
-    except FencedError as error:
-        raise Failure(f"this worker may not write any more; start it again: {error}") from None
     except StalledError as error:
         raise Failure(f"stalled: {error}") from None
     except DisagreementError as error:
@@ -73,7 +70,7 @@ _SERVER_SECONDS = 7.0
 _END_SECONDS = 10.0
 
 #: Errors that are explained in words: a stack trace would add nothing.
-_TOLD = (TopicsError, SettingsError, DisagreementError, FencedError, StalledError, HungError)
+_TOLD = (TopicsError, SettingsError, DisagreementError, StalledError, HungError)
 
 
 async def run_worker(settings: Settings) -> None:

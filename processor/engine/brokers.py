@@ -15,8 +15,9 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine import clients
 from processor.engine.admin import changed_topics
 from processor.engine.bounds import closed, within
+from processor.engine.membership.members import transactional_ids_of_members
 from processor.engine.pin import MEMBERSHIP_OVER, Pin
-from processor.engine.predecessors import Undecided, holders, transactions
+from processor.engine.predecessors import Transaction, Undecided, holders, transactions, undecided
 from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
 from processor.logs import get_logger
 from processor.settings import Settings
@@ -108,15 +109,41 @@ class Brokers:
         """Ask whose transactions hold up a partition, or the group's offsets (None)."""
         return await holders(self._admin, self._settings.app_id, tp)
 
-    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        """Ask for the transactional ids of some producers: those of this group's workers, each over many partitions.
+    async def predecessors(
+        self, tp: TopicPartition, producer_ids: Collection[int], *, spares_members: bool
+    ) -> Sequence[str]:
+        """Ask which transactional ids of some producers may be ended for a partition.
 
-        The id of one partition is left out. Whoever opens the partition has ended what has it; for others it may be
-        that of a transaction which lives and is slow, and they would end a worker that has done nothing wrong.
+        These are the ids of this group's workers, and that of the partition, with which earlier versions committed.
+
+        Args:
+            tp: the input partition.
+            producer_ids: whose transactions it waits for, as far as known.
+            spares_members: whether to leave out open transactions of the group's present members, and all open ones
+                while the group has none. A member ends its rounds by itself, and has none that began before it joined.
         """
-        found = await transactions(self._admin, producer_ids=producer_ids) if producer_ids else ()
-        workers = f"{self._settings.app_id}-worker-"
-        return [each.transactional_id for each in found if each.transactional_id.startswith(workers)]
+        app_id = self._settings.app_id
+        found = await self.transactions(producer_ids)
+        former = f"{app_id}-{tp.topic}-{tp.partition}"
+        ours = [
+            each
+            for each in found
+            if each.transactional_id.startswith(f"{app_id}-worker-") or each.transactional_id == former
+        ]
+        if spares_members and any(each.is_open for each in ours):
+            response = await self.describe_group()
+            living = None if response is None else transactional_ids_of_members(response)
+            ours = [each for each in ours if not (each.is_open and _is_of(each.transactional_id, living))]
+        return [each.transactional_id for each in ours]
+
+    async def undecided(self, tps: Collection[TopicPartition]) -> frozenset[Undecided]:
+        """Ask the leaders of partitions what is undecided in them, and whose it is."""
+        await self._admin._client.force_metadata_update()
+        return await undecided(self._admin, tps)
+
+    async def transactions(self, producer_ids: Collection[int]) -> Sequence[Transaction]:
+        """Ask for the transactional ids of some producers, as far as we may see them."""
+        return await transactions(self._admin, producer_ids=producer_ids) if producer_ids else ()
 
     async def changed_topics(self, known: Mapping[str, int]) -> dict[str, str]:
         """Ask which topics were deleted or repartitioned; return the problems by topic."""
@@ -145,6 +172,11 @@ class Brokers:
             log.warning("broker_away", brokers=self._settings.brokers, error=repr(error))
             return None
         return response
+
+
+def _is_of(transactional_id: str, members: Collection[str] | None) -> bool:
+    """Return whether an id is a member's, or that of one of its partitions that commit apart; None: nobody knows."""
+    return members is None or any(f"{transactional_id}-".startswith(f"{member}-") for member in members)
 
 
 async def confirm_membership(admin: AIOKafkaAdminClient, group: str, pin: Pin, node: int) -> None:

@@ -120,14 +120,32 @@ async def abort_in(
         producer: a transactional one, started.
         places: partitions that the open transaction may have written to.
         tp: the partition whose offset the open transaction may hold.
-        group: the consumer group of that offset.
+        group: the consumer group of that offset, as the member that the partition belongs to.
+
+    Raises:
+        KafkaError: among others that the membership is over; then the places are as they were.
+    """
+    await producer.begin_transaction()
+    # First: whoever is refused must not touch what is another member's by now; and whoever becomes its owner once this
+    # is accepted waits for the end of it.
+    await producer.send_offsets_to_transaction({tp: OffsetAndMetadata(0, "")}, group)
+    for place in places:
+        producer._txn_manager.maybe_add_partition_to_txn(place)
+    # The places join before it ends.
+    await producer.abort_transaction()
+
+
+async def commit_in(producer: AIOKafkaProducer, places: Iterable[TopicPartition]) -> None:
+    """Begin and commit an empty transaction: what its producer has left undecided in some places is committed.
+
+    Args:
+        producer: a transactional one, started.
+        places: the partitions.
     """
     await producer.begin_transaction()
     for place in places:
         producer._txn_manager.maybe_add_partition_to_txn(place)
-    # The partitions join before the offset does, so once this has returned all of them have.
-    await producer.send_offsets_to_transaction({tp: OffsetAndMetadata(0, "")}, group)
-    await producer.abort_transaction()
+    await producer.commit_transaction()
 
 
 def producer(settings: Settings, *, max_bytes: int = INPUT_MAX_BYTES, **options: Any) -> Publisher:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.clock import BrokerClock
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
+from processor.engine.rounds import Rounds
 from processor.metrics import Metrics
 from processor.settings import Settings
 
@@ -29,11 +29,8 @@ class Host(Protocol):
     partition_counts: dict[str, int]
     cluster: str
 
-    #: Held while transactions of another worker are ended: two that did so at once would fence one another.
-    ending: asyncio.Lock
-
-    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
-        """Make a producer; starting it fences every older one with the same id."""
+    #: The worker's transactions.
+    rounds: Rounds
 
     def reader(self) -> AIOKafkaConsumer:
         """Make a consumer that belongs to no group and reads committed records."""
@@ -44,8 +41,16 @@ class Host(Protocol):
     async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
         """Ask the brokers whose transactions hold up a partition, or the group's offsets (None)."""
 
-    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        """Ask the brokers for the transactional ids of some producers, those over many partitions of this group."""
+    async def predecessors(
+        self, tp: TopicPartition, producer_ids: Collection[int], *, spares_members: bool
+    ) -> Sequence[str]:
+        """Ask the brokers which transactional ids of some producers may be ended for a partition.
+
+        Args:
+            tp: the input partition.
+            producer_ids: whose transactions it waits for, as far as known.
+            spares_members: whether to leave out the open transactions of the group's present members.
+        """
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Ask the broker for the oldest offset of a partition and the one after its last that is committed."""

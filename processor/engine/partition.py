@@ -1,17 +1,17 @@
-"""One partition of one stage: recovery, then one transaction per chunk, until it is closed.
+"""One partition of one stage: recovery, then one share of a round per chunk, until it is closed.
 
-A partition is the unit of everything that can go wrong. It has its own work (rows, counts), its own bounded inbox, its
-own task and its own transactional producer, whose id names stage input and partition: starting that producer fences
-whoever else still believes it owns the partition.
+A partition is the unit of recovery. It has its own work (rows, counts), its own bounded inbox and its own task. What it
+commits carries the membership under which it was opened: brokers refuse whoever else still believes that it owns the
+partition (pin.py). The transactions are the worker's, each over all partitions that have something (rounds.py).
 
 Exactly once rests on four rules:
 
-1. What a chunk wrote and the offset after it are committed together, or not at all (commit.py).
+1. What a chunk wrote and the offset after it are committed together, or not at all (commit.py, rounds.py).
 2. State is what the changelog holds (recovery.py). After any failure the work is dropped and recovered; it is never
    repaired.
 3. A chunk is taken only where the last one ended. A hole is read again, an overlap is skipped (inbox.py).
-4. Reading starts at the group's committed offset, asked for after the fencing, unless the changelog lacks what was
-   committed with it (proof.py): then where that chunk began.
+4. Reading starts at the group's committed offset, once nothing that others began can move it, unless the changelog
+   lacks what was committed with it (proof.py): then where that chunk began.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from contextlib import suppress
 from enum import Enum
 from typing import TypeVar
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import (
+    InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTimestampError,
     KafkaError,
@@ -33,11 +34,12 @@ from aiokafka.errors import (
 )
 
 from processor.engine.batches import sort_out
-from processor.engine.bounds import closed, within
+from processor.engine.bounds import within
 from processor.engine.chunks import Chunk
 from processor.engine.commit import Committer, position_in
 from processor.engine.host import Host
 from processor.engine.inbox import Decision, Inbox
+from processor.engine.lost_markers import Owned
 from processor.engine.pin import MEMBERSHIP_OVER, Pin, PinnedGroup
 from processor.engine.recovery import Recovery, tell_expired
 from processor.engine.stage import (
@@ -53,7 +55,6 @@ from processor.engine.stage import (
     close,
     suspend,
 )
-from processor.engine.transactions import ProducerReplacedError
 from processor.logs import get_logger
 from processor.metrics.labels import ByStage
 
@@ -62,11 +63,18 @@ log = get_logger(__name__)
 #: Seconds between attempts to open a partition: a broker that is away is waited for.
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
-#: Seconds that a producer may take to close.
-_ABANDON_SECONDS = 5.0
-
 #: Seconds that an offset which only steps over markers may wait for records to be committed with.
 _IDLE_COMMIT_SECONDS = 1.0
+
+#: Errors that aiokafka does not take for retriable, after which a partition is opened anew.
+_PASSING = (
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    InvalidTimestampError,
+    ProducerFenced,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+)
 
 Answer = TypeVar("Answer")
 
@@ -77,10 +85,6 @@ class PartitionState(str, Enum):
     RECOVERING = "recovering"
     RUNNING = "running"
     CLOSING = "closing"
-
-
-class FencedError(Exception):
-    """Another worker has opened this partition: what we hold is no longer true."""
 
 
 class Partition:
@@ -100,7 +104,7 @@ class Partition:
         self.work: Work | None = None
         #: The offset up to which all is committed, and when it last moved.
         self.committed = 0
-        self.last_commit = host.monotonic()
+        self.last_commit = self._running_since = host.monotonic()
         self._host = host
         self._settings = host.settings
         self._group = PinnedGroup(host.settings.app_id, pin)
@@ -140,6 +144,11 @@ class Partition:
             yield self.tp, self.committed
             if self.changelog is not None and isinstance(self.work, StatefulWork):
                 yield self.changelog, self.work.position
+
+    def owned(self) -> Iterator[tuple[TopicPartition, Owned]]:
+        """Yield its changelog, if it has one, and what is to be known to decide there, while it runs."""
+        if self.state is PartitionState.RUNNING and self.changelog is not None:
+            yield self.changelog, Owned(self.tp, self._group, self._running_since)
 
     def audit(self) -> int:
         """Return by how much its books do not fit its state; 0 when all is well, and while it does not run."""
@@ -186,18 +195,20 @@ class Partition:
             The work, when it was closed in good order and may be resumed.
 
         Raises:
-            FencedError: another worker has the partition.
             Exception: a fault of ours. The state of the partition is worthless and the worker must end.
         """
+        try:
+            return await self._run(suspended)
+        finally:
+            await self._host.rounds.leave(self.tp)
+
+    async def _run(self, suspended: Work | None) -> Work | None:
         attempt, is_over = 0, False
         while self.state is not PartitionState.CLOSING:
-            producer = self._host.transactional_producer(self._transactional_id)
             try:
-                committer = await self._open(producer, suspended)
+                committer = await self._open(suspended)
                 attempt = 0
                 await self._process_chunks(committer)
-            except (ProducerFenced, InvalidProducerIdMapping) as error:
-                raise FencedError(f"{self.tp.topic}[{self.tp.partition}]: {_told_fencing(error)}") from error
             except MEMBERSHIP_OVER as error:
                 log.warning(
                     "membership_over", topic=self.tp.topic, partition=self.tp.partition, error=type(error).__name__
@@ -222,9 +233,13 @@ class Partition:
                 self._drop()
                 raise
             else:
-                return suspend(self._running_work)
-            finally:
-                await self._abandon(producer)
+                work = suspend(self._running_work)
+                if self._closing.is_set():
+                    return work
+                # It has committed apart, and takes part in rounds once it is opened anew.
+                self._forget()
+                suspended = work
+                continue
             if is_over:
                 # The group takes the partition back, and assigns it anew, perhaps to us.
                 await self._closing.wait()
@@ -233,27 +248,25 @@ class Partition:
             attempt += 1
         return None
 
-    @property
-    def _transactional_id(self) -> str:
-        return f"{self._settings.app_id}-{self.tp.topic}-{self.tp.partition}"
-
     def close(self) -> None:
         """Ask the task to finish the chunk it is in and end."""
         self.state = PartitionState.CLOSING
         self._closing.set()
         self._arrival.set()
 
-    async def _open(self, producer: AIOKafkaProducer, suspended: Work | None) -> Committer:
-        await self._within(producer.start())
+    async def _open(self, suspended: Work | None) -> Committer:
         host = self._host
+        self.work = suspended
+        # What a round of ours left open is decided before anything is read.
+        await host.rounds.ready(self.tp)
         self.work = suspended or self.stage.start_work(
             Partitioning(self.tp.topic, self.tp.partition, host.partition_counts, host.cluster)
         )
-        offset, proof = await self._recovery.run(producer, self.work, is_resumed=suspended is not None)
+        offset, proof = await self._recovery.run(self.work, is_resumed=suspended is not None)
         self.committed = offset
         self._inbox.start_at(offset)
         await self._within(host.seek(self.tp, offset))
-        self.last_commit = self._host.monotonic()
+        self.last_commit = self._running_since = self._host.monotonic()
         if self.state is PartitionState.RECOVERING:
             self.state = PartitionState.RUNNING
         host.wake()
@@ -265,12 +278,10 @@ class Partition:
             recovered=self.recovered,
         )
         return Committer(
-            producer,
+            host.rounds,
             group=self._group,
             tp=self.tp,
             changelog=self.changelog,
-            clock=host.clock,
-            monotonic=host.monotonic,
             committed=offset,
             proof=proof,
         )
@@ -279,32 +290,28 @@ class Partition:
         """Forget everything that came from memory: the changelog is the truth."""
         if self.work is not None and (work := suspend(self.work)) is not None:
             close(work)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Have nothing until it is opened anew."""
         self.work = None
         self._inbox.clear()
         if self.state is PartitionState.RUNNING:
             self.state = PartitionState.RECOVERING
-
-    async def _abandon(self, producer: AIOKafkaProducer) -> None:
-        """Close a producer; what it did not commit is aborted by the next one with its id."""
-        try:
-            await within(producer.stop(), _ABANDON_SECONDS)
-        except (KafkaError, OSError, asyncio.TimeoutError):
-            await closed("producer", producer.client.close(), _ABANDON_SECONDS)
 
     # Transactions
 
     async def _process_chunks(self, committer: Committer) -> None:
         work, inbox = self._running_work, self._inbox
         punctuated = work if isinstance(work, PunctuatedWork) else None
-        while self.state is PartitionState.RUNNING:
+        rounds = self._host.rounds
+        while self.state is PartitionState.RUNNING and not rounds.may_return(self.tp):
             if punctuated is not None:
                 punctuated.punctuate(is_behind=not inbox.is_empty)
             is_due = punctuated is not None and punctuated.is_due
             if inbox.is_empty and not is_due:
                 await self._pause(_IDLE_COMMIT_SECONDS)
                 await self._look_for_loss()
-                if committer.is_long_unused:
-                    await self._within(committer.keep_known())
                 continue
             records, end = self._take()
             if not records and not is_due and not await self._stays_idle():
@@ -321,7 +328,7 @@ class Partition:
             work.put_aside(unreadable, outbox)
         if records or (isinstance(work, PunctuatedWork) and work.is_due):
             work.process(records, outbox)
-        written = await self._within(committer.commit(outbox, end))
+        written = await committer.commit(outbox, len(records), end)
         self.committed = end
         self.last_commit = self._host.monotonic()
         work.committed(Positions(position_in(written, self.changelog), position_in(written, self._recovery.ledger)))
@@ -367,23 +374,11 @@ class Partition:
         return await within(awaitable, self._settings.commit_timeout)
 
 
-def _told_fencing(error: KafkaError) -> str:
-    """Describe what a broker's refusal of a producer means, and what follows."""
-    if isinstance(error, ProducerReplacedError | InvalidProducerIdMapping):
-        what = (
-            "its transactional id has another producer id by now (one lasts for some 32,767 transactions), so another "
-            "worker has opened it since; or the brokers have forgotten it (transactional.id.expiration.ms)"
-        )
-    else:
-        what = "another worker has opened it since, or its transaction took longer than brokers allow"
-    return f"{what}. This worker ends; what it had not committed is done again by the partition's owner"
-
-
 def _is_passing(error: BaseException) -> bool:
     """Return whether an error means that the brokers are away or busy, so they are waited for; others end the worker.
 
-    It matters for zombies: one that opened its partitions anew on an unknown refusal would fence the true owner. A
-    broker that refuses a sequence number or a timestamp has looked at the epoch before: it knows of no other owner.
+    A broker that refuses a sequence number or a timestamp has nothing against us. Nor has one that knows a newer
+    producer of our id: somebody took what we had open for what hangs, and ended it (predecessors.py). Whether the
+    partition is still ours, it tells by our membership.
     """
-    is_passing = isinstance(error, KafkaTimeoutError | OutOfOrderSequenceNumber | InvalidTimestampError)
-    return not isinstance(error, KafkaError) or error.retriable or is_passing
+    return not isinstance(error, KafkaError) or error.retriable or isinstance(error, _PASSING)

@@ -36,6 +36,7 @@ __all__ = [
     "OFFSETS_TOPIC",
     "Transaction",
     "Undecided",
+    "commit_lost",
     "end_transactions",
     "holders",
     "offsets_partition",
@@ -162,6 +163,11 @@ class Transaction(NamedTuple):
     #: In Kafka's words: Empty, Ongoing, PrepareCommit, CompleteCommit and others.
     state: str
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended, as far as its coordinator knows."""
+        return self.state in _OPEN_STATES
+
 
 class Undecided(NamedTuple):
     """Records of one transaction in one partition that are neither committed nor aborted."""
@@ -259,6 +265,20 @@ async def end_transactions(
     try:
         await producer.start()
         await clients.abort_in(producer, places, tp, group)
+    finally:
+        await producer.stop()
+
+
+async def commit_lost(producer: AIOKafkaProducer, places: Iterable[TopicPartition]) -> None:
+    """Fence whoever has a transactional id, and write the markers of a commit in some places.
+
+    Args:
+        producer: one with the id, not started; it is closed afterwards.
+        places: where records of the id are undecided, though no transaction of it is open.
+    """
+    try:
+        await producer.start()
+        await clients.commit_in(producer, places)
     finally:
         await producer.stop()
 

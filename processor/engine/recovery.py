@@ -1,7 +1,7 @@
 """How a partition is opened: what its predecessor left open is ended, and its work brought to what is committed.
 
-Only what changelog and ledger hold counts, up to what the committed offset proves (proof.py, ADR 0013). All of it is
-asked for after the producer was started, which fences: nobody else writes behind what is read here.
+Only what changelog and ledger hold counts, up to what the committed offset proves (proof.py, ADR 0013). It is read once
+the brokers know our membership and nothing is undecided: then nobody else commits behind what is read here (ADR 0025).
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.engine import clients
 from processor.engine.batches import readable
 from processor.engine.bounds import closed, within
 from processor.engine.brokers import UnstableOffsetError
 from processor.engine.host import Host
 from processor.engine.pin import PinnedGroup
-from processor.engine.predecessors import Undecided, end_transactions
+from processor.engine.predecessors import Undecided
 from processor.engine.proof import Proof, read_proof
 from processor.engine.stage import LedgerWork, Record, Stage, StatefulWork, Work
 from processor.logs import get_logger
 
 log = get_logger(__name__)
 
-#: Looks for markers that are to come, and seconds between them, before a transaction is ended once more.
-_MARKER_LOOKS = 40
-_MARKER_SECONDS = 0.05
+#: Seconds between looks at what is undecided; looks for markers that are on their way, and those during which a
+#: transaction must stay as it is to be taken for one that hangs.
+_LOOK_SECONDS = 0.05
+_MARKER_LOOKS = 10
+_HANGING_LOOKS = 40
 
 #: Seconds after which a transaction that does not end is told, and seconds between tellings.
 _HANGING_SECONDS = 30.0
 _TOLD_EVERY = 60.0
 
-_HANGING_MEND = "end it by hand, as docs/runbooks/DeliveryRecoveryTooLong.md says"
+#: What somebody has to do about a transaction whose id is known no more.
+HANGING_MEND = "end it by hand, as docs/runbooks/DeliveryRecoveryTooLong.md says"
 
 #: Seconds after which a changelog that ends too early is one that has lost records, whoever leads it.
 _FORMER_LEADER_SECONDS = 30.0
@@ -103,14 +105,12 @@ class Recovery:
         #: The end of the changelog as it was told last, and since when that is before what is proved of it.
         self._end = 0
         self._short_since: float | None = None
-        self._outputs = [TopicPartition(topic(each), tp.partition) for each in stage.outputs]
         self._tp, self._group, self._host, self._settings, self._closing = tp, group, host, host.settings, closing
 
-    async def run(self, producer: AIOKafkaProducer, work: Work, *, is_resumed: bool) -> tuple[int, Proof | None]:
+    async def run(self, work: Work, *, is_resumed: bool) -> tuple[int, Proof | None]:
         """Bring the work to what is committed.
 
         Args:
-            producer: started, so that whoever had the partition before is fenced.
             work: forgets what it knows if that is more than is true.
             is_resumed: whether it was suspended in good order, by this process.
 
@@ -118,7 +118,7 @@ class Recovery:
             The input offset to go on at, and what it proves of the changelog.
         """
         hanging = _Hanging()
-        committed = await self._when_decided(producer, hanging)
+        committed = await self._when_decided(hanging)
         if self._is_closing:
             # The work is as it was, and so is what it knows.
             return await self._first_offset(None), None
@@ -132,6 +132,11 @@ class Recovery:
         return await self._first_offset(start.offset), start.proof
 
     @property
+    def _places(self) -> Sequence[TopicPartition]:
+        """Where what is aborted comes once more; other outputs have other partitions' records (lost_markers.py)."""
+        return [tp for tp in (self.changelog, self.ledger) if tp is not None]
+
+    @property
     def _is_closing(self) -> bool:
         return self._closing.is_set()
 
@@ -140,30 +145,23 @@ class Recovery:
 
     # What a predecessor left open
 
-    async def _when_decided(self, producer: AIOKafkaProducer, hanging: _Hanging) -> OffsetAndMetadata | None:
-        """End what is undecided, and return the committed offset; None, too, when the partition is closed meanwhile.
-
-        Only this transactional id writes to the changelog, and by now all its transactions have been decided.
-        """
+    async def _when_decided(self, hanging: _Hanging) -> OffsetAndMetadata | None:
+        """End what is undecided, and return the committed offset; None, too, when the partition is closed meanwhile."""
         try:
             while not self._is_closing:
                 pending, committed = await self._look()
                 if pending is None:
                     return committed
                 self.problem = hanging.see(pending)
+                # Markers come after the answer, of an end as of a commit; and a broker may forget them once more.
+                if await self._is_decided_within(_MARKER_LOOKS):
+                    continue
                 before = await self._holders(pending)
-                await self._end_what_hangs(producer)
-                # The markers of this end come after the answer, and a broker may forget them as it forgot the others:
-                # what hangs then would become true with the first chunk.
-                await self._wait_for_markers()
-                await self._end_predecessors(producer, pending, before)
+                if not await self._is_decided_within(_HANGING_LOOKS):
+                    await self._end_predecessors(pending, before)
         finally:
             self.problem = ""
         return None
-
-    async def _end_what_hangs(self, producer: AIOKafkaProducer) -> None:
-        """Abort an empty transaction: its markers end what was decided, and never told."""
-        await self._within(clients.abort_in(producer, self._outputs, self._tp, self._group))
 
     async def _holders(self, pending: Pending) -> frozenset[Undecided]:
         """Ask whose transactions something waits for; nobody is known where brokers do not tell."""
@@ -173,32 +171,30 @@ class Recovery:
             log.warning("holders_unknown", topic=pending.tp.topic, partition=pending.tp.partition, error=repr(error))
             return frozenset()
 
-    async def _end_predecessors(
-        self, producer: AIOKafkaProducer, pending: Pending, before: frozenset[Undecided]
-    ) -> None:
-        """End transactions of other ids of our group that were there before, and still are: they hang, or take long.
+    async def _end_predecessors(self, pending: Pending, before: frozenset[Undecided]) -> None:
+        """End the transactions of our group that were there before, and still are: they hang, or take long.
 
-        At one look it may be anybody's. Who lives and is slow is fenced, and begins anew.
+        At one look it may be anybody's. Whose round is slow and holds up only the group's offsets is left to end it:
+        these are a partition of all, and another one's round is there, too.
         """
-        async with self._host.ending:
+        rounds = self._host.rounds
+        async with rounds.ending:
             # Another partition of ours may have ended them meanwhile: one transaction held up many.
             hanging = before & await self._holders(pending) if before and not self._is_closing else ()
             if not hanging:
                 return
-            names = await self._within(self._host.transactional_ids({each.producer_id for each in hanging}))
+            ids = {each.producer_id for each in hanging}
+            names = await self._within(self._host.predecessors(self._tp, ids, spares_members=pending.stable is None))
             for name in names:
-                # Ours was ended before.
-                if name != producer._txn_manager.transactional_id:
-                    await self._end_transactions(name)
-
-    async def _end_transactions(self, name: str) -> None:
-        """End what a transactional id has left undecided."""
-        log.warning("predecessor_ended", topic=self._tp.topic, partition=self._tp.partition, transactional_id=name)
-        ending = self._host.transactional_producer(name)
-        try:
-            await self._within(end_transactions(ending, self._group, self._outputs, self._tp))
-        except ProducerFenced:
-            log.info("predecessor_ended_by_others", transactional_id=name)
+                facts = {"topic": self._tp.topic, "partition": self._tp.partition, "transactional_id": name}
+                if rounds.is_own(name):
+                    log.info("open_transaction_aborted", **facts)
+                else:
+                    log.warning("predecessor_ended", **facts)
+                try:
+                    await rounds.end_transactions(name, self._group, self._places, self._tp)
+                except ProducerFenced:
+                    log.info("predecessor_ended_by_others", transactional_id=name)
 
     async def _look(self) -> tuple[Pending | None, OffsetAndMetadata | None]:
         """Ask what is undecided; if nothing is, for the committed offset.
@@ -219,13 +215,14 @@ class Recovery:
         self._end = await self._within(self._host.high_watermark(tp))
         return stable if self._end > stable else None
 
-    async def _wait_for_markers(self) -> None:
-        """Wait until nothing is undecided, for as long as markers may take."""
-        for _ in range(_MARKER_LOOKS):
+    async def _is_decided_within(self, looks: int) -> bool:
+        """Look repeatedly; return whether nothing is undecided any more, or the partition is closed."""
+        for _ in range(looks):
             if self._is_closing or (await self._look())[0] is None:
-                return
+                return True
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _MARKER_SECONDS)
+                await asyncio.wait_for(self._closing.wait(), _LOOK_SECONDS)
+        return False
 
     # What is true
 
@@ -309,7 +306,7 @@ class Recovery:
     async def _restore(self, work: StatefulWork, changelog: TopicPartition) -> None:
         """Read changelog and ledger from where the work stands to their ends.
 
-        The ends are asked for after the fencing, so nobody writes behind them.
+        Nobody else's commits come behind the ends by now.
         """
         oldest, end = await self._within(self._host.bounds(changelog))
         ledger_oldest, ledger_end = 0, 0
@@ -384,14 +381,14 @@ class _Hanging:
         facts = {"topic": pending.tp.topic, "partition": pending.tp.partition, "stable_offset": pending.stable}
         if self.since is None:
             self.since, self._next_telling = now, now + _HANGING_SECONDS
-            log.info("open_transaction_aborted", **facts)
+            log.info("open_transaction_found", **facts)
         seconds = round(now - self.since)
         if now >= self._next_telling:
             self._next_telling = now + _TOLD_EVERY
-            log.warning("transaction_hangs", **facts, seconds=seconds, mend=_HANGING_MEND)
+            log.warning("transaction_hangs", **facts, seconds=seconds, mend=HANGING_MEND)
         if now < self.since + _HANGING_SECONDS:
             return ""
-        return f"{pending.place} for {seconds} s: {_HANGING_MEND}"
+        return f"{pending.place} for {seconds} s: {HANGING_MEND}"
 
 
 def tell_expired(tp: TopicPartition, records: int) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -21,12 +23,14 @@ from processor.engine.bounds import closed, end
 from processor.engine.brokers import Brokers
 from processor.engine.clock import BrokerClock
 from processor.engine.follower import Follower
+from processor.engine.lost_markers import LostMarkers, Owned, outputs_without_changelogs
 from processor.engine.membership.agreement import Agreement, DisagreementError, terms
 from processor.engine.membership.app import Introduction
 from processor.engine.membership.membership import Membership
 from processor.engine.partition import PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
+from processor.engine.rounds import Rounds
 from processor.engine.shadow import problems_of_group
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
@@ -68,7 +72,14 @@ class Worker:
         self._stages = tuple(stages)
         self._stage_of = {settings.topic(topic): stage for stage in self._stages for topic in stage.inputs}
         self.monotonic = monotonic
-        self.ending = asyncio.Lock()
+        self.rounds = Rounds(
+            settings,
+            # Of this process alone: two workers that took one for theirs would fence one another for ever.
+            f"{settings.app_id}-worker-{uuid.uuid4().hex[:12]}",
+            partial(clients.transactional_producer, settings),
+            self.clock,
+            monotonic,
+        )
         self._brokers = Brokers(settings)
         self._agreement = Agreement(settings, metrics, self._brokers.describe_group, monotonic)
         self._membership: Membership | None = None
@@ -76,6 +87,7 @@ class Worker:
         self._followers = [Follower(settings, *stage.follows) for stage in self._stages if stage.follows is not None]
         self.assignment = Assignment(self._stage_of, self, self.fail)
         self._watchdog = Watchdog(settings, metrics, self.assignment, self._brokers, monotonic)
+        self._lost_markers = LostMarkers(settings, metrics, self._brokers, self.rounds, monotonic)
         self._failure: asyncio.Future[None] | None = None
         #: By when it must have ended, once it is to; and whether it has.
         self._end_by: float | None = None
@@ -113,6 +125,7 @@ class Worker:
         works: list[Coroutine[Any, Any, None]] = [
             self._join_and_watch(membership),
             membership.raise_crash(),
+            self._lost_markers.watch(self._outputs_to_watch, self._changelogs),
             *followers,
         ]
         tasks = [asyncio.ensure_future(work) for work in works]
@@ -132,7 +145,7 @@ class Worker:
         ours = terms(self.settings, self.partition_counts)
         await self._agreement.wait(ours)
         inputs = {stage.name: [self.settings.topic(topic) for topic in stage.inputs] for stage in self._stages}
-        introduction = Introduction(self.url, ours)
+        introduction = Introduction(self.url, ours, self.rounds.transactional_id)
         self._membership = Membership(self.settings, introduction, inputs, self.assignment, self._on_disagreement)
         return self._membership
 
@@ -160,10 +173,21 @@ class Worker:
         """Close everything in bounded time; partitions first, since other workers wait for them."""
         await end(tasks)
         await self.assignment.end(self._share(_CLOSING_SHARE))
+        await closed("rounds", self.rounds.close(), self._share(_PARTING_SHARE))
         if self._membership is not None:
             # All that is ours is committed by now. Faust's consumer may wait for a broker that was restarted.
             await closed("faust", self._membership.stop(), self._share(_LEAVING_SHARE))
         await closed("clients", self._brokers.close(), self._share(_PARTING_SHARE))
+
+    def _outputs_to_watch(self) -> Sequence[TopicPartition]:
+        """Return the outputs of the group, if we have the first of all input partitions: one worker looks at them."""
+        first = TopicPartition(next(iter(self._stage_of)), 0)
+        if first not in dict(self.assignment.running()):
+            return ()
+        return outputs_without_changelogs(self._stages, self.settings, self.partition_counts)
+
+    def _changelogs(self) -> Mapping[TopicPartition, Owned]:
+        return dict(owned for _, partition in self.assignment.running() for owned in partition.owned())
 
     def _share(self, part: float) -> float:
         return max(_SHORTEST_SECONDS, part * self.settings.commit_timeout)
@@ -175,10 +199,6 @@ class Worker:
             self._failure.set_exception(error)
 
     # What partitions ask for
-
-    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
-        """Make a producer; starting it fences every older one with the same id."""
-        return clients.transactional_producer(self.settings, transactional_id)
 
     def reader(self) -> AIOKafkaConsumer:
         """Make a consumer that belongs to no group and reads committed records."""
@@ -192,9 +212,11 @@ class Worker:
         """Return whose transactions hold up a partition, or the group's offsets (None), from the brokers."""
         return await self._brokers.holders(tp)
 
-    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        """Return the transactional ids of some producers, those over many partitions of this group."""
-        return await self._brokers.transactional_ids(producer_ids)
+    async def predecessors(
+        self, tp: TopicPartition, producer_ids: Collection[int], *, spares_members: bool
+    ) -> Sequence[str]:
+        """Return which transactional ids of some producers may be ended for a partition, from the brokers."""
+        return await self._brokers.predecessors(tp, producer_ids, spares_members=spares_members)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Return a partition's first offset and its last stable offset, from the broker."""

@@ -224,6 +224,11 @@ class Metrics(ProcessMetrics):
     conservation_error: Gauge = single(
         Gauge, "delivery_conservation_error", "Messages by which counts differ from known messages; must be 0."
     )
+    undecided_partitions: Gauge = single(
+        Gauge,
+        "delivery_undecided_partitions",
+        "Partitions of our topics whose readers wait for the end of a transaction that is over; must be 0.",
+    )
     rows_unreadable: Family[Gauge, ByTopic] = labelled(
         Gauge,
         "delivery_rows_unreadable",

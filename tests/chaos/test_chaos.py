@@ -1,9 +1,9 @@
 """Whatever happens to workers, broker, disk and clock while load runs, every event has its effect exactly once.
 
 CHAOS_SECONDS says how long faults are injected (`make chaos`: 15 minutes; below 5 minutes the trial is the mild one of
-`make test`, and every fault comes once), CHAOS_SEED which ones and when, CHAOS_STORE where rows are kept. What must be
-on the output topics is computed by an observer outside the product (observer.py); what each fault cost is measured
-outside of it too (pulse.py), and printed with the seed.
+`make test`, and every fault comes once), CHAOS_SEED which ones and when, CHAOS_STORE where rows are kept,
+CHAOS_PARTITIONS how many partitions there are. What must be on the output topics is computed by an observer outside the
+product (observer.py); what each fault cost is measured outside of it too (pulse.py), and printed with the seed.
 """
 
 import asyncio
@@ -32,10 +32,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "0"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 STORE = os.environ.get("CHAOS_STORE", "memory")
+PARTITIONS = int(os.environ.get("CHAOS_PARTITIONS", "8"))
 
 
 #: What is printed with the result.
-AGAIN = f"seed {SEED}; again: CHAOS_SEED={SEED} CHAOS_STORE={STORE} CHAOS_SECONDS={SECONDS:g} make chaos"
+CHOSEN = f"CHAOS_SEED={SEED} CHAOS_STORE={STORE} CHAOS_PARTITIONS={PARTITIONS} CHAOS_SECONDS={SECONDS:g}"
+AGAIN = f"seed {SEED}; again: {CHOSEN} make chaos"
 
 
 class Extent(NamedTuple):
@@ -130,8 +132,8 @@ class Chaos(Group):
         await self.resumed("rolling restart", began)
 
     async def scale(self) -> None:
-        """One worker, three, two, one."""
-        for number in (1, 3, 2, 1, 2):
+        """One worker, three or four, two, one."""
+        for number in (1, 4 if EXTENT.has_variants else 3, 2, 1, 2):
             await self.scale_to(number)
 
     async def broker_killed(self) -> None:
@@ -261,7 +263,7 @@ async def chaos(tmp_path: Path, _quiet: None) -> AsyncIterator[Chaos]:
     try:
         settings = settings_for_a_trial(
             broker.bootstrap_servers,
-            partitions=8,
+            partitions=PARTITIONS,
             chunk_records=500,
             session_timeout=EXTENT.session,
             commit_timeout=15.0,

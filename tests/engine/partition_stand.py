@@ -10,10 +10,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    InvalidProducerIdMapping,
     KafkaConnectionError,
     KafkaTimeoutError,
     NotLeaderForPartitionError,
     OutOfOrderSequenceNumber,
+    ProducerFenced,
     TopicAuthorizationFailedError,
 )
 from aiokafka.structs import OffsetAndMetadata
@@ -25,8 +27,9 @@ from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
+from processor.engine.rounds import Rounds
 from processor.engine.stage import Outbox, Partitioning, Positions, PunctuatedWork, Stage, StoredWork
-from processor.engine.transactions import NewProducerNeededError
+from processor.engine.transactions import ProducerReplacedError
 from processor.metrics import Metrics
 from processor.metrics.labels import ByStage
 from processor.settings import Settings
@@ -38,16 +41,22 @@ OFFSETS = TopicPartition("__consumer_offsets", 0)
 
 PIN = Pin(7, "member")
 
+#: The transactional id of the worker.
+ROUNDS = "app-worker-1"
+
 PASSING = (
     KafkaConnectionError,
     NotLeaderForPartitionError,
     KafkaTimeoutError,
     OutOfOrderSequenceNumber,
-    NewProducerNeededError,
+    ProducerFenced,
+    ProducerReplacedError,
+    InvalidProducerIdMapping,
+    InvalidProducerEpoch,
     OSError,
     asyncio.TimeoutError,
 )
-GRAVE = (TopicAuthorizationFailedError, InvalidProducerEpoch, ValueError)
+GRAVE = (TopicAuthorizationFailedError, ValueError)
 
 
 class Broker:
@@ -63,7 +72,7 @@ class Broker:
         #: The end of what is committed, where a transaction hangs behind it.
         self.stable: int | None = None
         #: The transactional id of what hangs.
-        self.holder = "app-t.events.v1-3"
+        self.holder = ROUNDS
         #: How many of the next aborts it forgets to tell the changelog of.
         self.forgets = 0
         self.oldest = 0
@@ -220,7 +229,7 @@ class Host:
         self.settings = Settings(app_id="app", topic_prefix="t.", chunk_records=4)
         self.metrics = Metrics(["fold"])
         self.clock = BrokerClock(self.metrics)
-        self.ending = asyncio.Lock()
+        self.rounds = Rounds(self.settings, ROUNDS, self._transactional_producer, self.clock, self.monotonic)
         self.seconds = 0.0
         self.seeks: list[int] = []
         self.wakes = 0
@@ -233,8 +242,8 @@ class Host:
     def monotonic(self) -> float:
         return self.seconds
 
-    def transactional_producer(self, transactional_id: str) -> Producer:
-        assert transactional_id in {"app-t.events.v1-3", self._broker.holder}
+    def _transactional_producer(self, transactional_id: str) -> Producer:
+        assert transactional_id in {ROUNDS, f"{ROUNDS}-{INPUT.topic}-{INPUT.partition}", self._broker.holder}
         self._broker.producers.append(Producer(self._broker, transactional_id))
         return self._broker.producers[-1]
 
@@ -255,8 +264,11 @@ class Host:
             return frozenset([Undecided(OFFSETS, 7, self.round)] if self._broker.is_unstable else [])
         return frozenset([] if self._broker.stable is None else [Undecided(tp, 7, self._broker.stable)])
 
-    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        assert set(producer_ids) == {7}
+    async def predecessors(
+        self, tp: TopicPartition, producer_ids: Collection[int], *, spares_members: bool
+    ) -> Sequence[str]:
+        assert (tp, set(producer_ids)) == (INPUT, {7})
+        assert not spares_members or self._broker.is_unstable, "of a changelog nobody is spared"
         return [self._broker.holder]
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
@@ -406,5 +418,5 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     stand = Stand()
     monkeypatch.setattr(partition, "_RETRY_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(partition, "_IDLE_COMMIT_SECONDS", 0.01)
-    monkeypatch.setattr(recovery, "_MARKER_SECONDS", 0.001)
+    monkeypatch.setattr(recovery, "_LOOK_SECONDS", 0.001)
     return stand

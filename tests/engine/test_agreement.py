@@ -82,7 +82,7 @@ class App(SimpleNamespace):
         tables = SimpleNamespace(data={}, changelog_topics=set())
         conf = SimpleNamespace(canonical_url=url)
         super().__init__(conf=conf, tables=tables, tracer=None, sensors=sensors, terms=told, heard=[])
-        self.settings = Settings()
+        self.settings, self.worker = Settings(), "app-worker-1"
 
     def disagree(self, problems: Any, *, is_refused: bool) -> None:
         self.heard.append((list(problems), is_refused))

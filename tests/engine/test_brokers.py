@@ -1,9 +1,12 @@
 """What a worker asks its brokers, without any."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     IllegalGenerationError,
@@ -45,23 +48,57 @@ async def test_a_group_that_cannot_be_described_is_none_and_on_a_new_broker_that
 
 
 class Transactions:
-    """A broker that coordinates some transactional ids."""
+    """A broker that coordinates some transactional ids, each with its state; members of the group joined with some."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, states: dict[str, str], members: Sequence[str] | None = ()) -> None:
         self._client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)]))
-        self._names = names
+        self._states, self._members = states, members
 
     async def _send_request(self, _request: Any, _node: int) -> Any:
-        return SimpleNamespace(error_code=0, transactions=[(name, 7, "Ongoing", {}) for name in self._names])
+        return SimpleNamespace(
+            error_code=0, transactions=[(name, 7, state, {}) for name, state in self._states.items()]
+        )
+
+    async def describe_consumer_groups(self, _groups: Any) -> Any:
+        state = "PreparingRebalance" if self._members is None else "Stable"
+        told = [b'{"url": "http://a:1", "worker": "%s"}' % name.encode() for name in self._members or ()]
+        members = [("m", "", "", ConsumerProtocolMemberMetadata(4, ["events"], each).encode(), b"") for each in told]
+        return [SimpleNamespace(groups=[(0, "group", state, "consumer", "faust", members, -1)])]
 
 
-async def test_nobody_is_ended_by_name_but_workers_of_the_group():
-    """A slow transaction of another partition is no hanging one: its worker would end."""
-    group, brokers = Settings().app_id, Brokers(Settings())
-    ours = f"{group}-worker-1"
-    brokers._admin = Transactions(ours, f"{group}-delivery.events.v1-3", "another-worker-1")
-    assert await brokers.transactional_ids({7}) == [ours]
-    assert await brokers.transactional_ids(()) == []
+PARTITION = TopicPartition("delivery.events.v1", 3)
+GROUP = Settings().app_id
+
+
+async def found(states: dict[str, str], members: Sequence[str] | None = (), *, spares_members: bool = False) -> Any:
+    brokers = Brokers(Settings())
+    brokers._admin = Transactions(states, members)
+    return await brokers.predecessors(PARTITION, {7}, spares_members=spares_members)
+
+
+class TestPredecessors:
+    async def test_are_workers_of_the_group_and_the_partitions_own_id_of_earlier_versions(self):
+        ours = [f"{GROUP}-worker-1", f"{GROUP}-worker-1-delivery.events.v1-0", f"{GROUP}-delivery.events.v1-3"]
+        others = ["another-worker-1", f"{GROUP}-delivery.events.v1-4", f"{GROUP}-dead"]
+        assert await found(dict.fromkeys([*ours, *others], "Ongoing")) == ours
+
+    async def test_are_nobody_where_nobody_is_asked_for(self):
+        assert await Brokers(Settings()).predecessors(PARTITION, (), spares_members=True) == []
+
+    async def test_may_be_without_members_whose_rounds_are_slow(self):
+        living, apart, dead = f"{GROUP}-worker-1", f"{GROUP}-worker-1-delivery.events.v1-0", f"{GROUP}-worker-12"
+        states = dict.fromkeys([living, apart, dead], "Ongoing")
+        assert await found(states, [living], spares_members=True) == [dead]
+        assert await found(states, [living]) == [living, apart, dead]
+
+    async def test_are_members_too_whose_transaction_has_ended_and_was_not_told_to_all(self):
+        living = f"{GROUP}-worker-1"
+        assert await found({living: "CompleteCommit"}, [living], spares_members=True) == [living]
+        assert await found({living: "PrepareCommit"}, [living], spares_members=True) == []
+
+    async def test_are_none_with_an_open_transaction_while_the_group_does_not_say_who_lives(self):
+        states = {f"{GROUP}-worker-1": "Ongoing", f"{GROUP}-worker-2": "Empty"}
+        assert await found(states, None, spares_members=True) == [f"{GROUP}-worker-2"]
 
 
 class Coordinator:

@@ -26,7 +26,11 @@ def joined(url: str, **settings: Any) -> bytes:
     """Give what a worker joins with."""
     conf = SimpleNamespace(canonical_url=url)
     app: Any = SimpleNamespace(
-        conf=conf, tables=None, terms={}, settings=Settings(**{"internal_token": TOKEN, **settings})
+        conf=conf,
+        tables=None,
+        terms={},
+        worker="app-worker-1",
+        settings=Settings(**{"internal_token": TOKEN, **settings}),
     )
     told: bytes = Assignor(app).metadata({"events"}).encode()
     return told

@@ -40,7 +40,7 @@ def owner() -> Owner:
 
 @pytest.fixture
 async def membership(owner) -> Membership:
-    introduction = Introduction("http://a:1", {"x": "1"})
+    introduction = Introduction("http://a:1", {"x": "1"}, "app-worker-1")
     inputs = {"fold": ["events"], "normalize": ["mta", "sms"]}
     return Membership(Settings(), introduction, inputs, owner, lambda *_: None)
 

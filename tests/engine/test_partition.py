@@ -7,21 +7,19 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
-    InvalidProducerIdMapping,
     KafkaConnectionError,
-    ProducerFenced,
+    KafkaTimeoutError,
 )
 from structlog.testing import capture_logs
 
 from processor.engine import partition
 from processor.engine.bounds import end
 from processor.engine.chunks import Chunk
-from processor.engine.partition import FencedError, PartitionState
+from processor.engine.partition import PartitionState
 from processor.engine.pin import MEMBERSHIP_OVER
 from processor.engine.stage import Partitioning
-from processor.engine.transactions import ProducerReplacedError
 from processor.settings import Settings
-from tests.engine.partition_stand import GRAVE, INPUT, PASSING, Host, Work, chunk, rows, stand, until
+from tests.engine.partition_stand import GRAVE, INPUT, PASSING, ROUNDS, Host, Work, chunk, rows, stand, until
 
 __all__ = ["stand"]
 
@@ -34,7 +32,7 @@ class TestChunks:
         assert stand.broker.changelog == [*rows(0, 1, 2).items(), None]
         assert stand.broker.committed == 3
         assert stand.works[0].rows == rows(0, 1, 2)
-        assert stand.broker.producers[0].calls == ["start", "begin", "offsets", "commit", "stop"]
+        assert stand.broker.producers[0].calls == ["start", "begin", "offsets", "commit"]
 
     async def test_what_waits_is_merged_into_one_transaction_of_bounded_size(self, stand):
         stand.broker.gate.clear()
@@ -134,30 +132,6 @@ class TestWhatIsDue:
         assert partition.work.looks[-1] is False
 
 
-class TestAnIdlePartition:
-    async def test_uses_its_transactional_id_now_and_then_and_commits_nothing(self, stand):
-        """A broker forgets an id that is not used, and would refuse the next chunk."""
-        async with stand.running() as running:
-            await running.accept(chunk(0, 2))
-            await until(lambda: running.committed == 2)
-            calls = stand.broker.producers[0].calls
-            for aborts in (1, 2):
-                stand.host.seconds += 3_600
-                await until(lambda aborts=aborts: calls.count("abort") == aborts)
-            await running.accept(chunk(2, 4))
-            await until(lambda: running.committed == 4)
-        assert calls[calls.index("abort") - 2 :][:3] == ["begin", "offsets", "abort"]
-        assert calls.count("commit") == 2
-        assert stand.broker.committed == 4
-        assert stand.offsets_of_the_last_work() == [0, 1, 2, 3]
-        assert stand.reopened() == 0
-
-    async def test_has_no_transaction_while_its_id_was_used_of_late(self, stand):
-        async with stand.running():
-            await until(lambda: len(stand.works[0].looks) > 3)
-        assert stand.broker.producers[0].calls == ["start", "stop"]
-
-
 class TestRoom:
     async def test_the_queue_is_bounded_and_there_is_room_again_when_some_is_done(self, stand):
         stand.broker.gate.clear()
@@ -189,7 +163,6 @@ class TestClosing:
         assert stand.works[0].rows == rows(0, 1)
         assert stand.suspended is stand.works[0]
         assert stand.suspended.position == 2
-        assert stand.broker.producers[-1].calls[-1] == "stop"
 
     async def test_work_on_disk_is_closed_with_its_partition_for_who_opens_it_next(self, stand, monkeypatch):
         monkeypatch.setattr(Work, "is_durable", True)
@@ -226,32 +199,35 @@ class TestClosing:
         assert len(stand.broker.recovered) == 10
 
 
-class TestFailures:
-    @pytest.mark.parametrize("call", ["start", "begin", "commit", "offsets"])
-    async def test_one_that_is_fenced_ends_with_an_error(self, stand, call):
-        stand.broker.failures[call] = [ProducerFenced()]
-        running = stand.partition()
-        task = asyncio.ensure_future(running.run())
-        if call != "start":
-            await until(lambda: running.state is PartitionState.RUNNING)
+class TestAPartitionThatCommitsApart:
+    async def test_takes_part_in_rounds_again_by_being_opened_anew_with_the_work_that_it_has(self, stand):
+        stand.broker.failures["send"] = [KafkaTimeoutError()]
+        async with stand.running() as running:
             await running.accept(chunk(0, 2))
-        with pytest.raises(FencedError, match=r"t\.events\.v1\[3\]: another worker has opened it since"):
-            await asyncio.wait_for(task, 120)
-        assert stand.broker.committed is None
-        assert stand.broker.changelog == []
-        assert len(stand.broker.producers) == 1, "it must not fence the true owner"
+            await until(lambda: len(stand.works) == 2 and running.state is PartitionState.RUNNING)
+            await running.accept(chunk(0, 2))
+            await until(lambda: running.committed == 2)
+            [apart] = [each for each in stand.broker.producers if each.transactional_id != ROUNDS]
+            assert apart.calls[-1] == "commit"
+            stand.host.seconds += 60
+            await until(lambda: apart.calls[-1] == "stop" and running.state is PartitionState.RUNNING)
+            await running.accept(chunk(2, 4))
+            await until(lambda: running.committed == 4)
+        assert stand.works[-1].rows == rows(0, 1, 2, 3)
+        assert len(stand.works) == 2
+        assert stand.reopened() == 1
+        assert stand.broker.recovered == []
 
-    @pytest.mark.parametrize("error", [ProducerReplacedError, InvalidProducerIdMapping])
-    async def test_one_whose_transactional_id_has_another_producer_ends_with_an_error_that_says_so(self, stand, error):
-        stand.broker.failures["commit"] = [error()]
-        running = stand.partition()
-        task = asyncio.ensure_future(running.run())
-        await until(lambda: running.state is PartitionState.RUNNING)
-        await running.accept(chunk(0, 2))
-        with pytest.raises(FencedError, match=r"has another producer id by now.* This worker ends"):
-            await asyncio.wait_for(task, 120)
-        assert len(stand.broker.producers) == 1, "it must not fence the true owner"
+    async def test_leaves_nothing_open_when_it_is_closed(self, stand):
+        stand.broker.failures["send"] = [KafkaTimeoutError()]
+        async with stand.running() as running:
+            await running.accept(chunk(0, 2))
+            await until(lambda: len(stand.works) == 2 and running.state is PartitionState.RUNNING)
+        [apart] = [each for each in stand.broker.producers if each.transactional_id != ROUNDS]
+        assert apart.calls == ["start", "stop"]
 
+
+class TestFailures:
     @pytest.mark.parametrize("error", MEMBERSHIP_OVER, ids=lambda error: error.__name__)
     async def test_one_whose_membership_is_over_rests_until_the_group_takes_it_back(self, stand, error):
         with capture_logs() as told:
@@ -260,15 +236,14 @@ class TestFailures:
                 await until(lambda: running.committed == 2)
                 stand.broker.failures["offsets"] = [error()]
                 await running.accept(chunk(2, 4))
-                await until(lambda: stand.broker.producers[0].calls[-1] == "stop")
-                assert running.state is PartitionState.RECOVERING
+                await until(lambda: running.state is PartitionState.RECOVERING)
+                assert stand.broker.producers[0].calls[-1] == "stop"
                 assert stand.works[0].closed
                 await running.accept(chunk(4, 6))
                 assert not running.has_room()
         assert stand.suspended is None
         assert stand.broker.committed == 2
         assert stand.broker.changelog == [*rows(0, 1).items(), None]
-        assert len(stand.broker.producers) == 1, "it must not fence the true owner"
         assert [each["error"] for each in told if each["event"] == "membership_over"] == [error.__name__]
 
     @pytest.mark.parametrize("call", ["begin", "send", "offsets", "commit"])
@@ -303,7 +278,7 @@ class TestFailures:
             assert stand.works[-1].rows == rows(0)
             assert running.committed == 1
         assert [work.shown for work in stand.works[:-1]] == [0] * (len(stand.works) - 1)
-        assert all(producer.calls[-1] == "stop" for producer in stand.broker.producers)
+        assert all(producer.calls[-1] == "stop" for producer in stand.broker.producers[:-1])
 
     async def test_chunks_that_waited_when_it_failed_are_forgotten_and_read_again(self, stand):
         stand.broker.gate.clear()
@@ -340,7 +315,6 @@ class TestFailures:
         await running.accept(chunk(0, 2))
         with pytest.raises(error):
             await asyncio.wait_for(task, 120)
-        assert len(stand.broker.producers) == 1
         assert stand.broker.producers[0].calls[-1] == "stop"
         assert stand.broker.committed is None
 
@@ -375,10 +349,10 @@ class TestFailures:
         assert await end([task]) == set()
         assert task.cancelled()
         assert stand.works[0].closed
-        assert stand.broker.producers[0].calls[-1] == "stop"
 
     async def test_a_transaction_that_takes_too_long_is_given_up_and_done_again(self, stand, monkeypatch):
-        monkeypatch.setattr(stand.host, "settings", Settings(app_id="app", topic_prefix="t.", commit_timeout=1.0))
+        settings = Settings(app_id="app", topic_prefix="t.", commit_timeout=1.0)
+        monkeypatch.setattr(stand.host.rounds, "_settings", settings)
         stand.broker.gate.clear()
         async with stand.running() as running:
             await running.accept(chunk(0, 2))

@@ -14,16 +14,19 @@ from typing import Any, NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     ConcurrentTransactions,
+    IllegalGenerationError,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
     NotEnoughReplicasError,
     OutOfOrderSequenceNumber,
+    UnknownMemberIdError,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata
 
+from processor.engine.predecessors import Transaction as Told
 from processor.engine.predecessors import Undecided
 
 _NONE = 0
@@ -249,6 +252,32 @@ class Transaction:
         return self.producer_id, self.epoch
 
 
+class Group:
+    """The group's present generation, and its members: who else commits offsets is refused."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._members: frozenset[str] = frozenset()
+
+    def begin(self, members: Collection[str]) -> int:
+        """Begin another generation."""
+        self.generation += 1
+        self._members = frozenset(members)
+        return self.generation
+
+    def has(self, transactional_id: str) -> bool:
+        """Say whether a transactional id is that of a member, or of one of its partitions that commit apart."""
+        return any(f"{transactional_id}-".startswith(f"app-worker-{member}-") for member in self._members)
+
+    def judge(self, generation: int, member: str) -> int:
+        """Give the error code for a membership; none is accepted, as brokers do."""
+        if (generation, member) == (-1, ""):
+            return _NONE
+        if member not in self._members:
+            return UnknownMemberIdError.errno
+        return _NONE if generation == self.generation else IllegalGenerationError.errno
+
+
 class Cluster:
     """The broker.
 
@@ -269,6 +298,7 @@ class Cluster:
         self._later, self._marker_delay, self._trace, self._first_epoch = later, marker_delay, trace, first_epoch
         self.logs: dict[TopicPartition, Log] = {}
         self.offsets = Offsets()
+        self.group = Group()
         self._transactions: dict[str, Transaction] = {}
         self._producer_ids = 0
         #: Places that were not told of a transaction's end.
@@ -376,6 +406,8 @@ class Cluster:
     def _commit_offsets(self, request: Any) -> dict[str, Any]:
         producer = request.producer_id, request.producer_epoch
         error = self._busy
+        if not error and request.API_VERSION >= 3:
+            error = self.group.judge(request.generation_id, request.member_id)
         if not error and not self.offsets.has_open(*producer):
             error = self._verify(request.transactional_id, producer, OFFSETS)
         offsets = {
@@ -501,9 +533,23 @@ class Cluster:
         target = self.offsets if place == OFFSETS else self.logs[place]
         return frozenset(Undecided(place, *holder) for holder in target.holders().items())
 
-    def transactional_ids(self, producer_ids: Collection[int]) -> list[str]:
-        """Tell the transactional ids that have some producer ids now."""
-        return [name for name, found in self._transactions.items() if found.producer_id in producer_ids]
+    def transactional_ids(self, producer_ids: Collection[int], *, spares_members: bool) -> list[str]:
+        """Tell the transactional ids that have some producer ids now; of members, only those that have ended."""
+        open_phases = (Phase.ONGOING, Phase.PREPARED)
+        return [
+            name
+            for name, found in self._transactions.items()
+            if found.producer_id in producer_ids
+            and not (spares_members and found.phase in open_phases and self.group.has(name))
+        ]
+
+    def transactions(self, producer_ids: Collection[int]) -> list[Told]:
+        """Tell the transactional ids of some producer ids."""
+        return [
+            Told(name, found.producer_id, found.phase.value)
+            for name, found in self._transactions.items()
+            if found.producer_id in producer_ids
+        ]
 
     def restart(self, forgets: Callable[[], bool]) -> None:
         """Start the broker anew: markers that were still to be written are, or they are forgotten (ADR 0013)."""

@@ -1,6 +1,6 @@
 """Ways to break the engine, one rule at a time. What a simulation is worth is how soon it finds them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine import clients
 from processor.engine.chunks import Chunk
 from processor.engine.commit import Committer
+from processor.engine.lost_markers import LostMarkers
 from processor.engine.partition import Partition, PartitionState
-from processor.engine.pin import Pin
-from processor.engine.recovery import Recovery
+from processor.engine.recovery import Pending, Recovery
+from processor.engine.rounds import Ends, Rounds, Share
 from processor.engine.stage import Outbox, Positions, StatefulWork, Work
 from processor.settings import Settings
 
@@ -26,7 +27,8 @@ class Engine:
 
     partition: type[Partition] = Partition
     recovery: type[Recovery] = Recovery
-    committer: type[Committer] = Committer
+    rounds: type[Rounds] = Rounds
+    lost_markers: type[LostMarkers] = LostMarkers
     make_producer: MakeProducer = clients.transactional_producer
 
 
@@ -43,19 +45,59 @@ def _producer_of_aiokafka(settings: Settings, transactional_id: str) -> AIOKafka
     )
 
 
-class _OffsetsApart(Committer):
-    """Commits the offset after the transaction, not in it."""
+class _OffsetsApart(Rounds):
+    """Commits the offsets after the transaction, not in it."""
 
-    async def _transact(self, outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
-        offsets: list[OffsetAndMetadata] = []
+    async def _transact(self, producer: Any, shares: Sequence[Share]) -> Ends:
+        offsets: dict[TopicPartition, OffsetAndMetadata] = {}
 
         async def keep(given: Mapping[TopicPartition, OffsetAndMetadata], _group: str) -> None:
-            offsets.extend(given.values())
+            offsets.update(given)
 
-        self._producer.send_offsets_to_transaction = keep
-        written = await super()._transact(outbox, end)
-        await self._producer.host.commit_offset(self._tp, offsets[0])
-        return written
+        producer.send_offsets_to_transaction = keep
+        ends = await super()._transact(producer, shares)
+        for tp, offset in offsets.items():
+            await producer.host.commit_offset(tp, offset)
+        return ends
+
+
+class _NoPin(Rounds):
+    """Commits offsets as nobody, which brokers accept."""
+
+    async def _transact(self, producer: Any, shares: Sequence[Share]) -> Ends:
+        send, named = producer.send_offsets_to_transaction, producer.__dict__.get("send_offsets_to_transaction")
+        if named is None:
+            producer.send_offsets_to_transaction = lambda offsets, group: send(offsets, str(group))
+        return await super()._transact(producer, shares)
+
+
+class _FencesOnly(Rounds):
+    """Starts a producer with the id of what hangs, and takes it for ended."""
+
+    async def end_transactions(self, transactional_id: str, *_: Any) -> None:
+        if transactional_id == self.transactional_id:
+            await self._abandon()
+            await self._start()
+            return
+        producer = self._make_producer(transactional_id)
+        await producer.start()
+        await producer.stop()
+
+
+class _TakesAnyOffset(Recovery):
+    """Takes the last offset that is decided, whatever waits."""
+
+    async def _look(self) -> Any:
+        if self.changelog is not None and (stable := await self._hangs_from(self.changelog)) is not None:
+            return Pending(self.changelog, stable), None
+        return None, await self._host.any_offset(self._tp)
+
+
+class _LooksAtNothing(LostMarkers):
+    """Leaves outputs as they are."""
+
+    async def _look(self, *_: Any) -> None:
+        return
 
 
 class _KeepsState(Partition):
@@ -65,12 +107,12 @@ class _KeepsState(Partition):
         self._kept = self.work
         super()._drop()
 
-    async def _open(self, producer: Any, suspended: Work | None) -> Any:
+    async def _open(self, suspended: Work | None) -> Any:
         kept, self._kept = getattr(self, "_kept", None), None
         if kept is not None:
             # What was in hand is taken for done.
             kept.committed(Positions())
-        return await super()._open(producer, suspended or kept)
+        return await super()._open(suspended or kept)
 
 
 class _TrustsOffsets(Recovery):
@@ -83,40 +125,9 @@ class _TrustsOffsets(Recovery):
 class _LeavesWhatHangs(Recovery):
     """Does not end a transaction whose end the changelog was not told."""
 
-    async def _end_what_hangs(self, _producer: Any, _changelog: TopicPartition) -> bool:
-        return False
-
-
-class _FencesNobody(Partition):
-    """Has a transactional id of its own at each opening."""
-
-    _openings = 0
-
-    @property
-    def _transactional_id(self) -> str:
-        _FencesNobody._openings += 1
-        return f"{super()._transactional_id}-{_FencesNobody._openings}"
-
-
-class _AsksTooEarly(Partition):
-    """Asks for the committed offset before it fences."""
-
-    async def _open(self, producer: Any, suspended: Work | None) -> Any:
-        asked = await self._within(self._host.committed_offset(self.tp, self._group.pin))
-        host = self._host
-
-        class Early:
-            async def committed_offset(self, _tp: TopicPartition, _pin: Pin) -> OffsetAndMetadata | None:
-                return asked
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(host, name)
-
-        self._recovery._host = Early()
-        try:
-            return await super()._open(producer, suspended)
-        finally:
-            self._recovery._host = host
+    async def _hangs_from(self, tp: TopicPartition) -> int | None:
+        await super()._hangs_from(tp)
+        return None
 
 
 class _TakesHoles(Partition):
@@ -152,9 +163,9 @@ class _CountsBeforeCommit(Partition):
     async def _process(self, committer: Committer, records: Any, end: int) -> None:
         commit = committer.commit
 
-        async def count_and_commit(outbox: Outbox, end: int) -> Mapping[tuple[str, int], int]:
+        async def count_and_commit(outbox: Outbox, records: int, end: int) -> Ends:
             self._running_work.committed(Positions())
-            return await commit(outbox, end)
+            return await commit(outbox, records, end)
 
         committer.commit = count_and_commit
         try:
@@ -165,12 +176,14 @@ class _CountsBeforeCommit(Partition):
 
 MUTANTS: dict[str, Engine] = {
     "aiokafka's own end of transactions": Engine(make_producer=_producer_of_aiokafka),
-    "offsets apart from the transaction": Engine(committer=_OffsetsApart),
+    "offsets apart from the transaction": Engine(rounds=_OffsetsApart),
     "state kept after a failure": Engine(_KeepsState),
     "the proof is not looked at": Engine(recovery=_TrustsOffsets),
     "what hangs is left": Engine(recovery=_LeavesWhatHangs),
-    "nobody is fenced": Engine(_FencesNobody),
-    "the offset is asked for before the fencing": Engine(_AsksTooEarly),
+    "no pin": Engine(rounds=_NoPin),
+    "any offset": Engine(recovery=_TakesAnyOffset),
+    "fencing alone": Engine(rounds=_FencesOnly),
+    "outputs are left": Engine(lost_markers=_LooksAtNothing),
     "holes are taken": Engine(_TakesHoles),
     "overlaps are taken": Engine(_TakesOverlaps),
     "a suspended work is believed": Engine(recovery=_BelievesTheSuspended),

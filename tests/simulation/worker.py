@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.engine.brokers import UnstableOffsetError
+from processor.engine.brokers import MembershipUnknownError, UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
-from processor.engine.partition import Partition
+from processor.engine.lost_markers import Owned, outputs_without_changelogs
+from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
-from processor.engine.predecessors import Undecided
+from processor.engine.predecessors import Transaction, Undecided
 from processor.engine.stage import Stage, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -180,7 +181,7 @@ _METRICS = Metrics(["fold"])
 
 
 class Worker:
-    """A process that holds partitions, as processor/engine/worker.py does, without a group.
+    """A process that holds partitions, as processor/engine/worker.py does.
 
     Args:
         stage: what its partitions work at.
@@ -207,7 +208,6 @@ class Worker:
         self.partition_counts = dict(counts)
         self.clock = BrokerClock(_METRICS, lambda: _START + network.loop.time(), network.loop.time)
         self.monotonic = network.loop.time
-        self.ending = asyncio.Lock()
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
         self.suspended: dict[TopicPartition, Work] = {}
@@ -215,12 +215,27 @@ class Worker:
         self._feeds: dict[TopicPartition, Feed] = {}
         self._admin = _Link(network, f"{self.name} admin")
         self.producers: list[AIOKafkaProducer] = []
+        self.rounds = engine.rounds(
+            settings, f"{settings.app_id}-worker-{self.name}", self._transactional_producer, self.clock, self.monotonic
+        )
+
+        lost_markers = engine.lost_markers(settings, _METRICS, self, self.rounds, self.monotonic)
+        process.start(lost_markers.watch(self._outputs_to_watch, self._changelogs))
+
+    def _changelogs(self) -> Mapping[TopicPartition, Owned]:
+        return dict(owned for tenure in self.tenures.values() for owned in tenure.partition.owned())
+
+    def _outputs_to_watch(self) -> Sequence[TopicPartition]:
+        tenure = self.tenures.get(TopicPartition(self.settings.topic(self._stage.inputs[0]), 0))
+        if tenure is None or tenure.partition.state is not PartitionState.RUNNING:
+            return ()
+        return outputs_without_changelogs([self._stage], self.settings, self.partition_counts)
 
     # What a partition asks for
 
     cluster = "cluster"
 
-    def transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
+    def _transactional_producer(self, transactional_id: str) -> AIOKafkaProducer:
         producer = self._engine.make_producer(self.settings, transactional_id)
         self.producers.append(producer)
         name = f"{self.name}.{len(self.producers)}"
@@ -233,14 +248,20 @@ class Worker:
     def reader(self) -> Any:
         return _Reader(_Link(self.network, f"{self.name} reader"), self.network, self.broker)
 
-    async def committed_offset(self, tp: TopicPartition, _pin: Pin) -> OffsetAndMetadata | None:
-        offsets = self.broker.offsets
-        is_stable, found = await self._admin.ask(
-            "committed offset", lambda: (offsets.is_stable(tp), offsets.committed.get(tp))
+    async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
+        group, offsets = self.broker.group, self.broker.offsets
+        refusal, is_stable, found = await self._admin.ask(
+            "committed offset", lambda: (group.judge(*pin), offsets.is_stable(tp), offsets.committed.get(tp))
         )
+        if refusal:
+            raise MembershipUnknownError(pin)
         if not is_stable:
             raise UnstableOffsetError(tp)
         return found
+
+    async def any_offset(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        """Ask for the last offset that is decided, whatever waits: only a mutant does."""
+        return await self._admin.ask("any offset", lambda: self.broker.offsets.committed.get(tp))
 
     async def commit_offset(self, tp: TopicPartition, offset: OffsetAndMetadata) -> None:
         """Commit an offset by itself: only a mutant does."""
@@ -249,8 +270,18 @@ class Worker:
     async def holders(self, tp: TopicPartition | None) -> frozenset[Undecided]:
         return await self._admin.ask("holders", lambda: self.broker.holders(OFFSETS if tp is None else tp))
 
-    async def transactional_ids(self, producer_ids: Collection[int]) -> Sequence[str]:
-        return await self._admin.ask("transactional ids", lambda: self.broker.transactional_ids(producer_ids))
+    async def predecessors(
+        self, _tp: TopicPartition, producer_ids: Collection[int], *, spares_members: bool
+    ) -> Sequence[str]:
+        return await self._admin.ask(
+            "predecessors", lambda: self.broker.transactional_ids(producer_ids, spares_members=spares_members)
+        )
+
+    async def undecided(self, tps: Collection[TopicPartition]) -> frozenset[Undecided]:
+        return await self._admin.ask("undecided", lambda: frozenset().union(*map(self.broker.holders, tps)))
+
+    async def transactions(self, producer_ids: Collection[int]) -> Sequence[Transaction]:
+        return await self._admin.ask("transactions", lambda: self.broker.transactions(producer_ids))
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         log = self.broker.logs[tp]
@@ -273,12 +304,11 @@ class Worker:
 
     # Life-cycle
 
-    def open(self, tp: TopicPartition) -> Tenure:
-        """Take a partition."""
+    def open(self, tp: TopicPartition, generation: int) -> Tenure:
+        """Take a partition, as a member of a generation."""
         if tp not in self._feeds:
             self._feeds[tp] = self.process.context.copy().run(Feed, self, tp)
-        # There is no group here: partitions are given and taken by the run.
-        partition = self._engine.partition(self._stage, tp, self, Pin(1, self.name))
+        partition = self._engine.partition(self._stage, tp, self, Pin(generation, self.name))
         task = self.process.start(partition.run(self.suspended.pop(tp, None)))
         self.tenures[tp] = tenure = Tenure(self, partition, task)
         task.add_done_callback(lambda _: self._end(tp, tenure))

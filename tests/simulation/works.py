@@ -24,7 +24,7 @@ from processor.wire.topics import COUNTS, DEAD, EVENTS, MESSAGES, RECEIPTS, REJE
 from tests.engine.harness import Trial
 
 PREFIX = "t."
-PARTITIONS = 2
+PARTITIONS = 3
 TOPICS = (EVENTS, MESSAGES, COUNTS, REJECTED, DEAD, RECEIPTS)
 
 #: The start of simulated events, in milliseconds.
@@ -189,7 +189,11 @@ class Folding:
     #: Metrics are dear to make, and no run looks at them.
     _metrics = Metrics(["fold"])
     _messages = tuple(
-        [name for name in (f"message-{number}" for number in range(20)) if partition_of(name.encode(), 2) == partition]
+        [
+            name
+            for name in (f"message-{number}" for number in range(20))
+            if partition_of(name.encode(), PARTITIONS) == partition
+        ]
         for partition in range(PARTITIONS)
     )
 

@@ -22,6 +22,8 @@ class Introduction(NamedTuple):
     url: str
     #: The settings that all must agree on.
     terms: Terms
+    #: The transactional id of its rounds.
+    worker: str
 
 
 class App(faust.App):
@@ -37,7 +39,7 @@ class App(faust.App):
         on_disagreement: Callable[[Sequence[str], bool], None],
     ) -> None:
         #: What the assignor joins with, and compares with others.
-        self.settings, self.terms = settings, introduction.terms
+        self.settings, self.terms, self.worker = settings, introduction.terms, introduction.worker
         self._wanted, self._on_disagreement = wanted, on_disagreement
         # The group's other members learn it from what we join with: see members.py.
         address = {"canonical_url": introduction.url} if introduction.url else {}

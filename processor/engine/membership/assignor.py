@@ -1,4 +1,4 @@
-"""Joining the group and assigning partitions: Faust's assignor with our proof and terms."""
+"""Joining the group and assigning partitions: Faust's assignor with our proof, terms and transactional id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = get_logger(__name__)
 class Assignor(PartitionAssignor):
     """Faust's assignor; it joins with a proof of the worker's URL and its terms, and assigns to members that agree.
 
-    It runs in the consumer's thread. Its app has `settings` and `terms`, and `disagree`, which it calls.
+    It runs in the consumer's thread. Its app has `settings`, `terms` and `worker`, and `disagree`, which it calls.
     """
 
     def metadata(self, topics: set[str]) -> ConsumerProtocolMemberMetadata:
@@ -29,6 +29,7 @@ class Assignor(PartitionAssignor):
         theirs = super().metadata(topics)
         told: dict[str, Any] = msgspec.json.decode(theirs.user_data)
         told["proof"] = proof(self.app.settings, told["url"])
+        told["worker"] = self.app.worker
         return ConsumerProtocolMemberMetadata(theirs.version, theirs.subscription, self._with_terms(told))
 
     def assign(

@@ -65,6 +65,8 @@ class _UserData(msgspec.Struct):
 
     url: str
     proof: str = ""
+    #: The transactional id of its rounds; empty: a version that has none.
+    worker: str = ""
 
 
 def proof(settings: Settings, url: str) -> str:
@@ -163,6 +165,15 @@ class Members:
         known = proof(self._settings, told.url)
         is_proven = bool(known) and hmac.compare_digest(told.proof.encode(), known.encode())
         return Member(member_id, told.url, address, is_proven)
+
+
+def transactional_ids_of_members(response: Any) -> frozenset[str] | None:
+    """Read the answer to DescribeGroups: the transactional ids with which members joined; None while it rebalances."""
+    [(error, _, state, _, _, members, *_)] = response.groups
+    if error or state != "Stable":
+        return None
+    told = (_user_data(metadata) for _, _, _, metadata, _ in members)
+    return frozenset(each.worker for each in told if each is not None and each.worker)
 
 
 def _is_worker_url(url: str) -> bool:

@@ -7,11 +7,12 @@ of it: what is written there stays undecided when the transaction has ended, as 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import IllegalGenerationError, ProducerFenced
 
 from processor.demo.broker import EmbeddedKafka
+from processor.engine import clients
 from processor.engine.brokers import UnstableOffsetError
-from processor.engine.predecessors import transactions, undecided
+from processor.engine.predecessors import commit_lost, end_transactions, transactions, undecided
 from tests.engine.eos.stand import Stand, stopped
 from tests.engine.harness import eventually
 
@@ -130,3 +131,39 @@ async def test_a_worker_that_lives_is_only_made_to_begin_anew(stand):
     await stand.transaction(await stand.producer("a"), member.pin, b"second", 20)
     assert await stand.settled_offset() == 20
     assert await stand.visible(stand.changelogs[0]) == [b"first", b"second"]
+
+
+async def test_in_an_output_it_is_committed_by_the_id_that_brokers_know(stand):
+    """What may be there twice is better than what is missing; and of what others have there nothing changes."""
+    member, lost = await stand.join(), stand.changelogs[0]
+    former, other = await stand.producer("a"), await stand.producer("b")
+    await commit_without_markers(stand, former, member.pin, changelog=True, offsets=False)
+    await stopped(former)
+    await other.begin_transaction()
+    await stand.write(other, [lost], b"open")
+    assert await stand.hangs(lost)
+    await commit_lost(clients.transactional_producer(stand.settings, stand.transactional_id("a")), [lost])
+
+    async def is_there() -> bool:
+        return await stand.visible(lost) == [b"second"]
+
+    await eventually(is_there, "the record is committed")
+    await other.abort_transaction()
+    assert await stand.visible(lost) == [b"second"]
+
+
+async def test_whose_membership_is_over_ends_nothing(stand):
+    """The records may be those of a round of the partition's owner, which has taken them for true."""
+    member, lost = await stand.join(), stand.changelogs[0]
+    owner = await stand.producer("a")
+    await commit_without_markers(stand, owner, member.pin, changelog=True, offsets=False)
+    stranger = clients.transactional_producer(stand.settings, stand.transactional_id("a"))
+    over = stand.as_member(member.pin._replace(generation=member.pin.generation - 1))
+    with pytest.raises(IllegalGenerationError):
+        await end_transactions(stranger, over, [lost], stand.inputs[0])
+    await stopped(await stand.producer("a"))
+    assert await stand.hangs(lost), "nothing was told of an end"
+    successor = await stand.producer("a")
+    await stand.transaction(successor, member.pin, b"third", 30)
+    await stand.settled_offset()
+    assert await stand.visible(lost) == [b"second", b"third"]

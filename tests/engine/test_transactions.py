@@ -20,6 +20,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from processor.demo.broker import EmbeddedKafka
 from processor.engine import clients
+from processor.engine.predecessors import undecided
 from processor.engine.streams import read_to_end
 from processor.engine.transactions import (
     LAST_SEQUENCE,
@@ -93,6 +94,17 @@ class Stand:
         return await self.visible() == expected
 
     async def visible(self) -> list[bytes]:
+        """Return what is committed, once all is decided: markers come after the answers."""
+        admin = clients.admin(self.direct)
+        await admin.start()
+
+        async def is_decided() -> bool:
+            return not await undecided(admin, [TopicPartition(self.topic, 0)])
+
+        try:
+            await eventually(is_decided, "all transactions have their markers")
+        finally:
+            await admin.close()
         return [record.value async for record in read_to_end(self.direct, self.topic)]
 
 

@@ -66,6 +66,12 @@ class TestTerms:
     def test_that_only_one_version_knows_are_no_disagreement(self):
         assert differences({"a": "1", "new": "x"}, {"a": "1", "old": "y"}) == []
 
+    def test_name_the_layout_of_rows_to_a_version_that_does_not(self):
+        ours = terms(Settings(), COUNTS)
+        former = {name: told for name, told in ours.items() if name != "layout of rows"}
+        assert differences(ours, former) == ["layout of rows is '2' here, and '1' at others"]
+        assert differences(ours, {}) == [], "a member without terms agrees with everybody"
+
     @pytest.mark.parametrize(
         "user_data",
         [b"", b"no json", b"[]", b'{"terms":{"a":1}}', b'{"terms":null}', b"\xff", None, b"[" * 9_999],

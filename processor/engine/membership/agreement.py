@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 
+from processor.domain.row import ROW_LAYOUT
 from processor.logs import get_logger
 from processor.metrics import Metrics
 from processor.settings import PREFIX, Settings, shared
@@ -25,6 +26,9 @@ log = get_logger(__name__)
 
 #: A setting's name, or another thing to agree on, and what it is.
 Terms = Mapping[str, str]
+
+#: What former versions work by that have terms and do not name these: they set aside what we write (ADR 0018).
+_UNTOLD: Terms = {"layout of rows": "1"}
 
 #: Characters of one of the terms; a longer one is compared by its digest.
 _LONGEST = 200
@@ -51,6 +55,7 @@ def terms(settings: Settings, partition_counts: Mapping[str, int]) -> Terms:
     """
     found = {PREFIX + name.upper(): text for name, text in shared(settings).items()}
     found["partitions of events.v1"] = str(partition_counts[settings.topic(EVENTS)])
+    found["layout of rows"] = str(ROW_LAYOUT)
     return {name: _short(text) for name, text in found.items()}
 
 
@@ -60,6 +65,8 @@ def _short(text: str) -> str:
 
 def differences(ours: Terms, theirs: Terms) -> list[str]:
     """Return the terms on which two members disagree; a term that a version does not know is no disagreement."""
+    if theirs:
+        theirs = {**_UNTOLD, **theirs}
     return [
         f"{name} is {ours[name]!r} here, and {theirs[name]!r} at others"
         for name in sorted(ours.keys() & theirs.keys())

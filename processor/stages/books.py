@@ -7,7 +7,7 @@ partition's ledger: a restart reads them back, and recomputes from the rows what
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from processor.domain.counts import STATUS_INDEX, Counts, DeliveryCounts, Place, place_of
@@ -154,27 +154,39 @@ class Books:
         Returns:
             How many of them were stuck, by the status that they left.
         """
-        moves: Counter[tuple[Place | None, Place | None]] = Counter()
+        #: With the providers as events name them; many rows make the same move.
+        moves: list[tuple[Place | None, Place]] = []
         times: dict[str, list[Micros]] = defaultdict(list)
         cleared: Counter[ByStatus] = Counter()
         for key in hand.changed:
             old, row = hand.before[key], hand.now[key]
             if row is None:
                 continue  # Expired: counted when it was.
-            here, there = None if old is None else row_place(old), row_place(row)
+            here = None if old is None else place_of(old, old.names.provider)
+            there = place_of(row, row.names.provider)
             if here != there:
-                moves[here, there] += 1
-                self.growth += here is None
+                moves.append((here, there))
                 if old is not None and old.node is not row.node and is_stuck(key, old):
                     cleared[ByStatus(old.channel, old.status)] += 1
             times[there[0]].append(row.since)
-        self.touched |= self.counts.move(moves)
+        self._move(Counter(moves))
         for delivery, moments in times.items():
             latest = max(moments)
             expiry.see(latest)
             if self.counts.delivery(delivery).see(min(moments), latest):
                 self.touched.add(delivery)
         return cleared
+
+    def _move(self, named: Mapping[tuple[Place | None, Place], int]) -> None:
+        """Move a number of messages for each pair of places, which have the providers as events name them."""
+        moves: Counter[tuple[Place | None, Place | None]] = Counter()
+        for (before, after), number in named.items():
+            here, there = None if before is None else _labelled(before), _labelled(after)
+            if here is None:
+                self.growth += number
+            if here != there:
+                moves[here, there] += number
+        self.touched |= self.counts.move(moves)
 
     def publish(self, outbox: Outbox) -> None:
         """Write the counts that have changed."""
@@ -219,5 +231,10 @@ class Books:
 
 def row_place(row: Row) -> Place:
     """Return where a row counts."""
-    provider = row.names.provider
-    return place_of(row, None if provider is None else provider_label(provider))
+    return _labelled(place_of(row, row.names.provider))
+
+
+def _labelled(place: Place) -> Place:
+    """Return a place with the label of its provider."""
+    delivery, channel, node, provider, category = place
+    return delivery, channel, node, None if provider is None else provider_label(provider), category

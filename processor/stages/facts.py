@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from processor.domain.counts import category_of
 from processor.domain.event import Event
@@ -26,20 +26,33 @@ from processor.metrics.labels import (
 )
 from processor.watch.silence import Flow
 
-#: The effect of one event by the labels of metrics: channel, provider, verdict, the node before, after, and reported,
-#: and the category if this event made the message failed or ignored. A plain tuple: one is made for every event.
-_Fact = tuple[Channel, "str | None", Verdict, "Node | None", Node, Node, "Category | None"]
+#: The effect of one event by the labels of metrics: channel, provider, the node that was reported, the verdict, the
+#: nodes before and after, the category if this event made the message failed or ignored, and the message's own channel.
+#: A plain tuple: one is made for every event.
+_Fact = tuple[Channel, "str | None", Node, Verdict, "Node | None", Node, "Category | None", Channel]
+
+#: Each event is compared with it, and to ask an enumeration for its member takes as long as all else here.
+_APPLIED = Verdict.APPLIED
+
+
+class _Told:
+    """The events of one fact."""
+
+    __slots__ = ("moments", "stays", "timestamps")
+
+    def __init__(self) -> None:
+        #: Event times in microseconds, and their records' timestamps in milliseconds.
+        self.moments: list[Micros] = []
+        self.timestamps: list[Millis] = []
+        #: Time that messages spent in the node that they left, in microseconds.
+        self.stays: list[int] = []
 
 
 class Facts:
     """The facts of one chunk."""
 
     def __init__(self) -> None:
-        self._facts: list[_Fact] = []
-        #: Event times in microseconds, and their records' timestamps in milliseconds.
-        self._times: dict[tuple[Channel, str | None, Node], list[tuple[Micros, Millis]]] = defaultdict(list)
-        #: Time that messages spent in the node that they left, in microseconds.
-        self._stays: dict[tuple[Channel, Node], list[int]] = defaultdict(list)
+        self._told: defaultdict[_Fact, _Told] = defaultdict(_Told)
 
     def note(  # noqa: PLR0913, PLR0917 - called for every event: an object to carry these would cost as much as the note
         self,
@@ -52,34 +65,40 @@ class Facts:
         verdict: Verdict,
     ) -> None:
         """Record one event, with its record's timestamp in milliseconds."""
-        channel, provider, after = event.channel, event.provider, row.node
+        after = row.node
         old = None if before is None else before.node
         category = category_of(row) if after is not old and IS_COUNTED_BY_REASON[after] else None
-        self._facts.append((channel, provider, verdict, old, after, node, category))
-        self._times[channel, provider, node].append((moment, timestamp))
+        told = self._told[event.channel, event.provider, node, verdict, old, after, category, row.channel]
+        told.moments.append(moment)
+        told.timestamps.append(timestamp)
         # A corrected status was never true; and a later attempt may have an earlier time.
-        if before is not None and verdict is Verdict.APPLIED and row.since >= before.since:
-            self._stays[row.channel, before.node].append(row.since - before.since)
+        if verdict is _APPLIED and before is not None and row.since >= before.since:
+            told.stays.append(row.since - before.since)
 
     def publish(self, metrics: Metrics, flow: Flow, now: Micros) -> None:
         """Add the facts to the metrics and to the flow of providers' reports."""
-        for fact, number in Counter(self._facts).items():
-            _publish(metrics, fact, number)
-        for (channel, provider, node), pairs in self._times.items():
-            times, timestamps = zip(*pairs, strict=True)
+        heard: dict[tuple[Channel, str | None, Node], _Told] = {}
+        for fact, told in self._told.items():
+            _publish(metrics, fact, len(told.moments))
+            all_told = heard.setdefault(fact[:3], told)
+            if all_told is not told:
+                all_told.moments += told.moments
+                all_told.timestamps += told.timestamps
+            if told.stays and (left := fact[4]) is not None:
+                labels = ByStatus(fact[-1], NODE_STATUS[left])
+                metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in told.stays])
+        for (channel, provider, node), told in heard.items():
+            times, timestamps = told.moments, told.timestamps
             metrics.event_age.observe_many(ByChannel(channel), [(now - moment) / 1_000_000 for moment in times])
             label = provider_label(provider)
             metrics.see_event(label, max(times) / 1_000_000)
-            ahead = max(moment - timestamp * 1_000 for moment, timestamp in pairs)
+            ahead = max([moment - stamp * 1_000 for moment, stamp in zip(times, timestamps, strict=True)])
             metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
             flow.hear(provider, node, times, timestamps, now)
-        for (channel, left), stays in self._stays.items():
-            labels = ByStatus(channel, NODE_STATUS[left])
-            metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in stays])
 
 
 def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:
-    channel, named, verdict, old, new, reported, category = fact
+    channel, named, reported, verdict, old, new, category, _ = fact
     provider = provider_label(named)
     metrics.events.labels(ByVerdict(channel, provider, verdict)).inc(number)
     if old is not new:

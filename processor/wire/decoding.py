@@ -17,7 +17,7 @@ from processor.wire.deadletters import DeadReason, UnusableError
 
 Decoded = TypeVar("Decoded")
 
-_MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
+MAX_AHEAD_MS = MAX_AHEAD // timedelta(milliseconds=1)
 
 #: How msgspec reports a value that its enumeration does not have. The value may hold anything; the path comes last.
 _NOT_A_MEMBER = re.compile(r"Invalid enum value .* - at `\$\.([\w.]+)`", re.DOTALL)
@@ -88,4 +88,4 @@ def is_ahead(time: Micros, record_ms: Millis | None) -> bool:
         record_ms: the Kafka record's timestamp in milliseconds; None (or a negative one, which Kafka uses for "none")
             skips the check.
     """
-    return record_ms is not None and record_ms >= 0 and time > (record_ms + _MAX_AHEAD_MS) * 1000
+    return record_ms is not None and record_ms >= 0 and time > (record_ms + MAX_AHEAD_MS) * 1000

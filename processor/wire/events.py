@@ -11,9 +11,10 @@ from processor.domain.event import Event, breach_of, breach_of_parts
 from processor.domain.moment import FIRST, LAST, Micros, Millis, to_microseconds
 from processor.domain.transitions import NODE_OF_REPORT, Node
 from processor.wire.deadletters import DeadReason, UnusableError
-from processor.wire.decoding import decode_json, is_ahead
+from processor.wire.decoding import MAX_AHEAD_MS, decode_json
 
 _event_decoder = msgspec.json.Decoder(Event)
+_decode = _event_decoder.decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -33,9 +34,14 @@ def decode_event(value: bytes | None, record_ms: Millis | None) -> tuple[Event, 
     """
     if value is None:
         raise UnusableError(DeadReason.NULL_VALUE, "the record has no value")
-    event = decode_json(_event_decoder, value, DeadReason.INVALID_EVENT)
+    # What `decode_json`, `node_of` and `is_ahead` do, without the calls: this runs for every event.
+    try:
+        if not value.isascii():
+            value.decode()
+        event = _decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        event = decode_json(_event_decoder, value, DeadReason.INVALID_EVENT)
     reason = event.reason
-    # What `node_of` does, without the call: this runs for every event.
     node = NODE_OF_REPORT.get((event.channel, event.status, None if reason is None else reason.permanence))
     if node is None:
         raise UnusableError(DeadReason.INVALID_STATUS, breach_of(event))
@@ -45,7 +51,7 @@ def decode_event(value: bytes | None, record_ms: Millis | None) -> tuple[Event, 
     if not FIRST <= time <= LAST:
         detail = f"the event time {event.time.isoformat()} lies outside the years 1 to 9999 in UTC - at `$.time`"
         raise UnusableError(DeadReason.INVALID_EVENT, detail)
-    if is_ahead(time, record_ms):
+    if record_ms is not None and record_ms >= 0 and time > (record_ms + MAX_AHEAD_MS) * 1000:
         detail = f"the event time {event.time.isoformat()} is more than 24 h ahead of its record's ({record_ms} ms)"
         raise UnusableError(DeadReason.TIME_AHEAD, detail)
     return event, node, time

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from processor.demo.broker import KAFKA_VERSION
 from processor.settings import Settings
+from processor.wire.topics import SMS
 
 HERE = Path(__file__).parent
 _ROOT = HERE.parent
@@ -46,9 +47,12 @@ class Contender:
     counts: str = ""
     packages: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
-    #: Whether it belongs to the usual run, and whether its latency is measured there.
+    #: Whether it belongs to the usual run; whether many partitions and its latency are measured there, too.
     is_usual: bool = True
+    is_scaled: bool = False
     is_timed: bool = False
+    #: Whether it takes too long for all events: then it is watched for a while only, and in three rounds at most.
+    is_slow: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -80,12 +84,16 @@ _STREAMS_LEFT_OUT = (
 )
 
 
-def _ours(name: str, **options: str) -> Contender:
+def _ours(name: str, *, is_timed: bool = False, **options: str) -> Contender:
     feed, counts = "{prefix}messages.v1", "{prefix}counts.v1"
-    return Contender(name, "ours", EXACTLY_ONCE, feed, "", counts=counts, options=options, is_timed=True)
+    return Contender(
+        name, "ours", EXACTLY_ONCE, feed, "", counts=counts, options=options, is_scaled=True, is_timed=is_timed
+    )
 
 
-def _streams(name: str, feed: str, *, is_usual: bool = True, is_timed: bool = False, **options: str) -> Contender:
+def _streams(
+    name: str, feed: str, *, is_usual: bool = False, is_scaled: bool = False, is_timed: bool = False, **options: str
+) -> Contender:
     return Contender(
         name,
         "KafkaStreams",
@@ -96,18 +104,27 @@ def _streams(name: str, feed: str, *, is_usual: bool = True, is_timed: bool = Fa
         counts="{group}-counts-changelog",
         options={"BENCH_FEED": feed, **options},
         is_usual=is_usual,
+        is_scaled=is_scaled,
         is_timed=is_timed,
     )
 
 
 CONTENDERS: tuple[Contender, ...] = (
     _ours("ours"),
-    _ours("ours-rocksdb", DELIVERY_STORE="rocksdb", DELIVERY_STORE_PATH="{data}"),
+    _ours("ours-rocksdb", is_timed=True, DELIVERY_STORE="rocksdb", DELIVERY_STORE_PATH="{data}"),
     # Two records an event, as Kafka Streams is usually written: a binary row for the store, a JSON row for readers.
-    _streams("streams-rocksdb-1", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="1", is_timed=True),
-    _streams("streams-memory-1", "topic", BENCH_STORE="memory", BENCH_THREADS="1"),
+    _streams(
+        "streams-rocksdb-1",
+        "topic",
+        is_usual=True,
+        is_scaled=True,
+        is_timed=True,
+        BENCH_STORE="rocksdb",
+        BENCH_THREADS="1",
+    ),
+    _streams("streams-memory-1", "topic", is_usual=True, BENCH_STORE="memory", BENCH_THREADS="1"),
     _streams("streams-rocksdb-2", "topic", BENCH_STORE="rocksdb", BENCH_THREADS="2"),
-    _streams("streams-memory-2", "topic", BENCH_STORE="memory", BENCH_THREADS="2", is_usual=False),
+    _streams("streams-memory-2", "topic", BENCH_STORE="memory", BENCH_THREADS="2"),
     # One record an event, as ours: the store's changelog is the feed.
     _streams("streams-rocksdb-1-lean", "changelog", BENCH_STORE="rocksdb", BENCH_THREADS="1"),
     _streams("streams-memory-1-lean", "changelog", BENCH_STORE="memory", BENCH_THREADS="1"),
@@ -118,6 +135,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "{group}.messages.v1",
         "counts, evidence of rejections, dead letters",
         packages=("quixstreams==3.28.1", "msgspec>=0.19"),
+        is_slow=True,
     ),
     Contender(
         "bytewax",
@@ -126,6 +144,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "{group}.messages.v1",
         "changelog (it has none), counts, evidence of rejections, dead letters",
         packages=("bytewax[kafka]==0.21.1", "msgspec>=0.19"),
+        is_slow=True,
     ),
     Contender(
         "plain-faust",
@@ -134,6 +153,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "{group}-rows-changelog",
         "JSON rows with the former status (its rows are packed), counts, evidence of rejections, dead letters",
         row_format="packed",
+        is_slow=True,
     ),
 )
 
@@ -155,8 +175,10 @@ def command_of(contender: Contender) -> list[str]:
     return [str(python), script]
 
 
-def environment_of(contender: Contender, settings: Settings, data: Path, http_port: int = 0) -> dict[str, str]:
-    """Return the environment that tells a contender where to work."""
+def environment_of(
+    contender: Contender, settings: Settings, data: Path, http_port: int = 0, *, payloads: bool = False
+) -> dict[str, str]:
+    """Return the environment that tells a contender where to work, and whether it reads Twilio's payloads first."""
     if contender.is_ours:
         return {
             "DELIVERY_BROKERS": settings.brokers,
@@ -164,6 +186,7 @@ def environment_of(contender: Contender, settings: Settings, data: Path, http_po
             "DELIVERY_APP_ID": contender.group,
             "DELIVERY_HTTP_PORT": str(http_port),
             "DELIVERY_LOG_LEVEL": "ERROR",
+            **({"DELIVERY_PROVIDER_BY_TOPIC": f"{settings.topic(SMS)}=twilio"} if payloads else {}),
             **{name: value.format(data=data) for name, value in contender.options.items()},
         }
     return {
@@ -174,6 +197,7 @@ def environment_of(contender: Contender, settings: Settings, data: Path, http_po
         "BENCH_PARTITIONS": str(settings.partitions),
         "BENCH_DATA": str(data),
         "PYTHONPATH": str(_ROOT),
+        **({"BENCH_RAW": settings.topic(SMS)} if payloads else {}),
         **contender.options,
     }
 

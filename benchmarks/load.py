@@ -1,4 +1,4 @@
-"""Fill topics as fast as the broker takes it; or, run as a script, publish events at a fixed rate."""
+"""Fill topics as fast as the broker takes it; or, run as a script, publish at a fixed rate."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import asyncio
 import gc
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from itertools import islice
+from typing import NamedTuple
 
 import orjson
 
@@ -26,8 +27,10 @@ from processor.wire.counts import encode_counts
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of
 from processor.wire.rows import encode_row
+from processor.wire.topics import EVENTS, SMS
 
-#: Key and value of each record, by partition.
+#: Key and value of each record.
+Records = Iterable[tuple[bytes, bytes]]
 Pending = dict[int, list[tuple[bytes, bytes]]]
 
 _FLUSH_RECORDS = 50_000
@@ -41,10 +44,26 @@ def events_of(messages: int, seed: int = 1) -> Iterator[bytes]:
     return canonical_events(seed, messages, start)
 
 
+def keyed_events(messages: int, seed: int = 1) -> Records:
+    """Return the same with their keys."""
+    return ((_key_of(value), value) for value in events_of(messages, seed))
+
+
+def named(records: Records, name_of: Callable[[int], str]) -> Records:
+    """Give the messages of events other ids, by their numbers."""
+    for key, value in records:
+        name = name_of(int(key[2:])).encode()
+        yield name, value.replace(key, name, 1)
+
+
 async def fill_events(settings: Settings, messages: int, seed: int = 1) -> int:
     """Publish the events of so many messages to their partitions; return their number."""
-    records = ((_key_of(value), value) for value in events_of(messages, seed))
-    return await _fill(settings, settings.topic_prefix + "events.v1", records)
+    return await fill(settings, EVENTS.name, keyed_events(messages, seed))
+
+
+async def fill(settings: Settings, topic: str, records: Records) -> int:
+    """Publish records to the partitions of their keys; return their number. `topic` is without its prefix."""
+    return await _fill(settings, settings.topic_prefix + topic, records)
 
 
 async def fill_rows(settings: Settings, messages: int) -> int:
@@ -96,7 +115,7 @@ def _key_of(value: bytes) -> bytes:
     return key.encode()
 
 
-async def _fill(settings: Settings, topic: str, records: Iterable[tuple[bytes, bytes]]) -> int:
+async def _fill(settings: Settings, topic: str, records: Records) -> int:
     count = 0
     remaining = iter(records)
     async with _producer(settings) as producer:
@@ -106,7 +125,7 @@ async def _fill(settings: Settings, topic: str, records: Iterable[tuple[bytes, b
     return count
 
 
-def _by_partition(records: Iterable[tuple[bytes, bytes]], partitions: int) -> Pending:
+def _by_partition(records: Records, partitions: int) -> Pending:
     pending: Pending = defaultdict(list)
     for key, value in records:
         pending[partition_of(key, partitions)].append((key, value))
@@ -138,18 +157,60 @@ async def _send(producer, topic: str, pending: Pending) -> None:
     await asyncio.gather(*(send(partition, records) for partition, records in pending.items()))
 
 
-async def publish_steadily(settings: Settings, rate: int, seconds: float) -> None:
-    """Publish `rate` events a second, and say "begun" when the first is due.
+# Raw payloads
+
+#: How many messages later a message has its next status.
+_BETWEEN = 1_000
+
+#: What is reported of a message; of a hundred, so many are not delivered, for the reason with this code.
+_ENDS = ("delivered", *("undelivered&ErrorCode=30003",) * 6, *("undelivered&ErrorCode=30005",) * 4)
+_PAYLOAD = (
+    "message_id=%(name)s&delivery_id=DM%(delivery)d&SmsSid=SM%(sid)032x&SmsStatus=%(status)s"
+    "&MessageStatus=%(status)s&To=%%2B4670%(number)07d&MessageSid=SM%(sid)032x"
+    "&AccountSid=AC0db966d80e9f1662da09c61287f8bba1&From=%%2B16232320112&ApiVersion=2010-04-01"
+)
+
+
+def keyed_payloads(messages: int, names: str = "raw") -> Records:
+    """Return Twilio's three callbacks about each of so many messages, in the order in which they come."""
+    for step in range(messages + 2 * _BETWEEN):
+        for number, status in ((step, "queued"), (step - _BETWEEN, "sent"), (step - 2 * _BETWEEN, "")):
+            if 0 <= number < messages:
+                end = status or _ENDS[max(0, number % 100 - (100 - len(_ENDS)))]
+                name = f"{names}-{number:09d}"
+                fields = {"name": name, "delivery": 1042 + number % 20, "sid": number, "status": end, "number": number}
+                yield name.encode(), (_PAYLOAD % fields).encode()
+
+
+class Traffic(NamedTuple):
+    """What can be published at a steady rate."""
+
+    topic: str
+    #: Records of at least so many messages, whose ids begin with the given name.
+    records: Callable[[int, str], Records]
+
+
+TRAFFIC = {
+    "events": Traffic(
+        EVENTS.name, lambda messages, names: named(keyed_events(messages, 2), lambda number: f"{names}-{number:09d}")
+    ),
+    "payloads": Traffic(SMS.name, keyed_payloads),
+}
+
+
+async def publish_steadily(
+    settings: Settings, rate: int, seconds: float, traffic: str = "events", names: str = "load"
+) -> None:
+    """Publish `rate` records a second, and say "begun" when the first is due.
 
     A record's timestamp is the moment at which it was due, so that a broker or a generator that falls behind makes
-    latencies longer and not events fewer. The events are made before: what that takes is not the load's.
+    latencies longer and not records fewer. The records are made before: what that takes is not the load's.
     """
-    topic = settings.topic_prefix + "events.v1"
-    events = [
-        (partition_of(key, settings.partitions), key, value)
-        for value in events_of(int(rate * seconds), seed=2)
-        for key in (_key_of(value),)
-    ][: int(rate * seconds)]
+    topic = settings.topic_prefix + TRAFFIC[traffic].topic
+    count = int(rate * seconds)
+    # A message has three records at least.
+    made = TRAFFIC[traffic].records(count // 3 + 1, names)
+    records = [(partition_of(key, settings.partitions), key, value) for key, value in islice(made, count)]
     gc.freeze()
     waiting: dict[int, list[Written]] = {number: [] for number in range(settings.partitions)}
     async with _producer(settings) as producer:
@@ -157,10 +218,10 @@ async def publish_steadily(settings: Settings, rate: int, seconds: float) -> Non
         begun, published = time.time(), 0
         is_over = asyncio.Event()
         senders = [asyncio.ensure_future(_send_due(producer, topic, is_over, *queue)) for queue in waiting.items()]
-        while published < len(events):
-            due = min(len(events), int((time.time() - begun) * rate))
+        while published < len(records):
+            due = min(len(records), int((time.time() - begun) * rate))
             for number in range(published, due):
-                partition, key, value = events[number]
+                partition, key, value = records[number]
                 waiting[partition].append((int((begun + number / rate) * 1000), key, value, ()))
             published = due
             await asyncio.sleep(_TICK_SECONDS)
@@ -189,9 +250,11 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--rate", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--traffic", choices=TRAFFIC, default="events")
+    parser.add_argument("--names", default="load", help="what ids of messages begin with")
     options = parser.parse_args()
     settings = Settings(brokers=options.brokers, topic_prefix=options.prefix, partitions=options.partitions)
-    asyncio.run(publish_steadily(settings, options.rate, options.seconds))
+    asyncio.run(publish_steadily(settings, options.rate, options.seconds, options.traffic, options.names))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +39,25 @@ def _first_line(path: str) -> str:
         return lines.readline()
 
 
+@contextmanager
+def on_cores(cores: Collection[int] | None) -> Iterator[None]:
+    """Let what is started meanwhile have these cores only; None: what this script has."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores or mine)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def move(pid: int, cores: Collection[int]) -> None:
+    """Let a process that runs have these cores only: all its threads, and those that they will start."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        # It may have ended meanwhile.
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread.name), cores)
+
+
 class PeerError(Exception):
     """A process ended, or did nothing, while it was measured."""
 
@@ -48,21 +69,30 @@ class Sample(NamedTuple):
     events: int
     cpu_seconds: float
     rss_mib: float
-    #: CPU seconds of all that is neither the process, nor its broker, nor this script.
+    broker_cpu_seconds: float
+    #: CPU seconds of all that is neither the process, nor its broker, nor this script and its load.
     others_cpu_seconds: float
 
 
 class Process:
     """A process that is measured; what it says goes to a file, whose end is shown when it fails."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], broker_pid: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        broker_pid: int,
+        cores: Collection[int] | None = None,
+    ) -> None:
         self.name = name
         self._broker_pid = broker_pid
         self.started = time.monotonic()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=self._output, stderr=subprocess.STDOUT
-        )
+        with on_cores(cores):
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=self._output, stderr=subprocess.STDOUT
+            )
         self.pid = self._process.pid
 
     def check(self) -> None:
@@ -79,11 +109,11 @@ class Process:
         """Return the CPU time of all threads so far."""
         return _cpu_seconds(self.pid)
 
-    def sample(self, events: int) -> Sample:
+    def sample(self, events: int, load_cpu_seconds: float = 0.0) -> Sample:
         """Return where the process is now."""
-        cpu = self.cpu_seconds()
-        others = _machine_cpu_seconds() - cpu - _cpu_seconds(self._broker_pid) - time.process_time()
-        return Sample(time.monotonic(), events, cpu, self.rss_mib(), others)
+        cpu, broker = self.cpu_seconds(), _cpu_seconds(self._broker_pid)
+        others = _machine_cpu_seconds() - cpu - broker - time.process_time() - load_cpu_seconds
+        return Sample(time.monotonic(), events, cpu, self.rss_mib(), broker, others)
 
     def rss_mib(self) -> float:
         """Return the resident memory of now."""
@@ -115,6 +145,7 @@ class Group:
     def __init__(self, settings: Settings, group: str, topic: str) -> None:
         self._admin = clients.admin(settings)
         self._group = group
+        self._known = 0
         self._tps = [TopicPartition(topic, number) for number in range(settings.partitions)]
 
     async def __aenter__(self) -> Group:  # noqa: PYI034 - Self is not in Python 3.10
@@ -129,12 +160,17 @@ class Group:
         try:
             offsets = await self._admin.list_consumer_group_offsets(self._group, partitions=self._tps)
         except clients.KafkaError:
-            # The group's coordinator is not there yet.
-            return 0
-        return sum(max(0, found.offset) for found in offsets.values())
+            # The group's coordinator is not there yet, or does not answer.
+            return self._known
+        self._known = sum(max(0, found.offset) for found in offsets.values())
+        return self._known
 
 
-async def watch(process: Process, group: Group, events: int, limit: float, patience: float = 60.0) -> list[Sample]:
+#: A contender that commits nothing for so long is given up; on a busy machine it may take minutes to start.
+_PATIENCE_SECONDS = 300
+
+
+async def watch(process: Process, group: Group, events: int, limit: float) -> list[Sample]:
     """Sample a process from its first commit until it has committed all events, or for `limit` seconds."""
     samples: list[Sample] = []
     while True:
@@ -143,21 +179,52 @@ async def watch(process: Process, group: Group, events: int, limit: float, patie
         now = time.monotonic()
         if done and (not samples or done > samples[-1].events):
             samples.append(process.sample(done))
-        if not samples and now - process.started > patience:
-            raise PeerError(f"{process.name} committed nothing in {patience:.0f} s:\n{process.tail()}")
         if samples and (done >= events or now - samples[0].seconds > limit):
             return samples
+        if now - (samples[-1].seconds if samples else process.started) > _PATIENCE_SECONDS:
+            raise PeerError(f"{process.name} committed nothing in {_PATIENCE_SECONDS} s:\n{process.tail()}")
         await asyncio.sleep(_SAMPLE_SECONDS)
 
 
-def rates(samples: Sequence[Sample]) -> tuple[int | None, int | None]:
-    """Return events a second and events a CPU-second between the first and the last sample, where there are two."""
-    if len(samples) < 2:
-        return None, None
+def costs(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return speed and CPU time of an event between the first and the last sample, the broker's beside the process's.
+
+    Raises:
+        PeerError: there are no two samples apart from each other.
+    """
+    if len(samples) < 2 or samples[-1].events == samples[0].events:
+        raise PeerError("committed once only: nothing can be told of its speed")
     first, last = samples[0], samples[-1]
     events = last.events - first.events
-    seconds, cpu = last.seconds - first.seconds, last.cpu_seconds - first.cpu_seconds
-    return round(events / seconds), round(events / cpu) if cpu else None
+    # Clocks of CPU time tick every 10 ms.
+    own = max(last.cpu_seconds - first.cpu_seconds, 0.01)
+    broker = last.broker_cpu_seconds - first.broker_cpu_seconds
+    return {
+        "events_per_second": round(events / (last.seconds - first.seconds)),
+        "events_per_cpu_second": round(events / own),
+        "events_per_system_cpu_second": round(events / (own + broker)),
+        "contender_us": round(own / events * 1e6, 1),
+        "broker_us": round(broker / events * 1e6, 1),
+    }
+
+
+def windows(samples: Sequence[Sample], step: int) -> list[int]:
+    """Return the events a second of each `step` events, from the first sample on."""
+    rates, begun = [], samples[0].seconds
+    for events in range(samples[0].events + step, samples[-1].events + 1, step):
+        ended = _moment_of(samples, events)
+        rates.append(round(step / max(ended - begun, 0.001)))
+        begun = ended
+    return rates
+
+
+def _moment_of(samples: Sequence[Sample], events: int) -> float:
+    """Return when so many events were committed, at an even pace between two commits."""
+    after = bisect_left(samples, events, key=lambda sample: sample.events)
+    if after == 0:
+        return samples[0].seconds
+    one, other = samples[after - 1], samples[after]
+    return one.seconds + (other.seconds - one.seconds) * (events - one.events) / (other.events - one.events)
 
 
 def others_share(samples: Sequence[Sample]) -> float:

@@ -5,10 +5,14 @@
 //   topic      a JSON record per change on the topic of messages; the store and its changelog hold compact binary rows,
 //              which the JSON record has in base64, as `memory`;
 //   changelog  the store holds the JSON rows, so that its changelog is the feed, as in delivery-status: one record less.
+// BENCH_RAW: where it is given, payloads are read from that topic first, and their events written to BENCH_TOPIC: two
+// sub-topologies of one application, as normalize and fold are two stages of one worker. Twilio's form only, with the
+// two error codes that the load has.
 // Counts: the changelog of the store `counts` (JSON by `delivery|partition`, written once a commit through the cache).
 // Left out: counts but those by status, the evidence of rejections, dead letters, sending on what came to the wrong
 // partition, metrics of the domain.
 
+import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Arrays;
@@ -81,12 +85,18 @@ public final class KafkaStreams {
     static Topology topology() {
         var topology = new Topology();
         var bytes = new ByteArrayDeserializer();
+        var sink = new ByteArraySerializer();
+        String raw = System.getenv("BENCH_RAW");
+        if (raw != null) {
+            topology.addSource("payloads", bytes, bytes, raw);
+            topology.addProcessor("normalize", NormalizeProcessor::new, "payloads");
+            topology.addSink("normalized", System.getenv("BENCH_TOPIC"), sink, sink, "normalize");
+        }
         topology.addSource("events", bytes, bytes, System.getenv("BENCH_TOPIC"));
         topology.addProcessor("fold", FoldProcessor::new, "events");
         topology.addStateStore(rows(), "fold");
         topology.addStateStore(counts(), "fold");
         if (!FEED_IS_CHANGELOG) {
-            var sink = new ByteArraySerializer();
             topology.addSink("messages", System.getenv("BENCH_MESSAGES"), sink, sink, "fold");
         }
         return topology;
@@ -123,6 +133,69 @@ public final class KafkaStreams {
     }
 }
 
+/** What the adapter of Twilio and the stage normalize do, for callbacks that carry our ids. */
+final class NormalizeProcessor implements Processor<byte[], byte[], byte[], byte[]> {
+    private static final Map<String, String> STATUSES = Map.of(
+        "accepted", "taken_into_account", "scheduled", "taken_into_account", "queued", "taken_into_account",
+        "sending", "taken_into_account", "sent", "sent", "delivered", "received_on_mobile",
+        "partially_delivered", "received_on_mobile", "undelivered", "failed", "failed", "failed", "canceled", "canceled");
+    /** How final, and of what kind. */
+    private static final Map<String, String[]> ERRORS = Map.of(
+        "30003", new String[] {"gave_up", "not_connected"}, "30005", new String[] {"permanent", "user_unknown"});
+
+    private final Out out = new Out();
+    private final Map<String, String> form = new HashMap<>();
+    private ProcessorContext<byte[], byte[]> context;
+
+    @Override
+    public void init(ProcessorContext<byte[], byte[]> context) {
+        this.context = context;
+    }
+
+    @Override
+    public void process(Record<byte[], byte[]> record) {
+        read(new String(record.value(), StandardCharsets.UTF_8));
+        String status = STATUSES.get(form.getOrDefault("MessageStatus", ""));
+        String message = form.get("message_id");
+        if (status == null || message == null) {
+            return;
+        }
+        out.clear();
+        out.raw("{\"time\":\"");
+        Moment.write(out, record.timestamp() * 1_000);
+        out.raw("\",\"message_id\":").string(message);
+        out.raw(",\"channel\":\"sms\",\"status\":").string(status);
+        out.raw(",\"delivery_id\":").string(form.get("delivery_id"));
+        out.raw(",\"provider\":\"twilio\",\"provider_message_id\":").string(form.get("MessageSid"));
+        out.raw(",\"recipient\":").string(form.get("To"));
+        if (status.equals("failed")) {
+            String code = form.get("ErrorCode");
+            String[] means = ERRORS.getOrDefault(code, new String[] {"permanent", "undefined"});
+            out.raw(",\"reason\":{\"permanence\":").string(means[0]).raw(",\"category\":").string(means[1]);
+            out.raw(",\"provider_code\":").string(code).raw("}");
+        }
+        out.raw("}");
+        context.forward(record.withKey(message.getBytes(StandardCharsets.UTF_8)).withValue(out.bytes()));
+    }
+
+    private void read(String body) {
+        form.clear();
+        for (int from = 0; from < body.length();) {
+            int end = body.indexOf('&', from);
+            end = end < 0 ? body.length() : end;
+            int equals = body.indexOf('=', from);
+            if (equals > from && equals < end) {
+                form.putIfAbsent(decoded(body.substring(from, equals)), decoded(body.substring(equals + 1, end)));
+            }
+            from = end + 1;
+        }
+    }
+
+    private static String decoded(String text) {
+        boolean isPlain = text.indexOf('%') < 0 && text.indexOf('+') < 0;
+        return isPlain ? text : URLDecoder.decode(text, StandardCharsets.UTF_8);
+    }
+}
 
 final class FoldProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     private final Out out = new Out();

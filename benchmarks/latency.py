@@ -25,6 +25,8 @@ from processor.settings import Settings
 _BEHIND_MS = 1_000
 _WARM_SECONDS = 900
 
+_QUIET_SECONDS, _TAIL_SECONDS = 2, 60
+
 #: What is published, by scenario.
 _TRAFFIC = {"latency": "events", "hops": "payloads"}
 
@@ -141,13 +143,16 @@ async def delays_of(process: Process, settings: Settings, feed: str, load: Load)
         loaded = _children_cpu_seconds() + _cpu_seconds(generator.pid)
         samples = [process.sample(0)]
         begin = int((time.time() + load.settle_seconds) * 1000)
-        end = time.monotonic() + load.seconds + 10
         delays: list[int] = []
-        quiet = 0
-        while time.monotonic() < end and not (generator.returncode is not None and quiet > 10):
+        last = ended = time.monotonic()
+        # What falls behind is waited for: until no row has come for a while, or for a minute.
+        while time.monotonic() < min(last + _QUIET_SECONDS, ended + _TAIL_SECONDS):
             fetched = await reader.getmany(timeout_ms=100)
             now = int(time.time() * 1000)
-            quiet = 0 if fetched else quiet + 1
+            if fetched:
+                last = time.monotonic()
+            if generator.returncode is None:
+                last = ended = time.monotonic()
             for records in fetched.values():
                 delays.extend(now - record.timestamp for record in records if record.timestamp >= begin)
         await generator.wait()

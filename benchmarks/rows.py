@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from bench import Bench, Row, free_port, ready, remove, running, turned
@@ -74,6 +75,7 @@ async def _fold(bench: Bench, settings: Settings, contender: Contender, count: i
 async def _folded(process: Process, group: Group, before: int, events: int) -> Row:
     while await group.committed() == before:
         process.check()
+        await asyncio.sleep(0.05)
     first_commit = time.monotonic() - process.started
     samples = await watch(process, group, before + events, _LIMIT_SECONDS)
     if samples[-1].events < before + events:

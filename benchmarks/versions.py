@@ -14,15 +14,16 @@ import asyncio
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
+from bench import Row, free_port, prepare, ready, running, say
 from contenders import CONTENDERS, Contender, environment_of
+from intervals import interval_of, ratio_of
+from latency import Load, delays_of
 from load import fill_events
-from measure import Process, _cpu_seconds, percentile
-from scenarios import Bench, Row, Size, _delays, _free_port, _prepare, _ready, say
+from measure import Process, costs, percentile
+from report import shown
 
 from processor.demo.broker import EmbeddedKafka
 from processor.settings import Settings
@@ -46,55 +47,48 @@ def main() -> None:
     options = parser.parse_args()
     versions = {"before": options.before, "now": HERE.parent}
     numbers = [int(number) for number in options.partitions.split(",")]
+    load = Load(options.rate, options.seconds, _WARM_UP_SECONDS)
     for partitions in numbers:
-        found = asyncio.run(_measure(versions, partitions, options.rate, options.seconds, options.rounds))
+        found = asyncio.run(_measure(versions, partitions, load, options.rounds))
         print(_table(partitions, found))
 
 
-async def _measure(
-    versions: dict[str, Path], partitions: int, rate: int, seconds: float, rounds: int
-) -> dict[str, list[Row]]:
+async def _measure(versions: dict[str, Path], partitions: int, load: Load, rounds: int) -> dict[str, list[Row]]:
     [ours] = [each for each in CONTENDERS if each.name == "ours"]
-    size = replace(_SIZE, rate=rate, latency_seconds=seconds)
     found: dict[str, list[Row]] = {name: [] for name in versions}
     with EmbeddedKafka() as kafka, tempfile.TemporaryDirectory(prefix="delivery-status-bench-") as data:
         settings = Settings(brokers=kafka.bootstrap_servers, partitions=partitions)
-        bench = Bench(settings, Path(data), size, (ours,), kafka.pid)
         for number in range(rounds):
             for name, root in versions.items():
-                row = await _run(bench, replace(ours, name=f"{name}-{number}"), root)
+                contender = replace(ours, name=f"{name}-{number}")
+                command = [sys.executable, "-m", "processor", "worker"]
+                its = replace(settings, topic_prefix=f"{contender.name}.")
+                port = free_port()
+                environment = environment_of(contender, its, Path(data), port) | {"PYTHONPATH": str(root)}
+                await prepare(its, contender)
+                await fill_events(its, 1_000)
+                async with running(Process(contender.name, command, environment, kafka.pid)) as process:
+                    row = await _run(process, port, its, contender, load)
                 say(f"{partitions} partitions, {name}: {row}")
                 found[name].append(row)
     return found
 
 
-async def _run(bench: Bench, contender: Contender, root: Path) -> Row:
-    settings = bench.on(f"{contender.name}.")
-    await _prepare(settings, contender)
-    await fill_events(settings, 1_000)
-    port = _free_port()
-    environment = environment_of(contender, settings, bench.data, port) | {"PYTHONPATH": str(root)}
-    process = Process(contender.name, [sys.executable, "-m", "processor", "worker"], environment, bench.broker_pid)
-    try:
-        await _ready(process, port)
-        await asyncio.sleep(_WARM_UP_SECONDS)
-        before = _commits(port), process.cpu_seconds(), _cpu_seconds(bench.broker_pid)
-        delays = sorted(
-            await _delays(bench.size, bench.size.rate, settings, contender.feed_topic(settings.topic_prefix))
-        )
-        after = _commits(port), process.cpu_seconds(), _cpu_seconds(bench.broker_pid)
-    finally:
-        await process.stop()
-    events = bench.size.rate * bench.size.latency_seconds
-    commits = after[0][1] - before[0][1]
-    worker, broker = ((after[which] - before[which]) / events * 1e6 for which in (1, 2))
+async def _run(process: Process, port: int, settings: Settings, contender: Contender, load: Load) -> Row:
+    await ready(process, port)
+    await asyncio.sleep(_WARM_UP_SECONDS)
+    before = _commits(port)
+    delays, samples = await delays_of(process, settings, contender.feed_topic(settings.topic_prefix), load)
+    after = _commits(port)
+    figures = costs(samples)
+    delays.sort()
     return {
         "p50_ms": percentile(delays, 0.5),
         "p99_ms": percentile(delays, 0.99),
-        "commit_ms": round((after[0][0] - before[0][0]) / commits * 1000, 1),
-        "worker_us": round(worker),
-        "broker_us": round(broker),
-        "both_us": round(worker + broker),
+        "commit_ms": round((after[0] - before[0]) / (after[1] - before[1]) * 1000, 1),
+        "worker_us": figures["contender_us"],
+        "broker_us": figures["broker_us"],
+        "both_us": figures["contender_us"] + figures["broker_us"],
     }
 
 
@@ -113,31 +107,14 @@ def _commits(port: int) -> tuple[float, float]:
 
 
 def _table(partitions: int, found: dict[str, list[Row]]) -> str:
-    lines = [f"| {partitions} partitions | {' | '.join(found)} | ratio |", "|---|---|---|---|"]
+    before, now = found.values()
+    lines = [f"| {partitions} partitions | {' | '.join(found)} | ratio, with 95 % confidence |", "|---|---|---|---|"]
     for figure in _FIGURES:
-        middles = [median(row[figure] for row in rows) for rows in found.values()]
-        lines.append(f"| {figure} | {' | '.join(f'{each:,.0f}' for each in middles)} | {_ratio(middles)} |")
+        middles = [shown(interval_of([row[figure] for row in rows]).middle) for rows in found.values()]
+        ratio = ratio_of([(new[figure], old[figure]) for old, new in zip(before, now, strict=True)])
+        lines.append(f"| {figure} | {' | '.join(middles)} | {shown(ratio)} |")
     return "\n".join(lines)
 
-
-def _ratio(middles: Sequence[float]) -> str:
-    before, now = middles
-    return f"{now / before:.2f}" if before else ""
-
-
-#: Of the sizes of a run only the load's are looked at here.
-_SIZE = Size(
-    messages=0,
-    rounds=1,
-    seconds=60,
-    rate=0,
-    latency_seconds=0,
-    warm_up_seconds=_WARM_UP_SECONDS,
-    rows=(),
-    growth=(),
-    asked_rows=0,
-    rows_on_disk=0,
-)
 
 if __name__ == "__main__":
     main()

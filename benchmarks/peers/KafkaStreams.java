@@ -174,7 +174,7 @@ final class NormalizeProcessor implements Processor<byte[], byte[], byte[], byte
             out.raw(",\"reason\":{\"permanence\":").string(means[0]).raw(",\"category\":").string(means[1]);
             out.raw(",\"provider_code\":").string(code).raw("}");
         }
-        out.raw("}");
+        out.raw(",\"from_payload\":true}");
         context.forward(record.withKey(message.getBytes(StandardCharsets.UTF_8)).withValue(out.bytes()));
     }
 

@@ -50,7 +50,7 @@ from processor.stages.erasures import Erasures, ErasureWalk
 from processor.stages.expiry import Expiry
 from processor.stages.facts import Facts
 from processor.stages.hand import Hand
-from processor.stages.index import Index
+from processor.stages.index import Index, describe_by
 from processor.stages.link import link_told_by
 from processor.stages.sightings import sightings_for
 from processor.watch.board import Board
@@ -73,7 +73,7 @@ from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
 from processor.wire.received import received_at
 from processor.wire.rejected import encode_rejected
-from processor.wire.rows import encode_row, pack_row, row_in, unpack_row
+from processor.wire.rows import encode_row, pack_row, packed_row_in, packed_rows_in, unpack_row
 from processor.wire.topics import (
     COUNTS,
     DEAD,
@@ -112,7 +112,7 @@ def stage(
 
     def start(partitioning: Partitioning) -> Fold:
         name = StoreName(partitioning.cluster, settings.topic(MESSAGES), partitioning.number)
-        store = open_store(settings, name, settings.index)
+        store = open_store(settings, name, settings.index, describe_by(settings.index))
         sweeper = Sweeper(settings, store, partitioning.number, pace, board)
         return Fold(settings, metrics, partitioning, store, sweeper, board, dates, erased, clock)
 
@@ -218,25 +218,22 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def restore(self, records: Sequence[Record], position: int) -> None:
         """Take committed rows, the last one of each message; set unreadable ones aside."""
         latest = {record.key: record for record in records if record.key is not None}
-        rows: dict[bytes, bytes | None] = {}
-        unpacked: list[Row | None] = []
         aside: dict[bytes, bytes | None] = {key: None for key in latest if key in self._store.aside}
-        for key, record in latest.items():
-            value = record.value
-            packed: bytes | None = None
-            row: Row | None = None
-            try:
-                key.decode()
-                if value is not None and not is_moved(value):
-                    packed, row = row_in(value)
-            except (UnreadableError, UnicodeDecodeError) as error:
-                aside[key] = pack_note(note_of(record.offset, error))
-            rows[key] = packed
-            unpacked.append(row)
-        known = self._store.get_many(list(rows))
-        growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
-        index = self.index.change_stored(zip(rows, unpacked, strict=True), known)
-        self._store.write(Change(rows, growth, max(position, self._store.position), aside, index))
+        # Those that are gone, or were moved, too.
+        rows: dict[bytes, bytes | None] = dict.fromkeys(latest)
+        told = {key: record.value for key, record in latest.items() if record.value is not None}
+        try:
+            b" ".join(latest).decode()
+            rows.update(zip(told, packed_rows_in(told.values()), strict=True))
+        except (UnreadableError, UnicodeDecodeError):
+            for key, value in told.items():
+                try:
+                    key.decode()
+                    if not is_moved(value):
+                        rows[key] = packed_row_in(value)
+                except (UnreadableError, UnicodeDecodeError) as error:
+                    aside[key] = pack_note(note_of(latest[key].offset, error))
+        self._store.restore(rows, max(position, self._store.position), aside)
 
     def restore_ledger(self, records: Sequence[Record], position: int) -> None:
         """Take the last published counts of every delivery."""
@@ -294,6 +291,7 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
     def punctuate(self, *, is_behind: bool) -> None:
         """Learn new cancels, and continue the sweep through the rows."""
         self._cancels.listen(self._books.counts)
+        self.index.advance()
         now = self._now()
         is_late = is_behind and now - to_micros(self._timestamp) > _LATE_SECONDS * 1_000_000
         now = to_micros(self._timestamp) if is_late else now

@@ -5,6 +5,8 @@ The published form is schemas/row.json.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from processor.domain.moment import FIRST, LAST, to_rfc3339
@@ -179,6 +181,27 @@ def row_in(value: bytes) -> tuple[bytes, Row]:
     _refuse_impossible(row)
     # The layout follows the byte that says how many items there are.
     return (packed if packed[1] == ROW_LAYOUT else pack_row(row)), row
+
+
+def packed_rows_in(values: Iterable[bytes]) -> list[bytes]:
+    """Return the packed rows of many records of the messages topic, checked as by `row_in`, in less time for each.
+
+    Raises:
+        UnreadableError: at least one of them is not ours, or a newer version wrote it.
+    """
+    try:
+        memories = [each.memory for each in map(_decode_memory, values)]
+        rows = list(map(_unpack, memories))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableError(str(error)) from None
+    for number, found in enumerate(rows):
+        if type(found) is Row:
+            _refuse_impossible(found)
+        else:
+            row = found.row()
+            _refuse_impossible(row)
+            memories[number] = pack_row(row)
+    return memories
 
 
 def packed_row_in(value: bytes) -> bytes:

@@ -50,6 +50,11 @@ class Sets(RuleBasedStateMachine):
             with pytest.raises(KeyError):
                 self.ordered.remove(*pair)
 
+    @rule()
+    def fill_blocks(self) -> None:
+        self.ordered.fill_blocks()
+        assert all(len(block.keys) == ordered._BLOCK_PAIRS for block in self.ordered._blocks[:-1])
+
     @rule(pair=pairs)
     def look_below(self, pair: Pair) -> None:
         assert list(self.ordered.below(*pair)) == sorted([each for each in self.plain if each < pair], reverse=True)

@@ -4,15 +4,31 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from processor.engine.store import Change, Store, StoreName, rocksdb
+from processor.domain.standing import HIGHEST, Mark
+from processor.domain.transitions import Node
+from processor.engine.store import (
+    Change,
+    Description,
+    Name,
+    Store,
+    StoreName,
+    buckets,
+    index_change,
+    memory,
+    rocksdb,
+)
 from processor.engine.store.memory import MemoryStore
 from processor.engine.store.rocksdb import RocksStore
+from tests.examples import examples
 
 NAME = StoreName("cluster-1", "delivery.messages.v1", 3)
 DAY = 24 * 60 * 60
@@ -111,6 +127,78 @@ class TestEveryStore:
         store.write(change({b"a": b"1"}, 7, growth=1))
         store.clear()
         assert (len(store), store.position, list(store.get_many([b"a"])), list(store.items())) == (0, 0, [None], [])
+
+
+def describe(row: bytes) -> Description:
+    """Say of a row of five bytes: its delivery, its node, since when, its recipient, its provider's id; `-` is none."""
+    delivery, node, since, recipient, native = row.decode()
+    names = tuple(None if name == "-" else name for name in (recipient, native))
+    return (delivery, Node(int(node)), int(since)), names
+
+
+keys = st.sampled_from([b"%d" % number for number in range(12)])
+packed = st.none() | st.tuples(*map(st.sampled_from, ("DE", "079", "123", "-rs", "-nm"))).map(
+    lambda fields: "".join(fields).encode()
+)
+steps = st.lists(
+    st.tuples(st.sampled_from(["restore", "write"]), st.dictionaries(keys, packed, max_size=6))
+    | st.tuples(st.just("index"), st.just({})),
+    max_size=12,
+)
+
+
+class TestAStoreInMemoryThatIsIndexedAfterItsRecovery:
+    @given(steps)
+    @settings(max_examples=examples(300), deadline=None, derandomize=True)
+    def test_lists_and_finds_what_its_rows_say_whatever_changed_meanwhile(self, given_steps):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "_SHARDS", 4)
+            patch.setattr(buckets, "_BUCKETS", 1 << 20)
+            store = MemoryStore(describe)
+            for number, (step, rows) in enumerate(given_steps):
+                before = zip(rows, store.get_many(list(rows)), rows.values(), strict=True)
+                if step == "restore":
+                    store.restore(rows, number, {})
+                elif step == "write":
+                    store.write(Change(rows, 0, number, indexed=index_change(list(before), describe)))
+                else:
+                    store.index_some(1)
+            rows = dict(store.items())
+            assert self.standing(store) == self.said_by(rows)
+            for kind, name in ((Name.RECIPIENT, "r"), (Name.PROVIDER_MESSAGE_ID, "n")):
+                named = sorted(key for key, row in rows.items() if describe(row)[1][kind] == name)
+                assert sorted(store.named(kind, name)) == named
+
+    def standing(self, store: Store) -> dict[tuple[str, Node], list[Mark]]:
+        places = [(delivery, node) for delivery in "DE" for node in Node]
+        return {place: marks for place in places if (marks := list(store.standing(*place, HIGHEST)))}
+
+    def said_by(self, rows: dict[bytes, bytes]) -> dict[tuple[str, Node], list[Mark]]:
+        found: dict[tuple[str, Node], list[Mark]] = defaultdict(list)
+        for key, row in rows.items():
+            delivery, node, since = describe(row)[0]
+            found[delivery, node].append((since, key))
+        return {place: sorted(marks, reverse=True) for place, marks in found.items()}
+
+    def test_does_none_of_it_while_it_recovers(self):
+        told = []
+        store = MemoryStore(lambda row: told.append(row) or describe(row))
+        store.restore({b"%d" % number: b"D01rn" for number in range(1_000)}, 7, {})
+        assert told == []
+        store.index_some(100)
+        assert 100 <= len(told) < 200
+        list(store.named(Name.RECIPIENT, "r"))
+        assert len(told) == 1_000
+
+    def test_has_each_key_once_in_memory(self):
+        store = MemoryStore(describe)
+        first, again = bytes([109, 49]), bytes([109, 49])
+        for key, row in ((first, b"D01--"), (again, b"D72rn")):
+            change = index_change([(key, store.get_many([key])[0], row)], describe)
+            store.write(Change({key: row}, 0, 1, indexed=change))
+        [(owned, _)] = store.items()
+        [(_, listed)] = store.standing("D", Node.SENT, HIGHEST)
+        assert owned is listed is next(iter(store.named(Name.RECIPIENT, "r"))) is first
 
 
 #: Stores of one process: most of the bound is held by some, one takes what is left and more, and then another writes.

@@ -5,7 +5,7 @@ Only committed changes are written to a store, with the changelog position that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -25,9 +25,37 @@ class IndexChange(NamedTuple):
     """The changes of one chunk to the index; each tells what was there, as the store knows it, and what is now."""
 
     #: By key: the standing before and after; None: the row was, or is, in no list.
-    standings: Sequence[tuple[bytes, Standing | None, Standing | None]] = ()
+    standings: list[tuple[bytes, Standing | None, Standing | None]]
     #: By key and kind: the name before and after, in the form that names are compared in; None: there was, or is, none.
-    names: Sequence[tuple[bytes, Name, str | None, str | None]] = ()
+    names: list[tuple[bytes, Name, str | None, str | None]]
+
+
+#: What a row is listed and found by: where it stands, and its names by kind, as in `IndexChange`.
+Description = tuple[Standing | None, tuple[str | None, ...]]
+
+#: Says what a packed row is listed and found by.
+Describe = Callable[[bytes], Description]
+
+_NOT_THERE: Description = (None, (None,) * len(Name))
+
+
+def index_change(rows: Iterable[tuple[bytes, bytes | None, bytes | None]], describe: Describe) -> IndexChange:
+    """Return what changes in the index when packed rows change.
+
+    Args:
+        rows: each key, its row before and after.
+        describe: says what a row is listed and found by.
+    """
+    change = IndexChange([], [])
+    for key, before, after in rows:
+        stood, known = _NOT_THERE if before is None else describe(before)
+        stands, told = _NOT_THERE if after is None else describe(after)
+        if stood != stands:
+            change.standings.append((key, stood, stands))
+        for kind, former, present in zip(Name, known, told, strict=True):
+            if former != present:
+                change.names.append((key, kind, former, present))
+    return change
 
 
 class Change(NamedTuple):
@@ -42,7 +70,7 @@ class Change(NamedTuple):
     #: What is noted, by key, of rows that were set aside because they could not be read; None: nothing any more.
     aside: Mapping[bytes, bytes | None] = MappingProxyType({})
     #: What the rows are listed and found by.
-    indexed: IndexChange = IndexChange()
+    indexed: IndexChange | None = None
 
 
 class Store(Protocol):
@@ -64,6 +92,21 @@ class Store(Protocol):
         Raises:
             OSError: the disk is full or broken; the store is as it was.
         """
+
+    def restore(self, rows: Mapping[bytes, bytes | None], position: int, aside: Mapping[bytes, bytes | None]) -> None:
+        """Write rows that were read from the changelog: all of them, or none.
+
+        Args:
+            rows: as in `Change`. What they are listed and found by, the store works out.
+            position: as in `Change`.
+            aside: as in `Change`.
+
+        Raises:
+            OSError: the disk is full or broken; the store is as it was.
+        """
+
+    def index_some(self, rows: int) -> None:
+        """Continue to index rows that were restored, about so many: what is asked for waits for the others."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all rows with their keys; those written meanwhile may be among them or not."""
@@ -90,13 +133,13 @@ class Store(Protocol):
         """Count the rows."""
 
 
-def note_aside(aside: dict[bytes, bytes], change: Change) -> None:
-    """Update the store's notes about unreadable rows."""
-    for key, note in change.aside.items():
+def note_aside(notes: dict[bytes, bytes], change: Mapping[bytes, bytes | None]) -> None:
+    """Update a store's notes about unreadable rows."""
+    for key, note in change.items():
         if note is None:
-            aside.pop(key, None)
+            notes.pop(key, None)
         else:
-            aside[key] = note
+            notes[key] = note
 
 
 class StoreName(NamedTuple):

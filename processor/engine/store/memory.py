@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from processor.domain.standing import Mark
 from processor.domain.transitions import Node
-from processor.engine.store import Change, Name, note_aside
+from processor.engine.store import Change, Describe, IndexChange, Name, index_change, note_aside
 from processor.engine.store.memory_index import MemoryIndex
 
 #: Dictionaries that the rows are spread over, a power of two. One alone stops the worker for half a second where it has
-#: ten million rows: when it grows, and when its keys are listed.
-_SHARDS = 32
+#: ten million rows: when it grows, and when its keys are listed. What is restored is indexed one after the other.
+_SHARDS = 256
 
 
 class MemoryStore:
-    """Rows in dictionaries of bytes, which the garbage collector does not traverse."""
+    """Rows in dictionaries of bytes, which the garbage collector does not traverse.
+
+    Rows that are restored are not indexed at once, so that recovery is short: `index_some` does that later, shard by
+    shard, and whoever asks the index waits until it is done. What changes meanwhile changes the index of shards that
+    have one; the others will be indexed as they are then.
+
+    Args:
+        describe: says what a packed row is listed and found by; None: there is no index.
+    """
 
     is_durable = False
 
-    def __init__(self) -> None:
+    def __init__(self, describe: Describe | None = None) -> None:
         self.position = 0
         self.aside: dict[bytes, bytes] = {}
         #: By the hash of the key.
         self._shards: tuple[dict[bytes, bytes], ...] = tuple({} for _ in range(_SHARDS))
+        self._describe = describe
         self._index = MemoryIndex()
+        #: So many shards are indexed.
+        self._indexed = _SHARDS
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the rows of the keys in their order, None for unknown ones."""
@@ -40,9 +51,45 @@ class MemoryStore:
                 rows.pop(key, None)
             else:
                 rows[key] = row
-        self._index.write(change.indexed)
-        note_aside(self.aside, change)
+        if change.indexed is not None:
+            self._index.write(change.indexed if self._indexed == _SHARDS else self._within_indexed(change.indexed))
+        note_aside(self.aside, change.aside)
         self.position = change.position
+
+    def restore(self, rows: Mapping[bytes, bytes | None], position: int, aside: Mapping[bytes, bytes | None]) -> None:
+        """Write rows that were read from the changelog."""
+        if self._describe is not None:
+            if not len(self):
+                self._indexed = 0
+            if self._indexed:
+                self._index_restored(rows, self._describe)
+        self.write(Change(rows, 0, position, aside))
+
+    def _index_restored(self, rows: Mapping[bytes, bytes | None], describe: Describe) -> None:
+        """Index rows of shards that have an index already, before they are written."""
+        known = zip(rows.items(), self.get_many(list(rows)), strict=True)
+        indexed, last = self._indexed, _SHARDS - 1
+        here = ((key, before, row) for (key, row), before in known if hash(key) & last < indexed)
+        self._index.write(index_change(here, describe))
+
+    def _within_indexed(self, change: IndexChange) -> IndexChange:
+        """Return what changes in shards that are indexed."""
+        indexed, last = self._indexed, _SHARDS - 1
+        return IndexChange(
+            [each for each in change.standings if hash(each[0]) & last < indexed],
+            [each for each in change.names if hash(each[0]) & last < indexed],
+        )
+
+    def index_some(self, rows: int) -> None:
+        """Index shards until they have about so many rows."""
+        describe = self._describe
+        while rows > 0 and self._indexed < _SHARDS and describe is not None:
+            shard = self._shards[self._indexed]
+            self._index.write(index_change(((key, None, row) for key, row in shard.items()), describe))
+            rows -= len(shard)
+            self._indexed += 1
+            if self._indexed == _SHARDS:
+                self._index.fill_blocks()
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all rows with their keys, except some of those written meanwhile."""
@@ -54,17 +101,19 @@ class MemoryStore:
 
     def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
         """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""
+        self.index_some(len(self))
         return self._index.standing(delivery, node, below)
 
     def named(self, kind: Name, name: str) -> Iterator[bytes]:
         """Yield the keys of the rows with a name, and perhaps of a few others."""
+        self.index_some(len(self))
         return self._index.named(kind, name)
 
     def clear(self) -> None:
         """Forget everything."""
         for rows in self._shards:
             rows.clear()
-        self._index = MemoryIndex()
+        self._index, self._indexed = MemoryIndex(), _SHARDS
         self.aside.clear()
         self.position = 0
 
@@ -72,7 +121,7 @@ class MemoryStore:
         """Release the memory."""
         for rows in self._shards:
             rows.clear()
-        self._index = MemoryIndex()
+        self._index, self._indexed = MemoryIndex(), _SHARDS
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -28,6 +28,8 @@ class MemoryIndex:
     def write(self, change: IndexChange) -> None:
         """Take the changes of one chunk."""
         lists = self._lists
+        #: Keys as the objects that the rows have, where these are others.
+        owned: dict[bytes, bytes] = {}
         for each, before, after in change.standings:
             key = each
             if before is not None:
@@ -35,17 +37,26 @@ class MemoryIndex:
                 listed = lists[node][delivery]
                 # The object that the rows have, too.
                 key = listed.remove(since, key)
+                if key is not each:
+                    owned[key] = key
                 if listed.is_empty:
                     del lists[node][delivery]
             if after is not None:
                 delivery, node, since = after
                 of_node = lists[node]
                 (of_node.get(delivery) or of_node.setdefault(delivery, Ordered())).add(since, key)
-        for key, kind, name_before, name_after in change.names:
+        for each, kind, name_before, name_after in change.names:
+            key = owned.get(each, each)
             if name_before is not None:
                 self._names[kind].remove(hash(name_before), key)
             if name_after is not None:
                 self._names[kind].add(hash(name_after), key)
+
+    def fill_blocks(self) -> None:
+        """Take no more memory than is needed after rows came in any order."""
+        for of_node in self._lists:
+            for listed in of_node.values():
+                listed.fill_blocks()
 
     def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
         """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from processor.engine.store import Store, StoreName
+from processor.engine.store import Describe, Store, StoreName
 from processor.engine.store.memory import MemoryStore
 from processor.installed import mend
 from processor.settings import Settings, SettingsError
@@ -29,24 +29,27 @@ def check_store(settings: Settings) -> None:
         raise SettingsError(problems)
 
 
-def open_store(settings: Settings, name: StoreName, indexed: tuple[str, ...] = ()) -> Store:
+def open_store(
+    settings: Settings, name: StoreName, indexed: tuple[str, ...] = (), describe: Describe | None = None
+) -> Store:
     """Open the store of one partition.
 
     Args:
         settings: those of the worker.
         name: whose store it is.
         indexed: what its changes say of an index. A folder that was written with another one is built anew.
+        describe: says the same of a packed row; None: nothing is indexed.
 
     Raises:
         OSError: the folder cannot be used, or another process uses it.
     """
     if settings.store == "memory":
-        return MemoryStore()
+        return MemoryStore(describe)
     # rocksdict is an extra, which the memory store does not need.
     from processor.engine.store.rocksdb import RocksStore  # noqa: PLC0415
 
     folder = _folder(settings) / name.changelog / str(name.partition)
-    return RocksStore(folder, name, settings.store_cache_mib, indexed)
+    return RocksStore(folder, name, settings.store_cache_mib, indexed, describe)
 
 
 def _folder(settings: Settings) -> Path:

@@ -81,6 +81,16 @@ class Ordered:
         self._blocks.insert(number, lower)
         self._tops.insert(number, lower.last)
 
+    def fill_blocks(self) -> None:
+        """Fill the blocks, which insertions in any order leave half empty."""
+        ranks, keys = array("q"), list[bytes]()
+        for block in self._blocks:
+            ranks += block.ranks
+            keys += block.keys
+        starts = range(0, len(keys), _BLOCK_PAIRS)
+        self._blocks = [_Block(ranks[at : at + _BLOCK_PAIRS], keys[at : at + _BLOCK_PAIRS]) for at in starts]
+        self._tops = [block.last for block in self._blocks]
+
     def remove(self, rank: int, key: bytes) -> bytes:
         """Remove a pair; return the key as the object that the set had.
 

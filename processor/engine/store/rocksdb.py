@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,7 @@ import rocksdict
 
 from processor.domain.standing import Mark
 from processor.domain.transitions import Node
-from processor.engine.store import Change, Name, StoreName, disk_index, note_aside
+from processor.engine.store import Change, Describe, Name, StoreName, disk_index, index_change, note_aside
 from processor.logs import get_logger
 
 log = get_logger(__name__)
@@ -101,15 +101,18 @@ class RocksStore:
 
     is_durable = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whose store it is, where, and what is in it
         self,
         folder: Path,
         name: StoreName,
         cache_mib: int,
         indexed: tuple[str, ...] = (),
+        describe: Describe | None = None,
+        *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder, self._name, self._cache_mib, self._clock = folder, name, cache_mib, clock
+        self._describe = describe
         self._indexed, self._secret = indexed, os.urandom(disk_index.SECRET_BYTES)
         self.position = 0
         self._rows = 0
@@ -183,7 +186,8 @@ class RocksStore:
                 batch.delete(_ASIDE + key)
             else:
                 batch.put(_ASIDE + key, note)
-        disk_index.write_index(batch, change.indexed, self._keyed)
+        if change.indexed is not None:
+            disk_index.write_index(batch, change.indexed, self._keyed)
         rows = self._rows + change.growth
         about = About(_FORMAT, *self._name, change.position, rows, self._clock(), self._indexed, self._secret)
         batch.put(_ABOUT, _encode_about(about))
@@ -192,7 +196,22 @@ class RocksStore:
         except Exception as error:
             raise OSError(f"{self._folder} cannot be written: {error}") from error
         self.position, self._rows = change.position, rows
-        note_aside(self.aside, change)
+        note_aside(self.aside, change.aside)
+
+    def restore(self, rows: Mapping[bytes, bytes | None], position: int, aside: Mapping[bytes, bytes | None]) -> None:
+        """Write rows that were read from the changelog, with their index: all of them, or none.
+
+        Raises:
+            OSError: the disk is full or broken; the store is as it was.
+        """
+        known = self.get_many(list(rows))
+        growth = sum((row is not None) - (old is not None) for row, old in zip(rows.values(), known, strict=True))
+        changed = ((key, old, row) for (key, row), old in zip(rows.items(), known, strict=True))
+        change = None if self._describe is None else index_change(changed, self._describe)
+        self.write(Change(rows, growth, position, aside, change))
+
+    def index_some(self, rows: int) -> None:
+        """Do nothing: what is on disk is indexed when it is written."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all rows with their keys, as of the first call of the iterator."""

@@ -10,21 +10,23 @@ PACKAGE = Path(__file__).resolve().parent.parent / "processor"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def firsts() -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def firsts() -> list[tuple[str, str]]:
     """Give the place and the first line of every function's docstring."""
+    return list(read())
+
+
+def read() -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, FUNCTIONS) and (text := ast.get_docstring(node)):
                 yield f"{path.relative_to(PACKAGE)}: {node.name}", text.splitlines()[0]
 
 
-FIRSTS = list(firsts())
-
-
-def test_there_are_many():
-    assert len(FIRSTS) > 1_000
+def test_there_are_many(firsts):
+    assert len(firsts) > 1_000
 
 
 @pytest.mark.parametrize("word", ["Give", "Gives", "Say", "Says", "Returns", "Yields", "This", "Get"])
-def test_none_begins_with_another_word_for_it(word):
-    assert [place for place, text in FIRSTS if text.split()[0] == word] == []
+def test_none_begins_with_another_word_for_it(firsts, word):
+    assert [place for place, text in firsts if text.split()[0] == word] == []

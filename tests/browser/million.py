@@ -31,7 +31,7 @@ from processor.domain.row import Row
 from processor.domain.status import Channel, Permanence, Status
 from processor.engine.admin import create_topics
 from processor.settings import Settings
-from tests.engine.harness import WorkerProcess, environment_of
+from tests.engine.harness import WORKER, WorkerProcess, environment_of
 from tests.tools import require
 
 #: Messages of one delivery, and messages to one address.
@@ -135,7 +135,7 @@ async def serving(store: str, messages: int) -> AsyncIterator[str]:
         begun = time.monotonic()
         await fill_with(settings, rows(messages))
         tell(f"{messages:,} messages published in {time.monotonic() - begun:.0f} s")
-        worker = WorkerProcess(environment_of(settings), Path(folder) / "worker.log")
+        worker = WorkerProcess(environment_of(settings), Path(folder) / "worker.log", WORKER)
         try:
             begun = time.monotonic()
             await worker.ready()

@@ -17,7 +17,7 @@ async def make_trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 
         async def make(**settings: Any) -> Trial:
             chosen = settings_for_a_trial(request.getfixturevalue("brokers"), **settings)
-            return await stack.enter_async_context(Trial(chosen, tmp_path))
+            return await stack.enter_async_context(Trial(chosen, tmp_path, is_guest=True))
 
         yield make
 

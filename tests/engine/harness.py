@@ -46,9 +46,11 @@ from processor.wire.topics import (
     RECIPIENTS,
     REJECTED,
     SMS,
+    TOPICS,
 )
 from tests.domain.conftest import EMAIL, RANKS, REOPENING, Contract, names, table_of
 from tests.domain.conftest import SMS as TEXT_MESSAGES
+from tests.forks import Fork
 
 #: What rows must be, by a reading of the contract that shares no code with the fold.
 CONTRACT = Contract(
@@ -86,23 +88,28 @@ def samples_of(page: str, name: str) -> Iterator[Sample]:
         yield from (sample for sample in family.samples if sample.name == name)
 
 
-#: How a worker is started.
+#: How people start a worker. It imports for a second of a core what a fork has imported already.
 WORKER = (sys.executable, "-m", "processor", "worker")
 
 
 class WorkerProcess:
-    """`delivery-status worker` as a process of its own."""
+    """`delivery-status worker` as a process of its own: a fork, unless a command says how it is started."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = WORKER) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = ()) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self.command = tuple(command)
         self._log = log
         self._address = ""
         given = {"DELIVERY_HTTP_PORT": "0", "DELIVERY_LOG_FORMAT": "json", "PYTHONFAULTHANDLER": "1"}
-        with log.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                command,
-                env={**inherited, **environment, **given},
+        self._process = self._started({**inherited, **environment, **given})
+
+    def _started(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes] | Fork":
+        if not self.command:
+            return Fork(("worker",), environment, self._log)
+        with self._log.open("wb") as stderr:
+            return subprocess.Popen(
+                self.command,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -210,12 +217,16 @@ class Books:
 
 
 class Trial:
-    """One test's settings, topics and group on the broker, and what is on them."""
+    """One test's settings, topics and group on the broker, and what is on them.
+
+    A guest on a broker that other tests use takes its topics along: many clients ask for all that there are.
+    """
 
     eventually = staticmethod(eventually)
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, is_guest: bool = False) -> None:
         self.settings = settings
+        self._is_guest = is_guest
         self.environment = environment_of(settings)
         self.workers: list[WorkerProcess] = []
         self.folder = folder
@@ -238,6 +249,10 @@ class Trial:
         if self._reader is not None:
             await self._reader.stop()
         if self._admin is not None:
+            if self._is_guest:
+                # What stays for once costs little.
+                with suppress(KafkaError):
+                    await self._admin.delete_topics([self.topic(topic) for topic in TOPICS])
             await self._admin.close()
 
     def topic(self, topic: Any) -> str:
@@ -245,7 +260,7 @@ class Trial:
 
     # Doing
 
-    async def start_worker(self, command: Sequence[str] = WORKER, **environment: str) -> WorkerProcess:
+    async def start_worker(self, command: Sequence[str] = (), **environment: str) -> WorkerProcess:
         """Start a worker; it serves when this returns, but need not have partitions yet."""
         worker = self._launch(command, environment)
         await worker.address()
@@ -253,7 +268,7 @@ class Trial:
 
     async def start_workers(self, number: int) -> list[WorkerProcess]:
         """Start several workers at once; all serve when this returns."""
-        workers = [self._launch(WORKER, {}) for _ in range(number)]
+        workers = [self._launch((), {}) for _ in range(number)]
         await asyncio.gather(*(worker.address() for worker in workers))
         return workers
 

@@ -116,7 +116,7 @@ class Aftermath(NamedTuple):
 def aftermath(brokers, tmp_path_factory) -> Aftermath:
     """Publish every bad record among good ones, with a worker running, and look."""
     settings = settings_for_a_trial(brokers, partitions=2)
-    return asyncio.run(run(Trial(settings, tmp_path_factory.mktemp("bad"))))
+    return asyncio.run(run(Trial(settings, tmp_path_factory.mktemp("bad"), is_guest=True)))
 
 
 async def run(trial) -> Aftermath:

@@ -148,7 +148,7 @@ def resident_peak(pid: int) -> int:
 def aftermath(brokers, tmp_path_factory) -> Aftermath:
     """Publish every batch between good records, with a worker running, and look."""
     settings = settings_for_a_trial(brokers, partitions=PARTITIONS)
-    return asyncio.run(run(Trial(settings, tmp_path_factory.mktemp("raw"))))
+    return asyncio.run(run(Trial(settings, tmp_path_factory.mktemp("raw"), is_guest=True)))
 
 
 async def run(trial: Trial) -> Aftermath:

@@ -102,7 +102,7 @@ async def firing(address):
 async def test_a_silent_provider_and_a_stuck_delivery_are_told_and_nothing_else_and_that_it_is_over(brokers, tmp_path):
     require("prometheus"), require("prometheus-alertmanager")
     async with AsyncExitStack() as stack:
-        trial = await stack.enter_async_context(Trial(settings_for_a_trial(brokers), tmp_path))
+        trial = await stack.enter_async_context(Trial(settings_for_a_trial(brokers), tmp_path, is_guest=True))
         first = await trial.start_worker()
         await trial.publish_events([*answered_until_two_hours_ago(), *handed_over_since()])
         await trial.settled()

@@ -17,7 +17,7 @@ import pytest
 from processor.demo.broker import EmbeddedKafka
 from processor.wire.topics import EVENTS
 from tests.chaos.group import Load
-from tests.engine.harness import Trial, WorkerProcess, eventually, settings_for_a_trial
+from tests.engine.harness import WORKER, Trial, WorkerProcess, eventually, settings_for_a_trial
 from tests.soak.footprint import CONSTANT, Footprint, complaints, footprint_of, growth, spans_of, table
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -58,7 +58,7 @@ async def test_nothing_grows_while_nothing_new_is_told(tmp_path: Path):
             try:
                 await load.start()
                 await asyncio.sleep(BACKLOG)
-                worker = await trial.start_worker()
+                worker = await trial.start_worker(WORKER)
                 await worker.ready()
                 samples = await watch(worker)
                 published = await load.stop()
@@ -70,7 +70,7 @@ async def test_nothing_grows_while_nothing_new_is_told(tmp_path: Path):
 
 
 async def test_what_a_load_took_is_given_back_when_it_ends(trial: Trial):
-    worker = await trial.start_worker()
+    worker = await trial.start_worker(WORKER)
     await worker.ready()
     published = await fold_a_load(trial, worker, 0)
     rest = await at_rest(worker)

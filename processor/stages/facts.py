@@ -49,7 +49,7 @@ class _Told:
 
 
 class Facts:
-    """The facts of one chunk."""
+    """The facts of the chunk in hand."""
 
     def __init__(self) -> None:
         self._told: defaultdict[_Fact, _Told] = defaultdict(_Told)
@@ -76,7 +76,7 @@ class Facts:
             told.stays.append(row.since - before.since)
 
     def publish(self, metrics: Metrics, flow: Flow, now: Micros) -> None:
-        """Add the facts to the metrics and to the flow of providers' reports."""
+        """Add the facts to the metrics and to the flow of providers' reports, and forget them."""
         heard: dict[tuple[Channel, str | None, Node], _Told] = {}
         for fact, told in self._told.items():
             _publish(metrics, fact, len(told.moments))
@@ -95,6 +95,7 @@ class Facts:
             ahead = max([moment - stamp * 1_000 for moment, stamp in zip(times, timestamps, strict=True)])
             metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
             flow.hear(provider, node, times, timestamps, now)
+        self._told.clear()
 
 
 def _publish(metrics: Metrics, fact: _Fact, number: int) -> None:

@@ -1,7 +1,7 @@
 """Kafka's default partitioner: murmur2 as in Java and aiokafka.
 
 librdkafka has another default (CRC32), so its events may be in the wrong partition; the fold stage reroutes them
-(stages/fold.py).
+(stages/beside.py).
 """
 
 from __future__ import annotations

@@ -9,14 +9,16 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aiokafka import TopicPartition
 from bench import Bench, Row, prepare, remove, running, turned
 from check import check, check_normalized
 from contenders import HERE, Contender
 from load import TRAFFIC, fill, keyed_events, keyed_payloads
-from measure import PeerError, Process, Sample, _cpu_seconds, costs, move, others_share, percentile, watch
+from measure import Group, PeerError, Process, Sample, _cpu_seconds, costs, move, others_share, percentile, watch
 
 from processor.engine import clients
 from processor.settings import Settings
@@ -25,7 +27,7 @@ from processor.settings import Settings
 _BEHIND_MS = 1_000
 _WARM_SECONDS = 900
 
-_QUIET_SECONDS, _TAIL_SECONDS = 2, 60
+_QUIET_SECONDS, _TAIL_SECONDS = 1, 120
 
 #: What is published, by scenario.
 _TRAFFIC = {"latency": "events", "hops": "payloads"}
@@ -101,7 +103,7 @@ async def _delay(bench: Bench, run: _Run) -> Row:
         if samples[-1].events < warmed:
             raise PeerError(f"warmed by {samples[-1].events:,} of {warmed:,} records in {_WARM_SECONDS} s")
         feed = contender.feed_topic(settings.topic_prefix)
-        delays, samples = await delays_of(process, settings, feed, run.load)
+        delays, samples = await delays_of(process, group, settings, feed, run.load)
     found = await _checked(settings, contender, run) if run.number == 0 else {}
     await remove(settings, contender.group)
     await remove(settings, settings.topic_prefix)
@@ -130,7 +132,9 @@ async def _checked(settings: Settings, contender: Contender, run: _Run) -> Row:
     return {"checked": found.compared, "wrong": found.wrong}
 
 
-async def delays_of(process: Process, settings: Settings, feed: str, load: Load) -> tuple[list[int], list[Sample]]:
+async def delays_of(
+    process: Process, group: Group, settings: Settings, feed: str, load: Load
+) -> tuple[list[int], list[Sample]]:
     """Publish a load; return the milliseconds from each due moment to its row, and what that took of the CPU."""
     tps = [TopicPartition(feed, number) for number in range(settings.partitions)]
     reader = clients.reader(settings, fetch_max_wait_ms=50)
@@ -138,29 +142,41 @@ async def delays_of(process: Process, settings: Settings, feed: str, load: Load)
     try:
         reader.assign(tps)
         await reader.seek_to_end(*tps)
+        due = await group.committed() + int(load.rate * load.seconds)
         generator = await start_generator(settings, load)
         # What it took to make the load was before the first sample.
         loaded = _children_cpu_seconds() + _cpu_seconds(generator.pid)
         samples = [process.sample(0)]
         begin = int((time.time() + load.settle_seconds) * 1000)
         delays: list[int] = []
-        last = ended = time.monotonic()
-        # What falls behind is waited for: until no row has come for a while, or for a minute.
-        while time.monotonic() < min(last + _QUIET_SECONDS, ended + _TAIL_SECONDS):
-            fetched = await reader.getmany(timeout_ms=100)
-            now = int(time.time() * 1000)
-            if fetched:
-                last = time.monotonic()
-            if generator.returncode is None:
-                last = ended = time.monotonic()
-            for records in fetched.values():
-                delays.extend(now - record.timestamp for record in records if record.timestamp >= begin)
-        await generator.wait()
+        async for now, timestamps in _rows_until_done(reader, generator, group, due):
+            delays.extend(now - timestamp for timestamp in timestamps if timestamp >= begin)
         process.check()
         samples.append(process.sample(int(load.rate * load.seconds), _children_cpu_seconds() - loaded))
         return delays, samples
     finally:
         await reader.stop()
+
+
+async def _rows_until_done(
+    reader: Any, generator: asyncio.subprocess.Process, group: Group, due: int
+) -> AsyncIterator[tuple[int, list[int]]]:
+    """Yield when rows were read, and when their events were due.
+
+    What falls behind the load is waited for: until all is committed and no row has come for a while, or for minutes.
+    """
+    is_done = False
+    until = time.monotonic() + _TAIL_SECONDS
+    while time.monotonic() < until:
+        fetched = await reader.getmany(timeout_ms=100)
+        if fetched:
+            yield int(time.time() * 1000), [each.timestamp for records in fetched.values() for each in records]
+        if generator.returncode is None:
+            until = time.monotonic() + _TAIL_SECONDS
+        elif fetched and is_done:
+            until = time.monotonic() + _QUIET_SECONDS
+        elif not is_done and await group.committed() >= due:
+            is_done, until = True, time.monotonic() + _QUIET_SECONDS
 
 
 def _children_cpu_seconds() -> float:

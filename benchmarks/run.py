@@ -44,7 +44,7 @@ QUICK = Size(
     latency_seconds=5,
     settle_seconds=1,
     stored=(2_000, 20_000),
-    stored_messages=4_000,
+    stored_messages=20_000,
     rows=(5_000, 20_000),
     asked_rows=5_000,
 )

@@ -22,11 +22,12 @@ from contenders import CONTENDERS, Contender, environment_of
 from intervals import interval_of, ratio_of
 from latency import Load, delays_of
 from load import fill_events
-from measure import Process, costs, percentile
+from measure import Group, Process, costs, percentile
 from report import shown
 
 from processor.demo.broker import EmbeddedKafka
 from processor.settings import Settings
+from processor.wire.topics import EVENTS
 
 HERE = Path(__file__).parent
 
@@ -78,7 +79,9 @@ async def _run(process: Process, port: int, settings: Settings, contender: Conte
     await ready(process, port)
     await asyncio.sleep(_WARM_UP_SECONDS)
     before = _commits(port)
-    delays, samples = await delays_of(process, settings, contender.feed_topic(settings.topic_prefix), load)
+    feed = contender.feed_topic(settings.topic_prefix)
+    async with Group(settings, contender.group, settings.topic(EVENTS)) as group:
+        delays, samples = await delays_of(process, group, settings, feed, load)
     after = _commits(port)
     figures = costs(samples)
     delays.sort()

@@ -11,9 +11,13 @@ _VOID = {"input", "link", "meta", "br", "img"}
 class Element:
     """One element."""
 
-    def __init__(self, tag: str, attributes: dict[str, str], parent: Element | None) -> None:
+    def __init__(self, tag: str, attributes: dict[str, str], parent: Element | None, page: list[Element]) -> None:
         self.tag, self.attributes, self.parent = tag, attributes, parent
         self.children: list[Element | str] = []
+        #: All elements of the page in their order: those in this one are from `_first` to `_end`.
+        self._page = page
+        page.append(self)
+        self._first = self._end = len(page)
 
     def __getitem__(self, name: str) -> str:
         return self.attributes[name]
@@ -23,10 +27,11 @@ class Element:
         return self.attributes.get(name)
 
     def __iter__(self) -> Iterator[Element]:
-        for child in self.children:
-            if isinstance(child, Element):
-                yield child
-                yield from child
+        return iter(self._page[self._first : self._end])
+
+    def close(self) -> None:
+        """Take what has been read since it began for what is in it."""
+        self._end = len(self._page)
 
     @property
     def classes(self) -> list[str]:
@@ -70,13 +75,14 @@ class Element:
 class _Parser(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.root = Element("", {}, None)
+        self.page: list[Element] = []
+        self.root = Element("", {}, None, self.page)
         self.open = self.root
 
     def handle_starttag(self, tag, attrs):
         names = [name for name, _ in attrs]
         assert len(set(names)) == len(names), f"<{tag}> has an attribute twice: {names}"
-        element = Element(tag, {name: value or "" for name, value in attrs}, self.open)
+        element = Element(tag, {name: value or "" for name, value in attrs}, self.open, self.page)
         self.open.children.append(element)
         if tag not in _VOID:
             self.open = element
@@ -89,6 +95,7 @@ class _Parser(HTMLParser):
     def handle_endtag(self, tag):
         assert self.open.tag == tag, f"</{tag}> closes <{self.open.tag}>, at {self.getpos()}"
         assert self.open.parent is not None
+        self.open.close()
         self.open = self.open.parent
 
     def handle_data(self, data):
@@ -101,4 +108,5 @@ def parse(text: str) -> Element:
     parser.feed(text)
     parser.close()
     assert parser.open is parser.root, f"<{parser.open.tag}> is not closed"
+    parser.root.close()
     return parser.root.one("html")

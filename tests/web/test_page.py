@@ -1,5 +1,6 @@
 """The page over a small world, as an HTML parser reads it: what it shows, in both languages, and to whom."""
 
+import asyncio
 import itertools
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from processor.settings import Settings
 from processor.web.access import SESSION_COOKIE
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, ProblemError
 from tests.web.campaigns import CANCELED, HELD, PAUSED
-from tests.web.document import parse
+from tests.web.document import Element, parse
 from tests.web.page_reader import Reader
 from tests.web.page_server import CLOSED, OPEN, Stream, application
 from tests.web.world import (
@@ -106,11 +107,28 @@ async def stranger(world) -> AsyncIterator[Reader]:
 # Every page
 
 
-@pytest.mark.parametrize("language", ["en", "sv"])
+LANGUAGES = ("en", "sv")
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[tuple[str, str], Element]:
+    """Give every page in both languages, of one world."""
+
+    async def read() -> dict[tuple[str, str], Element]:
+        async with TestClient(TestServer(application(World(), Stream(), OPEN))) as client:
+            found = {}
+            for path, language in itertools.product(PAGES, LANGUAGES):
+                async with client.get(path, headers={"Accept-Language": language}) as response:
+                    found[path, language] = parse(await response.text())
+            return found
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("path", PAGES)
-async def test_every_page_is_sound(reader, path, language):
-    async with reader.client.get(path, headers={"Accept-Language": language}) as response:
-        page = parse(await response.text())
+def test_every_page_is_sound(pages, path, language):
+    page = pages[path, language]
     assert page["lang"] == language
     assert page.one("h1").text
     assert page.one("main")["id"] == "main"
@@ -140,10 +158,8 @@ async def test_every_page_is_sound(reader, path, language):
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_headings_leave_no_level_out(reader, path):
-    async with reader.client.get(path) as response:
-        page = parse(await response.text())
-    levels = [int(each.tag[1]) for each in page if re.fullmatch("h[1-6]", each.tag)]
+def test_headings_leave_no_level_out(pages, path):
+    levels = [int(each.tag[1]) for each in pages[path, "en"] if re.fullmatch("h[1-6]", each.tag)]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 

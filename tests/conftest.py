@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import structlog
 
+from tests.examples import examples
 from tests.sharing import SharedBroker, ask_for_broker, broker_in_memory, use_known_classes
 
 # Asserts of the harness speak as those of tests do; it must be said before anything imports it.
@@ -16,22 +17,32 @@ pytest.register_assert_rewrite("tests.engine.harness")
 
 use_known_classes()
 
-# No machine is too busy for a property.
-hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# No machine is too busy for a property. One that does not say on how many examples it is tried is tried on 100.
+hypothesis.settings.register_profile(
+    "patient",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("patient")
 
 
-@pytest.fixture(autouse=True)
-def _logs_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Undo what a command that runs in this process configures: a cached logger is deaf to `capture_logs`."""
-    configure = structlog.configure
+_configure = structlog.configure
 
-    def uncached(**settings: Any) -> None:
-        configure(**{**settings, "cache_logger_on_first_use": False})
 
-    monkeypatch.setattr(structlog, "configure", uncached)
-    yield
-    structlog.reset_defaults()
+def _uncached(**settings: Any) -> None:
+    _configure(**{**settings, "cache_logger_on_first_use": False})
+
+
+# A command that a test runs in this process configures the logs: a cached logger would be deaf to `capture_logs`.
+structlog.configure = _uncached
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Undo what a command has configured. A fixture for each test would cost as much as many of the tests."""
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 _SHARED = pytest.StashKey[SharedBroker]()

@@ -19,6 +19,7 @@ from processor.stages import stages
 from processor.wire.links import FORGOTTEN_HEADER, LINK_HEADERS, MOVED_HEADER
 from processor.wire.rows import decode_row_record
 from processor.wire.topics import TOPICS
+from tests.examples import examples
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 NAMES = {f"t.{topic.name}": 1 for topic in TOPICS}
@@ -210,7 +211,7 @@ class TestShown:
         assert line.rows() == {"twilio:SM1": "received_on_mobile"}
         assert not [record for record in line.written["t.receipts.v1"] if not record.headers]
 
-    @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @hypothesis_settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(st.randoms(use_true_random=False))
     def test_whatever_comes_first_and_however_often_the_rows_are_the_same(self, chance):
         given_ = [
@@ -318,7 +319,7 @@ class TestIdsThatAreUsedAgain:
         line.take(link("SM1", "new", 0))
         assert line.rows() == {"old": "received_on_mobile"}
 
-    @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @hypothesis_settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(st.randoms(use_true_random=False))
     def test_no_order_matters(self, chance):
         given_ = [

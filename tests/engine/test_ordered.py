@@ -50,11 +50,6 @@ class Sets(RuleBasedStateMachine):
             with pytest.raises(KeyError):
                 self.ordered.remove(*pair)
 
-    @rule()
-    def fill_blocks(self) -> None:
-        self.ordered.fill_blocks()
-        assert all(len(block.keys) == ordered._BLOCK_PAIRS for block in self.ordered._blocks[:-1])
-
     @rule(pair=pairs)
     def look_below(self, pair: Pair) -> None:
         assert list(self.ordered.below(*pair)) == sorted([each for each in self.plain if each < pair], reverse=True)
@@ -75,7 +70,11 @@ def test_what_was_added_comes_out_in_order(given_pairs):
     found = Ordered()
     for pair in given_pairs:
         found.add(*pair)
-    assert list(found.below(MOST, b"\xff\xff\xff")) == sorted(given_pairs, reverse=True)
+    made = Ordered.of(given_pairs)
+    assert all(len(block.keys) == ordered._BLOCK_PAIRS for block in made._blocks[:-1])
+    for each in (found, made):
+        assert list(each.below(MOST, b"\xff\xff\xff")) == sorted(given_pairs, reverse=True)
+        assert list(each.below(2, b"")) == sorted([pair for pair in given_pairs if pair < (2, b"")], reverse=True)
 
 
 def test_the_key_that_it_gives_back_is_the_one_that_it_had():

@@ -18,8 +18,8 @@ class MemoryStore:
     """Rows in dictionaries of bytes, which the garbage collector does not traverse.
 
     Rows that are restored are not indexed at once, so that recovery is short: `index_some` does that later, shard by
-    shard, and whoever asks the index waits until it is done. What changes meanwhile changes the index of shards that
-    have one; the others will be indexed as they are then.
+    shard, and whoever asks the index waits until it is done. What changes meanwhile is indexed at the end if its shard
+    was looked at before; the others will be indexed as they are then.
 
     Args:
         describe: says what a packed row is listed and found by; None: there is no index.
@@ -36,6 +36,8 @@ class MemoryStore:
         self._index = MemoryIndex()
         #: So many shards are indexed.
         self._indexed = _SHARDS
+        #: What has changed in them since, until all are.
+        self._later: list[IndexChange] = []
 
     def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """Return the rows of the keys in their order, None for unknown ones."""
@@ -52,7 +54,7 @@ class MemoryStore:
             else:
                 rows[key] = row
         if change.indexed is not None:
-            self._index.write(change.indexed if self._indexed == _SHARDS else self._within_indexed(change.indexed))
+            self._write_index(change.indexed)
         note_aside(self.aside, change.aside)
         self.position = change.position
 
@@ -66,30 +68,38 @@ class MemoryStore:
         self.write(Change(rows, 0, position, aside))
 
     def _index_restored(self, rows: Mapping[bytes, bytes | None], describe: Describe) -> None:
-        """Index rows of shards that have an index already, before they are written."""
+        """Index rows of shards that are indexed already, before they are written."""
         known = zip(rows.items(), self.get_many(list(rows)), strict=True)
-        indexed, last = self._indexed, _SHARDS - 1
-        here = ((key, before, row) for (key, row), before in known if hash(key) & last < indexed)
-        self._index.write(index_change(here, describe))
+        here = ((key, before, row) for (key, row), before in known if self._is_indexed(key))
+        self._write_index(index_change(here, describe))
 
-    def _within_indexed(self, change: IndexChange) -> IndexChange:
-        """Return what changes in shards that are indexed."""
-        indexed, last = self._indexed, _SHARDS - 1
-        return IndexChange(
-            [each for each in change.standings if hash(each[0]) & last < indexed],
-            [each for each in change.names if hash(each[0]) & last < indexed],
-        )
+    def _is_indexed(self, key: bytes) -> bool:
+        return hash(key) & (_SHARDS - 1) < self._indexed
+
+    def _write_index(self, change: IndexChange) -> None:
+        if self._indexed == _SHARDS:
+            self._index.write(change)
+        elif self._indexed:
+            standings = [each for each in change.standings if self._is_indexed(each[0])]
+            self._later.append(IndexChange(standings, [each for each in change.names if self._is_indexed(each[0])]))
 
     def index_some(self, rows: int) -> None:
         """Index shards until they have about so many rows."""
         describe = self._describe
         while rows > 0 and self._indexed < _SHARDS and describe is not None:
             shard = self._shards[self._indexed]
-            self._index.write(index_change(((key, None, row) for key, row in shard.items()), describe))
+            self._index.gather((key, describe(row)) for key, row in shard.items())
             rows -= len(shard)
             self._indexed += 1
             if self._indexed == _SHARDS:
-                self._index.fill_blocks()
+                self._index.sort()
+                for change in self._later:
+                    self._index.write(change)
+                self._later.clear()
+
+    def _index_all(self) -> None:
+        # One more than there are, so that empty shards at the end count as indexed.
+        self.index_some(len(self) + 1)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all rows with their keys, except some of those written meanwhile."""
@@ -101,19 +111,17 @@ class MemoryStore:
 
     def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
         """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""
-        self.index_some(len(self))
+        self._index_all()
         return self._index.standing(delivery, node, below)
 
     def named(self, kind: Name, name: str) -> Iterator[bytes]:
         """Yield the keys of the rows with a name, and perhaps of a few others."""
-        self.index_some(len(self))
+        self._index_all()
         return self._index.named(kind, name)
 
     def clear(self) -> None:
         """Forget everything."""
-        for rows in self._shards:
-            rows.clear()
-        self._index, self._indexed = MemoryIndex(), _SHARDS
+        self.close()
         self.aside.clear()
         self.position = 0
 
@@ -122,6 +130,7 @@ class MemoryStore:
         for rows in self._shards:
             rows.clear()
         self._index, self._indexed = MemoryIndex(), _SHARDS
+        self._later.clear()
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from processor.domain.standing import Mark
 from processor.domain.transitions import Node
-from processor.engine.store import IndexChange, Name
+from processor.engine.store import Description, IndexChange, Name
 from processor.engine.store.buckets import Buckets
 from processor.engine.store.ordered import Ordered
 
@@ -24,6 +25,8 @@ class MemoryIndex:
         #: By node, then by delivery; and by kind. Members of enumerations are slow keys of dictionaries.
         self._lists: list[dict[str, Ordered]] = [{} for _ in Node]
         self._names: list[Buckets] = [Buckets() for _ in Name]
+        #: By node, then by delivery: times and keys that are not sorted yet.
+        self._gathered: list[dict[str, tuple[array[int], list[bytes]]]] = [{} for _ in Node]
 
     def write(self, change: IndexChange) -> None:
         """Take the changes of one chunk."""
@@ -52,11 +55,27 @@ class MemoryIndex:
             if name_after is not None:
                 self._names[kind].add(hash(name_after), key)
 
-    def fill_blocks(self) -> None:
-        """Take no more memory than is needed after rows came in any order."""
-        for of_node in self._lists:
-            for listed in of_node.values():
-                listed.fill_blocks()
+    def gather(self, rows: Iterable[tuple[bytes, Description]]) -> None:
+        """Take rows that were not there, in any order: they are in the lists after `sort`."""
+        gathered, (recipients, native) = self._gathered, self._names
+        for key, (standing, (recipient, native_id)) in rows:
+            if standing is not None:
+                delivery, node, since = standing
+                of_node = gathered[node]
+                ranks, keys = of_node.get(delivery) or of_node.setdefault(delivery, (array("q"), []))
+                ranks.append(since)
+                keys.append(key)
+            if recipient is not None:
+                recipients.add(hash(recipient), key)
+            if native_id is not None:
+                native.add(hash(native_id), key)
+
+    def sort(self) -> None:
+        """Make the lists of what was gathered, while nothing else is in them."""
+        for of_node, gathered in zip(self._lists, self._gathered, strict=True):
+            for delivery, (ranks, keys) in gathered.items():
+                of_node[delivery] = Ordered.of(zip(ranks, keys, strict=True))
+            gathered.clear()
 
     def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
         """Yield the rows of one delivery, or of all, that stand at a node, from below a mark down."""

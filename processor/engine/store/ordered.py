@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: A rank, a whole number of 64 bits with a sign, and a key. Pairs are ordered by rank, then by key.
 Pair = tuple[int, bytes]
@@ -49,6 +49,16 @@ class Ordered:
         #: The highest pair of each block.
         self._tops: list[Pair] = []
 
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Ordered:
+        """Return the set of pairs that come in any order, none twice, in full blocks."""
+        ordered, made = sorted(pairs), cls()
+        for at in range(0, len(ordered), _BLOCK_PAIRS):
+            share = ordered[at : at + _BLOCK_PAIRS]
+            made._blocks.append(_Block(array("q", [rank for rank, _ in share]), [key for _, key in share]))
+            made._tops.append(share[-1])
+        return made
+
     def add(self, rank: int, key: bytes) -> None:
         """Add a pair that is not in the set."""
         pair, tops = (rank, key), self._tops
@@ -80,16 +90,6 @@ class Ordered:
         self._blocks[number] = _Block(block.ranks[at:], block.keys[at:])
         self._blocks.insert(number, lower)
         self._tops.insert(number, lower.last)
-
-    def fill_blocks(self) -> None:
-        """Fill the blocks, which insertions in any order leave half empty."""
-        ranks, keys = array("q"), list[bytes]()
-        for block in self._blocks:
-            ranks += block.ranks
-            keys += block.keys
-        starts = range(0, len(keys), _BLOCK_PAIRS)
-        self._blocks = [_Block(ranks[at : at + _BLOCK_PAIRS], keys[at : at + _BLOCK_PAIRS]) for at in starts]
-        self._tops = [block.last for block in self._blocks]
 
     def remove(self, rank: int, key: bytes) -> bytes:
         """Remove a pair; return the key as the object that the set had.

@@ -36,7 +36,7 @@ def figures(results: Results) -> str:
         rows = results["tables"].get(name, [])
         if rows:
             lines += ["", f"### {table.title}", "", *_table(table, rows)]
-            lines += [f"\n{row['contender']} failed: {row['failure']}" for row in rows if "failure" in row]
+            lines += ["", *_failures(table, rows)]
     beside = [(each, found) for each in COMPARISONS if (found := each.values(results["tables"])) is not None]
     if beside:
         lines += ["", "### Ours beside theirs, round by round", ""]
@@ -123,6 +123,15 @@ def _table(table: Table, rows: Sequence[Row]) -> list[str]:
             line.append(shown(_JOINS[join](known)) if known else "")
         cells.append(line)
     return _lines(titles, cells)
+
+
+def _failures(table: Table, rows: Sequence[Row]) -> list[str]:
+    return [
+        f"- Failed: {', '.join(f'{title} {row[name]}' for name, title in table.keys.items() if name in row)}: "
+        f"{str(row['failure']).splitlines()[0]}"
+        for row in rows
+        if "failure" in row
+    ]
 
 
 def _warm(rows: Sequence[Row]) -> list[str]:

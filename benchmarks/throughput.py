@@ -38,9 +38,14 @@ async def throughput(bench: Bench) -> None:
         await fill(settings, EVENTS.name, records)
         say(f"{events:,} events in {settings.partitions} partitions")
     del records
-    few, *many = bench.size.partitions
-    entries = [(contender, few) for contender in bench.contenders]
-    entries += [(contender, partitions) for partitions in many for contender in bench.contenders if contender.is_scaled]
+    few = bench.size.partitions[0]
+    # What is compared is measured one soon after the other.
+    entries = [
+        (contender, partitions)
+        for contender in bench.contenders
+        for partitions in bench.size.partitions
+        if contender.is_scaled or partitions == few
+    ]
     for number in bench.rounds():
         for contender, partitions in turned(tuple(entries), number):
             if not contender.is_slow or number < _SLOW_ROUNDS:
@@ -78,9 +83,9 @@ def figures(contender: Contender, samples: Sequence[Sample], warm_events: int, e
         raise PeerError(f"{samples[-1].events:,} of {events:,} events in {_LIMIT_SECONDS} s")
     # Of one that is slow, the second half of what it did.
     warm = (samples[0].events + samples[-1].events) // 2 if contender.is_slow else warm_events
-    # One that commits seldom has its last commit only.
-    measured = between(samples, warm, events * _END)
-    measured = measured if len(measured) > 1 else between(samples, warm, events)
+    # One that commits seldom may have its last commit only, and a slow one has no other half then.
+    windows_of = (between(samples, warm, events * _END), between(samples, warm, events))
+    measured = next((each for each in windows_of if len(each) > 1), samples if contender.is_slow else [])
     row: Row = {**costs(measured), "warm_events": warm, "events": measured[-1].events - measured[0].events}
     middle = (measured[0].events + measured[-1].events) / 2
     halves = between(measured, 0, middle), between(measured, middle, events)

@@ -38,7 +38,7 @@ def texts() -> dict[str, str]:
     return {
         name: re.sub(r'"\n\s+f?"', "", text) if name.endswith(".py") else text
         for name, text in found.items()
-        if not name.startswith("benchmarks/results/")
+        if not name.startswith(("benchmarks/results/", "benchmarks/."))
     }
 
 

@@ -49,7 +49,7 @@ def test_a_line_joins_the_rounds_of_a_contender():
 
 def test_who_failed_is_named_and_the_others_are_there():
     text = report.figures(RESULTS)
-    assert "quix failed: UnavailableError: pip cannot install it" in text
+    assert "- Failed: contender quix, partitions 8: UnavailableError: pip cannot install it\n" in text
     assert "| ours-rocksdb | 8 |" in text
 
 

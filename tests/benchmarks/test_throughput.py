@@ -52,3 +52,13 @@ def test_one_that_commits_seldom_is_measured_between_two_commits():
     found = figures(QUICK_ONE, few, WARM, EVENTS)
     assert found["events_per_second"] == 1_000
     assert "drift" not in found
+
+
+def test_a_slow_one_that_committed_twice_is_measured_as_a_whole():
+    found = figures(SLOW_ONE, [folded(4_000)[0], folded(4_000)[-1]], WARM, EVENTS)
+    assert found["events_per_second"] == 500
+
+
+def test_one_that_committed_once_in_its_window_is_a_failure():
+    with pytest.raises(PeerError, match="once"):
+        figures(QUICK_ONE, [folded(EVENTS)[0], folded(EVENTS)[-1]], WARM, EVENTS)

@@ -97,22 +97,23 @@ def row_of(reports: list[Report]) -> Document:
         min([(report.time, value) for report in reports if (value := report.named[index])], default=(None, None))
         for index in range(len(NAMED))
     ]
-    values, times = [value for _, value in claims], [time for time, _ in claims]
+    first = min(report.time for report in reports)
+    after = [0 if time is None else time - first for time, _ in claims]
     explained = {report.name for report in reports if report.reason}
     reasons = {name: best_reason(reports, name) for name in CONTRACT.ranks if name in explained}
-    observed = sorted((attempt, RANK[name], *times, 0) for (attempt, name), times in memory.items())
+    observed = sorted((attempt * 16 + RANK[name], *times) for (attempt, name), times in memory.items())
     return {
         "channel": channel,
         **standing(node, since),
         "reason": shown_reason(reasons, node, since),
         "rejected": [name for name in CONTRACT.ranks if name in rejected],
         "attempt": attempt,
-        **dict(zip(NAMED, values, strict=True)),
+        **{name: value for name, (_, value) in zip(NAMED, claims, strict=True)},
         "memory": [
-            *(1, channel, RANK[node], since, attempt),
+            *(2, channel, RANK[node], since, since - first, attempt),
             [RANK[name] for name in CONTRACT.ranks if name in rejected],
-            [list(each) for each in observed],
-            values + times,
+            [number for spot, begun, ended in observed for number in (spot, begun - first, ended - begun)],
+            [*(value for _, value in claims), after if any(after) else []],
             [[RANK[name], *given] for name, given in reasons.items()],
             0,
         ],
@@ -213,7 +214,7 @@ def told_row(value: bytes) -> Document:
     if "memory" in row:
         # Opaque to readers, but not to a judge: recovery lives by it.
         row["memory"] = msgspec.msgpack.decode(base64.b64decode(row["memory"], validate=True))
-    remembered = row["memory"][8] if "memory" in row else []
+    remembered = row["memory"][9] if "memory" in row else []
     for reason in (row["reason"], *(given[2] for given in remembered)):
         for name in [name for name, given in (reason or {}).items() if given is None]:
             del reason[name]

@@ -33,7 +33,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 test: check ## Check everything and run all tests; ARGS='-k fold' runs some
 	$(BIN)/python docs/generate.py --check
 	@# Twice as many processes as two cores: tests with a broker wait for most of their time.
-	$(BIN)/python -m pytest -n 3 $(BY_FILE) $(ARGS)
+	$(BIN)/python -m pytest -n 4 $(BY_FILE) $(ARGS)
 
 .PHONY: quick
 quick: $(READY) ## Run the tests that need no broker and no browser, each property on a tenth of its examples

@@ -95,6 +95,9 @@ WORKER = (sys.executable, "-m", "processor", "worker")
 class WorkerProcess:
     """`delivery-status worker` as a process of its own: a fork, unless a command says how it is started."""
 
+    #: What a fork is told.
+    arguments: Sequence[str] = ("worker",)
+
     def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = ()) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self.command = tuple(command)
@@ -105,7 +108,7 @@ class WorkerProcess:
 
     def _started(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes] | Fork":
         if not self.command:
-            return Fork(("worker",), environment, self._log)
+            return Fork(self.arguments, environment, self._log)
         with self._log.open("wb") as stderr:
             return subprocess.Popen(
                 self.command,

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ class GatewayProcess(WorkerProcess):
 
     def __init__(self, trial: Trial, folder: Path, routes: str, **keys: Any) -> None:
         file = written(folder, routes, **keys)
-        command = (sys.executable, "-m", "processor", "gateway", "--config", str(file))
-        super().__init__(trial.environment, folder / f"gateway-{len(trial.workers)}.log", command)
+        self.arguments = ("gateway", "--config", str(file))
+        super().__init__(trial.environment, folder / f"gateway-{len(trial.workers)}.log")
         trial.workers.append(self)
 
     async def _port(self, name: str) -> int:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -200,6 +201,12 @@ def _trouble(now: int) -> Partial:
     )
 
 
+@cache
+def _home(key: bytes) -> int:
+    """Give the partition of a message; every answer asks for that of every row."""
+    return partition_of(key, PARTITIONS)
+
+
 class World:
     """One worker of three, without an engine, whose answers are the real ones.
 
@@ -377,7 +384,7 @@ class World:
 
     def rows_of(self, number: int) -> dict[bytes, Row]:
         """Give the rows of a partition."""
-        return {key: row for key, row in self.rows.items() if partition_of(key, PARTITIONS) == number}
+        return {key: row for key, row in self.rows.items() if _home(key) == number}
 
     def share(self, index: int, query: MessageQuery) -> ListShare:
         """Give what one of the workers has for a page of a list."""

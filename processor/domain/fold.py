@@ -54,6 +54,10 @@ class Verdict(str, Enum):
     DUPLICATE = "duplicate"
 
 
+#: What every event is compared with: to ask an enumeration for its member takes as long as a call.
+_APPLIED, _REJECTED, _GAVE_UP = Verdict.APPLIED, Verdict.REJECTED, Node.FAILED_GAVE_UP
+
+
 class Walk(msgspec.Struct, frozen=True, gc=False):
     """The end of a walk over observations."""
 
@@ -185,7 +189,7 @@ def fold(row: Row | None, event: Event, node: Node, time: Micros | None = None) 
     if time is None:
         time = to_microseconds(event.time)
     if row is None:
-        return _first_row(event, node, time), Verdict.APPLIED
+        return _first_row(event, node, time), _APPLIED
     if event.part is None and event.parts is None and not row.parts and event.channel is row.channel:
         spot, after = event.attempt << NODE_BITS | node, time - row.since + row.age
         if _is_next(row.seen, spot, after):
@@ -215,14 +219,14 @@ def _take_step(  # noqa: PLR0913, PLR0917 - what is known by now
     """Join an event that is later than all others: the usual case, with the same result as the full walk."""
     current, attempt, rejected, seen = row.node, event.attempt, row.rejected, row.seen
     verdict = _STEPS[row.channel][current][node]
-    if current is Node.FAILED_GAVE_UP and may_move(row.channel, current, row.attempt, node, attempt):
-        verdict = Verdict.APPLIED
-    elif verdict is Verdict.REJECTED and node not in rejected:
+    if current is _GAVE_UP and may_move(row.channel, current, row.attempt, node, attempt):
+        verdict = _APPLIED
+    elif verdict is _REJECTED and node not in rejected:
         rejected = tuple(sorted((*rejected, node)))
     seen = (*seen, spot, after, 0) if spot > seen[-3] else _insert_spot(seen, spot, after)
     names = _name_what_is_missing(row.names, event, after)
     reasons = row.reasons if event.reason is None else _join_reason(row.reasons, event, node, time)
-    if verdict is Verdict.APPLIED:
+    if verdict is _APPLIED:
         return Row(row.channel, node, time, after, attempt, rejected, seen, names, reasons), verdict
     reached = attempt if node is current else row.attempt
     return Row(row.channel, current, row.since, row.age, reached, rejected, seen, names, reasons), verdict

@@ -79,7 +79,8 @@ class Beside:
         if told is not None:
             key, link = told
             partition = partition_of(key, self._partitions)
-            self._table.outbox.add(self._receipts_topic, partition, timestamp, key, encode_link(link), LINK_HEADERS)
+            receipts = self._table.outbox.to(self._receipts_topic, partition)
+            receipts.append((timestamp, key, encode_link(link), LINK_HEADERS))
 
     def see(self, event: Event, node: Node, moment: Micros, before: Row | None, row: Row) -> None:
         """Take what an event says of its message's address."""

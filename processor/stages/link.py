@@ -86,5 +86,15 @@ def link_told_by(event: Event) -> tuple[bytes, LinkRecord] | None:
     if provider is None or native_id is None or provider not in ADAPTERS:
         return None
     key = key_of_link(provider, "", native_id).encode()
-    names = event.message_id, None, event.delivery_id, event.recipient, event.part, event.parts
-    return key, LinkRecord(event.time, provider, native_id, *names)
+    told = LinkRecord(
+        event.time,
+        provider,
+        native_id,
+        event.message_id,
+        None,
+        event.delivery_id,
+        event.recipient,
+        event.part,
+        event.parts,
+    )
+    return key, told

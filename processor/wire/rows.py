@@ -6,11 +6,12 @@ The published form is schemas/row.json.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from processor.domain.moment import FIRST, LAST, to_rfc3339
-from processor.domain.reason import Reason
+from processor.domain.reason import ERASED, Reason
 from processor.domain.row import AT_ONCE, FIRST_OF_PARTS, NODE_BITS, ROW_LAYOUT, Row
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, TRANSITIONS, Node
@@ -120,6 +121,12 @@ _decode_row_record = msgspec.json.Decoder(RowRecord).decode
 _decode_memory = msgspec.json.Decoder(_Memory).decode
 
 
+#: By node, what a record says of it: texts, which are written sooner than members of enumerations.
+_STATUS: tuple[Any, ...] = tuple(status.value for status in NODE_STATUS)
+_PERMANENCE: tuple[Any, ...] = tuple(each and each.value for each in NODE_PERMANENCE)
+_UNSET = msgspec.UNSET
+
+
 def encode_row(message_id: str, row: Row, before: Row | None, packed: bytes | None = None) -> bytes:
     """Write a row for the messages topic.
 
@@ -129,23 +136,27 @@ def encode_row(message_id: str, row: Row, before: Row | None, packed: bytes | No
         before: the row before that event, or None when the message was not known.
         packed: the row as `pack_row` returns it, if the caller already has it.
     """
+    # Without calls and members of enumerations, which are slow to write: this runs for every event.
     node, names = row.node, row.names
+    recipient = names.recipient
     if before is None:
         previous: Previous | msgspec.UnsetType | None = None
+    elif (old := before.node) is node:
+        previous = _UNSET
     else:
-        previous = msgspec.UNSET if before.node is node else previous_of(before)
+        previous = Previous(_STATUS[old], _PERMANENCE[old], to_rfc3339(before.since))
     return _encode(
         RowRecord(
             message_id,
             names.delivery_id,
             row.channel,
-            NODE_STATUS[node],
-            NODE_PERMANENCE[node],
+            _STATUS[node],
+            _PERMANENCE[node],
             to_rfc3339(row.since),
             row.reason if row.reasons else None,
             tuple([NODE_NAMES[each] for each in row.rejected]) if row.rejected else (),
             row.attempt,
-            names.shown_recipient,
+            None if recipient == ERASED else recipient,
             names.provider,
             names.provider_message_id,
             pack_row(row) if packed is None else packed,

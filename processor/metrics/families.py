@@ -39,6 +39,8 @@ class Family(Collector, Generic[Child, Labels]):
         self._of_stage = of_stage
         #: Made when somebody first looks: there are thousands, and a worker is to start at once.
         self._known = list(known)
+        #: The metrics that were asked for: prometheus_client takes many times as long to find one.
+        self._found: dict[Labels, Child] = {}
 
     def start(self, stage: str) -> None:
         """Export what is known of a stage."""
@@ -47,16 +49,20 @@ class Family(Collector, Generic[Child, Labels]):
 
     def labels(self, labels: Labels) -> Child:
         """Return the metric of these labels."""
-        child: Child = self._family.labels(*texts_of(labels))
+        child = self._found.get(labels)
+        if child is None:
+            child = self._found[labels] = self._family.labels(*texts_of(labels))
         return child
 
     def remove(self, labels: Labels) -> None:
         """Export the metric of these labels no longer."""
+        self._found.pop(labels, None)
         self._family.remove(*texts_of(labels))
 
     def clear(self) -> None:
         """Export none of the metrics any longer."""
         self._known.clear()
+        self._found.clear()
         self._family.clear()
 
     def describe(self) -> Iterable[Metric]:

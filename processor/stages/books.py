@@ -33,6 +33,9 @@ log = get_logger(__name__)
 #: By how much an event's time may lie ahead of its record, in microseconds.
 _AHEAD = MAX_AHEAD // timedelta(microseconds=1)
 
+#: The gauges of messages, and the place of each in a list of counts.
+_SHOWN = tuple((labels, STATUS_INDEX[labels.status]) for labels in by_status())
+
 
 class Books:
     """The counts of one partition."""
@@ -209,9 +212,9 @@ class Books:
 
     def show(self) -> None:
         """Add this partition's messages to the gauges, or what has changed since."""
-        messages = self._metrics.messages
-        for labels in by_status():
-            number = self.counts.live[labels.channel][STATUS_INDEX[labels.status]]
+        messages, live = self._metrics.messages, self.counts.live
+        for labels, index in _SHOWN:
+            number = live[labels.channel][index]
             change = number - self._shown.get(labels, 0)
             if change:
                 messages.labels(labels).inc(change)

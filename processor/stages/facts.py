@@ -23,6 +23,7 @@ from processor.metrics.labels import (
     ByMove,
     ByStatus,
     ByVerdict,
+    Provider,
 )
 from processor.watch.silence import Flow
 
@@ -46,6 +47,11 @@ class _Told:
         self.timestamps: list[Millis] = []
         #: Time that messages spent in the node that they left, in microseconds.
         self.stays: list[int] = []
+
+    def add(self, told: _Told) -> None:
+        """Add the times of other events."""
+        self.moments += told.moments
+        self.timestamps += told.timestamps
 
 
 class Facts:
@@ -77,24 +83,30 @@ class Facts:
 
     def publish(self, metrics: Metrics, flow: Flow, now: Micros) -> None:
         """Add the facts to the metrics and to the flow of providers' reports, and forget them."""
-        heard: dict[tuple[Channel, str | None, Node], _Told] = {}
+        heard: defaultdict[tuple[str | None, Node], _Told] = defaultdict(_Told)
+        ages: defaultdict[Channel, list[float]] = defaultdict(list)
+        stays: defaultdict[ByStatus, list[float]] = defaultdict(list)
         for fact, told in self._told.items():
+            channel, provider, reported, _, old, _, _, own = fact
             _publish(metrics, fact, len(told.moments))
-            all_told = heard.setdefault(fact[:3], told)
-            if all_told is not told:
-                all_told.moments += told.moments
-                all_told.timestamps += told.timestamps
-            if told.stays and (left := fact[4]) is not None:
-                labels = ByStatus(fact[-1], NODE_STATUS[left])
-                metrics.time_in_status.observe_many(labels, [stay / 1_000_000 for stay in told.stays])
-        for (channel, provider, node), told in heard.items():
+            heard[provider, reported].add(told)
+            ages[channel] += [(now - moment) / 1_000_000 for moment in told.moments]
+            if told.stays and old is not None:
+                stays[ByStatus(own, NODE_STATUS[old])] += [stay / 1_000_000 for stay in told.stays]
+        # Once for each set of labels: a chunk may be small.
+        for channel, seconds in ages.items():
+            metrics.event_age.observe_many(ByChannel(channel), seconds)
+        for labels, seconds in stays.items():
+            metrics.time_in_status.observe_many(labels, seconds)
+        named: defaultdict[Provider, _Told] = defaultdict(_Told)
+        for (provider, node), told in heard.items():
+            flow.hear(provider, node, told.moments, told.timestamps, now)
+            named[provider_label(provider)].add(told)
+        for label, told in named.items():
             times, timestamps = told.moments, told.timestamps
-            metrics.event_age.observe_many(ByChannel(channel), [(now - moment) / 1_000_000 for moment in times])
-            label = provider_label(provider)
             metrics.see_event(label, max(times) / 1_000_000)
             ahead = max([moment - stamp * 1_000 for moment, stamp in zip(times, timestamps, strict=True)])
             metrics.see_skew(label, ahead / 1_000_000, max(timestamps) / 1_000)
-            flow.hear(provider, node, times, timestamps, now)
         self._told.clear()
 
 

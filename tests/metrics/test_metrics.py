@@ -220,6 +220,17 @@ class TestLabels:
             'delivery_lag_records{partition="1",topic="delivery.events.v1"} 4.0'
         ]
 
+    @pytest.mark.parametrize("all_of_them", [False, True])
+    def test_that_are_gone_and_come_again_are_shown_again(self, metrics, all_of_them):
+        labels = ByPartition("delivery.events.v1", 0)
+        metrics.lag.labels(labels).set(3)
+        if all_of_them:
+            metrics.lag.clear()
+        else:
+            metrics.lag.remove(labels)
+        metrics.lag.labels(labels).set(5)
+        assert 'delivery_lag_records{partition="0",topic="delivery.events.v1"} 5.0' in page(metrics)
+
 
 class TestClockSkew:
     def estimate(self, ahead, seed=1, minutes=20, count=200, slowest=5.0):

@@ -70,11 +70,10 @@ def test_the_figures_are_those_of_the_docs():
     performance = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
     for figure in ("44,681", "36,988", "391 MiB"):
         assert figure in performance
-    assert re.search(r"bytes of RSS a row, without and with it \| 403, 456 ", performance)
+    assert re.search(r"bytes of RSS a row, 1,000,000 rows, without and with the index \| \| 270 and 306 ", performance)
+    assert re.search(r"the same, until all of the index is there \| 83,000 \| 125,000 ", performance)
     assert re.search(r"bytes on disk a row, without and with it \| \| 96, 177 ", performance)
-    assert re.search(
-        r"restored rows per CPU-second, without and with it \| 116,000, 65,000 \| 104,000, 42,000 ", performance
-    )
+    assert re.search(r"restored rows per CPU-second, without and with it \|.*\| 104,000, 42,000 ", performance)
     sizing = (ROOT / "docs/sizing.md").read_text(encoding="utf-8")
     for _, weight in ON_BROKER:
         assert f"{weight:,}" in sizing

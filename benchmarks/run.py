@@ -55,14 +55,14 @@ STANDARD = Size(
     rounds=6,
     # As many as a JVM takes until it is no longer getting faster: the report shows whether it was so.
     warm_events=700_000,
-    window_events=350_000,
-    seconds=20,
+    window_events=300_000,
+    seconds=15,
     partitions=(8, 64),
     rate=20_000,
     latency_seconds=22,
     settle_seconds=6,
     stored=(100_000, 1_000_000, 10_000_000),
-    stored_messages=120_000,
+    stored_messages=80_000,
     rows=(50_000, 500_000),
     asked_rows=1_000_000,
 )

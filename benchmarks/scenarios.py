@@ -21,10 +21,10 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "throughput": Scenario(throughput, 0.43),
+    "throughput": Scenario(throughput, 0.37),
     "latency": Scenario(latency, 0.15),
-    "hops": Scenario(hops, 0.12),
-    "rows": Scenario(rows, 0.22),
+    "hops": Scenario(hops, 0.14),
+    "rows": Scenario(rows, 0.26),
     "recovery": Scenario(recovery, 0.04),
     "questions": Scenario(questions, 0.04),
 }

@@ -43,6 +43,7 @@ WARNINGS = (
     "list_share_unreadable",
     "lost_marker_written",
     "member_not_asked",
+    "membership_failed",
     "membership_over",
     "not_closed_in_order",
     "offset_ahead",

@@ -518,7 +518,8 @@ FIELDS: dict[str, Field] = {
         _seconds(1, 600), "Seconds after which a transaction is aborted and its partition reopened."
     ),
     "stall_timeout": Field(
-        _seconds(1, 3_600), "Seconds with lag and without a commit after which the worker ends itself."
+        _seconds(1, 3_600),
+        "Seconds with lag and without a commit, or out of the group, after which the worker ends itself.",
     ),
     "stuck_after": Field(
         _stuck_after,

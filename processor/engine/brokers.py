@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine import clients
 from processor.engine.admin import changed_topics
 from processor.engine.bounds import closed, within
-from processor.engine.membership.members import transactional_ids_of_members
+from processor.engine.membership.members import is_member, transactional_ids_of_members
 from processor.engine.pin import MEMBERSHIP_OVER, Pin
 from processor.engine.predecessors import Transaction, Undecided, holders, transactions, undecided
 from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
@@ -159,6 +159,11 @@ class Brokers:
             # As on every broker that is new: it has no groups yet.
             return {}
         return offsets
+
+    async def has_member(self, transactional_id: str) -> bool | None:
+        """Ask whether the worker with a transactional id is in the group; None: nobody can tell now."""
+        response = await self.describe_group()
+        return None if response is None else is_member(response, transactional_id)
 
     async def describe_group(self) -> Any:
         """Ask for the group within the commit timeout; return the answer to DescribeGroups, or None without one."""

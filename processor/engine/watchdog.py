@@ -1,13 +1,14 @@
 """Checks of this worker's partitions: lag, stalls, changed topics, and counts that do not fit the rows.
 
-A worker that has records to read and commits nothing ends, so that its supervisor restarts it.
+A worker that has records to read and commits nothing ends, so that its supervisor restarts it; and so does one that its
+group has not had for as long.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NoReturn
@@ -35,48 +36,59 @@ _HUNG_SECONDS = 60.0
 #: Seconds between audits of the books: the sums go over every delivery.
 _AUDIT_SECONDS = 15.0
 
+#: Seconds between questions whether the group has this worker.
+_MEMBER_SECONDS = 15.0
+
 
 class StalledError(Exception):
-    """There are records to read, and none was committed for too long."""
+    """For too long no record was committed although there are some, or the group has not had this worker."""
 
 
 class Watchdog:
     """Checks the partitions of this worker every few seconds.
 
     Args:
+        is_member: asks whether the group has this worker; None: nobody can tell now.
         monotonic: seconds, by the clock that partitions tell their last commits by.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it watches, and by what
         self,
         settings: Settings,
         metrics: Metrics,
         assignment: Assignment,
         brokers: Brokers,
+        is_member: Callable[[], Awaitable[bool | None]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         #: Records still to commit, when the broker was last asked.
         self.lags: Mapping[TopicPartition, int] = {}
         self._settings, self._metrics, self._monotonic = settings, metrics, monotonic
-        self._assignment, self._brokers = assignment, brokers
+        self._assignment, self._brokers, self._is_member = assignment, brokers, is_member
         self._topics = TopicWatch(metrics, monotonic)
         self._looked: float | None = None
-        self._next_audit = 0.0
+        self._next_audit = self._next_member = 0.0
+        #: Since when the group has not had this worker; None: it has, or nobody can tell.
+        self._outside_since: float | None = None
 
     async def watch(self, partition_counts: Mapping[str, int]) -> NoReturn:
-        """Check until a partition stalls.
+        """Check until a partition, or the membership, stalls.
 
         Args:
             partition_counts: how many partitions each topic had when the worker started, by its full name.
 
         Raises:
-            StalledError: a partition has records to read and commits nothing.
+            StalledError: a partition has records to read and commits nothing, or the group does not have this worker.
         """
         while True:
             self._looked = self._monotonic()
             await asyncio.sleep(_LOOK_SECONDS)
             self._audit()
-            for look in (partial(self._look_at_topics, partition_counts), self._look_at_lag):
+            for look in (
+                partial(self._look_at_topics, partition_counts),
+                self._look_at_lag,
+                self._look_at_membership,
+            ):
                 with suppress(KafkaError, OSError, asyncio.TimeoutError):
                     # A broker that is away is waited for: without its answer there is nothing to judge by.
                     await within(look(), self._settings.commit_timeout)
@@ -135,3 +147,16 @@ class Watchdog:
                 raise StalledError(
                     f"{tp.topic}[{tp.partition}] has {lag} records to read, and none was committed for {silent:.0f} s"
                 )
+
+    async def _look_at_membership(self) -> None:
+        """Raise StalledError if the group has not had this worker for too long: nothing in it joins any more."""
+        now = self._monotonic()
+        if now < self._next_member:
+            return
+        self._next_member = now + _MEMBER_SECONDS
+        if await self._is_member() is not False:
+            self._outside_since = None
+            return
+        self._outside_since = now if self._outside_since is None else self._outside_since
+        if now - self._outside_since > self._settings.stall_timeout:
+            raise StalledError(f"the group has not had this worker for {now - self._outside_since:.0f} s")

@@ -86,7 +86,8 @@ class Worker:
         #: They read the topics that stages read whole.
         self._followers = [Follower(settings, *stage.follows) for stage in self._stages if stage.follows is not None]
         self.assignment = Assignment(self._stage_of, self, self.fail)
-        self._watchdog = Watchdog(settings, metrics, self.assignment, self._brokers, monotonic)
+        is_member = partial(self._brokers.has_member, self.rounds.transactional_id)
+        self._watchdog = Watchdog(settings, metrics, self.assignment, self._brokers, is_member, monotonic)
         self._lost_markers = LostMarkers(settings, metrics, self._brokers, self.rounds, monotonic)
         self._failure: asyncio.Future[None] | None = None
         #: By when it must have ended, once it is to; and whether it has.
@@ -162,7 +163,7 @@ class Worker:
         # Who is erased must be known before the first event is folded, or the feed of changes has the person again.
         await asyncio.gather(*(follower.caught_up() for follower in self._followers))
         await membership.start()
-        await self._watchdog.watch(self.partition_counts)
+        await asyncio.gather(self._watchdog.watch(self.partition_counts), membership.go_on_after_errors())
 
     def _on_disagreement(self, problems: Sequence[str], is_refused: bool) -> None:
         self._agreement.see(problems)

@@ -16,20 +16,20 @@ from faust.assignor.client_assignment import ClientAssignment, ClientMetadata
 from processor.engine import bounds
 from processor.engine.membership import members
 from processor.engine.membership.assignor import Assignor
-from processor.engine.membership.members import Members, UnreachableError, UnsettledError, proof
+from processor.engine.membership.members import Members, UnreachableError, UnsettledError, is_member, proof
 from processor.settings import Settings
 
 TOKEN = "a-token-among-workers"
 
 
-def joined(url: str, **settings: Any) -> bytes:
+def joined(url: str, worker: str = "app-worker-1", **settings: Any) -> bytes:
     """Give what a worker joins with."""
     conf = SimpleNamespace(canonical_url=url)
     app: Any = SimpleNamespace(
         conf=conf,
         tables=None,
         terms={},
-        worker="app-worker-1",
+        worker=worker,
         settings=Settings(**{"internal_token": TOKEN, **settings}),
     )
     told: bytes = Assignor(app).metadata({"events"}).encode()
@@ -239,3 +239,23 @@ async def test_many_wait_for_one_answer_and_one_who_leaves_does_not_end_it(made)
     groups = await asyncio.gather(*waiting[1:])
     assert admin.asked == 1
     assert all(group is groups[0] for group in groups)
+
+
+def of_worker(name: str) -> tuple[Any, ...]:
+    return member("", metadata=joined("", name))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (response(of_worker("app-worker-2"), of_worker("app-worker-1")), True),
+        (response(of_worker("app-worker-2")), False),
+        (response(state="Empty"), False),
+        (response(state="Dead", error=69), False),
+        (response(of_worker("app-worker-2"), state="PreparingRebalance"), None),
+        (response(error=16), None),
+    ],
+    ids=["there", "others only", "nobody", "no group", "it rebalances", "a broker that refuses"],
+)
+def test_whether_a_worker_is_in_the_group(told, expected):
+    assert is_member(told, "app-worker-1") is expected

@@ -45,7 +45,14 @@ class Watched:
         self.brokers = Brokers(host.settings)
         self.committed = self.brokers._reader = Reader(end=15)
         self.all = self.brokers._uncommitted_reader = Reader(end=15)
-        self.dog = Watchdog(host.settings, host.metrics, host.assignment, self.brokers, lambda: self.now)
+        #: What the group says of this worker.
+        self.membership: bool | None = True
+        self.dog = Watchdog(
+            host.settings, host.metrics, host.assignment, self.brokers, self.is_member, lambda: self.now
+        )
+
+    async def is_member(self) -> bool | None:
+        return self.membership
 
     def value(self, name: str) -> float | None:
         return self.metrics.registry.get_sample_value(name)
@@ -87,6 +94,25 @@ class TestLag:
         watched.partitions.clear()
         await watched.dog._look_at_lag()
         assert lag_shown(watched.metrics) == {}
+
+
+class TestMembership:
+    @staticmethod
+    async def look_for(watched: Watched, seconds: int) -> None:
+        for _ in range(0, seconds, 15):
+            await watched.dog._look_at_membership()
+            watched.now += 15
+
+    async def test_that_a_group_has_not_had_for_too_long_ends_the_worker(self, watched):
+        watched.membership = False
+        with pytest.raises(StalledError, match="the group has not had this worker for 75 s"):
+            await self.look_for(watched, 120)
+
+    @pytest.mark.parametrize("between", [True, None])
+    async def test_that_is_there_or_unknown_in_between_counts_anew(self, watched, between):
+        for answer in (False, between, False, between):
+            watched.membership = answer
+            await self.look_for(watched, 60 if answer is False else 15)
 
 
 class TestTopics:

@@ -77,6 +77,9 @@ async def test_it_joins_the_group_once_it_knows_what_its_stages_follow(worker, m
         async def start(self) -> None:
             self.is_joined = True
 
+        async def go_on_after_errors(self) -> None:
+            await asyncio.Event().wait()
+
     membership, follower, stop = Joins(), Follows(), asyncio.Event()
 
     async def prepare() -> Joins:

@@ -19,7 +19,9 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.errors import (
     ConsumerStoppedError,
+    GroupAuthorizationFailedError,
     IllegalStateError,
+    KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
@@ -33,7 +35,10 @@ from processor.engine import clients
 from processor.engine.chunks import Chunk
 from processor.engine.pin import NO_MEMBER, Pin
 from processor.engine.stage import Record
+from processor.logs import get_logger
 from processor.settings import Settings
+
+log = get_logger(__name__)
 
 #: Seconds between looks whether a thread has ended.
 _THREAD_SECONDS = 0.02
@@ -120,6 +125,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             except NoOffsetForPartitionError:
                 # It has only just been assigned. Whoever opens it seeks.
                 fetched = {}
+            except GroupAuthorizationFailedError:
+                raise
+            except KafkaError:
+                # The group's, which a fetch that waits is told of, or one of its own.
+                if consumer._coordinator._pending_exception is None:
+                    raise
+                self._see_error(consumer._coordinator)
+                fetched = {}
         return dict(self._chunks(before, fetched))
 
     def _go_on_at_the_oldest(self, expired: Iterable[TopicPartition]) -> None:
@@ -187,6 +200,24 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = self._ensure_consumer()._fetcher
         for waiter in list(fetcher._fetch_waiters):
             fetcher._notify(waiter)
+
+    def go_on(self) -> None:
+        """Join the group anew if aiokafka waits for its user to see why it stopped. Safe from any thread.
+
+        It does so after each answer of a coordinator that it does not know how to take, and sends no heartbeat until
+        then. A fetch that waits is told, and nobody during a rebalance, when none waits.
+        """
+        coordinator = None if self._consumer is None else self._consumer._coordinator
+        if coordinator is not None and coordinator._error_consumed_fut is not None:
+            self.thread_loop.call_soon_threadsafe(self._see_error, coordinator)
+
+    @staticmethod
+    def _see_error(coordinator: Any) -> None:
+        try:
+            coordinator.check_errors()
+        except KafkaError as error:
+            log.warning("membership_failed", error=repr(error))
+            coordinator.request_rejoin()
 
     async def seek_to(self, tp: TP, offset: int) -> None:
         """Seek to an offset, if the partition is still assigned."""
@@ -262,6 +293,10 @@ class ChunkConsumer(driver.Consumer):
     def pin(self) -> Pin:
         """The membership under which the last partitions were assigned."""
         return self._thread.pin
+
+    def go_on(self) -> None:
+        """Join the group anew if aiokafka has stopped for an error."""
+        self._thread.go_on()
 
     def wake(self) -> None:
         """Wake a waiting fetch, so that it asks again which partitions are wanted."""

@@ -30,6 +30,9 @@ from processor.settings import Settings
 _FRESH_SECONDS = 2.0
 _PATIENCE_SECONDS = 3.0
 
+#: States of a group without members, in Kafka's words.
+_NO_MEMBERS = frozenset({"Empty", "Dead"})
+
 
 class UnsettledError(Exception):
     """The group rebalances: no partition has an owner."""
@@ -174,6 +177,14 @@ def transactional_ids_of_members(response: Any) -> frozenset[str] | None:
         return None
     told = (_user_data(metadata) for _, _, _, metadata, _ in members)
     return frozenset(each.worker for each in told if each is not None and each.worker)
+
+
+def is_member(response: Any, transactional_id: str) -> bool | None:
+    """Read the answer to DescribeGroups: whether a worker with this id is in the group; None while it rebalances."""
+    if any(state in _NO_MEMBERS for _, _, state, *_ in response.groups):
+        return False
+    members = transactional_ids_of_members(response)
+    return None if members is None else transactional_id in members
 
 
 def _is_worker_url(url: str) -> bool:

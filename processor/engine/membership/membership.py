@@ -6,6 +6,7 @@ outside of this package knows Faust: an `Owner` is called with assigned and revo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
@@ -17,6 +18,9 @@ from processor.engine.membership.app import App, Introduction
 from processor.engine.membership.consumer import ChunkConsumer, ChunkSchema
 from processor.engine.pin import Pin
 from processor.settings import Settings
+
+#: Seconds between looks whether aiokafka has stopped for an error.
+_LOOK_SECONDS = 1.0
 
 
 class Owner(Protocol):
@@ -104,6 +108,12 @@ class Membership:
     async def raise_crash(self) -> NoReturn:
         """Wait until Faust crashes, and raise the reason."""
         await self._app.raise_its_crash()
+
+    async def go_on_after_errors(self) -> NoReturn:
+        """Join the group anew whenever its coordinator has given an answer that aiokafka stops for."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._consumer.go_on()
 
     @property
     def member_id(self) -> str:

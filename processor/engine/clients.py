@@ -100,7 +100,7 @@ def uncommitted_reader(settings: Settings) -> AIOKafkaConsumer:
 
 
 def transactional_producer(settings: Settings, transactional_id: str) -> TransactionalProducer:
-    """Make the producer of one partition; its start fences every older one with the same id."""
+    """Make the producer of a transactional id; its start fences every older one with the same id."""
     return TransactionalProducer(
         **connection(settings),
         transactional_id=transactional_id,

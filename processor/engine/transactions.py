@@ -26,6 +26,7 @@ from aiokafka.errors import (
     InvalidProducerIdMapping,
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     ProducerFenced,
 )
 from aiokafka.producer.sender import (
@@ -241,6 +242,18 @@ class TransactionalProducer(AIOKafkaProducer):
     def __init__(self, *, transactional_id: str, transaction_timeout_ms: int, **options: Any) -> None:
         super().__init__(transactional_id=transactional_id, transaction_timeout_ms=transaction_timeout_ms, **options)
         equip(self, _TransactionManager(transactional_id, transaction_timeout_ms), _Sender)
+
+    async def start(self) -> None:
+        """Connect, and fence.
+
+        Raises:
+            KafkaError: the brokers are away or refuse.
+        """
+        try:
+            await super().start()
+        except AssertionError as error:
+            # A broker that has just started may name none, which aiokafka asserts it never does.
+            raise NodeNotReadyError("the brokers name no broker yet") from error
 
 
 def _without_tags(topics: Sequence[Any]) -> list[tuple[str, list[tuple[int, int]]]]:

@@ -13,6 +13,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     InvalidProducerIdMapping,
+    NodeNotReadyError,
     ProducerFenced,
     TopicAuthorizationFailedError,
 )
@@ -382,3 +383,16 @@ async def test_a_failure_that_nobody_waits_for_is_not_told_once_more_by_the_loop
     del manager, offsets
     gc.collect()
     assert told == []
+
+
+async def test_brokers_that_name_none_yet_are_waited_for(monkeypatch):
+    """A broker that has just started answers so for a moment."""
+
+    async def start(_: AIOKafkaProducer) -> None:
+        raise AssertionError("Did we not perform bootstrap?")
+
+    monkeypatch.setattr(AIOKafkaProducer, "start", start)
+    producer = clients.transactional_producer(Settings(), "id")
+    with pytest.raises(NodeNotReadyError):
+        await producer.start()
+    await producer.stop()

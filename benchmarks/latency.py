@@ -98,7 +98,7 @@ async def _delay(bench: Bench, run: _Run) -> Row:
     warmed = await fill(settings, TRAFFIC[run.load.traffic].topic, run.warm)
     process = bench.process(contender, settings, payloads=run.table == "hops", cores=bench.cores)
     # With two hops the second one is the last to be done with what warms both.
-    async with bench.group(contender, settings) as group, running(process):
+    async with running(process), bench.group(contender, settings) as group:
         samples = await watch(process, group, warmed, _WARM_SECONDS)
         if samples[-1].events < warmed:
             raise PeerError(f"warmed by {samples[-1].events:,} of {warmed:,} records in {_WARM_SECONDS} s")

@@ -59,7 +59,7 @@ async def _fold_all(bench: Bench, settings: Settings, base: Contender, number: i
     contender = replace(base, name=f"{base.name}-{settings.partitions}-{number}")
     await prepare(settings, contender)
     process = bench.process(contender, settings)
-    async with bench.group(contender, settings) as group, running(process):
+    async with running(process), bench.group(contender, settings) as group:
         samples = await watch(process, group, events, bench.size.seconds if base.is_slow else _LIMIT_SECONDS)
         peak = process.peak_rss_mib()
     row = {**figures(base, samples, bench.size.warm_events, events), "peak_rss_mib": round(peak)}

@@ -9,7 +9,8 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
   chunk's records and its offset; proof.py: the proof of the changelog in a committed offset;
 * rounds.py    the worker's transactions, each over all partitions that have something; predecessors.py: whose
   transactions hang, and their end; lost_markers.py: what broker crashes leave undecided in topics;
-* host.py      what a partition needs from its worker;
+* host.py      what a partition needs from its worker; together.py, shared_reader.py: what all that are opened ask and
+  read at once;
 * stage.py     the declaration of a stage, and the interface of its work;
 * worker.py    the life-cycle of a worker, fail-fast, and its interface to partitions and server;
 * assignment.py the partitions of this worker: opened, suspended, closed; status.py: the status of one;

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, RebalanceInProgressError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    LeaderNotAvailableError,
+    RebalanceInProgressError,
+    for_code,
+)
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.structs import OffsetAndMetadata
 
@@ -18,14 +26,22 @@ from processor.engine.bounds import closed, within
 from processor.engine.membership.members import is_member, transactional_ids_of_members
 from processor.engine.pin import MEMBERSHIP_OVER, Pin
 from processor.engine.predecessors import Transaction, Undecided, holders, transactions, undecided
-from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
+from processor.engine.protocol import (
+    UNSTABLE_OFFSET_COMMIT,
+    CommittedOffset,
+    ListOffsetsRequest,
+    OffsetFetchRequest,
+    Place,
+)
+from processor.engine.together import Together
 from processor.logs import get_logger
 from processor.settings import Settings
 
 log = get_logger(__name__)
 
-#: Seconds between attempts to reach a broker that is away.
+#: Seconds between attempts to reach a broker that is away, and to find the leader of a partition.
 _RETRY_SECONDS = 1.0
+_LEADER_SECONDS = 0.1
 
 
 class MembershipUnknownError(KafkaError):
@@ -51,6 +67,8 @@ class Brokers:
         self._admin: Any = None
         self._reader: Any = None
         self._uncommitted_reader: Any = None
+        self._committed = Together(self._ask_committed)
+        self._offsets = {place: Together(partial(self._ask_offsets, place)) for place in Place}
 
     async def connect(self) -> None:
         """Connect; wait while the brokers cannot be reached."""
@@ -86,16 +104,78 @@ class Brokers:
             MembershipUnknownError: another broker is to be asked, or our membership is over.
             UnstableOffsetError: a transaction of a former owner commits it, and has not ended.
         """
+        return await self._committed.of((tp, pin))
+
+    async def _ask_committed(
+        self, asked: Collection[tuple[TopicPartition, Pin]]
+    ) -> Mapping[tuple[TopicPartition, Pin], OffsetAndMetadata | Exception | None]:
         group = self._settings.app_id
         node = await self._admin.find_coordinator(group)
-        await confirm_membership(self._admin, group, pin, node)
-        return (await offsets_at(self._admin, group, [tp], node)).get(tp)
+        found: dict[tuple[TopicPartition, Pin], OffsetAndMetadata | Exception | None] = {}
+        for pin, tps in _by_pin(asked).items():
+            try:
+                await confirm_membership(self._admin, group, pin, node)
+                answers = await told_at(self._admin, group, tps, node)
+            except (KafkaError, OSError) as error:
+                found.update(dict.fromkeys(((tp, pin) for tp in tps), error))
+            else:
+                found.update({(tp, pin): answers.get(tp) for tp in tps})
+        return found
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Ask for the oldest offset of a partition and the offset after its last committed record."""
-        begin = await self._reader.beginning_offsets([tp])
-        end = await self._reader.end_offsets([tp])
-        return int(begin[tp]), int(end[tp])
+        oldest, end = await asyncio.gather(self._offset(tp, Place.OLDEST), self._offset(tp, Place.STABLE))
+        return oldest, end
+
+    async def high_watermark(self, tp: TopicPartition) -> int:
+        """Ask for the offset after the last record of a partition, including those of open transactions."""
+        return await self._offset(tp, Place.END)
+
+    async def _offset(self, tp: TopicPartition, place: Place) -> int:
+        """Ask the leader of a partition, once it is known."""
+        while True:
+            try:
+                return await self._offsets[place].of(tp)
+            except KafkaError as error:
+                if not error.retriable:
+                    raise
+            await asyncio.sleep(_LEADER_SECONDS)
+
+    async def _ask_offsets(
+        self, place: Place, tps: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int | Exception]:
+        """Ask the leaders of partitions; one that has no leader holds up no other."""
+        by_leader = self._by_leader(tps)
+        if None in by_leader:
+            await self._admin._client.force_metadata_update()
+            by_leader = self._by_leader(tps)
+        found: dict[TopicPartition, int | Exception] = dict.fromkeys(by_leader.pop(None, ()), LeaderNotAvailableError())
+        for answers in await asyncio.gather(*(self._ask_leader(place, *led) for led in by_leader.items())):
+            found.update(answers)
+        if any(isinstance(answer, Exception) for answer in found.values()):
+            # Before anybody asks again: who was asked may not lead it any more.
+            await self._admin._client.force_metadata_update()
+        return found
+
+    def _by_leader(self, tps: Collection[TopicPartition]) -> dict[int | None, list[TopicPartition]]:
+        """Gather partitions by the brokers that lead them; None: nobody is known to."""
+        found: dict[int | None, list[TopicPartition]] = defaultdict(list)
+        for tp in tps:
+            leader = self._admin._client.cluster.leader_for_partition(tp)
+            found[leader if leader is not None and leader >= 0 else None].append(tp)
+        return found
+
+    async def _ask_leader(
+        self, place: Place, leader: int | None, tps: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int | Exception]:
+        try:
+            response = await self._admin._send_request(ListOffsetsRequest(place, tps), leader)
+        except (KafkaError, OSError) as error:
+            return dict.fromkeys(tps, error)
+        return {
+            each.tp: for_code(each.error_code)(f"broker {leader}") if each.error_code else each.offset
+            for each in ListOffsetsRequest.read(response)
+        }
 
     async def stable_ends(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Ask for the offsets after the last committed records."""
@@ -212,14 +292,48 @@ async def offsets_at(
         UnstableOffsetError: a transaction that has not ended commits one of them.
         KafkaError: it does not tell them.
     """
+    offsets = {}
+    for tp, told in (await told_at(admin, group, tps, node)).items():
+        if isinstance(told, Exception):
+            raise told
+        offsets[tp] = told
+    return offsets
+
+
+async def told_at(
+    admin: AIOKafkaAdminClient, group: str, tps: Collection[TopicPartition], node: int
+) -> Mapping[TopicPartition, OffsetAndMetadata | Exception]:
+    """Ask a broker for a group's committed offsets; what it tells of one says nothing of the others.
+
+    Returns:
+        Of each partition the offset, or the error: UnstableOffsetError if a transaction that has not ended commits it.
+        Those are left out for which there has never been one.
+
+    Raises:
+        KafkaError: it tells none.
+    """
     response = await admin._send_request(OffsetFetchRequest(group, tps), node)
-    answers = list(OffsetFetchRequest.read(response))
-    for code in (response.error_code, *(answer.error_code for answer in answers)):
-        if code == UNSTABLE_OFFSET_COMMIT:
-            raise UnstableOffsetError(f"{group}: {', '.join(f'{tp.topic}[{tp.partition}]' for tp in tps)}")
-        if code:
-            raise for_code(code)(f"broker {node}")
-    return {each.tp: OffsetAndMetadata(each.offset, each.metadata) for each in answers if each.offset >= 0}
+    if response.error_code:
+        raise for_code(response.error_code)(f"broker {node}")
+    return {
+        each.tp: _refusal(each, node) if each.error_code else OffsetAndMetadata(each.offset, each.metadata)
+        for each in OffsetFetchRequest.read(response)
+        if each.error_code or each.offset >= 0
+    }
+
+
+def _refusal(answer: CommittedOffset, node: int) -> KafkaError:
+    if answer.error_code == UNSTABLE_OFFSET_COMMIT:
+        return UnstableOffsetError(f"{answer.tp.topic}[{answer.tp.partition}]")
+    error: KafkaError = for_code(answer.error_code)(f"broker {node}")
+    return error
+
+
+def _by_pin(asked: Collection[tuple[TopicPartition, Pin]]) -> Mapping[Pin, Collection[TopicPartition]]:
+    found: dict[Pin, list[TopicPartition]] = defaultdict(list)
+    for tp, pin in asked:
+        found[pin].append(tp)
+    return found
 
 
 async def _close(client: AIOKafkaAdminClient | AIOKafkaConsumer) -> None:

@@ -52,7 +52,7 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
 
 
 #: Members learn from the answer to a heartbeat that one joins or leaves, and until all have learned it nobody works on.
-_HEARTBEAT_MS = 500
+_HEARTBEAT_MS = 200
 
 
 def group_consumer(settings: Settings, assignor: Any, **options: Any) -> AIOKafkaConsumer:
@@ -92,6 +92,11 @@ def reader(settings: Settings, **options: Any) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=4 * _FETCH_BYTES,
         **options,
     )
+
+
+def shared_reader(settings: Settings) -> AIOKafkaConsumer:
+    """Make a reader whose partitions change: brokers answer one request after the other, so none may wait for long."""
+    return reader(settings, fetch_max_wait_ms=50)
 
 
 def uncommitted_reader(settings: Settings) -> AIOKafkaConsumer:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.clock import BrokerClock
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
 from processor.engine.rounds import Rounds
+from processor.engine.shared_reader import PartitionReader
 from processor.metrics import Metrics
 from processor.settings import Settings
 
@@ -32,8 +33,8 @@ class Host(Protocol):
     #: The worker's transactions.
     rounds: Rounds
 
-    def reader(self) -> AIOKafkaConsumer:
-        """Make a consumer that belongs to no group and reads committed records."""
+    def reader(self) -> PartitionReader:
+        """Make a reader of the committed records of one partition."""
 
     async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
         """Ask a broker that knows our membership for the group's committed offset."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
+from aiokafka.protocol.offset import OffsetRequest_v2
 from aiokafka.protocol.transaction import EndTxnRequest_v0, TxnOffsetCommitRequest_v0
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
@@ -19,8 +21,11 @@ __all__ = [
     "CommittedOffset",
     "EndTxnRequest",
     "EndTxnResponseV5",
+    "ListOffsetsRequest",
     "OffsetFetchRequest",
+    "Place",
     "ProducerState",
+    "ToldOffset",
     "TxnOffsetCommitRequest",
     "TxnOffsetCommitResponseV3",
     "by_topic",
@@ -249,3 +254,48 @@ class OffsetFetchRequest(Request[OffsetFetchRequest_v3 | _OffsetFetchRequestV7])
             for number, offset, *rest in partitions:
                 _, metadata, code, _ = rest if len(rest) > 2 else (None, *rest, None)
                 yield CommittedOffset(TopicPartition(topic, number), offset, metadata or "", code)
+
+
+class Place(Enum):
+    """A place in a partition: the time and the isolation level by which its leader is asked for it."""
+
+    OLDEST = (-2, 0)
+    #: After the last record that is committed or aborted: the last stable offset.
+    STABLE = (-1, 1)
+    #: After the last record, of open transactions too: the high watermark.
+    END = (-1, 0)
+
+
+class ToldOffset(NamedTuple):
+    """What the leader of a partition tells of a place in it."""
+
+    tp: TopicPartition
+    offset: int
+    error_code: int
+
+
+class ListOffsetsRequest(Request[OffsetRequest_v2]):
+    """Asks the leader of some partitions where a place in each of them is.
+
+    Args:
+        place: the place.
+        tps: the partitions, all led by the broker that is asked.
+    """
+
+    API_KEY = 2
+
+    def __init__(self, place: Place, tps: Iterable[TopicPartition]) -> None:
+        self._place, self._numbers = place, by_topic(tps)
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        """Make the request, as a consumer."""
+        time, isolation_level = self._place.value
+        topics = [(topic, [(number, time) for number in numbers]) for topic, numbers in self._numbers.items()]
+        return request_struct_class(-1, isolation_level, topics)
+
+    @staticmethod
+    def read(response: Any) -> Iterable[ToldOffset]:
+        """Yield what an answer says."""
+        for topic, partitions in response.topics:
+            for number, code, _, offset in partitions:
+                yield ToldOffset(TopicPartition(topic, number), offset, code)

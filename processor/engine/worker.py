@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine import clients
@@ -32,8 +32,10 @@ from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
 from processor.engine.rounds import Rounds
 from processor.engine.shadow import problems_of_group
+from processor.engine.shared_reader import PartitionReader, SharedReader
 from processor.engine.stage import Stage, Work
 from processor.engine.status import PartitionStatus
+from processor.engine.together import Together
 from processor.engine.watchdog import Watchdog
 from processor.metrics import Metrics
 from processor.settings import Settings, SettingsError
@@ -83,6 +85,8 @@ class Worker:
         self._brokers = Brokers(settings)
         self._agreement = Agreement(settings, metrics, self._brokers.describe_group, monotonic)
         self._membership: Membership | None = None
+        self._seeks = Together(self._seek)
+        self._shared_reader = SharedReader(partial(clients.shared_reader, settings))
         #: They read the topics that stages read whole.
         self._followers = [Follower(settings, *stage.follows) for stage in self._stages if stage.follows is not None]
         self.assignment = Assignment(self._stage_of, self, self.fail)
@@ -174,11 +178,20 @@ class Worker:
         """Close everything in bounded time; partitions first, since other workers wait for them."""
         await end(tasks)
         await self.assignment.end(self._share(_CLOSING_SHARE))
-        await closed("rounds", self.rounds.close(), self._share(_PARTING_SHARE))
+        # The others wait for our partitions, so nothing else is closed before we leave.
+        await asyncio.gather(
+            closed("membership", self._leave(), self._share(_LEAVING_SHARE)),
+            closed("rounds", self.rounds.close(), self._share(_PARTING_SHARE)),
+        )
+        await self._shared_reader.close()
         if self._membership is not None:
             # All that is ours is committed by now. Faust's consumer may wait for a broker that was restarted.
-            await closed("faust", self._membership.stop(), self._share(_LEAVING_SHARE))
+            await closed("faust", self._membership.stop(), self._share(_PARTING_SHARE))
         await closed("clients", self._brokers.close(), self._share(_PARTING_SHARE))
+
+    async def _leave(self) -> None:
+        if self._membership is not None:
+            await self._membership.leave()
 
     def _outputs_to_watch(self) -> Sequence[TopicPartition]:
         """Return the outputs of the group, if we have the first of all input partitions: one worker looks at them."""
@@ -201,9 +214,9 @@ class Worker:
 
     # What partitions ask for
 
-    def reader(self) -> AIOKafkaConsumer:
-        """Make a consumer that belongs to no group and reads committed records."""
-        return clients.reader(self.settings)
+    def reader(self) -> PartitionReader:
+        """Make a reader of the committed records of one partition."""
+        return self._shared_reader.reader()
 
     async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
         """Return the group's committed offset of a partition, from the broker; None if there is none."""
@@ -225,11 +238,15 @@ class Worker:
 
     async def high_watermark(self, tp: TopicPartition) -> int:
         """Return a partition's high watermark, which includes open transactions, from the broker."""
-        return (await self._brokers.ends([tp]))[tp]
+        return await self._brokers.high_watermark(tp)
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Fetch from `offset` next, if the partition is still assigned."""
-        await self._joined.seek(tp, offset)
+        await self._seeks.of((tp, offset))
+
+    async def _seek(self, asked: Collection[tuple[TopicPartition, int]]) -> Mapping[tuple[TopicPartition, int], None]:
+        await self._joined.seek(dict(asked))
+        return dict.fromkeys(asked)
 
     def position(self, tp: TopicPartition) -> int | None:
         """Return the offset that the fetch returns next; None if the partition is not assigned. Does not wait."""

@@ -1,5 +1,6 @@
 """What a worker asks its brokers, without any."""
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,15 @@ from aiokafka.errors import (
     IllegalGenerationError,
     KafkaConnectionError,
     NotCoordinatorForGroupError,
+    NotLeaderForPartitionError,
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
     UnknownMemberIdError,
 )
-from aiokafka.protocol.group import HeartbeatRequest_v1
+from aiokafka.protocol.group import HeartbeatRequest, HeartbeatRequest_v1
 from structlog.testing import capture_logs
 
+from processor.engine import brokers as brokers_module
 from processor.engine.brokers import Brokers, MembershipUnknownError, UnstableOffsetError
 from processor.engine.pin import Pin
 from processor.engine.protocol import UNSTABLE_OFFSET_COMMIT, OffsetFetchRequest
@@ -186,3 +189,125 @@ async def test_a_broker_that_does_not_know_it_is_asked_for_no_offset(code, error
         await asking(coordinator).committed_offset(EVENTS, PIN)
     assert refused.value.retriable, "the partition opens anew"
     assert len(coordinator.asked) == 1
+
+
+class TestManyPartitions:
+    """Partitions that are opened at the same moment ask for the same, and one request is enough for all."""
+
+    async def test_are_one_question_for_their_offsets_and_one_for_the_membership(self):
+        asked: list[str] = []
+
+        class Coordinating(Coordinator):
+            async def _send_request(self, request: Any, node: int) -> Any:
+                asked.append(type(request).__name__)
+                return await super()._send_request(request, node)
+
+            def _answer(self, request: Any) -> tuple[Any, ...]:
+                [(topic, numbers, *_)] = request.topics
+                # Number 2 waits for the end of a transaction, and 3 has none.
+                codes = {2: UNSTABLE_OFFSET_COMMIT}
+                told = [(each, -1 if each > 1 else each, -1, "", codes.get(each, 0), {}) for each in numbers]
+                return 0, [(topic, told, {})], 0, {}
+
+        brokers = asking(Coordinating(0))
+        tps = [TopicPartition(EVENTS.topic, number) for number in range(4)]
+        told = await asyncio.gather(*(brokers.committed_offset(tp, PIN) for tp in tps), return_exceptions=True)
+        assert told[:2] == [(0, ""), (1, "")]
+        assert isinstance(told[2], UnstableOffsetError)
+        assert told[3] is None
+        assert asked == ["HeartbeatRequest", "OffsetFetchRequest"]
+
+    async def test_are_judged_by_the_membership_of_each(self):
+        class KnowsOneGeneration(Coordinator):
+            async def _send_request(self, request: Any, node: int) -> Any:
+                self._code = 0
+                if isinstance(request, HeartbeatRequest):
+                    self._code = 0 if request._generation_id == PIN.generation else IllegalGenerationError.errno
+                return await super()._send_request(request, node)
+
+        brokers = asking(KnowsOneGeneration(7))
+        old = PIN._replace(generation=PIN.generation - 1)
+        told = await asyncio.gather(
+            brokers.committed_offset(EVENTS, PIN), brokers.committed_offset(EVENTS, old), return_exceptions=True
+        )
+        assert told[0].offset == 7
+        assert isinstance(told[1], MembershipUnknownError)
+
+
+class Leaders:
+    """Brokers that lead the partitions of a topic, and tell where each ends: at a hundred times its number.
+
+    Args:
+        leaders: the broker that leads each partition, as metadata has it; -1: none.
+    """
+
+    def __init__(self, *leaders: int) -> None:
+        self.leaders = list(leaders)
+        #: By broker and partition: what it says instead.
+        self.refusals: dict[tuple[int, int], int] = {}
+        #: What metadata will have when they are asked for next.
+        self.elected: list[list[int]] = []
+        self.asked: list[tuple[int, Any]] = []
+        cluster = SimpleNamespace(leader_for_partition=lambda tp: self.leaders[tp.partition])
+        self._client = SimpleNamespace(cluster=cluster, force_metadata_update=self._update)
+
+    async def _update(self) -> None:
+        if self.elected:
+            self.leaders = self.elected.pop(0)
+
+    async def _send_request(self, request: Any, node: int) -> Any:
+        prepared = request.prepare({2: (1, 10)})
+        [(topic, numbers)] = prepared.topics
+        self.asked.append((node, prepared))
+        told = [(number, self.refusals.get((node, number), 0), -1, 100 * number) for number, _ in numbers]
+        return SimpleNamespace(topics=[(topic, told)])
+
+
+class TestPlacesInPartitions:
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch):
+        monkeypatch.setattr(brokers_module, "_LEADER_SECONDS", 0.001)
+
+    @staticmethod
+    async def ends(leaders: Leaders, *numbers: int) -> list[int]:
+        brokers = asking(leaders)
+        return await asyncio.gather(*(brokers.high_watermark(TopicPartition("rows", each)) for each in numbers))
+
+    async def test_are_asked_of_each_leader_once_for_all_that_it_leads(self):
+        leaders = Leaders(1, 2, 1)
+        assert await self.ends(leaders, 0, 1, 2) == [0, 100, 200]
+        assert [(node, request.topics) for node, request in leaders.asked] == [
+            (1, [("rows", [(0, -1), (2, -1)])]),
+            (2, [("rows", [(1, -1)])]),
+        ]
+
+    async def test_are_the_oldest_record_the_last_that_is_decided_and_the_last_of_all(self):
+        leaders = Leaders(1)
+        brokers = asking(leaders)
+        assert await brokers.bounds(TopicPartition("rows", 0)) == (0, 0)
+        await brokers.high_watermark(TopicPartition("rows", 0))
+        asked = [(request.topics[0][1][0][1], request.isolation_level) for _, request in leaders.asked]
+        assert asked == [(-2, 0), (-1, 1), (-1, 0)]
+
+    async def test_of_one_without_a_leader_hold_up_no_other(self):
+        leaders = Leaders(1, -1)
+        brokers = asking(leaders)
+        waits = asyncio.ensure_future(brokers.high_watermark(TopicPartition("rows", 1)))
+        assert await brokers.high_watermark(TopicPartition("rows", 0)) == 0
+        assert not waits.done()
+        leaders.elected.append([1, 2])
+        assert await waits == 100
+
+    async def test_are_asked_of_the_next_leader_where_one_leads_no_more(self):
+        leaders = Leaders(1, 1)
+        leaders.refusals[1, 1] = NotLeaderForPartitionError.errno
+        leaders.elected.append([1, 2])
+        assert await self.ends(leaders, 0, 1) == [0, 100]
+        assert [node for node, _ in leaders.asked] == [1, 2]
+
+    async def test_that_we_may_not_see_are_an_error_and_not_asked_for_again(self):
+        leaders = Leaders(1)
+        leaders.refusals[1, 0] = TopicAuthorizationFailedError.errno
+        with pytest.raises(TopicAuthorizationFailedError):
+            await self.ends(leaders, 0)
+        assert len(leaders.asked) == 1

@@ -53,6 +53,9 @@ class Membership:
     async def start(self) -> None:
         await asyncio.Event().wait()
 
+    async def leave(self) -> None:
+        """The others take its partitions."""
+
     async def stop(self) -> None:
         self.stops += 1
 
@@ -144,6 +147,31 @@ class TestEnd:
             f"threading.Thread(target=threading.Event().wait).start(); run._end_soon({code}, 0.01)"
         )
         assert subprocess.run([sys.executable, "-c", process], check=False).returncode == code
+
+    async def test_leaves_the_group_once_its_partitions_are_closed_and_before_anything_else_is(self, worker):
+        """The others wait for its partitions; its clients may wait for a broker."""
+        partition = Open(worker.assignment)
+        left = asyncio.Event()
+
+        class Leaves(Membership):
+            async def leave(self) -> None:
+                left.set()
+
+            async def stop(self) -> None:
+                assert left.is_set()
+                await super().stop()
+
+        async def close_rounds() -> None:
+            await left.wait()
+
+        worker._membership, worker.rounds.close = Leaves(), close_rounds
+        stopping = asyncio.ensure_future(worker._stop())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not left.is_set(), "the transaction in hand comes first"
+        partition.may_end.set()
+        await stopping
+        assert worker._membership.stops == 1
 
     @pytest.mark.parametrize("first", ["revoked", "stopped"])
     async def test_a_stop_during_a_rebalance_lets_go_of_a_partition_once_and_goes_on_to_leave_the_group(

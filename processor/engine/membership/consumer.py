@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import uvloop
@@ -102,6 +103,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         Faust calls this when a rebalance meets a worker that stops, and closes the client from the main thread. The
         sockets belong to the loop of this thread: closed while it polls, they end the process with SIGSEGV.
         """
+
+    async def leave(self) -> None:
+        """Leave the group. aiokafka does so last when it stops, and until then nobody has the partitions."""
+        if self._consumer is not None and self._consumer._coordinator is not None:
+            await self.call_thread(self._consumer._coordinator.close)
 
     async def fetch_chunks(self, wanted: Container[TP], timeout: float) -> Mapping[TP, Chunk]:
         """Fetch records of the wanted partitions, waiting up to `timeout` seconds for the first ones."""
@@ -219,16 +225,18 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             log.warning("membership_failed", error=repr(error))
             coordinator.request_rejoin()
 
-    async def seek_to(self, tp: TP, offset: int) -> None:
-        """Seek to an offset, if the partition is still assigned."""
-        await self.call_thread(self._seek_to, TopicPartition(tp.topic, tp.partition), offset)
+    async def seek_to(self, offsets: Mapping[TP, int]) -> None:
+        """Seek to offsets, where the partition is still assigned."""
+        await self.call_thread(self._seek_to, offsets)
 
-    async def _seek_to(self, tp: TopicPartition, offset: int) -> None:
-        try:
-            self._ensure_consumer().seek(tp, offset)
-        except IllegalStateError:
-            return  # Revoked meanwhile; whoever gets it starts from the committed offset.
-        self._sought = {**self._sought, TP(tp.topic, tp.partition): offset}
+    async def _seek_to(self, offsets: Mapping[TP, int]) -> None:
+        sought = dict(self._sought)
+        for tp, offset in offsets.items():
+            # One that was revoked meanwhile starts from the committed offset, wherever it goes.
+            with suppress(IllegalStateError):
+                self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), offset)
+                sought[tp] = offset
+        self._sought = sought
 
 
 class ChunkConsumer(driver.Consumer):
@@ -276,9 +284,13 @@ class ChunkConsumer(driver.Consumer):
         """Return the seconds for which a fetch has not returned; it waits for a second if there are no records."""
         return 0.0 if self._fetching_since is None else self.monotonic() - self._fetching_since
 
-    async def seek_to(self, tp: TP, offset: int) -> None:
-        """Seek to an offset of a partition."""
-        await self._thread.seek_to(tp, offset)
+    async def leave(self) -> None:
+        """Leave the group."""
+        await self._thread.leave()
+
+    async def seek_to(self, offsets: Mapping[TP, int]) -> None:
+        """Seek to offsets, where the partition is still assigned."""
+        await self._thread.seek_to(offsets)
 
     def position(self, tp: TP) -> int | None:
         """Return the offset of a partition that is returned next, without waiting."""

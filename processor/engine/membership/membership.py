@@ -101,8 +101,12 @@ class Membership:
         """Join the group. It may wait as long as the brokers cannot be reached."""
         await self._app.start()
 
+    async def leave(self) -> None:
+        """Leave the group, for good. It may wait for a broker that cannot be reached."""
+        await self._consumer.leave()
+
     async def stop(self) -> None:
-        """Leave the group. It may wait for a broker that cannot be reached."""
+        """Stop, and leave the group if that has not been done. It may wait for a broker that cannot be reached."""
         await self._app.stop()
 
     async def raise_crash(self) -> NoReturn:
@@ -129,9 +133,9 @@ class Membership:
         """Return the offset that the fetch returns next, without waiting; None if the partition is not assigned."""
         return self._consumer.position(TP(*tp))
 
-    async def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Seek to an offset, if the partition is still assigned."""
-        await self._consumer.seek_to(TP(*tp), offset)
+    async def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Seek to offsets, where the partition is still assigned."""
+        await self._consumer.seek_to({TP(*tp): offset for tp, offset in offsets.items()})
 
     def wake(self) -> None:
         """Wake a waiting fetch, so that it asks again which partitions it may fetch."""

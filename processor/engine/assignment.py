@@ -19,6 +19,7 @@ from processor.engine.chunks import Chunk
 from processor.engine.host import Host
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
+from processor.engine.recovery import Left
 from processor.engine.stage import Stage, Work, close
 from processor.logs import get_logger
 from processor.metrics import PARTITION_STATES
@@ -52,6 +53,8 @@ class Assignment:
         #: The one task that closes a partition, however many ask for it.
         self._closings: dict[TopicPartition, asyncio.Task[None]] = {}
         self._suspended: dict[TopicPartition, Work] = {}
+        #: Where those that were closed in good order were left.
+        self._left: dict[TopicPartition, Left] = {}
         self._takes_more = True
         self._is_ending = False
         self._show_states()
@@ -113,7 +116,8 @@ class Assignment:
 
     def _open(self, tp: TopicPartition, pin: Pin) -> None:
         partition = self.partitions[tp] = Partition(self._stage_of[tp.topic], tp, self._host, pin)
-        task = self._tasks[tp] = asyncio.ensure_future(partition.run(self._suspended.pop(tp, None)))
+        running = partition.run(self._suspended.pop(tp, None), self._left.pop(tp, None))
+        task = self._tasks[tp] = asyncio.ensure_future(running)
         task.add_done_callback(self.judge)
 
     def judge(self, task: asyncio.Future[Any]) -> None:
@@ -152,9 +156,9 @@ class Assignment:
 
     async def _suspend(self, tp: TopicPartition) -> None:
         """Close a partition, and keep its work in case it is assigned again."""
-        task = self._tasks[tp]
+        task, partition = self._tasks[tp], self.partitions[tp]
         try:
-            self.partitions[tp].close()
+            partition.close()
             await asyncio.wait({task})
         finally:
             del self.partitions[tp], self._tasks[tp], self._closings[tp]
@@ -165,10 +169,13 @@ class Assignment:
             return
         if (work := task.result()) is not None:
             self._suspended[tp] = work
+            if partition.left is not None:
+                self._left[tp] = partition.left
 
     def _drop_suspended(self, tps: Iterable[TopicPartition]) -> None:
         for tp in tps:
             close(self._suspended.pop(tp))
+            self._left.pop(tp, None)
 
     # What is asked of it
 

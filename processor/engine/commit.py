@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
@@ -13,6 +14,17 @@ from processor.engine.rounds import Ends, Rounds, Share
 from processor.engine.stage import Outbox
 
 
+class Begin(NamedTuple):
+    """Where a partition goes on."""
+
+    #: The offset of its input up to which all is committed.
+    position: int
+    #: What the group's offset proves of the changelog.
+    proof: Proof | None
+    #: The group's offset as the brokers have it; None: there has never been one.
+    committed: OffsetAndMetadata | None
+
+
 class Committer:
     """What one partition commits, from its opening on.
 
@@ -21,22 +33,21 @@ class Committer:
         group: the consumer group whose offset is committed, and as whom.
         tp: the input partition whose offset it is.
         changelog: the partition that holds its state; None: there is none.
-        committed: the offset up to which all is committed.
-        proof: what that offset proves of the changelog.
+        begin: where the partition goes on.
     """
 
-    def __init__(  # noqa: PLR0913 - what a partition knows when it has been opened
+    def __init__(
         self,
         rounds: Rounds,
         *,
         group: PinnedGroup,
         tp: TopicPartition,
         changelog: TopicPartition | None,
-        committed: int,
-        proof: Proof | None,
+        begin: Begin,
     ) -> None:
         self._rounds, self._group, self._tp, self._changelog = rounds, group, tp, changelog
-        self._committed, self._proof = committed, proof
+        #: All is committed up to its position.
+        self.begin = begin
 
     async def commit(self, outbox: Outbox, records: int, end: int) -> Ends:
         """Make an outbox and the offset true; return the offset after what was written, by place.
@@ -50,14 +61,19 @@ class Committer:
             KafkaError: whether it is true, the broker knows: the partition must be opened anew.
         """
         ends = await self._rounds.commit(Share(self._tp, self._group, outbox, records, partial(self._offset, end)))
-        self._committed = end
+        self.begin = Begin(end, self._proof(ends), self._offset(end, ends))
         return ends
 
     def _offset(self, end: int, ends: Ends) -> OffsetAndMetadata:
         """Return the offset with its proof: the offset never goes without its partition's last rows (ADR 0013)."""
+        proof = self._proof(ends)
+        return OffsetAndMetadata(end, "" if proof is None else proof.text())
+
+    def _proof(self, ends: Ends) -> Proof | None:
+        before = self.begin.proof
         if position := position_in(ends, self._changelog):
-            self._proof = Proof(position, self._committed, 0 if self._proof is None else self._proof.position)
-        return OffsetAndMetadata(end, "" if self._proof is None else self._proof.text())
+            return Proof(position, self.begin.position, 0 if before is None else before.position)
+        return before
 
 
 def position_in(ends: Ends, tp: TopicPartition | None) -> int:

@@ -36,12 +36,12 @@ from aiokafka.errors import (
 from processor.engine.batches import sort_out
 from processor.engine.bounds import within
 from processor.engine.chunks import Chunk
-from processor.engine.commit import Committer, position_in
+from processor.engine.commit import Begin, Committer, position_in
 from processor.engine.host import Host
 from processor.engine.inbox import Decision, Inbox
 from processor.engine.lost_markers import Owned
 from processor.engine.pin import MEMBERSHIP_OVER, Pin, PinnedGroup
-from processor.engine.recovery import Recovery, tell_expired
+from processor.engine.recovery import Left, Recovery, tell_expired
 from processor.engine.stage import (
     AuditedWork,
     Outbox,
@@ -114,6 +114,9 @@ class Partition:
         self._arrival = asyncio.Event()
         self._closing = asyncio.Event()
         self._recovery = Recovery(stage, tp, self._group, host, self._closing)
+        #: Where it was left in good order, once it has ended; None: it must be opened.
+        self.left: Left | None = None
+        self._is_whole = False
         #: Where its state is kept; None: it has none.
         self.changelog = self._recovery.changelog
 
@@ -185,11 +188,12 @@ class Partition:
 
     # Life-cycle
 
-    async def run(self, suspended: Work | None = None) -> Work | None:
+    async def run(self, suspended: Work | None = None, left: Left | None = None) -> Work | None:
         """Open the partition and process its chunks until `close`.
 
         Args:
             suspended: what an earlier run gave back; then only what others wrote since is read from the changelog.
+            left: where that run left the partition.
 
         Returns:
             The work, when it was closed in good order and may be resumed.
@@ -198,12 +202,13 @@ class Partition:
             Exception: a fault of ours. The state of the partition is worthless and the worker must end.
         """
         try:
-            return await self._run(suspended)
+            return await self._run(suspended, left)
         finally:
             await self._host.rounds.leave(self.tp)
 
-    async def _run(self, suspended: Work | None) -> Work | None:
+    async def _run(self, suspended: Work | None, left: Left | None) -> Work | None:
         attempt, is_over = 0, False
+        self.left = left
         while self.state is not PartitionState.CLOSING:
             try:
                 committer = await self._open(suspended)
@@ -235,6 +240,7 @@ class Partition:
             else:
                 work = suspend(self._running_work)
                 if self._closing.is_set():
+                    self._leave(committer.begin)
                     return work
                 # It has committed apart, and takes part in rounds once it is opened anew.
                 self._forget()
@@ -256,17 +262,21 @@ class Partition:
 
     async def _open(self, suspended: Work | None) -> Committer:
         host = self._host
+        left, self.left = self.left, None
         self.work = suspended
         # What a round of ours left open is decided before anything is read.
         await host.rounds.ready(self.tp)
-        self.work = suspended or self.stage.start_work(
-            Partitioning(self.tp.topic, self.tp.partition, host.partition_counts, host.cluster)
-        )
-        offset, proof = await self._recovery.run(self.work, is_resumed=suspended is not None)
-        self.committed = offset
-        self._inbox.start_at(offset)
-        await self._within(host.seek(self.tp, offset))
-        self.last_commit = self._running_since = self._host.monotonic()
+        if left is not None and suspended is not None and await self._recovery.goes_on(left):
+            begin, self._running_since, is_whole = left.begin, left.since, True
+            if isinstance(suspended, StatefulWork):
+                suspended.restored()
+        else:
+            begin, is_whole = await self._recover(suspended)
+            self._running_since = host.monotonic()
+        self.committed = begin.position
+        self._inbox.start_at(begin.position)
+        await self._within(host.seek(self.tp, begin.position))
+        self.last_commit = host.monotonic()
         if self.state is PartitionState.RECOVERING:
             self.state = PartitionState.RUNNING
         host.wake()
@@ -274,17 +284,25 @@ class Partition:
             "partition_running",
             topic=self.tp.topic,
             partition=self.tp.partition,
-            offset=offset,
+            offset=begin.position,
             recovered=self.recovered,
         )
-        return Committer(
-            host.rounds,
-            group=self._group,
-            tp=self.tp,
-            changelog=self.changelog,
-            committed=offset,
-            proof=proof,
+        self._is_whole = is_whole
+        return Committer(host.rounds, group=self._group, tp=self.tp, changelog=self.changelog, begin=begin)
+
+    async def _recover(self, suspended: Work | None) -> tuple[Begin, bool]:
+        """Bring the work, or a new one, to what is committed; return where to go on, and whether that is known."""
+        self.work = suspended or self.stage.start_work(
+            Partitioning(self.tp.topic, self.tp.partition, self._host.partition_counts, self._host.cluster)
         )
+        begin = await self._recovery.run(self.work, is_resumed=suspended is not None)
+        # Closed meanwhile, it may have ended anywhere.
+        return begin, not self._closing.is_set()
+
+    def _leave(self, begin: Begin) -> None:
+        """Remember where the partition is left, unless more than its work must be looked at when it comes back."""
+        if self._is_whole and not self._host.rounds.is_apart(self.tp):
+            self.left = Left(begin, self._group.pin, self._running_since)
 
     def _drop(self) -> None:
         """Forget everything that came from memory: the changelog is the truth."""

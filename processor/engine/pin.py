@@ -26,6 +26,10 @@ class Pin(NamedTuple):
         """Whether brokers judge it. They accept the commits of whoever has no membership."""
         return self.generation >= 0 and bool(self.member_id)
 
+    def follows(self, earlier: Pin) -> bool:
+        """Whether this is the same member in the very next generation, so nobody had its partitions in between."""
+        return self.is_of_a_member and self == (earlier.generation + 1, earlier.member_id)
+
 
 #: What a consumer has that is in no group, or was thrown out of it.
 NO_MEMBER = Pin(-1, "")

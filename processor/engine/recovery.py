@@ -18,8 +18,9 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine.batches import readable
 from processor.engine.bounds import closed, within
 from processor.engine.brokers import UnstableOffsetError
+from processor.engine.commit import Begin
 from processor.engine.host import Host
-from processor.engine.pin import PinnedGroup
+from processor.engine.pin import Pin, PinnedGroup
 from processor.engine.predecessors import Undecided
 from processor.engine.proof import Proof, read_proof
 from processor.engine.stage import LedgerWork, Record, Stage, StatefulWork, Work
@@ -59,6 +60,27 @@ class Start(NamedTuple):
     offset: int | None
     #: What the offset proves of the changelog.
     proof: Proof | None
+
+
+class Left(NamedTuple):
+    """Where a partition was left in good order, by this process, with its work in memory."""
+
+    begin: Begin
+    #: The membership under which it was ours until then.
+    pin: Pin
+    #: Since when it has run, but for rebalances.
+    since: float
+
+
+def goes_on(left: Left | None, pin: Pin, committed: OffsetAndMetadata | None) -> bool:
+    """Return whether nobody can have written for a partition since it was left, so that it need not be opened.
+
+    Args:
+        left: where it was left; None: not in good order, or not by this process.
+        pin: the membership under which it is ours now.
+        committed: the group's offset, decided, as told by a broker that knows this membership; None: there is none.
+    """
+    return left is not None and pin.follows(left.pin) and committed == left.begin.committed
 
 
 class Pending(NamedTuple):
@@ -107,7 +129,21 @@ class Recovery:
         self._short_since: float | None = None
         self._tp, self._group, self._host, self._settings, self._closing = tp, group, host, host.settings, closing
 
-    async def run(self, work: Work, *, is_resumed: bool) -> tuple[int, Proof | None]:
+    async def goes_on(self, left: Left | None) -> bool:
+        """Ask whether the partition can go on where it was left, with its work as it is.
+
+        Its own transactions have ended as it believes, or it would not have been left in good order. What hangs there
+        is ended as while it runs (lost_markers.py).
+        """
+        if left is None or not self._group.pin.follows(left.pin):
+            return False
+        try:
+            committed = await self._within(self._host.committed_offset(self._tp, self._group.pin))
+        except UnstableOffsetError:
+            return False
+        return goes_on(left, self._group.pin, committed)
+
+    async def run(self, work: Work, *, is_resumed: bool) -> Begin:
         """Bring the work to what is committed.
 
         Args:
@@ -115,13 +151,13 @@ class Recovery:
             is_resumed: whether it was suspended in good order, by this process.
 
         Returns:
-            The input offset to go on at, and what it proves of the changelog.
+            Where to go on.
         """
         hanging = _Hanging()
         committed = await self._when_decided(hanging)
         if self._is_closing:
             # The work is as it was, and so is what it knows.
-            return await self._first_offset(None), None
+            return Begin(await self._first_offset(None), None, None)
         start = Start(None, None) if committed is None else Start(committed.offset, read_proof(committed.metadata))
         if self.changelog is not None and isinstance(work, StatefulWork):
             # Work that was suspended has seen no failure: its transactions have ended as it believes, unless one hung.
@@ -129,7 +165,7 @@ class Recovery:
             await self._restore(work, self.changelog)
             if not self._is_closing:
                 work.restored()
-        return await self._first_offset(start.offset), start.proof
+        return Begin(await self._first_offset(start.offset), start.proof, committed)
 
     @property
     def _places(self) -> Sequence[TopicPartition]:

@@ -120,7 +120,7 @@ class Rounds:
         is_apart: bool = False,
     ) -> None:
         self.transactional_id = transactional_id
-        self._is_apart = is_apart
+        self._is_of_one = is_apart
         #: Held while somebody's transactions are ended by name: two that did so at once would fence one another.
         self.ending = asyncio.Lock()
         self._settings, self._make_producer, self._clock, self._monotonic = settings, make_producer, clock, monotonic
@@ -155,6 +155,10 @@ class Rounds:
             await self.leave(tp)
         elif (apart := self._apart.get(tp)) is not None:
             await apart.ready(tp)
+
+    def is_apart(self, tp: TopicPartition) -> bool:
+        """Whether a partition commits apart."""
+        return tp in self._apart
 
     def may_return(self, tp: TopicPartition) -> bool:
         """Whether a partition that commits apart has succeeded for long enough: opened anew, it takes part again."""
@@ -333,7 +337,7 @@ class Rounds:
 
     def _set_apart(self, shares: Sequence[Share]) -> None:
         """Let those commit apart that the places are to blame for, or one of them, which could not be written to."""
-        if self._is_apart:
+        if self._is_of_one:
             return
         for tp in [share.tp for share in shares if not self._unwritten.isdisjoint(share.outbox.records)]:
             log.info("partition_commits_apart", topic=tp.topic, partition=tp.partition)

@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 
 from processor.engine.assignment import Assignment
 from processor.engine.partition import PartitionState
+from processor.engine.recovery import Left
 from processor.engine.stage import Outbox, StoredWork, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -88,6 +89,7 @@ class Open:
     def __init__(self, assignment: Assignment, *, is_stubborn: bool = False) -> None:
         self.state, self.closes, self.work = PartitionState.RUNNING, 0, Works()
         self.problem = ""
+        self.left: Left | None = None
         self.stage = SimpleNamespace(name="fold")
         self.may_end = asyncio.Event()
         self._closed = asyncio.Event()

@@ -27,6 +27,7 @@ from processor.engine.clock import BrokerClock
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
+from processor.engine.recovery import Left
 from processor.engine.rounds import Rounds
 from processor.engine.stage import Outbox, Partitioning, Positions, PunctuatedWork, Stage, StoredWork
 from processor.engine.transactions import ProducerReplacedError
@@ -65,6 +66,10 @@ class Broker:
     def __init__(self) -> None:
         self.changelog: list[tuple[bytes, bytes | None] | None] = []
         self.committed: int | None = None
+        #: The membership that it knows.
+        self.pin = PIN
+        #: What it was asked for while a partition was opened.
+        self.questions: list[str] = []
         #: What the committed offset was committed with.
         self.metadata = ""
         #: Whether the committed offset waits for the end of a transaction.
@@ -161,7 +166,7 @@ class Producer:
     async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, Any], group: str) -> None:
         self.calls.append("offsets")
         self._broker.maybe_fail("offsets")
-        assert (group, group.pin) == ("app", PIN)
+        assert (group, group.pin) == ("app", self._broker.pin)
         [(tp, offset)] = offsets.items()
         assert tp == INPUT
         self._offset, self._metadata = offset.offset, offset.metadata
@@ -251,7 +256,8 @@ class Host:
         return Reader(self._broker)
 
     async def committed_offset(self, tp: TopicPartition, pin: Pin) -> OffsetAndMetadata | None:
-        assert (tp, pin) == (INPUT, PIN)
+        assert (tp, pin) == (INPUT, self._broker.pin)
+        self._broker.questions.append("committed offset")
         self._broker.maybe_fail("committed_offset")
         if self._broker.is_unstable:
             raise UnstableOffsetError
@@ -272,6 +278,7 @@ class Host:
         return [self._broker.holder]
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        self._broker.questions.append(f"bounds of {tp.topic}")
         end = len(self._broker.changelog) if self._broker.stable is None else self._broker.stable
         return (0, end) if tp == CHANGELOG else (self._broker.oldest, 1_000)
 
@@ -364,17 +371,17 @@ class Stand:
 
     def partition(self) -> Partition:
         stage = Stage(name="fold", inputs=(EVENTS,), outputs=(MESSAGES,), start=self._start, changelog=MESSAGES)
-        return Partition(stage, INPUT, self.host, PIN)
+        return Partition(stage, INPUT, self.host, self.broker.pin)
 
     def _start(self, partitioning: Partitioning) -> Work:
         self.works.append(Work(partitioning))
         return self.works[-1]
 
     @asynccontextmanager
-    async def running(self, suspended: Work | None = None) -> AsyncIterator[Partition]:
+    async def running(self, suspended: Work | None = None, left: Left | None = None) -> AsyncIterator[Partition]:
         """Run a partition, and close it in good order at the end of the block."""
         running = self.partition()
-        task = asyncio.ensure_future(running.run(suspended))
+        task = asyncio.ensure_future(running.run(suspended, left))
         try:
             await until(lambda: running.state is PartitionState.RUNNING or task.done())
             assert not task.done(), task
@@ -382,7 +389,12 @@ class Stand:
         finally:
             running.close()
             await asyncio.wait({task})
-        self.suspended = task.result()
+        self.suspended, self.left = task.result(), running.left
+
+    def rebalance(self, generations: int = 1) -> None:
+        """Let the group come to other generations, with the same member."""
+        self.broker.pin = self.broker.pin._replace(generation=self.broker.pin.generation + generations)
+        self.broker.questions.clear()
 
     async def outcome(self, running: Partition) -> Work | None:
         return await asyncio.wait_for(running.run(), 120)

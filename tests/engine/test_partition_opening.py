@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalGenerationError, ProducerFenced, TopicAuthorizationFailedError
+from aiokafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
 
 from processor.engine import recovery
 from processor.engine.chunks import Chunk
+from processor.engine.commit import Begin
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
+from processor.engine.proof import Proof
+from processor.engine.recovery import Left, goes_on
 from processor.engine.stage import Partitioning
 from tests.engine.partition_stand import CHANGELOG, INPUT, Host, Reader, Stand, Work, chunk, rows, stand, until
 
@@ -79,6 +83,97 @@ class TestOpening:
             assert suspended.shown == 6
             assert running.committed == 6
         assert stand.broker.recovered == [*rows(3, 4, 5).items()]
+
+
+OFFSET = OffsetAndMetadata(7, "changelog=9 from=3")
+LEFT = Left(Begin(7, Proof(9, 3), OFFSET), Pin(4, "member"), since=0.0)
+
+
+@pytest.mark.parametrize(
+    ("what", "left", "pin", "offset", "decided"),
+    [
+        ("it is the same member's in the next generation", LEFT, Pin(5, "member"), OFFSET, True),
+        ("nothing has ever been committed", Left(Begin(0, None, None), *LEFT[1:]), Pin(5, "member"), None, True),
+        ("it was not left in good order", None, Pin(5, "member"), OFFSET, False),
+        ("a generation in between may have been another's", LEFT, Pin(6, "member"), OFFSET, False),
+        ("the generation is the same, so it was not assigned anew", LEFT, Pin(4, "member"), OFFSET, False),
+        ("the member was thrown out, and is another", LEFT, Pin(5, "other"), OFFSET, False),
+        ("an operator has moved the offset", LEFT, Pin(5, "member"), OffsetAndMetadata(6, ""), False),
+        ("the proof is not the one that was committed", LEFT, Pin(5, "member"), OffsetAndMetadata(7, ""), False),
+        ("an operator has deleted the offset", LEFT, Pin(5, "member"), None, False),
+        ("somebody has committed the first", Left(Begin(0, None, None), *LEFT[1:]), Pin(5, "member"), OFFSET, False),
+    ],
+)
+def test_whether_a_partition_goes_on_where_it_was_left(what, left, pin, offset, decided):
+    assert goes_on(left, pin, offset) is decided, what
+
+
+class TestAPartitionThatStays:
+    """A rebalance takes everything away; what the same member has in the very next generation nobody else had."""
+
+    async def after_a_chunk(self, stand: Stand) -> None:
+        async with stand.running() as running:
+            await running.accept(chunk(0, 3))
+            await until(lambda: running.committed == 3)
+
+    async def test_goes_on_at_once_and_asks_for_nothing_but_its_offset(self, stand):
+        await self.after_a_chunk(stand)
+        stand.rebalance()
+        async with stand.running(stand.suspended, stand.left) as running:
+            assert stand.broker.questions == ["committed offset"]
+            assert (running.committed, stand.host.seeks[-1]) == (3, 3)
+            assert stand.works[-1].shown == 3
+            await running.accept(chunk(3, 5))
+            await until(lambda: running.committed == 5)
+        assert stand.broker.recovered == []
+        assert stand.works[0].rows == rows(0, 1, 2, 3, 4)
+        # What it commits from then on proves what it does without a rebalance.
+        assert stand.broker.metadata == "changelog=6 from=3 after=3"
+
+    async def test_is_the_same_after_rebalances_one_upon_the_other(self, stand):
+        await self.after_a_chunk(stand)
+        for _ in range(3):
+            stand.rebalance()
+            async with stand.running(stand.suspended, stand.left):
+                assert stand.broker.questions == ["committed offset"]
+
+    async def test_is_opened_where_another_may_have_had_it_in_between(self, stand):
+        await self.after_a_chunk(stand)
+        stand.rebalance(2)
+        stand.broker.changelog += [*rows(3, 4).items(), None]
+        async with stand.running(stand.suspended, stand.left) as running:
+            assert running.work.rows == rows(0, 1, 2, 3, 4)
+
+    async def test_is_opened_where_its_offset_waits_for_a_transaction(self, stand):
+        await self.after_a_chunk(stand)
+        stand.rebalance()
+        stand.broker.is_unstable = True
+        async with stand.running(stand.suspended, stand.left):
+            assert f"bounds of {CHANGELOG.topic}" in stand.broker.questions
+        assert not stand.broker.is_unstable
+
+    async def test_has_been_left_by_nobody_who_closed_it_before_it_was_open(self, stand):
+        stand.broker.is_unstable, stand.broker.holder = True, "app-worker-2"
+        closed = stand.partition()
+        task = asyncio.ensure_future(closed.run())
+        await until(lambda: stand.broker.questions)
+        closed.close()
+        await task
+        assert closed.left is None
+
+    async def test_that_commits_apart_is_opened_for_what_its_own_producer_may_have_left(self, stand, monkeypatch):
+        monkeypatch.setattr(stand.host.rounds, "is_apart", lambda tp: tp == INPUT)
+        await self.after_a_chunk(stand)
+        assert stand.left is None
+
+    async def test_runs_since_it_was_opened_for_who_judges_what_hangs(self, stand):
+        """What came after the opening and hangs is the owner's to end (lost_markers.py), whatever rebalances came."""
+        await self.after_a_chunk(stand)
+        stand.rebalance()
+        stand.host.seconds += 100
+        async with stand.running(stand.suspended, stand.left) as running:
+            [(_, owned)] = running.owned()
+            assert owned.since == 0
 
 
 class TestForgottenMarkers:

@@ -12,7 +12,7 @@ from processor.engine.chunks import Chunk
 from processor.engine.commit import Committer
 from processor.engine.lost_markers import LostMarkers
 from processor.engine.partition import Partition, PartitionState
-from processor.engine.recovery import Pending, Recovery
+from processor.engine.recovery import Left, Pending, Recovery
 from processor.engine.rounds import Ends, Rounds, Share
 from processor.engine.stage import Outbox, Positions, StatefulWork, Work
 from processor.settings import Settings
@@ -157,6 +157,13 @@ class _BelievesTheSuspended(Recovery):
             await super()._restore(work, changelog)
 
 
+class _GoesOnWhoeverWasThere(Recovery):
+    """Goes on where a partition was left, without asking whether another one had it since."""
+
+    async def goes_on(self, left: Left | None) -> bool:
+        return left is not None
+
+
 class _CountsBeforeCommit(Partition):
     """Makes a chunk true for its rows before it is committed."""
 
@@ -187,5 +194,6 @@ MUTANTS: dict[str, Engine] = {
     "holes are taken": Engine(_TakesHoles),
     "overlaps are taken": Engine(_TakesOverlaps),
     "a suspended work is believed": Engine(recovery=_BelievesTheSuspended),
+    "whoever left a partition goes on": Engine(recovery=_GoesOnWhoeverWasThere),
     "rows change before the commit": Engine(_CountsBeforeCommit),
 }

@@ -70,6 +70,12 @@ def _owners_that_change(plan: Plan) -> None:
     plan.hand_over, plan.leave = 0.6, 0.4
 
 
+def _markers_that_are_late(plan: Plan) -> None:
+    """Partitions go from hand to hand while the ends of transactions are on their way."""
+    _owners_that_change(plan)
+    plan.faults.marker_delay = 0.5
+
+
 def _anything(_plan: Plan) -> None:
     """The seeds as they are."""
 
@@ -79,10 +85,11 @@ _FOCUS = {
     "the proof is not looked at": _markers_that_are_forgotten,
     "what hangs is left": _markers_that_are_forgotten,
     "no pin": _owners_that_change,
-    "any offset": _owners_that_change,
+    "any offset": _markers_that_are_late,
     "fencing alone": _markers_that_are_forgotten,
     "outputs are left": _markers_that_are_forgotten,
     "a suspended work is believed": _owners_that_change,
+    "whoever left a partition goes on": _owners_that_change,
 }
 
 

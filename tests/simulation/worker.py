@@ -18,6 +18,7 @@ from processor.engine.lost_markers import Owned, outputs_without_changelogs
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Transaction, Undecided
+from processor.engine.recovery import Left
 from processor.engine.stage import Stage, Work
 from processor.metrics import Metrics
 from processor.settings import Settings
@@ -211,6 +212,7 @@ class Worker:
         self.versions = versions
         self.tenures: dict[TopicPartition, Tenure] = {}
         self.suspended: dict[TopicPartition, Work] = {}
+        self.left: dict[TopicPartition, Left] = {}
         self._stage, self._engine = stage, engine
         self._feeds: dict[TopicPartition, Feed] = {}
         self._admin = _Link(network, f"{self.name} admin")
@@ -309,7 +311,7 @@ class Worker:
         if tp not in self._feeds:
             self._feeds[tp] = self.process.context.copy().run(Feed, self, tp)
         partition = self._engine.partition(self._stage, tp, self, Pin(generation, self.name))
-        task = self.process.start(partition.run(self.suspended.pop(tp, None)))
+        task = self.process.start(partition.run(self.suspended.pop(tp, None), self.left.pop(tp, None)))
         self.tenures[tp] = tenure = Tenure(self, partition, task)
         task.add_done_callback(lambda _: self._end(tp, tenure))
         return tenure
@@ -322,6 +324,8 @@ class Worker:
             return
         if (work := tenure.task.result()) is not None:
             self.suspended[tp] = work
+            if tenure.partition.left is not None:
+                self.left[tp] = tenure.partition.left
 
     @property
     def is_usable(self) -> bool:

@@ -63,6 +63,7 @@ async def intruder(trial: Any, told: dict[str, Any]):
         tables=SimpleNamespace(data={}, changelog_topics=set()),
         # It has no token of the workers'.
         settings=SimpleNamespace(workers_token="", app_id=trial.settings.app_id),
+        worker="",
         terms={},
     )
     assignor = Intruding(app)

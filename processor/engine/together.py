@@ -29,7 +29,8 @@ class Together(Generic[Key, Answer]):
 
     def __init__(self, ask: Callable[[Collection[Key]], Awaitable[Mapping[Key, Answer | Exception]]]) -> None:
         self._ask = ask
-        self._keys: set[Key] = set()
+        #: In the order in which they were asked for; a set has none.
+        self._keys: dict[Key, None] = {}
         self._asking: asyncio.Task[Mapping[Key, Answer | Exception]] | None = None
 
     async def of(self, key: Key) -> Answer:
@@ -41,7 +42,7 @@ class Together(Generic[Key, Answer]):
         if self._asking is None:
             self._asking = asyncio.ensure_future(self._ask_soon())
             self._asking.add_done_callback(_seen)
-        self._keys.add(key)
+        self._keys[key] = None
         answer = (await asyncio.shield(self._asking))[key]
         if isinstance(answer, Exception):
             raise answer
@@ -49,7 +50,7 @@ class Together(Generic[Key, Answer]):
 
     async def _ask_soon(self) -> Mapping[Key, Answer | Exception]:
         await asyncio.sleep(_GATHERING_SECONDS)
-        keys, self._keys, self._asking = self._keys, set(), None
+        keys, self._keys, self._asking = list(self._keys), {}, None
         return await self._ask(keys)
 
 

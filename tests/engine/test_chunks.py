@@ -108,7 +108,7 @@ class TestSeeks:
         found = records(21, 22)
 
         async def comes():
-            await thread._seek_to(TopicPartition(*ONE), 0)
+            await thread._seek_to({ONE: 0})
             thread.at(ONE, 106)  # From 0 to 20 all is aborted.
             return {ONE: found}
 
@@ -119,7 +119,7 @@ class TestSeeks:
 
     async def test_it_is_so_with_aborted_records_alone(self):
         async def comes():
-            await thread._seek_to(TopicPartition(*ONE), 0)
+            await thread._seek_to({ONE: 0})
             thread.at(ONE, 21)
             return {}
 
@@ -129,7 +129,7 @@ class TestSeeks:
 
     async def test_a_seek_counts_for_the_fetch_that_waits_and_not_for_the_next(self):
         async def comes():
-            await thread._seek_to(TopicPartition(*ONE), 0)
+            await thread._seek_to({ONE: 0})
             thread.at(ONE, 5)
             return {ONE: records(0)}
 
@@ -149,7 +149,7 @@ class TestSeeks:
             raise IllegalStateError
 
         thread._consumer.seek = refuse
-        await thread._seek_to(TopicPartition("events", 7), 3)
+        await thread._seek_to({TP("events", 7): 3})
         assert await thread.fetch() == {}
 
 

@@ -55,7 +55,7 @@ check: $(READY) ## Lint, formatting, types and import direction
 	$(BIN)/lint-imports
 
 .PHONY: chaos
-chaos: $(READY) ## Kill, pause, starve and scale workers and broker for 15 minutes; CHAOS_SECONDS, CHAOS_SEED, CHAOS_STORE
+chaos: $(READY) ## Kill, pause, starve and scale workers and broker for 15 minutes; CHAOS_SECONDS, CHAOS_SEED, CHAOS_STORE, CHAOS_PARTITIONS
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-900} CHAOS_SEED=$${CHAOS_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/chaos -s
 
 .PHONY: trials

@@ -19,7 +19,7 @@ from processor.domain.transitions import NODE_NAMES
 from processor.engine.admin import count_partitions
 from processor.engine.records import Stored
 from processor.engine.streams import read_to_end
-from processor.providers.identity import key_of_name
+from processor.providers.native_keys import key_of_name
 from processor.settings import Settings
 from processor.wire.correlations import unpack_known
 from processor.wire.counts import decode_counts_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from processor.domain.status import Channel
-from processor.providers.identity import comparable_address
+from processor.providers.addresses import comparable_address
 
 _HASH_BYTES = 16
 #: The longest key of BLAKE2b; of a longer one the hash is the key.

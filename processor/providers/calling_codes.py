@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processor.providers.identity import comparable_address
+from processor.providers.addresses import comparable_address
 
 #: The region (ISO 3166-1) of each calling code; of the shared ones 1 and 7, the largest.
 _REGIONS = """

@@ -7,7 +7,6 @@ another record of the same message may name another number.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from processor.domain.links import native_key
 from processor.domain.reason import Reason
 from processor.domain.status import Channel, Status
 from processor.providers.adapter import UNREADABLE_MAX, Adapter, Context, Finding, PayloadError, Unreadable, left_unread
+from processor.providers.addresses import bare_address
 from processor.providers.fields import identifier
 
 
@@ -199,107 +199,11 @@ def event_of(  # noqa: PLR0913 - what an event is made of
     return event
 
 
-#: Providers whose ids are those of SMS centres: each program on the way may write them in another case, or padded.
-_SMS_CENTRES = frozenset({"jasmin", "kannel", "smpp"})
-
-
-def comparable(provider: str, native_id: str) -> str:
-    """Return a provider's id in the form in which it is compared.
-
-    Of SMS centres that is without case and leading zeros; a Message-ID is without the angle brackets in which the APIs
-    of Mailgun and Brevo answer with it.
-    """
-    if provider not in _SMS_CENTRES:
-        return native_id[1:-1] if native_id[:1] == "<" and native_id[-1:] == ">" else native_id
-    return native_id.lower().lstrip("0") or "0"
-
-
-def key_of_link(provider: str, account: str, native_id: str) -> str:
-    """Return the native key of a provider's id."""
-    return native_key(provider, account, comparable(provider, native_id))
-
-
-def key_of_name(provisional: str) -> tuple[str, str] | None:
-    """Return provider and native key of a provisional name, as people write it; None: it is none.
-
-    It is `provider:id` or `provider@account:id`.
-    """
-    start, colon, native_id = provisional.partition(":")
-    provider, _, account = start.partition("@")
-    return (provider, key_of_link(provider, account, native_id)) if colon and native_id else None
-
-
-def key_of_receipt(adapter: Adapter, event: Event, account: str) -> str | None:
-    """Return the native key of an event that has no message id of ours; None where it has one.
-
-    Args:
-        adapter: made the event.
-        event: as `event_of` named it.
-        account: which of the provider's it came from; empty: there is but one.
-    """
-    # Most ids are ours: one look tells, before a name is put together.
-    if not event.message_id.startswith(adapter.name):
-        return None
-    start = native_key(adapter.name, account, "")
-    if not event.message_id.startswith(start):
-        return None
-    native_id = event.message_id[len(start) :]
-    if adapter.id_covers_several and event.recipient is not None:
-        native_id = native_id.removesuffix(f":{bare_address(event.recipient)}")
-    return key_of_link(adapter.name, account, native_id)
-
-
 def of_one_recipient(ours: Ours, recipient: str, context: Context) -> Ours:
     """Make an id of ours, which this record has of several messages, that of one; as it is where each record is so."""
     if ours.message_id is None or context.message_id_covers_send:
         return ours
     return ours._replace(message_id=f"{ours.message_id}:{bare_address(recipient)}")
-
-
-def bare_address(recipient: str) -> str:
-    """Reduce a recipient to what identifies it: lower case, without a display name ('Jane <jane@…>')."""
-    if recipient[-1:] == ">" and "<" in recipient:
-        recipient = recipient[recipient.rindex("<") + 1 : -1]
-    return recipient.strip().lower()
-
-
-_DIGITS = frozenset("0123456789")
-#: A number as people and providers write it, with the scheme of its URI.
-_WRITTEN_NUMBER = re.compile(r"(?:[a-z]{2,12}:)?\+?[0-9 ().,/\-\xa0]+", re.IGNORECASE)
-
-
-def comparable_address(recipient: str) -> str:
-    """Return a recipient in the form in which it is searched for.
-
-    Case and spaces do not matter; in numbers neither do hyphens, dots and brackets, nor a `+` or `00` at the start.
-    """
-    # The usual cases: an address that is written as it is compared, and a number that nearly is.
-    if "@" in recipient:
-        if recipient.islower() and recipient.isascii() and recipient.isprintable() and _is_bare(recipient):
-            return recipient
-    elif (digits := recipient.removeprefix("+")).isdigit() and digits.isascii():
-        return digits.removeprefix("00") or digits
-    bare = bare_address(recipient)
-    if "@" not in bare and _WRITTEN_NUMBER.fullmatch(bare):
-        digits = "".join([char for char in bare if char in _DIGITS])
-        if digits:
-            return digits.removeprefix("00") or digits
-    return "".join(bare.casefold().split())
-
-
-def domain_of(recipient: str) -> str | None:
-    """Return the domain of an address, in the form in which it is searched for; None: it has none."""
-    _, at, domain = comparable_address(recipient).rpartition("@")
-    return domain if at else None
-
-
-def _is_bare(recipient: str) -> bool:
-    return " " not in recipient and recipient[-1] != ">"
-
-
-def comparable_ids(provider_message_id: str) -> tuple[str, ...]:
-    """Return a provider's id in the forms in which it may be found, whoever the provider is."""
-    return tuple(dict.fromkeys((provider_message_id, comparable("smpp", provider_message_id))))
 
 
 def refuse_shared(ours: Ours, context: Context) -> None:

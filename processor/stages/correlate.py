@@ -48,7 +48,8 @@ from processor.logs import get_logger
 from processor.metrics import Metrics, Provider, count, provider_label
 from processor.metrics.labels import ByLink, ByReceipt, LinkOutcome
 from processor.providers import ADAPTERS
-from processor.providers.identity import bare_address
+from processor.providers.addresses import bare_address
+from processor.providers.native_keys import provider_of
 from processor.settings import Settings
 from processor.stages.aside import Aside, restore_store
 from processor.stages.dead import DeadLetters
@@ -411,7 +412,7 @@ def _restored(_key: bytes, value: bytes) -> bytes:
 
 
 def _provider_of(key: bytes) -> Provider:
-    return provider_label(key.decode(errors="replace").partition(":")[0].partition("@")[0])
+    return provider_label(provider_of(key))
 
 
 def _link_in(value: bytes, timestamp: Millis) -> Link:

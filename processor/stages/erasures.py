@@ -18,7 +18,7 @@ from processor.domain.event import MAX_NAME
 from processor.domain.moment import Micros, to_microseconds
 from processor.engine.stage import Outbox, Record
 from processor.engine.store import Store
-from processor.providers.identity import comparable_address
+from processor.providers.addresses import comparable_address
 from processor.wire.deadletters import UnusableError
 from processor.wire.erasures import ErasedRecord, ErasureRecord, decode_kept, encode_erased
 from processor.wire.partitioner import partition_of

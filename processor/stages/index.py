@@ -13,7 +13,8 @@ from processor.domain.row import Names, Row
 from processor.domain.standing import Mark, Standing
 from processor.domain.transitions import Node
 from processor.engine.store import Describe, Description, IndexChange, Name, Store
-from processor.providers.identity import comparable, comparable_address, comparable_ids
+from processor.providers.addresses import comparable_address
+from processor.providers.native_keys import comparable, comparable_ids
 from processor.wire.rows import unpack_row
 
 #: A key, and its row as stored and as it is now.

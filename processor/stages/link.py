@@ -10,7 +10,7 @@ from processor.domain.moment import from_seconds, stamp_of, to_millis
 from processor.engine.stage import Outbox, Partitioning, Positions, Record, Stage, UnreadableRecord, Work
 from processor.metrics import Metrics
 from processor.providers import ADAPTERS
-from processor.providers.identity import key_of_link
+from processor.providers.native_keys import key_of_link
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters
 from processor.watch.board import Board

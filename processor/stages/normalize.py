@@ -20,7 +20,7 @@ from processor.providers import ADAPTERS, decode_payload, outcome_word, read
 from processor.providers.adapter import NO_NOTATIONS, Adapter, Context, Finding, Memory, NoStatus, Unknown, Unreadable
 from processor.providers.carried import query_of
 from processor.providers.fields import TooManyError, time_of
-from processor.providers.identity import key_of_receipt
+from processor.providers.native_keys import key_of_receipt
 from processor.providers.reason_text import is_unqualified
 from processor.settings import Settings
 from processor.stages.dead import DeadLetters

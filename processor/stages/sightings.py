@@ -14,7 +14,7 @@ from processor.domain.status import Channel
 from processor.domain.transitions import Node
 from processor.engine.stage import Outbox, Partitioning
 from processor.providers.address_keys import AddressKeys
-from processor.providers.identity import domain_of
+from processor.providers.addresses import domain_of
 from processor.settings import Settings
 from processor.wire.addresses import Seen, SeenRecord, encode_seen
 from processor.wire.partitioner import partition_of

@@ -24,8 +24,9 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import INDICATED, IS_COUNTED_BY_REASON, IS_HANDED_OVER, STATUSES_OF, Indicator, SuccessFrom
 from processor.domain.transitions import NODE_PERMANENCE, NODE_STATUS, Node
 from processor.domain.waiting import NO_HOLDS, Holds, is_stuck
+from processor.providers.addresses import comparable_address, domain_of
 from processor.providers.calling_codes import calling_code_of
-from processor.providers.identity import comparable, comparable_address, domain_of
+from processor.providers.native_keys import comparable
 from processor.views.messages import MessageReason, reason_view
 
 DEFAULT_LIMIT = 50

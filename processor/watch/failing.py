@@ -23,7 +23,7 @@ from processor.domain.reason import HARD, SOFT
 from processor.domain.row import Row
 from processor.domain.status import Channel
 from processor.domain.traits import ENDING, Ending
-from processor.providers.identity import domain_of
+from processor.providers.addresses import domain_of
 
 _MINUTE = 60_000_000
 _HOUR = 60 * _MINUTE

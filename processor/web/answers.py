@@ -21,7 +21,7 @@ from processor.engine.clients import KafkaError
 from processor.engine.follower import Follower
 from processor.engine.streams import Outgoing
 from processor.providers import ADAPTERS
-from processor.providers.identity import key_of_name
+from processor.providers.native_keys import key_of_name
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.gateways import GatewayList, GatewayReport, gateway_list

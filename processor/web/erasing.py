@@ -26,7 +26,7 @@ from processor.engine.clients import KafkaError
 from processor.engine.records import Stored
 from processor.engine.replaying import Settler, TakenOverError, in_batches, letter_of
 from processor.engine.streams import Outgoing, Writer, read_to_end
-from processor.providers.identity import comparable_address
+from processor.providers.addresses import comparable_address
 from processor.settings import Settings
 from processor.stages.erasures import is_address, new_erasure
 from processor.web.masking.reading import read

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from processor.domain.event import Event
 from processor.providers import ADAPTERS, read
 from processor.providers.adapter import Context, Unreadable
+from processor.providers.addresses import bare_address
 from processor.providers.fields import identifier, text_of, time_of, time_of_epoch
-from processor.providers.identity import bare_address, key_of_link, key_of_receipt, own_id
+from processor.providers.identity import own_id
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -57,20 +58,6 @@ def test_our_own_ids(fields, message_id, delivery_id):
 def test_own_id_takes_the_first_of_several_values():
     assert own_id(("message_id",), {"message_id": ["m-1", "m-2"]}) == "m-1"
     assert own_id(("message_id",), {"message_id": []}) is None
-
-
-@pytest.mark.parametrize(
-    ("recipient", "bare"),
-    [
-        ("Anna@Example.org", "anna@example.org"),
-        ("Anna <Anna@Example.org>", "anna@example.org"),
-        ('"a <b>" <anna@example.org>', "anna@example.org"),
-        ("<anna@example.org>", "anna@example.org"),
-        ("odd>", "odd>"),
-    ],
-)
-def test_recipients_are_told_apart_by_their_bare_address(recipient, bare):
-    assert bare_address(recipient) == bare
 
 
 def test_an_account_scopes_the_providers_ids_and_not_ours(context):
@@ -209,28 +196,6 @@ def test_no_message_body_can_forge_a_receipt(body, context):
 
     head = "id:1 sub:001 dlvrd:001 submit date:2511070859 done date:2511070900 stat:DELIVRD err:000 text:"
     assert one("smpp", receipt(head + body), context) == one("smpp", receipt(head), context)
-
-
-@pytest.mark.parametrize("account", ["", "north"])
-@pytest.mark.parametrize("provider", sorted(set(ADAPTERS) - {"sendgrid"}))
-def test_a_receipt_finds_the_link_of_its_provider_s_id(provider, account, context):
-    of_account = context._replace(account=account)
-    for line in (SAMPLES / f"{provider}.jsonl").read_text(encoding="utf-8").splitlines():
-        for event in read(provider, json.loads(line)["raw"], of_account):
-            key = key_of_receipt(ADAPTERS[provider], event, account) if isinstance(event, Event) else None
-            if key is not None:
-                assert key == key_of_link(provider, account, event.provider_message_id), line
-
-
-def test_sendgrid_s_receipts_find_the_link_of_the_id_that_its_api_answers(context):
-    payload = [{"event": "delivered", "email": "a@example.org", "sg_message_id": "14c5d75ce93.filter0001.1.2.3"}]
-    event = one("sendgrid", payload, context)
-    assert key_of_receipt(ADAPTERS["sendgrid"], event, "") == key_of_link("sendgrid", "", "14c5d75ce93")
-
-
-@pytest.mark.parametrize("provider", ["mailgun", "brevo"])
-def test_an_api_may_answer_with_the_message_id_in_its_brackets(provider):
-    assert key_of_link(provider, "", "<2026@example.org>") == key_of_link(provider, "", "2026@example.org")
 
 
 def test_a_float_that_is_a_whole_number_is_read_as_that_number():

@@ -27,7 +27,9 @@ from processor.engine.store.opening import open_store
 from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages import correlate, stages
+from processor.stages.erasures import Erasures
 from processor.watch.board import Board
+from processor.watch.key_sweep import KeySweep
 from processor.watch.sweeper import Pace
 from processor.watch.waiting import WaitingBoard
 from processor.wire.events import encode_event
@@ -113,9 +115,11 @@ class Bench:
         partitioning = Partitioning(self.settings.topic(CORRELATIONS), 0, names, "cluster")
         store = open_store(self.settings, StoreName("cluster", self.settings.topic(CORRELATIONS), 0))
         pace = Pace(lambda: time.process_time() + self._rested)
-        search = correlate.Search(self.settings, store, 0, pace, WaitingBoard(metrics), self.clock)
-        self.store, self.search = store, search
-        self.work = correlate.Correlate(self.settings, metrics, partitioning, search, Board(metrics), self.clock)
+        sweep = KeySweep(self.settings, store, 0, pace, WaitingBoard(metrics), self.clock)
+        self.store, self.sweep = store, sweep
+        self.work = correlate.Correlate(
+            self.settings, metrics, partitioning, sweep, Board(metrics), self.clock, Erasures()
+        )
 
     def clock(self) -> float:
         return self.now
@@ -136,8 +140,8 @@ class Bench:
         step = self.settings.chunk_records
         return sum(self.transact(make(numbers[at : at + step])) for at in range(0, len(numbers), step))
 
-    def look(self) -> tuple[float, float]:
-        """Look through all keys; return CPU seconds, of all shares and of the longest."""
+    def sweep_all(self) -> tuple[float, float]:
+        """Sweep through all keys; return CPU seconds, of all shares and of the longest."""
         spent = longest = 0.0
         is_done = False
         while not is_done:
@@ -146,7 +150,7 @@ class Bench:
             self.work.punctuate(is_behind=False)
             share = time.process_time() - started
             spent, longest = spent + share, max(longest, share)
-            is_done = not self.search.is_looking
+            is_done = not self.sweep.is_under_way
         return spent, longest
 
     def expire(self) -> float:
@@ -202,13 +206,13 @@ def measure(store: str, folder: str, links: int, waiting: int, unlinked: str) ->
     yield "bytes on disk a receipt", f"{(bench.disk_mib() - on_disk) * 2**20 / waiting:,.0f}"
     yield "late links/CPU-s, each moves a row", _rate(sample // 2, bench.feed(load.links, lonely[: sample // 2]))
 
-    spent, longest = bench.look()
-    yield "a look through all keys, CPU s", f"{spent:,.1f}"
+    spent, longest = bench.sweep_all()
+    yield "a sweep through all keys, CPU s", f"{spent:,.1f}"
     yield "its longest share, CPU ms", f"{longest * 1000:,.1f}"
     bench.now += bench.settings.link_wait
-    spent, longest = bench.look()
+    spent, longest = bench.sweep_all()
     expired = len(lonely) - sample // 2
-    yield "a look that finds all receipts expired, CPU s", f"{spent:,.1f}"
+    yield "a sweep that finds all receipts expired, CPU s", f"{spent:,.1f}"
     yield "expired receipts/CPU-s", _rate(expired, bench.expire())
     yield "largest transaction of it, CPU ms", f"{bench.largest.cpu_seconds * 1000:,.0f}"
     yield "the same, records", f"{bench.largest.records:,}"

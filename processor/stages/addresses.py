@@ -7,24 +7,19 @@ the stage's state, and its changelog is the public table.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from processor.domain.addresses import (
     NOTHING,
     Address,
     Kind,
     Sighting,
-    State,
     Window,
     condition_of,
     join,
     may_be_forgotten,
-    without,
 )
-from processor.domain.moment import FIRST, Micros, from_seconds
+from processor.domain.moment import Micros
 from processor.engine.stage import (
     Outbox,
     Partitioning,
@@ -42,6 +37,7 @@ from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.stages.aside import Aside, restore_store
 from processor.stages.dead import DeadLetters
+from processor.watch.address_sweep import AddressSweep, Present
 from processor.watch.board import Board
 from processor.watch.conditions import ConditionsBoard
 from processor.watch.sweeper import Pace
@@ -71,11 +67,6 @@ from processor.wire.topics import ADDRESSES, DEAD, RECIPIENTS
 #: Addresses whose condition has ended that one transaction goes through besides those that records change.
 _ADDRESSES_AT_A_TIME = 2_000
 
-#: Seconds from the end of one look through all addresses to the start of the next, and addresses between two looks at
-#: the clock.
-_REST_SECONDS = 10.0
-_IN_A_ROW = 250
-
 
 def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[], float] = time.time) -> Stage:
     """Declare the stage; the clock gives seconds since the epoch."""
@@ -84,7 +75,8 @@ def stage(settings: Settings, metrics: Metrics, board: Board, clock: Callable[[]
     def start(partitioning: Partitioning) -> Work:
         name = StoreName(partitioning.cluster, settings.topic(ADDRESSES), partitioning.number)
         store = open_store(settings, name)
-        return Addresses(settings, metrics, partitioning, store, Look(settings, store, pace, clock), conditions, board)
+        sweep = AddressSweep(settings, store, pace, clock)
+        return Addresses(settings, metrics, partitioning, store, sweep, conditions, board)
 
     outputs = (ADDRESSES, DEAD)
     return Stage(name="addresses", inputs=(RECIPIENTS,), outputs=outputs, start=start, changelog=ADDRESSES)
@@ -99,11 +91,11 @@ class Addresses(StoredWork, PunctuatedWork):
         metrics: Metrics,
         partitioning: Partitioning,
         store: Store,
-        look: Look,
+        sweep: AddressSweep,
         conditions: ConditionsBoard,
         board: Board,
     ) -> None:
-        self._store, self._look, self._conditions = store, look, conditions
+        self._store, self._sweep, self._conditions = store, sweep, conditions
         self.is_durable = store.is_durable
         self._partition = partitioning.number
         self._topic = settings.topic(ADDRESSES)
@@ -144,7 +136,7 @@ class Addresses(StoredWork, PunctuatedWork):
         self._aside.tell()
         packed = self._store.get_many([RELEASES_KEY])[0]
         self._windows = () if packed is None else decode_releases(packed)
-        self._look.restart(self._windows)
+        self._sweep.restart(self._windows)
 
     def forget(self) -> None:
         """Forget what is known of all addresses."""
@@ -153,12 +145,12 @@ class Addresses(StoredWork, PunctuatedWork):
     def suspended(self) -> None:
         """Take what this partition shows out of the gauges."""
         self._aside.hide()
-        self._look.stop()
+        self._sweep.stop()
         self._conditions.drop(self._partition)
 
     def close(self) -> None:
         """Let go of the store."""
-        self._look.stop()
+        self._sweep.stop()
         self._store.close()
 
     # Work
@@ -166,12 +158,12 @@ class Addresses(StoredWork, PunctuatedWork):
     @property
     def is_due(self) -> bool:
         """Whether conditions have ended, or addresses have had their time."""
-        return bool(self._look.found)
+        return bool(self._sweep.found)
 
     def punctuate(self, *, is_behind: bool) -> None:
-        """Go on looking through the addresses: how they stand, and what has ended."""
+        """Go on sweeping through the addresses: how they stand, and what has ended."""
         del is_behind
-        counted = self._look.advance()
+        counted = self._sweep.advance()
         if counted is not None:
             self._conditions.put(self._partition, counted)
 
@@ -196,11 +188,11 @@ class Addresses(StoredWork, PunctuatedWork):
                     packed = key.encode()
                     if reached.get(packed, moment) <= moment:
                         reached[packed] = moment
-        self._load(self._look.take(_ADDRESSES_AT_A_TIME))
-        present = self._look.present()
+        self._load(self._sweep.take(_ADDRESSES_AT_A_TIME))
+        present = self._sweep.present()
         self._reach(reached, present, outbox)
         for changed, address in self._hand.items():
-            self._write(changed, self._look.released(address), present, outbox)
+            self._write(changed, self._sweep.released(address), present, outbox)
 
     def _reach(self, reached: Mapping[bytes, Micros], present: Present, outbox: Outbox) -> None:
         """Join the successes; those of addresses of which nothing else is known are written at once, since most are."""
@@ -251,15 +243,15 @@ class Addresses(StoredWork, PunctuatedWork):
             hand[key] = join(hand[key], sighting, released)
 
     def _release(self, windows: Sequence[Window], outbox: Outbox) -> None:
-        """Release windows: what lies in them is taken away by the next look, and does not count when it comes later."""
-        kept_from = self._look.present().kept
+        """Release windows: the next sweep takes away what lies in them, and it does not count when it comes later."""
+        kept_from = self._sweep.present().kept
         kept = tuple(sorted(window for window in {*self._windows, *windows} if window.until > kept_from))
         if kept != self._windows:
             self._put_windows(kept, outbox)
 
     def _put_windows(self, windows: tuple[Window, ...], outbox: Outbox) -> None:
         self._windows = windows
-        self._look.restart(windows)
+        self._sweep.restart(windows)
         value = encode_releases(windows) if windows else None
         if RELEASES_KEY not in self._before:
             self._before[RELEASES_KEY] = self._store.get_many([RELEASES_KEY])[0]
@@ -299,87 +291,3 @@ def _restored(key: bytes, value: bytes) -> bytes:
         decode_releases(value)
         return value
     return pack_known(known_in(value))
-
-
-class Present(NamedTuple):
-    """The present time, and the time before which what is valid is forgotten; in microseconds."""
-
-    now: Micros
-    kept: Micros
-
-
-class Look:
-    """The look through the addresses of one partition: how they stand, and what the time has changed."""
-
-    def __init__(self, settings: Settings, store: Store, pace: Pace, clock: Callable[[], float]) -> None:
-        self._store, self._pace, self._clock = store, pace, clock
-        self._retention = settings.retention
-        self._windows: tuple[Window, ...] = ()
-        self._keys: Iterator[tuple[bytes, bytes]] | None = None
-        self._rests_until = 0.0
-        self._candidates: list[bytes] = []
-        self._counted: Counter[tuple[str, State]] = Counter()
-        #: Addresses that are to be written anew.
-        self.found: list[bytes] = []
-
-    def present(self) -> Present:
-        """Return the present time, and before when what is valid is forgotten."""
-        now = from_seconds(self._clock())
-        return Present(now, Micros(now - round(self._retention * 1_000_000)) if self._retention else FIRST)
-
-    def released(self, address: Address) -> Address:
-        """Return an address without the errors of released windows."""
-        for window in self._windows:
-            address = without(address, window)
-        return address
-
-    def take(self, number: int) -> list[bytes]:
-        """Take so many of the keys that were found, each once."""
-        taken = self.found[-number:]
-        del self.found[-number:]
-        return taken
-
-    def restart(self, windows: tuple[Window, ...]) -> None:
-        """Begin at once, and anew, with windows that are released."""
-        self.stop()
-        self._windows, self._rests_until = windows, 0.0
-
-    def stop(self) -> None:
-        """Leave a look that is going on."""
-        self._keys, self._candidates = None, []
-        self._counted = Counter()
-
-    def advance(self) -> Counter[tuple[str, State]] | None:
-        """Go on looking, for a few milliseconds; at the end return how many addresses stand how, by channel."""
-        if self._keys is None:
-            if self.found or self._clock() < self._rests_until:
-                return None
-            self._keys = self._store.items()
-        present = self.present()
-        for _ in self._pace.shares():
-            some = list(islice(self._keys, _IN_A_ROW))
-            for key, packed in some:
-                if key != RELEASES_KEY:
-                    self._see(key, packed, present)
-            if len(some) < _IN_A_ROW:
-                return self._finish()
-        return None
-
-    def _see(self, key: bytes, packed: bytes, present: Present) -> None:
-        reached = reached_in(packed)
-        if reached is None:
-            known = unpack_known(packed)
-            address, state = known.memory, condition_of(known.memory, present.now).state
-            is_over = state is State.VALID and may_be_forgotten(address, present.now, present.kept)
-            is_news = is_over or state is not known.state or self.released(address) is not address
-        else:
-            state, is_news = State.VALID, reached < present.kept
-        self._counted[key.partition(b"|")[0].decode(), state] += 1
-        if is_news:
-            self._candidates.append(key)
-
-    def _finish(self) -> Counter[tuple[str, State]]:
-        self.found, counted = self._candidates, self._counted
-        self.stop()
-        self._rests_until = self._clock() + _REST_SECONDS
-        return counted

@@ -2,25 +2,22 @@
 
 Both sides of the join lie in one partition, keyed by native key. What a receipt does is decided in domain/links.py;
 what is known of each key is the stage's state, and its changelog (ADR 0021).
+
+Records become links and receipts in receipts.py; what messages are told of them is written by matched.py; what waits,
+and what has had its time, is found by watch/key_sweep.py.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-
-import msgspec
+from collections.abc import Callable, Iterable, Sequence
 
 from processor.domain.links import (
     NOTHING,
     Bounds,
-    Correction,
     Known,
     Link,
-    Moved,
     Receipt,
     Step,
     expire,
@@ -28,8 +25,7 @@ from processor.domain.links import (
     take_link,
     take_receipt,
 )
-from processor.domain.moment import FIRST, Micros, Millis, from_seconds, stamp_of, to_millis
-from processor.domain.reason import ERASED
+from processor.domain.moment import Millis, from_seconds, stamp_of, to_millis
 from processor.engine.stage import (
     AuditedWork,
     Outbox,
@@ -42,42 +38,28 @@ from processor.engine.stage import (
     UnreadableRecord,
     Work,
 )
-from processor.engine.store import Change, Store, StoreName
+from processor.engine.store import Change, StoreName
 from processor.engine.store.opening import open_store
-from processor.logs import get_logger
 from processor.metrics import Metrics, Provider, count, provider_label
 from processor.metrics.labels import ByLink, ByReceipt, LinkOutcome
-from processor.providers import ADAPTERS
-from processor.providers.addresses import bare_address
 from processor.providers.native_keys import provider_of
 from processor.settings import Settings
 from processor.stages.aside import Aside, restore_store
 from processor.stages.dead import DeadLetters
-from processor.stages.erased_receipts import Erase, is_stand_in
+from processor.stages.erased_receipts import Erase
 from processor.stages.erasures import Erasures, ErasureWalk
+from processor.stages.matched import Matched
+from processor.stages.receipts import Waited, link_in, receipt_in
 from processor.watch.board import Board
+from processor.watch.key_sweep import KeySweep
 from processor.watch.sweeper import Pace
-from processor.watch.waiting import WaitingBoard, WaitingReceipts
+from processor.watch.waiting import WaitingBoard
 from processor.wire.correlations import pack_known, unpack_known
-from processor.wire.deadletters import DeadReason, Headers, UnusableError
-from processor.wire.events import decode_event, encode_event
-from processor.wire.links import (
-    FORGOTTEN_HEADER,
-    MOVED_HEADER,
-    TAKEN_BACK_HEADER,
-    decode_link,
-    encode_contradiction,
-    encode_moved,
-    is_link,
-    to_link,
-)
+from processor.wire.deadletters import DeadReason, UnusableError
+from processor.wire.links import encode_contradiction, is_link
 from processor.wire.partitioner import partition_of
 from processor.wire.readback import UnreadableError
-from processor.wire.received import received_at
 from processor.wire.topics import CORRELATIONS, DEAD, ERASURES, EVENTS, RECEIPTS, REJECTED
-from processor.wire.trace import carried
-
-log = get_logger(__name__)
 
 #: Keys, and bytes of what is known of them, that one transaction goes through besides what records change: receipts by
 #: the million may have had their time at once.
@@ -86,13 +68,6 @@ _BYTES_AT_A_TIME = 2 * 1024 * 1024
 #: What a dead letter has beside its receipt, roughly, in bytes.
 _LETTER_BESIDE = 1_000
 
-#: Seconds from the end of one look through all keys to the start of the next, and keys between two looks at the clock.
-_REST_SECONDS = 10.0
-
-#: Seconds for which a receipt with a doubtful link is remembered, if it would not wait for a shorter time: where links
-#: are always told with too early a time, that is each receipt.
-_DOUBT_SECONDS = 86_400.0
-_KEYS_IN_A_ROW = 250
 #: Keys of which the store is asked at once when they have had their time.
 _KEYS_READ_AT_ONCE = 25
 
@@ -110,8 +85,8 @@ def stage(
 
     def start(partitioning: Partitioning) -> Work:
         name = StoreName(partitioning.cluster, settings.topic(CORRELATIONS), partitioning.number)
-        search = Search(settings, open_store(settings, name), partitioning.number, pace, waiting, clock)
-        return Correlate(settings, metrics, partitioning, search, board, clock, erased)
+        sweep = KeySweep(settings, open_store(settings, name), partitioning.number, pace, waiting, clock)
+        return Correlate(settings, metrics, partitioning, sweep, board, clock, erased)
 
     outputs = (CORRELATIONS, EVENTS, REJECTED, DEAD, ERASURES)
     return Stage(name="correlate", inputs=(RECEIPTS,), outputs=outputs, start=start, changelog=CORRELATIONS)
@@ -125,22 +100,23 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         settings: Settings,
         metrics: Metrics,
         partitioning: Partitioning,
-        search: Search,
+        sweep: KeySweep,
         board: Board,
         clock: Callable[[], float],
         erasures: Erasures,
     ) -> None:
-        self._metrics, self._clock, self._search = metrics, clock, search
-        self._store = search.store
+        self._metrics, self._clock, self._sweep = metrics, clock, sweep
+        self._store = sweep.store
         self.is_durable = self._store.is_durable
         self._partition = partitioning.number
-        self._events_topic, self._rejected_topic = settings.topic(EVENTS), settings.topic(REJECTED)
+        events_topic, self._rejected_topic = settings.topic(EVENTS), settings.topic(REJECTED)
         self._changelog_topic = settings.topic(CORRELATIONS)
-        self._events_partitions = partitioning.counts[self._events_topic]
+        events_partitions = partitioning.counts[events_topic]
+        self._matched = Matched(events_topic, events_partitions)
         self._rejected_partitions = partitioning.counts[self._rejected_topic]
         self._erasures = ErasureWalk(self._store, erasures, "correlate", self._partition)
         self._erasures_topic = settings.topic(ERASURES)
-        self._erase = Erase(erasures, self._events_partitions)
+        self._erase = Erase(erasures, events_partitions)
         self._is_shown = settings.unlinked == "show"
         self._dead = DeadLetters(settings.topic(DEAD), partitioning, metrics, board)
         self._aside = Aside(settings, CORRELATIONS, self._partition, metrics, board)
@@ -191,11 +167,11 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
     def suspended(self) -> None:
         """Take what this partition shows out of the gauges."""
         self._aside.hide()
-        self._search.leave()
+        self._sweep.leave()
 
     def close(self) -> None:
         """Let go of the store."""
-        self._search.stop()
+        self._sweep.stop()
         self._erasures.stop()
         self._store.close()
 
@@ -204,12 +180,12 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
     @property
     def is_due(self) -> bool:
         """Whether receipts have waited in vain, links have had their time, or something is to be erased."""
-        return bool(self._search.found) or self._erasures.is_due
+        return bool(self._sweep.found) or self._erasures.is_due
 
     def punctuate(self, *, is_behind: bool) -> None:
-        """Go on looking through the keys: what waits, since when, and what has had its time."""
+        """Go on sweeping through the keys: what waits, since when, and what has had its time."""
         del is_behind
-        self._search.look()
+        self._sweep.advance()
 
     def put_aside(self, unreadable: Sequence[UnreadableRecord], outbox: Outbox) -> None:
         """Keep what could not be read as dead letters."""
@@ -243,14 +219,14 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             raise UnusableError(DeadReason.NULL_VALUE, "a record among the receipts needs a key and a value")
         if key in self._aside.notes:
             self._aside.refuse(key)
-        known, provider = self._hand[key], _provider_of(key)
+        known, provider = self._hand[key], _provider_label(key)
         if is_link(record.headers):
-            link = _link_in(value, timestamp)
+            link = link_in(value, timestamp)
             if self._erasures.erasures:
                 link = self._erase.link(link)
             self._link(key, known, link, provider, outbox)
         else:
-            receipt = _receipt_in(record, value, timestamp)
+            receipt = receipt_in(record, value, timestamp)
             if self._erasures.erasures:
                 receipt = self._erase.receipt(receipt)
             self._receipts[ByReceipt(provider, "received")] += 1
@@ -273,42 +249,21 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
     def _apply(self, key: bytes, before: Known, step: Step, provider: Provider, outbox: Outbox) -> None:
         """Write what a step says: events of messages, moves of provisional rows, and what is shown meanwhile."""
         for match in step.matches:
-            self._send(_told_of(match.receipt, match.link), match.receipt, outbox)
+            self._matched.match(match, outbox)
         for correction in step.corrections:
-            self._take_back(correction, outbox)
-            self._send(_told_of(correction.receipt, correction.after), correction.receipt, outbox)
+            self._matched.correct(correction, outbox)
         for moved in step.moves:
-            self._order(MOVED_HEADER, moved, outbox)
+            self._matched.move(moved, outbox)
         for moved in step.forgotten:
-            self._order(FORGOTTEN_HEADER, moved, outbox)
+            self._matched.forget(moved, outbox)
         if self._is_shown:
             for receipt in step.shown:
-                self._send((receipt.message_id, receipt.event), receipt, outbox)
+                self._matched.show(receipt, outbox)
         if step.unmatched is not None:
             self._give_up(step.unmatched, provider, outbox)
         self._receipts[ByReceipt(provider, "matched")] += len(step.matches)
         self._receipts[ByReceipt(provider, "corrected")] += len(step.corrections)
         self._put(key, before, step.known)
-
-    def _send(self, event: tuple[str, bytes], receipt: Receipt, outbox: Outbox) -> None:
-        message_id, value = event
-        key = message_id.encode()
-        partition = partition_of(key, self._events_partitions)
-        outbox.forward(self._events_topic, partition, receipt.received, key, value, receipt.headers)
-
-    def _order(self, name: str, moved: Moved, outbox: Outbox) -> None:
-        """Order that a provisional row is moved, or that the record of its move goes."""
-        key, headers = moved.message_id.encode(), ((name, moved.moved_to.encode()),)
-        partition = partition_of(key, self._events_partitions)
-        value = encode_moved(moved.message_id, moved.moved_to)
-        outbox.add(self._events_topic, partition, outbox.now, key, value, headers)
-
-    def _take_back(self, correction: Correction, outbox: Outbox) -> None:
-        """Order that the message which a receipt went to forgets it."""
-        message_id, value = _told_of(correction.receipt, correction.before)
-        key, headers = message_id.encode(), ((TAKEN_BACK_HEADER, correction.after.message_id.encode()),)
-        partition = partition_of(key, self._events_partitions)
-        outbox.forward(self._events_topic, partition, correction.receipt.received, key, value, headers)
 
     def _put(self, key: bytes, before: Known, after: Known) -> None:
         if after is before:
@@ -340,20 +295,20 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             if recipient is not None:
                 self._erasures.count(recipient)
         for moved in forgotten:
-            self._order(FORGOTTEN_HEADER, moved, outbox)
+            self._matched.forget(moved, outbox)
         self._put(key, known, erased)
 
     # What has had its time
 
     def _expire_some(self, outbox: Outbox) -> None:
         """Expire keys that were found, as many as one transaction takes; the others stay due."""
-        bounds, keys, size = self._search.bounds(), self._search.take(_KEYS_AT_A_TIME), 0
+        bounds, keys, size = self._sweep.bounds(), self._sweep.take(_KEYS_AT_A_TIME), 0
         while keys and size < _BYTES_AT_A_TIME:
             some = keys[-_KEYS_READ_AT_ONCE:]
             del keys[-_KEYS_READ_AT_ONCE:]
             self._load(some)
             size += sum(self._expire(key, bounds, outbox) for key in some)
-        self._search.put_back(keys)
+        self._sweep.put_back(keys)
 
     def _expire(self, key: bytes, before: Bounds, outbox: Outbox) -> int:
         """Expire what has had its time of a key; return how many bytes of a transaction that may take."""
@@ -362,9 +317,9 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             return 0
         expired = expire(known, before)
         for receipt in expired.vain:
-            self._give_up(receipt, _provider_of(key), outbox)
+            self._give_up(receipt, _provider_label(key), outbox)
         for moved in expired.forgotten:
-            self._order(FORGOTTEN_HEADER, moved, outbox)
+            self._matched.forget(moved, outbox)
         self._put(key, known, expired.known)
         return len(self._before[key] or b"") + _LETTER_BESIDE * len(expired.vain)
 
@@ -374,7 +329,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         if not self._is_shown:
             detail = f"no link came for {receipt.message_id!r}"
             error = UnusableError(DeadReason.UNMATCHED, detail)
-            self._dead.add(_Waited.of(receipt), outbox, error, provider=provider)
+            self._dead.add(Waited.of(receipt), outbox, error, provider=provider)
 
     def committed(self, positions: Positions) -> None:
         """Make the chunk true for the store and the metrics."""
@@ -411,137 +366,5 @@ def _restored(_key: bytes, value: bytes) -> bytes:
     return value
 
 
-def _provider_of(key: bytes) -> Provider:
+def _provider_label(key: bytes) -> Provider:
     return provider_label(provider_of(key))
-
-
-def _link_in(value: bytes, timestamp: Millis) -> Link:
-    record = decode_link(value, timestamp)
-    adapter = ADAPTERS.get(record.provider)
-    covers_several = adapter is not None and adapter.id_covers_several
-    named = record.recipient if covers_several else None
-    return to_link(record, None if named is None else bare_address(named))
-
-
-def _receipt_in(record: Record, value: bytes, timestamp: Millis) -> Receipt:
-    received = received_at(record.headers, timestamp)
-    event, _, moment = decode_event(value, received)
-    recipient = None if event.recipient is None else bare_address(event.recipient)
-    return Receipt(moment, received, event.message_id, recipient, value, carried(record.headers))
-
-
-def _told_of(receipt: Receipt, link: Link) -> tuple[str, bytes]:
-    """Return the id of the message that a receipt belongs to, and the receipt as an event of it."""
-    event, _, _ = decode_event(receipt.event, None)
-    told = msgspec.structs.replace(
-        event,
-        message_id=link.message_id,
-        delivery_id=event.delivery_id or link.delivery_id,
-        recipient=event.recipient or (ERASED if is_stand_in(link.recipient) else link.recipient),
-        part=event.part or link.part,
-        parts=event.parts or link.parts,
-    )
-    return link.message_id, encode_event(told)
-
-
-@dataclass
-class _Waited:
-    """A receipt that has waited, as the record that it once was."""
-
-    offset: int
-    timestamp: Millis
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> _Waited:
-        # Where it lay in the topic of receipts is not remembered, and that record may have gone.
-        return cls(-1, receipt.received, receipt.message_id.encode(), receipt.event, receipt.headers)
-
-
-class Search:
-    """The look through the keys of one partition: what waits, and what has had its time."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what the stage shares among its partitions
-        self,
-        settings: Settings,
-        store: Store,
-        partition: int,
-        pace: Pace,
-        board: WaitingBoard,
-        clock: Callable[[], float],
-    ) -> None:
-        self.store, self._partition, self._pace, self._board, self._clock = store, partition, pace, board, clock
-        self._wait, self._kept = settings.link_wait, settings.retention
-        self._keys: Iterator[tuple[bytes, bytes]] | None = None
-        self._rests_until = 0.0
-        #: Keys of which something has had its time, and what waits, by provider: how many, and the earliest arrival.
-        self.found: list[bytes] = []
-        self._candidates: list[bytes] = []
-        self._waiting: Counter[Provider] = Counter()
-        self._oldest: dict[Provider, Millis] = {}
-
-    def bounds(self) -> Bounds:
-        """Return what has had its time by now."""
-        now = self._clock()
-        waiting, doubtful = (
-            to_millis(from_seconds(now - seconds)) for seconds in (self._wait, min(self._wait, _DOUBT_SECONDS))
-        )
-        return Bounds(waiting, doubtful, from_seconds(now - self._kept) if self._kept else Micros(FIRST))
-
-    @property
-    def is_looking(self) -> bool:
-        """Whether a look is going on."""
-        return self._keys is not None
-
-    def take(self, number: int) -> list[bytes]:
-        """Take so many of the keys that were found, each once."""
-        taken = self.found[-number:]
-        del self.found[-number:]
-        return taken
-
-    def put_back(self, keys: Sequence[bytes]) -> None:
-        """Keep keys that were taken and not gone through."""
-        self.found.extend(keys)
-
-    def look(self) -> None:
-        """Go on looking, for a few milliseconds."""
-        if self._keys is None:
-            if self.found or self._clock() < self._rests_until:
-                return
-            self._keys = self.store.items()
-        bounds = self.bounds()
-        for _ in self._pace.shares():
-            is_over = True
-            for key, packed in islice(self._keys, _KEYS_IN_A_ROW):
-                is_over = False
-                self._see(key, unpack_known(packed), bounds)
-            if is_over:
-                self._finish()
-                return
-
-    def _see(self, key: bytes, known: Known, before: Bounds) -> None:
-        if known.waiting:
-            provider, oldest = _provider_of(key), min(receipt.received for receipt in known.waiting)
-            self._waiting[provider] += len(known.waiting)
-            self._oldest[provider] = min(oldest, self._oldest.get(provider, oldest))
-        if has_expired(known, before):
-            self._candidates.append(key)
-
-    def _finish(self) -> None:
-        waiting = WaitingReceipts(self._waiting, self._oldest)
-        self._board.put(self._partition, waiting, to_millis(from_seconds(self._clock())))
-        self.found = self._candidates
-        self.stop()
-        self._rests_until = self._clock() + _REST_SECONDS
-
-    def leave(self) -> None:
-        """Take this partition's findings out of the gauges."""
-        self.stop()
-        self._board.drop(self._partition, to_millis(from_seconds(self._clock())))
-
-    def stop(self) -> None:
-        """Leave a look that is going on."""
-        self._keys, self._candidates = None, []
-        self._waiting, self._oldest = Counter(), {}

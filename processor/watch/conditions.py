@@ -22,7 +22,7 @@ class ConditionsBoard:
         self._partitions: dict[int, Conditions] = {}
 
     def put(self, partition: int, conditions: Conditions) -> None:
-        """Take what a look through a partition found."""
+        """Take what a sweep through a partition found."""
         self._partitions[partition] = conditions
         self._show()
 

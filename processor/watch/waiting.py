@@ -27,7 +27,7 @@ class WaitingBoard:
         self._partitions: dict[int, WaitingReceipts] = {}
 
     def put(self, partition: int, waiting: WaitingReceipts, now: Millis) -> None:
-        """Take what a look through a partition found."""
+        """Take what a sweep through a partition found."""
         self._partitions[partition] = waiting
         self._show(now)
 

@@ -11,7 +11,7 @@ from processor.providers.address_keys import AddressKeys
 from processor.stages import stages
 from processor.wire.addresses import RELEASES_KEY, decode_address, decode_releases
 from processor.wire.releases import RELEASE_HEADERS, ReleaseRecord, encode_release
-from tests.stages.test_correlate import NAMES, START, Line, Read
+from tests.stages.line import NAMES, START, Line, Read
 
 SECRET = "a secret that senders know"
 PERSON = "person@example.com"

@@ -1,9 +1,6 @@
 """Receipts find their messages by the provider's id: all stages, one partition each, without a broker."""
 
-from collections import defaultdict
-from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
-from urllib.parse import urlencode
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -12,141 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from processor.demo.simulate import EARLY_RECEIPT, EARLY_SID, LONG_TEXT, early_receipt, long_text
-from processor.engine.stage import Outbox, Partitioning, Positions
-from processor.metrics import Metrics
-from processor.settings import Settings
-from processor.stages import stages
 from processor.wire.links import FORGOTTEN_HEADER, LINK_HEADERS, MOVED_HEADER
-from processor.wire.rows import decode_row_record
-from processor.wire.topics import TOPICS
 from tests.examples import examples
-
-START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
-NAMES = {f"t.{topic.name}": 1 for topic in TOPICS}
-
-
-class Read(NamedTuple):
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple = ()
-
-
-def stamp(minute: float) -> int:
-    return int((START + timedelta(minutes=minute)).timestamp() * 1000)
-
-
-def receipt(native_id: str, status: str, minute: float, **more: str) -> tuple[str, Read]:
-    """Return a Twilio callback, which knows only Twilio's id."""
-    form = {"MessageSid": native_id, "MessageStatus": status, "To": "+46701234567", **more}
-    return "t.sms.v1", Read(0, stamp(minute), None, urlencode(form).encode(), (("provider", b"twilio"),))
-
-
-def link(native_id: str, message_id: str, minute: float, **more: object) -> tuple[str, Read]:
-    value = {
-        "time": (START + timedelta(minutes=minute)).isoformat(),
-        "provider": "twilio",
-        "provider_message_id": native_id,
-        "message_id": message_id,
-        **more,
-    }
-    return "t.links.v1", Read(0, stamp(minute), native_id.encode(), orjson.dumps(value))
-
-
-def event(message_id: str, status: str, minute: float, **more: object) -> tuple[str, Read]:
-    time = (START + timedelta(minutes=minute)).isoformat()
-    value = {"time": time, "message_id": message_id, "channel": "sms", "status": status, **more}
-    return "t.events.v1", Read(0, stamp(minute), message_id.encode(), orjson.dumps(value))
-
-
-class Line:
-    """All stages, one partition each: what one writes, the next reads, until nothing is left to do."""
-
-    def __init__(self, **settings: object) -> None:
-        self.now = START + timedelta(days=1)
-        self.metrics = Metrics([])
-        self.settings = Settings(topic_prefix="t.", **settings)
-        declared = stages(self.settings, self.metrics, clock=self.clock)
-        self.works = {
-            f"t.{topic.name}": stage.start(Partitioning(f"t.{topic.name}", 0, NAMES, "cluster"))
-            for stage in declared
-            for topic in stage.inputs
-        }
-        self.changelogs = {
-            f"t.{topic.name}": f"t.{stage.changelog.name}"
-            for stage in declared
-            for topic in stage.inputs
-            if stage.changelog
-        }
-        self.written: dict[str, list[Read]] = defaultdict(list)
-        #: What each transaction wrote: the topic that it read, the number of records, and their bytes.
-        self.transactions: list[tuple[str, int, int]] = []
-        self._read: dict[str, int] = defaultdict(int)
-
-    def clock(self) -> float:
-        return self.now.timestamp()
-
-    def take(self, *given: tuple[str, Read]) -> None:
-        for topic, record in given:
-            self.written[topic].append(record)
-            self.run()
-
-    def run(self) -> None:
-        while any(self._step(topic) for topic in self.works):
-            pass
-
-    def _step(self, topic: str) -> bool:
-        work = self.works[topic]
-        records = self.written[topic][self._read[topic] :]
-        if not records and not getattr(work, "is_due", False):
-            return False
-        self._read[topic] += len(records)
-        outbox = Outbox(int(self.now.timestamp() * 1000))
-        work.process(records, outbox)
-        for (name, _), entries in outbox.records.items():
-            self.written[name] += [Read(0, *entry) for entry in entries]
-        written = [entry for entries in outbox.records.values() for entry in entries]
-        size = sum(len(key or b"") + len(value or b"") for _, key, value, _ in written)
-        self.transactions.append((topic, len(written), size))
-        work.committed(Positions(len(self.written[self.changelogs.get(topic, "")])))
-        audit = getattr(work, "audit", None)
-        assert audit is None or audit() == 0
-        return True
-
-    def rows(self) -> dict[str, str]:
-        """Return the status of each message, or where its row went."""
-        latest = {record.key: record.value for record in self.written["t.messages.v1"]}
-        told = {}
-        for key, value in latest.items():
-            if value is None:
-                continue
-            moved = orjson.loads(value).get("moved_to")
-            told[key.decode()] = f"-> {moved}" if moved else decode_row_record(value).status.value
-        return told
-
-    def counted(self) -> int:
-        latest = {record.key: orjson.loads(record.value) for record in self.written["t.counts.v1"]}
-        return sum(counts["messages"] for counts in latest.values())
-
-    def outcomes(self) -> dict[str, float]:
-        value = self.metrics.registry.get_sample_value
-        return {
-            outcome: found
-            for outcome in ("received", "matched", "repeated", "corrected", "unmatched")
-            if (found := value("delivery_receipts_total", {"provider": "twilio", "outcome": outcome}))
-        }
-
-    def dead(self) -> list[str]:
-        return [dict(record.headers)["delivery.dead.reason"].decode() for record in self.written["t.dead.v1"]]
-
-    def search(self) -> None:
-        """Look through all native keys once."""
-        work = self.works["t.receipts.v1"]
-        work.punctuate(is_behind=False)
-        while work._search._keys is not None:
-            work.punctuate(is_behind=False)
-        self.run()
+from tests.stages.line import START, Line, Read, event, link, receipt, stamp
 
 
 class TestShown:
@@ -315,7 +180,7 @@ class TestIdsThatAreUsedAgain:
         line = Line(retention=0.0)
         line.take(link("SM1", "old", -10 * self.DAY), receipt("SM1", "delivered", 5))
         line.now += timedelta(days=1)
-        line.search()
+        line.sweep()
         line.take(link("SM1", "new", 0))
         assert line.rows() == {"old": "received_on_mobile"}
 
@@ -360,11 +225,11 @@ class TestForgotten:
     def test_it_goes_when_its_retention_ends_and_once(self):
         line = self.moved(retention=30 * 86_400.0)
         line.now = START + timedelta(days=30)
-        line.search()
+        line.sweep()
         assert self.written(line)[-1] is not None
         for _ in range(3):
             line.now += timedelta(days=1)
-            line.search()
+            line.sweep()
         shown, gone, *tombstones = self.written(line)
         assert (shown is not None, gone is not None, tombstones) == (True, True, [None])
         assert (line.counted(), line.works["t.events.v1"].row(b"twilio:SM1")) == (1, None)
@@ -374,7 +239,7 @@ class TestForgotten:
     def test_with_no_retention_it_stays(self):
         line = self.moved(retention=0.0)
         line.now = START + timedelta(days=10_000)
-        line.search()
+        line.sweep()
         assert line.rows()["twilio:SM1"] == "-> m"
 
     def test_a_row_that_has_taken_its_place_stays(self):
@@ -382,7 +247,7 @@ class TestForgotten:
         # Too early for the link, and so it is shown again.
         line.take(receipt("SM1", "sent", -120))
         line.now = START + timedelta(days=31)
-        line.search()
+        line.sweep()
         assert line.rows()["twilio:SM1"] == "sent"
         assert None not in self.written(line)
 
@@ -402,14 +267,14 @@ class TestForgotten:
         for topic in ("t.receipts.v1", "t.events.v1"):
             again.works[topic].restored()
         again.now = START + timedelta(days=2)
-        again.search()
+        again.sweep()
         assert self.written(again)[-1] is None
 
     def test_where_receipts_are_held_there_is_none(self):
         line = Line(unlinked="hold", retention=86_400.0)
         line.take(receipt("SM1", "delivered", 5), link("SM1", "m", 0))
         line.now = START + timedelta(days=2)
-        line.search()
+        line.sweep()
         assert self.written(line) == []
 
 
@@ -424,14 +289,14 @@ class TestHeld:
     def test_one_that_waited_in_vain_is_a_dead_letter(self):
         line = Line(unlinked="hold", link_wait=3_600.0)
         line.take(receipt("SM1", "delivered", 5))
-        line.search()
+        line.sweep()
         assert line.dead() == ["unmatched"]
         assert line.outcomes() == {"received": 1, "unmatched": 1}
 
     def test_one_that_is_shown_only_stops_waiting(self):
         line = Line(link_wait=3_600.0)
         line.take(receipt("SM1", "delivered", 5))
-        line.search()
+        line.sweep()
         assert (line.dead(), line.rows()) == ([], {"twilio:SM1": "received_on_mobile"})
         assert line.outcomes() == {"received": 1, "unmatched": 1}
 
@@ -445,7 +310,7 @@ class TestManyAtOnce:
             line.written[topic].append(record)
         line.run()
         line.transactions.clear()
-        line.search()
+        line.sweep()
         return line, [each for each in line.transactions if each[0] == "t.receipts.v1"]
 
     def test_a_transaction_takes_a_bounded_number_of_them(self):
@@ -488,7 +353,7 @@ class TestSeen:
     def test_how_many_wait_and_since_when(self):
         line = Line()
         line.take(receipt("SM1", "sent", 5), receipt("SM2", "sent", 65))
-        line.search()
+        line.sweep()
         value = line.metrics.registry.get_sample_value
         assert value("delivery_receipts_waiting", {"provider": "twilio"}) == 2
         assert value("delivery_receipts_oldest_waiting_seconds", {"provider": "twilio"}) == 86_400 - 300

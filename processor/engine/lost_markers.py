@@ -6,8 +6,8 @@ never write there again, or be gone. So one worker of the group looks at all out
 there by the id that wrote them: what may come twice is better than what is missing.
 
 A changelog is its partition's alone (ADR 0025). Whoever opens the partition ends what the changelog waits for before it
-believes what is there (recovery.py). Once it runs, its owner looks: what its own rounds wrote it has taken for true, so
-that is committed; what others wrote came too late, and is aborted, if the brokers still know the owner as the owner.
+believes what is there (left_open.py). Once it runs, its owner looks: what its own rounds wrote it has taken for true,
+so that is committed; what others wrote came too late, and is aborted, if the brokers still know the owner as the owner.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from processor.engine.bounds import within
+from processor.engine.left_open import HANGING_MEND
 from processor.engine.pin import PinnedGroup
 from processor.engine.predecessors import Transaction, Undecided
-from processor.engine.recovery import HANGING_MEND
 from processor.engine.rounds import Rounds
 from processor.engine.stage import Stage
 from processor.logs import get_logger

@@ -1,18 +1,18 @@
-"""How a partition is opened: what its predecessor left open is ended, and its work brought to what is committed.
+"""How a partition is opened: its work is brought to what is committed; or it goes on where it was left.
 
 Only what changelog and ledger hold counts, up to what the committed offset proves (proof.py, ADR 0013). It is read once
-the brokers know our membership and nothing is undecided: then nobody else commits behind what is read here (ADR 0025).
+the brokers know our membership and nothing is undecided (left_open.py): then nobody else commits behind what is read
+here (ADR 0025).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.batches import readable
@@ -20,26 +20,13 @@ from processor.engine.bounds import closed, within
 from processor.engine.brokers import UnstableOffsetError
 from processor.engine.commit import Begin
 from processor.engine.host import Host
+from processor.engine.left_open import LeftOpen
 from processor.engine.pin import Pin, PinnedGroup
-from processor.engine.predecessors import Undecided
 from processor.engine.proof import Proof, read_proof
 from processor.engine.stage import LedgerWork, Record, Stage, StatefulWork, Work
 from processor.logs import get_logger
 
 log = get_logger(__name__)
-
-#: Seconds between looks at what is undecided; looks for markers that are on their way, and those during which a
-#: transaction must stay as it is to be taken for one that hangs.
-_LOOK_SECONDS = 0.05
-_MARKER_LOOKS = 10
-_HANGING_LOOKS = 40
-
-#: Seconds after which a transaction that does not end is told, and seconds between tellings.
-_HANGING_SECONDS = 30.0
-_TOLD_EVERY = 60.0
-
-#: What somebody has to do about a transaction whose id is known no more.
-HANGING_MEND = "end it by hand, as docs/runbooks/DeliveryRecoveryTooLong.md says"
 
 #: Seconds after which a changelog that ends too early is one that has lost records, whoever leads it.
 _FORMER_LEADER_SECONDS = 30.0
@@ -83,24 +70,6 @@ def goes_on(left: Left | None, pin: Pin, committed: OffsetAndMetadata | None) ->
     return left is not None and pin.follows(left.pin) and committed == left.begin.committed
 
 
-class Pending(NamedTuple):
-    """What is neither committed nor aborted: records of the changelog, or the offset of the input."""
-
-    tp: TopicPartition
-    #: The offset from which on records are; None: it is the group's offset.
-    stable: int | None
-
-    @property
-    def place(self) -> str:
-        """Where it is, in words."""
-        where = f"{self.tp.topic}[{self.tp.partition}]"
-        return (
-            f"a transaction that commits the offset of {where} has not ended"
-            if self.stable is None
-            else (f"a transaction in {where} has not ended at offset {self.stable}")
-        )
-
-
 class Recovery:
     """Opens one partition, as often as it must be opened.
 
@@ -122,12 +91,15 @@ class Recovery:
         #: Changelog records that were read, and that are to be read.
         self.read = 0
         self.to_read = 0
-        #: Why the partition waits for somebody's help, with the mend; empty while it does not.
-        self.problem = ""
-        #: The end of the changelog as it was told last, and since when that is before what is proved of it.
-        self._end = 0
+        #: Since when the changelog has ended before what is proved of it.
         self._short_since: float | None = None
         self._tp, self._group, self._host, self._settings, self._closing = tp, group, host, host.settings, closing
+        self._left_open = LeftOpen(tp, self.changelog, self.ledger, group, host, closing)
+
+    @property
+    def problem(self) -> str:
+        """Why the partition waits for somebody's help, with the mend; empty while it does not."""
+        return self._left_open.problem
 
     async def goes_on(self, left: Left | None) -> bool:
         """Ask whether the partition can go on where it was left, with its work as it is.
@@ -153,24 +125,18 @@ class Recovery:
         Returns:
             Where to go on.
         """
-        hanging = _Hanging()
-        committed = await self._when_decided(hanging)
+        committed, has_hung = await self._left_open.when_decided()
         if self._is_closing:
             # The work is as it was, and so is what it knows.
             return Begin(await self._first_offset(None), None, None)
         start = Start(None, None) if committed is None else Start(committed.offset, read_proof(committed.metadata))
         if self.changelog is not None and isinstance(work, StatefulWork):
             # Work that was suspended has seen no failure: its transactions have ended as it believes, unless one hung.
-            start = await self._reconcile(start, work, self.changelog, is_sure=is_resumed and hanging.since is None)
+            start = await self._reconcile(start, work, self.changelog, is_sure=is_resumed and not has_hung)
             await self._restore(work, self.changelog)
             if not self._is_closing:
                 work.restored()
         return Begin(await self._first_offset(start.offset), start.proof, committed)
-
-    @property
-    def _places(self) -> Sequence[TopicPartition]:
-        """Where what is aborted comes once more; other outputs have other partitions' records (lost_markers.py)."""
-        return [tp for tp in (self.changelog, self.ledger) if tp is not None]
 
     @property
     def _is_closing(self) -> bool:
@@ -178,87 +144,6 @@ class Recovery:
 
     async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
         return await within(awaitable, self._settings.commit_timeout)
-
-    # What a predecessor left open
-
-    async def _when_decided(self, hanging: _Hanging) -> OffsetAndMetadata | None:
-        """End what is undecided, and return the committed offset; None, too, when the partition is closed meanwhile."""
-        try:
-            while not self._is_closing:
-                pending, committed = await self._look()
-                if pending is None:
-                    return committed
-                self.problem = hanging.see(pending)
-                # Markers come after the answer, of an end as of a commit; and a broker may forget them once more.
-                if await self._is_decided_within(_MARKER_LOOKS):
-                    continue
-                before = await self._holders(pending)
-                if not await self._is_decided_within(_HANGING_LOOKS):
-                    await self._end_predecessors(pending, before)
-        finally:
-            self.problem = ""
-        return None
-
-    async def _holders(self, pending: Pending) -> frozenset[Undecided]:
-        """Ask whose transactions something waits for; nobody is known where brokers do not tell."""
-        try:
-            return await self._within(self._host.holders(None if pending.stable is None else pending.tp))
-        except (KafkaError, NotImplementedError) as error:
-            log.warning("holders_unknown", topic=pending.tp.topic, partition=pending.tp.partition, error=repr(error))
-            return frozenset()
-
-    async def _end_predecessors(self, pending: Pending, before: frozenset[Undecided]) -> None:
-        """End the transactions of our group that were there before, and still are: they hang, or take long.
-
-        At one look it may be anybody's. Whose round is slow and holds up only the group's offsets is left to end it:
-        these are a partition of all, and another one's round is there, too.
-        """
-        rounds = self._host.rounds
-        async with rounds.ending:
-            # Another partition of ours may have ended them meanwhile: one transaction held up many.
-            hanging = before & await self._holders(pending) if before and not self._is_closing else ()
-            if not hanging:
-                return
-            ids = {each.producer_id for each in hanging}
-            names = await self._within(self._host.predecessors(self._tp, ids, spares_members=pending.stable is None))
-            for name in names:
-                facts = {"topic": self._tp.topic, "partition": self._tp.partition, "transactional_id": name}
-                if rounds.is_own(name):
-                    log.info("open_transaction_aborted", **facts)
-                else:
-                    log.warning("predecessor_ended", **facts)
-                try:
-                    await rounds.end_transactions(name, self._group, self._places, self._tp)
-                except ProducerFenced:
-                    log.info("predecessor_ended_by_others", transactional_id=name)
-
-    async def _look(self) -> tuple[Pending | None, OffsetAndMetadata | None]:
-        """Ask what is undecided; if nothing is, for the committed offset.
-
-        The changelog comes first. No commit of a former owner is accepted once the group knows us, and its rows were
-        there before its offset (ADR 0008): so when all rows are decided, and then the offset is, they belong together.
-        """
-        if self.changelog is not None and (stable := await self._hangs_from(self.changelog)) is not None:
-            return Pending(self.changelog, stable), None
-        try:
-            return None, await self._within(self._host.committed_offset(self._tp, self._group.pin))
-        except UnstableOffsetError:
-            return Pending(self._tp, None), None
-
-    async def _hangs_from(self, tp: TopicPartition) -> int | None:
-        """Return the offset from which on records are neither committed nor aborted; None: all are."""
-        _, stable = await self._within(self._host.bounds(tp))
-        self._end = await self._within(self._host.high_watermark(tp))
-        return stable if self._end > stable else None
-
-    async def _is_decided_within(self, looks: int) -> bool:
-        """Look repeatedly; return whether nothing is undecided any more, or the partition is closed."""
-        for _ in range(looks):
-            if self._is_closing or (await self._look())[0] is None:
-                return True
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _LOOK_SECONDS)
-        return False
 
     # What is true
 
@@ -302,7 +187,7 @@ class Recovery:
         Raises:
             FormerLeaderError: ask again.
         """
-        if self._is_closing or self._end >= proof.position:
+        if self._is_closing or self._left_open.changelog_end >= proof.position:
             return
         now = asyncio.get_running_loop().time()
         self._short_since = now if self._short_since is None else self._short_since
@@ -396,35 +281,6 @@ class Recovery:
                 await asyncio.sleep(0)
         finally:
             await closed("reader", reader.stop())
-
-
-class _Hanging:
-    """Transactions that do not end, for as long as there have been any; what takes long is told."""
-
-    def __init__(self) -> None:
-        self._now = asyncio.get_running_loop().time
-        #: When one was first seen; None: there was none.
-        self.since: float | None = None
-        self._next_telling = 0.0
-
-    def see(self, pending: Pending) -> str:
-        """Learn that something is still neither committed nor aborted.
-
-        Returns:
-            What is wrong and how it is mended; empty while it may mend itself.
-        """
-        now = self._now()
-        facts = {"topic": pending.tp.topic, "partition": pending.tp.partition, "stable_offset": pending.stable}
-        if self.since is None:
-            self.since, self._next_telling = now, now + _HANGING_SECONDS
-            log.info("open_transaction_found", **facts)
-        seconds = round(now - self.since)
-        if now >= self._next_telling:
-            self._next_telling = now + _TOLD_EVERY
-            log.warning("transaction_hangs", **facts, seconds=seconds, mend=HANGING_MEND)
-        if now < self.since + _HANGING_SECONDS:
-            return ""
-        return f"{pending.place} for {seconds} s: {HANGING_MEND}"
 
 
 def tell_expired(tp: TopicPartition, records: int) -> None:

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from processor.engine import partition, recovery
+from processor.engine import left_open, partition
 from processor.engine.brokers import UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
@@ -425,10 +425,15 @@ def rows(*offsets: int) -> dict[bytes, bytes]:
     return {b"k%d" % offset: b"v%d" % offset for offset in offsets}
 
 
+#: A changelog of rows 0 and 1 with their marker, and rows 2 and 3 behind it; and what was committed with each chunk.
+TWO_CHUNKS = (*rows(0, 1).items(), None, *rows(2, 3).items())
+FIRST, SECOND = "changelog=2 from=0", "changelog=5 from=2 after=2"
+
+
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     stand = Stand()
     monkeypatch.setattr(partition, "_RETRY_SECONDS", (0.001, 0.002))
     monkeypatch.setattr(partition, "_IDLE_COMMIT_SECONDS", 0.01)
-    monkeypatch.setattr(recovery, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(left_open, "_LOOK_SECONDS", 0.001)
     return stand

@@ -1,23 +1,35 @@
-"""How a partition opens: what it recovers, what it waits for, and what of others it ends first."""
+"""How a partition opens: what it recovers, and where it goes on; what it ends first: see test_left_open.py."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalGenerationError, ProducerFenced, TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
 
 from processor.engine import recovery
 from processor.engine.chunks import Chunk
 from processor.engine.commit import Begin
-from processor.engine.partition import Partition, PartitionState
+from processor.engine.partition import PartitionState
 from processor.engine.pin import Pin
 from processor.engine.proof import Proof
 from processor.engine.recovery import Left, goes_on
 from processor.engine.stage import Partitioning
-from tests.engine.partition_stand import CHANGELOG, INPUT, Host, Reader, Stand, Work, chunk, rows, stand, until
+from tests.engine.partition_stand import (
+    CHANGELOG,
+    FIRST,
+    INPUT,
+    SECOND,
+    TWO_CHUNKS,
+    Host,
+    Reader,
+    Stand,
+    Work,
+    chunk,
+    rows,
+    stand,
+    until,
+)
 
 __all__ = ["stand"]
 
@@ -179,30 +191,26 @@ class TestAPartitionThatStays:
 class TestForgottenMarkers:
     """A broker that died between a commit and its markers (ADR 0013)."""
 
-    #: Rows 0 and 1 with their marker, and rows 2 and 3 behind it.
-    TWO_CHUNKS = (*rows(0, 1).items(), None, *rows(2, 3).items())
-    FIRST, SECOND = "changelog=2 from=0", "changelog=5 from=2 after=2"
-
     async def test_each_offset_says_what_was_written_with_it_and_from_where(self, stand):
         async with stand.running() as running:
             await running.accept(chunk(0, 2))
             await until(lambda: running.committed == 2)
-            assert stand.broker.metadata == self.FIRST
+            assert stand.broker.metadata == FIRST
             await running.accept(chunk(2, 4))
             await until(lambda: running.committed == 4)
-            assert stand.broker.metadata == self.SECOND
+            assert stand.broker.metadata == SECOND
 
     async def test_an_offset_that_nothing_was_written_with_goes_on_proving_what_was(self, stand):
-        stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 4
-        stand.broker.metadata = self.SECOND
+        stand.broker.changelog, stand.broker.committed = [*TWO_CHUNKS, None], 4
+        stand.broker.metadata = SECOND
         async with stand.running() as running:
             await running.accept(Chunk(4, 6, []))
             await until(lambda: stand.broker.committed == 6)
-        assert stand.broker.metadata == self.SECOND
+        assert stand.broker.metadata == SECOND
 
     async def test_neither_rows_nor_offset_were_told_the_chunk_is_done_again(self, stand):
-        stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
-        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        stand.broker.changelog, stand.broker.stable = [*TWO_CHUNKS], 3
+        stand.broker.committed, stand.broker.metadata = 2, FIRST
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
             await running.accept(chunk(2, 4))
@@ -214,8 +222,8 @@ class TestForgottenMarkers:
 
     async def test_what_hangs_is_aborted_until_the_changelog_was_told_so(self, stand):
         """A broker may die and forget the end of the abort, too: then the first chunk would make true what hangs."""
-        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*self.TWO_CHUNKS], 3, 2
-        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*TWO_CHUNKS], 3, 2
+        stand.broker.committed, stand.broker.metadata = 2, FIRST
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
             assert stand.broker.stable is None
@@ -223,8 +231,8 @@ class TestForgottenMarkers:
 
     async def test_only_the_rows_were_told_the_offset_is_decided_before_it_counts(self, stand):
         """What waits for its marker would be made true, or not, by the next transaction of its producer."""
-        stand.broker.changelog, stand.broker.is_unstable = [*self.TWO_CHUNKS, None], True
-        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        stand.broker.changelog, stand.broker.is_unstable = [*TWO_CHUNKS, None], True
+        stand.broker.committed, stand.broker.metadata = 2, FIRST
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1, 2, 3))
             assert not stand.broker.is_unstable
@@ -242,14 +250,14 @@ class TestForgottenMarkers:
         assert (await asyncio.wait_for(task, 120)).rows == rows(0, 1)
 
     async def test_only_the_offset_was_told_its_chunk_is_done_again(self, stand):
-        stand.broker.changelog, stand.broker.stable = [*self.TWO_CHUNKS], 3
-        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        stand.broker.changelog, stand.broker.stable = [*TWO_CHUNKS], 3
+        stand.broker.committed, stand.broker.metadata = 4, SECOND
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
     async def test_only_the_offset_was_told_and_the_rows_have_been_aborted_since(self, stand):
         stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
-        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        stand.broker.committed, stand.broker.metadata = 4, SECOND
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
@@ -257,7 +265,7 @@ class TestForgottenMarkers:
     async def test_two_in_a_row_have_been_aborted_all_that_is_there_is_done_again(self, stand, oldest):
         """Two crashes, each of which left out the marker of the same changelog; the abort that ended both is there."""
         stand.broker.changelog = [None] * 7
-        stand.broker.committed, stand.broker.metadata, stand.broker.oldest = 4, self.SECOND, oldest
+        stand.broker.committed, stand.broker.metadata, stand.broker.oldest = 4, SECOND, oldest
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (oldest, {})
             await running.accept(chunk(oldest, 4))
@@ -266,7 +274,7 @@ class TestForgottenMarkers:
 
     async def test_of_two_in_a_row_only_the_second_has_been_aborted_only_its_chunk_is_done_again(self, stand):
         stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None, None]
-        stand.broker.committed, stand.broker.metadata = 4, self.SECOND
+        stand.broker.committed, stand.broker.metadata = 4, SECOND
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
@@ -283,7 +291,7 @@ class TestForgottenMarkers:
             await until(lambda: running.committed == 4)
         # The second chunk was acknowledged, and is not true.
         stand.broker.changelog = [*rows(0, 1).items(), None, None, None, None]
-        stand.broker.committed, stand.broker.metadata = 2, self.FIRST
+        stand.broker.committed, stand.broker.metadata = 2, FIRST
         async with stand.running(stand.suspended) as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
 
@@ -314,7 +322,7 @@ class TestForgottenMarkers:
             assert (running.committed, stand.works[0].rows) == (0, {})
 
     async def test_an_offset_that_somebody_else_set_proves_nothing_and_is_taken(self, stand):
-        stand.broker.changelog, stand.broker.committed = [*self.TWO_CHUNKS, None], 3
+        stand.broker.changelog, stand.broker.committed = [*TWO_CHUNKS, None], 3
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (3, rows(0, 1, 2, 3))
 
@@ -325,7 +333,7 @@ class TestAChangelogThatEndsTooEarly:
     @pytest.fixture
     def stand(self, stand) -> Stand:
         stand.broker.changelog = [*rows(0, 1).items(), None]
-        stand.broker.committed, stand.broker.metadata = 4, TestForgottenMarkers.SECOND
+        stand.broker.committed, stand.broker.metadata = 4, SECOND
         return stand
 
     @pytest.mark.parametrize("is_resumed", [False, True])
@@ -339,7 +347,7 @@ class TestAChangelogThatEndsTooEarly:
             task = asyncio.ensure_future(running.run(suspended))
             await until(lambda: stand.reopened() > 1)
             assert running.state is PartitionState.RECOVERING
-            stand.broker.changelog = [*TestForgottenMarkers.TWO_CHUNKS, None]
+            stand.broker.changelog = [*TWO_CHUNKS, None]
             await until(lambda: running.state is PartitionState.RUNNING)
             running.close()
             await asyncio.wait({task})
@@ -351,161 +359,3 @@ class TestAChangelogThatEndsTooEarly:
         monkeypatch.setattr(recovery, "_FORMER_LEADER_SECONDS", 0.0)
         async with stand.running() as running:
             assert (running.committed, stand.works[0].rows) == (2, rows(0, 1))
-
-
-class TestATransactionOfAnotherId:
-    """Of a worker that has died, or stands still: no abort of ours ends it."""
-
-    STRANGER = "app-worker-elsewhere"
-
-    @pytest.fixture
-    def stand(self, stand) -> Stand:
-        stand.broker.holder = self.STRANGER
-        stand.broker.changelog = [*TestForgottenMarkers.TWO_CHUNKS]
-        stand.broker.committed, stand.broker.metadata = 2, TestForgottenMarkers.FIRST
-        return stand
-
-    @pytest.mark.parametrize("what", ["rows", "offset", "both"])
-    async def test_is_ended_by_its_name_before_anything_is_read(self, stand, what):
-        stand.broker.stable = None if what == "offset" else 3
-        stand.broker.is_unstable = what != "rows"
-        with capture_logs() as lines:
-            async with stand.running() as running:
-                assert running.committed == 2
-                await running.accept(chunk(2, 4))
-                await until(lambda: running.committed == 4)
-        ours, *others = stand.broker.producers
-        assert {producer.transactional_id for producer in others} == {self.STRANGER}
-        for producer in others:
-            assert producer.calls == ["start", "begin", "offsets", f"join {CHANGELOG.topic}", "abort", "stop"]
-        assert "commit" in ours.calls
-        [told] = [line for line in lines if line["event"] == "predecessor_ended"]
-        assert told["transactional_id"] == self.STRANGER
-        assert stand.works[0].rows == rows(0, 1, 2, 3)
-
-    async def test_is_left_by_whoever_the_group_knows_no_more(self, stand):
-        """Its rows may be those of the next owner, who has taken them for true."""
-        stand.broker.stable = 3
-        stand.broker.failures["offsets"] = [IllegalGenerationError()]
-        opening = stand.partition()
-        task = asyncio.ensure_future(opening.run())
-        await until(lambda: [each.calls[-1:] for each in stand.broker.producers[1:]] == [["stop"]])
-        opening.close()
-        await asyncio.wait_for(task, 120)
-        assert stand.broker.producers[1].calls == ["start", "begin", "offsets", "stop"]
-        assert stand.broker.stable == 3
-
-    async def test_that_another_worker_ends_as_well_is_looked_at_again(self, stand):
-        """Whoever of the two begins last fences the other."""
-        stand.broker.is_unstable = True
-        opening = stand.partition()
-        make, fenced = stand.host.rounds._make_producer, ProducerFenced()
-
-        def made(transactional_id: str) -> Any:
-            producer = make(transactional_id)
-            if transactional_id == self.STRANGER and len(stand.broker.producers) == 2:
-                stand.broker.failures["begin"] = [fenced]
-            return producer
-
-        stand.host.rounds._make_producer = made
-        task = asyncio.ensure_future(opening.run())
-        await until(lambda: opening.state is PartitionState.RUNNING or task.done())
-        assert len(stand.broker.producers) == 3
-        opening.close()
-        await asyncio.wait_for(task, 120)
-        assert stand.reopened() == 0
-
-    async def test_is_left_alone_while_each_look_finds_another(self, stand):
-        """Rounds of a worker that lives may be in the group's offsets at any look."""
-        stand.broker.is_unstable = True
-        opening = stand.partition()
-        holders, looks = stand.host.holders, 0
-
-        async def look(tp: TopicPartition | None) -> Any:
-            nonlocal looks
-            looks, stand.host.round = looks + 1, stand.host.round + 1
-            return await holders(tp)
-
-        stand.host.holders = look
-        task = asyncio.ensure_future(opening.run())
-        await until(lambda: looks > 5)
-        assert len(stand.broker.producers) == 1
-        stand.broker.is_unstable = False
-        await until(lambda: opening.state is PartitionState.RUNNING)
-        opening.close()
-        await asyncio.wait_for(task, 120)
-
-    @pytest.mark.parametrize("error", [TopicAuthorizationFailedError(), NotImplementedError()])
-    async def test_is_waited_for_where_brokers_do_not_tell_whose_it_is(self, stand, error):
-        stand.broker.is_unstable, stand.broker.failures = True, {"holders": [error] * 10**6}
-        opening = stand.partition()
-        task = asyncio.ensure_future(opening.run())
-        await until(lambda: len(stand.broker.failures["holders"]) < 10**6 - 2)
-        assert opening.state is PartitionState.RECOVERING
-        stand.broker.is_unstable = False
-        await until(lambda: opening.state is PartitionState.RUNNING)
-        assert stand.reopened() == 0
-        opening.close()
-        await asyncio.wait_for(task, 120)
-
-
-class TestATransactionThatDoesNotEnd:
-    """Its producer id is no longer that of the transactional id, so no abort of ours ends it (ADR 0013)."""
-
-    @pytest.fixture
-    def stand(self, stand) -> Stand:
-        stand.broker.changelog, stand.broker.stable, stand.broker.forgets = [*rows(0, 1, 2).items()], 2, 10**9
-        return stand
-
-    async def _opening(self, stand: Stand) -> tuple[Partition, "asyncio.Task[Any]"]:
-        opening = stand.partition()
-        return opening, asyncio.ensure_future(opening.run())
-
-    async def test_is_told_with_its_place_and_its_mend_and_shows_while_it_lasts(self, stand, monkeypatch):
-        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
-        opening, task = await self._opening(stand)
-        with capture_logs() as lines:
-            await until(lambda: opening.problem)
-            assert opening.state is PartitionState.RECOVERING
-            place = f"{CHANGELOG.topic}[{CHANGELOG.partition}] has not ended at offset 2"
-            assert place in opening.problem
-            assert "docs/runbooks/DeliveryRecoveryTooLong.md" in opening.problem
-            # An operator ends it.
-            stand.broker.forgets = 0
-            await until(lambda: opening.state is PartitionState.RUNNING)
-        assert opening.problem == ""
-        [warning] = [line for line in lines if line["log_level"] == "warning"]
-        assert warning["event"] == "transaction_hangs"
-        told = warning["topic"], warning["partition"], warning["stable_offset"], warning["seconds"]
-        assert told == (*CHANGELOG, 2, 0)
-        opening.close()
-        await asyncio.wait_for(task, 120)
-
-    async def test_of_which_only_the_offset_knows_is_told_with_whose_offset_it_is(self, stand, monkeypatch):
-        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
-        stand.broker.stable, stand.broker.is_unstable = None, True
-        opening, task = await self._opening(stand)
-        await until(lambda: opening.problem)
-        assert f"commits the offset of {INPUT.topic}[{INPUT.partition}] has not ended" in opening.problem
-        opening.close()
-        await asyncio.wait_for(task, 120)
-
-    async def test_is_told_again_as_long_as_it_lasts(self, stand, monkeypatch):
-        monkeypatch.setattr(recovery, "_HANGING_SECONDS", 0.0)
-        monkeypatch.setattr(recovery, "_TOLD_EVERY", 0.0)
-        opening, task = await self._opening(stand)
-        with capture_logs() as lines:
-            await until(lambda: sum(line["log_level"] == "warning" for line in lines) > 2)
-        opening.close()
-        await asyncio.wait_for(task, 120)
-        assert opening.problem == ""
-
-    async def test_is_no_news_while_an_abort_may_still_end_it(self, stand):
-        opening, task = await self._opening(stand)
-        with capture_logs() as lines:
-            await until(lambda: stand.broker.producers and stand.broker.producers[0].calls.count("abort") > 2)
-            assert opening.problem == ""
-        opening.close()
-        await asyncio.wait_for(task, 120)
-        told = [line["event"] for line in lines if line["event"].startswith(("open_", "transaction_"))]
-        assert set(told) == {"open_transaction_found", "open_transaction_aborted"}

@@ -10,9 +10,10 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine import clients
 from processor.engine.chunks import Chunk
 from processor.engine.commit import Committer
+from processor.engine.left_open import LeftOpen, Pending
 from processor.engine.lost_markers import LostMarkers
 from processor.engine.partition import Partition, PartitionState
-from processor.engine.recovery import Left, Pending, Recovery
+from processor.engine.recovery import Left, Recovery
 from processor.engine.rounds import Ends, Rounds, Share
 from processor.engine.stage import Outbox, Positions, StatefulWork, Work
 from processor.settings import Settings
@@ -27,6 +28,7 @@ class Engine:
 
     partition: type[Partition] = Partition
     recovery: type[Recovery] = Recovery
+    left_open: type[LeftOpen] = LeftOpen
     rounds: type[Rounds] = Rounds
     lost_markers: type[LostMarkers] = LostMarkers
     make_producer: MakeProducer = clients.transactional_producer
@@ -84,12 +86,12 @@ class _FencesOnly(Rounds):
         await producer.stop()
 
 
-class _TakesAnyOffset(Recovery):
+class _TakesAnyOffset(LeftOpen):
     """Takes the last offset that is decided, whatever waits."""
 
     async def _look(self) -> Any:
-        if self.changelog is not None and (stable := await self._hangs_from(self.changelog)) is not None:
-            return Pending(self.changelog, stable), None
+        if self._changelog is not None and (stable := await self._hangs_from(self._changelog)) is not None:
+            return Pending(self._changelog, stable), None
         return None, await self._host.any_offset(self._tp)
 
 
@@ -122,7 +124,7 @@ class _TrustsOffsets(Recovery):
         return True
 
 
-class _LeavesWhatHangs(Recovery):
+class _LeavesWhatHangs(LeftOpen):
     """Does not end a transaction whose end the changelog was not told."""
 
     async def _hangs_from(self, tp: TopicPartition) -> int | None:
@@ -186,9 +188,9 @@ MUTANTS: dict[str, Engine] = {
     "offsets apart from the transaction": Engine(rounds=_OffsetsApart),
     "state kept after a failure": Engine(_KeepsState),
     "the proof is not looked at": Engine(recovery=_TrustsOffsets),
-    "what hangs is left": Engine(recovery=_LeavesWhatHangs),
+    "what hangs is left": Engine(left_open=_LeavesWhatHangs),
     "no pin": Engine(rounds=_NoPin),
-    "any offset": Engine(recovery=_TakesAnyOffset),
+    "any offset": Engine(left_open=_TakesAnyOffset),
     "fencing alone": Engine(rounds=_FencesOnly),
     "outputs are left": Engine(lost_markers=_LooksAtNothing),
     "holes are taken": Engine(_TakesHoles),

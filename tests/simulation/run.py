@@ -17,7 +17,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from processor.engine import lost_markers, partition, recovery, rounds
+from processor.engine import left_open, lost_markers, partition, recovery, rounds
 from processor.engine.partition import PartitionState
 from processor.engine.stage import close
 from processor.settings import Settings
@@ -559,7 +559,7 @@ def _difference(found: Sequence[Any], expected: Sequence[Any]) -> str:
 @contextmanager
 def _quiet(trace: Callable[[str], None]) -> Iterator[None]:
     """Send what the engine logs to the trace, and silence aiokafka, which fails all the time."""
-    loggers = [(module, module.log) for module in (partition, recovery, rounds, lost_markers, fold)]
+    loggers = [(module, module.log) for module in (partition, recovery, left_open, rounds, lost_markers, fold)]
     for module, _ in loggers:
         module.log = _TraceLog(trace)
     disabled = logging.root.manager.disable
@@ -575,12 +575,12 @@ def _quiet(trace: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def _replaced(engine: Engine) -> Iterator[None]:
     """Let partitions be made of the engine's parts."""
-    kept = partition.Recovery
-    partition.Recovery = engine.recovery
+    kept = partition.Recovery, recovery.LeftOpen
+    partition.Recovery, recovery.LeftOpen = engine.recovery, engine.left_open
     try:
         yield
     finally:
-        partition.Recovery = kept
+        partition.Recovery, recovery.LeftOpen = kept
 
 
 def simulate(seed: int, engine: Engine = ENGINE, focus: Focus = lambda _: None) -> Outcome:

@@ -18,41 +18,60 @@ from typing import Any
 from aiokafka.admin import NewTopic
 from contenders import Contender, command_of, environment_of
 from measure import Group, Process
+from tables import Row
 
 from processor.engine import clients
 from processor.engine.admin import create_topics
 from processor.settings import Settings
 from processor.wire.topics import EVENTS, MESSAGES, MTA, SMS, TOPICS
 
-#: One line of a table of results.
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Size:
-    """How large a run is."""
+    """How large a run is; the standard one where nothing else is said."""
 
     #: Minutes that the scenarios may take together, and the most rounds of each of them.
-    minutes: float
-    rounds: int
-    #: Events that a contender folds before it is measured, and in the measured window.
-    warm_events: int
-    window_events: int
+    minutes: float = 40
+    rounds: int = 6
+    #: Events that a contender folds before it is measured: as many as a JVM takes until it is no longer getting faster,
+    #: and the report shows whether it was so. And those of the measured window.
+    warm_events: int = 700_000
+    window_events: int = 300_000
     #: Seconds that a slow contender is watched.
-    seconds: float
+    seconds: float = 15
     #: Partitions of the throughput scenario, few first.
-    partitions: tuple[int, ...]
-    rate: int
+    partitions: tuple[int, ...] = (8, 64)
+    rate: int = 20_000
     #: Seconds of load of each round of latency, and those at the start that do not count.
-    latency_seconds: float
-    settle_seconds: float
+    latency_seconds: float = 22
+    settle_seconds: float = 6
     #: Rows that the store on disk holds, least first; and messages that a round brings to each.
-    stored: tuple[int, ...]
-    stored_messages: int
+    stored: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
+    stored_messages: int = 80_000
     #: Rows to recover, least first; memory is measured between the first and the last.
-    rows: tuple[int, ...]
+    rows: tuple[int, ...] = (50_000, 500_000)
     #: Rows of the worker that is asked.
-    asked_rows: int
+    asked_rows: int = 1_000_000
+
+
+STANDARD = Size()
+
+#: Shows that all of it works; its figures say nothing.
+QUICK = Size(
+    minutes=4,
+    rounds=2,
+    warm_events=40_000,
+    window_events=80_000,
+    # Quix Streams commits every 5 seconds.
+    seconds=11,
+    rate=1_000,
+    latency_seconds=5,
+    settle_seconds=1,
+    stored=(2_000, 20_000),
+    stored_messages=20_000,
+    rows=(5_000, 20_000),
+    asked_rows=5_000,
+)
 
 
 @dataclass

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from intervals import Interval, interval_of, ratio_of
+from tables import Row
 
-Row = dict[str, Any]
 Tables = Mapping[str, Sequence[Row]]
 
 #: Which rows of a table are meant: those with these values.

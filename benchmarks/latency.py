@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka import TopicPartition
-from bench import Bench, Row, prepare, remove, running, turned
+from bench import Bench, prepare, remove, running, turned
 from check import check, check_normalized
 from contenders import HERE, Contender
 from load import TRAFFIC, fill, keyed_events, keyed_payloads
 from measure import Group, PeerError, Process, Sample, _cpu_seconds, costs, move, others_share, percentile, watch
+from tables import Row
 
 from processor.engine import clients
 from processor.settings import Settings

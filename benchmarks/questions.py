@@ -8,11 +8,12 @@ from collections.abc import Callable
 from random import Random
 
 import aiohttp
-from bench import Bench, Row, free_port, ready, remove, running
+from bench import Bench, free_port, ready, remove, running
 from contenders import Contender
 from latency import Load, start_generator
 from load import fill_rows, message_name
 from measure import PeerError, others_share, percentile
+from tables import Row
 
 from processor.engine.admin import create_topics
 from processor.settings import Settings

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bench import Bench, Row, free_port, ready, remove, running
+from bench import Bench, free_port, ready, remove, running
 from contenders import Contender
 from load import fill_events, fill_rows
 from measure import others_share
+from tables import Row
 
 from processor.engine.admin import create_topics
 from processor.settings import Settings

@@ -12,9 +12,7 @@ from typing import Any, TypedDict
 
 from goals import COMPARISONS, GOALS, verdict
 from intervals import Interval, interval_of
-from tables import TABLES, Join, Table
-
-Row = dict[str, Any]
+from tables import TABLES, Join, Row, Table
 
 
 class Results(TypedDict):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bench import Bench, Row, free_port, ready, remove, running, turned
+from bench import Bench, free_port, ready, remove, running, turned
 from contenders import Contender
 from load import fill, fill_rows, keyed_events, message_name, named
 from measure import Group, PeerError, Process, between, costs, others_share, watch
 from recovery import recover
+from tables import Row
 
 from processor.engine.admin import create_topics
 from processor.settings import Settings

@@ -23,49 +23,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import report
-from bench import Bench, Row, Size, say
+from bench import QUICK, STANDARD, Bench, Size, say
 from contenders import CONTENDERS, NAMES, Contender
 from scenarios import SCENARIOS, deadlines
+from tables import Row
 
 from processor.demo.broker import KAFKA_VERSION, EmbeddedKafka
 from processor.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
-
-QUICK = Size(
-    minutes=4,
-    rounds=2,
-    warm_events=40_000,
-    window_events=80_000,
-    # Quix Streams commits every 5 seconds.
-    seconds=11,
-    partitions=(8, 64),
-    rate=1_000,
-    latency_seconds=5,
-    settle_seconds=1,
-    stored=(2_000, 20_000),
-    stored_messages=20_000,
-    rows=(5_000, 20_000),
-    asked_rows=5_000,
-)
-
-STANDARD = Size(
-    minutes=40,
-    rounds=6,
-    # As many as a JVM takes until it is no longer getting faster: the report shows whether it was so.
-    warm_events=700_000,
-    window_events=300_000,
-    seconds=15,
-    partitions=(8, 64),
-    rate=20_000,
-    latency_seconds=22,
-    settle_seconds=6,
-    stored=(100_000, 1_000_000, 10_000_000),
-    stored_messages=80_000,
-    rows=(50_000, 500_000),
-    asked_rows=1_000_000,
-)
 
 
 def main() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+#: What was measured of one contender in one round: the values of a table's keys and figures, by their names.
+Row = dict[str, Any]
 
 #: How the rounds of one line are joined: their mean with its interval, the highest, the sum, or whether all say yes.
 Join = Literal["mean", "most", "total", "all"]

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench import Bench, Row, prepare, remove, running, say, turned
+from bench import Bench, prepare, remove, running, say, turned
 from check import check
 from contenders import Contender
 from load import fill, keyed_events
 from measure import PeerError, Sample, between, costs, others_share, watch, windows
+from tables import Row
 
 from processor.engine.admin import create_topics
 from processor.settings import Settings

@@ -17,13 +17,14 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
-from bench import Row, free_port, prepare, ready, running, say
+from bench import free_port, prepare, ready, running, say
 from contenders import CONTENDERS, Contender, environment_of
 from intervals import interval_of, ratio_of
 from latency import Load, delays_of
 from load import fill_events
 from measure import Group, Process, costs, percentile
 from report import shown
+from tables import Row
 
 from processor.demo.broker import EmbeddedKafka
 from processor.settings import Settings

@@ -4,8 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bench import Bench, turned
-from run import QUICK, STANDARD
+from bench import QUICK, STANDARD, Bench, turned
 from scenarios import SCENARIOS, deadlines
 from tables import TABLES
 

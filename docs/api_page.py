@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from provider_pages import table
 
-from processor.web.api import ROUTES
 from processor.web.list_query import LIST_PARAMETERS
 from processor.web.live import HEARTBEAT_SECONDS, MAX_STREAMS, SNAPSHOT_SECONDS
 from processor.web.masking import mask_recipient
@@ -16,6 +15,7 @@ from processor.web.message_streams import MAX_STREAMS as MAX_MESSAGE_STREAMS
 from processor.web.openapi import JSON, Route
 from processor.web.parameters import Parameter
 from processor.web.problems import KINDS
+from processor.web.routes import ROUTES
 
 _ASK = """\
     curl localhost:8080/api/v1/messages/m-000001

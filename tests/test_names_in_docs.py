@@ -11,7 +11,7 @@ import yaml
 
 from processor import settings
 from processor.cli import COMMANDS, cli
-from processor.web.api import ROUTES
+from processor.web.routes import ROUTES
 from processor.wire import topics
 from tests.test_docs import generate
 

@@ -10,8 +10,8 @@ from processor.domain.delivery import Action
 from processor.domain.status import DEFINITIONS, Channel, Status
 from processor.settings import Settings
 from processor.web import openapi
-from processor.web.api import ROUTES
 from processor.web.problems import CONTENT_TYPE
+from processor.web.routes import ROUTES
 from processor.wire.control import decode_control
 from processor.wire.deadletters import DeadReason, Origin
 from processor.wire.events import decode_event

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from processor.web.api import ROUTES
 from processor.web.openapi import document
+from processor.web.routes import ROUTES
 from tests.web.workers import WRITE_TOKEN, workers
 
 DOCUMENT = json.loads(json.dumps(document(ROUTES)))

@@ -25,6 +25,7 @@ from processor.wire.deliveries import decode_delivery, encode_delivery
 from processor.wire.events import decode_event
 from processor.wire.releases import decode_release
 from processor.wire.rows import decode_row, encode_row
+from tests.cases import every_case
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAMES = [
@@ -77,6 +78,10 @@ def subschemas(schema: object) -> Iterator[dict[str, Any]]:
 
 def example(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def examples_of(name: str) -> list[Path]:
+    return [path for path in EXAMPLES if path.stem.split(".")[0] == name]
 
 
 def named(path: Path) -> str:
@@ -190,24 +195,32 @@ class TestVocabulary:
 class TestExamples:
     @pytest.mark.parametrize("name", NAMES)
     def test_every_schema_has_both_kinds(self, name):
-        kinds = [path.parent.name for path in EXAMPLES if path.stem.split(".")[0] == name]
+        kinds = [path.parent.name for path in examples_of(name)]
         assert kinds.count("valid") > 1
         assert kinds.count("invalid") > 1
 
-    @pytest.mark.parametrize("path", EXAMPLES, ids=named)
-    def test_is_as_its_folder_says(self, contracts, path):
-        contract = contracts[path.stem.split(".")[0]]
-        instance = example(path)
-        assert contract.accepts(instance) is (path.parent.name == "valid"), contract.errors(instance)
+    @pytest.mark.parametrize("name", NAMES)
+    def test_each_is_as_its_folder_says(self, contracts, name):
+        with every_case() as case:
+            for path in examples_of(name):
+                with case(named(path)):
+                    instance = example(path)
+                    is_valid = path.parent.name == "valid"
+                    assert contracts[name].accepts(instance) is is_valid, contracts[name].errors(instance)
 
-    @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem.startswith("event.")], ids=named)
-    def test_the_code_judges_events_likewise(self, path):
-        if path.parent.name == "valid":
-            decode_event(path.read_bytes(), None)
-        else:
-            with pytest.raises(UnusableError) as refused:
-                decode_event(path.read_bytes(), None)
-            assert refused.value.reason in {DeadReason.INVALID_EVENT, DeadReason.INVALID_STATUS}
+    def test_each_is_of_a_schema(self):
+        assert sorted(path for name in NAMES for path in examples_of(name)) == EXAMPLES
+
+    def test_the_code_judges_events_likewise(self):
+        with every_case() as case:
+            for path in examples_of("event"):
+                with case(named(path)):
+                    if path.parent.name == "valid":
+                        decode_event(path.read_bytes(), None)
+                    else:
+                        with pytest.raises(UnusableError) as refused:
+                            decode_event(path.read_bytes(), None)
+                        assert refused.value.reason in {DeadReason.INVALID_EVENT, DeadReason.INVALID_STATUS}
 
     @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem.startswith("control.")], ids=named)
     def test_the_code_judges_control_records_likewise(self, path):

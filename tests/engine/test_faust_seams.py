@@ -33,6 +33,7 @@ from mode.threads import ServiceThread, WorkerThread
 from processor.engine import publishing, records, transactions
 from processor.engine.membership import app, assignor, consumer
 from processor.wire.received import window
+from tests.cases import every_case
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,9 +222,11 @@ def test_what_we_override_is_there_and_is_called_as_ours_is(theirs, ours, name, 
         assert parameters(getattr(theirs, name)) == parameters(getattr(ours, name)) == expected
 
 
-@pytest.mark.parametrize(("owner", "name"), USED, ids=[f"{owner.__name__}.{name}" for owner, name in USED])
-def test_what_we_use_is_there(owner, name):
-    assert has(owner, name)
+def test_what_we_use_is_there():
+    with every_case() as case:
+        for owner, name in USED:
+            with case(f"{owner.__name__}.{name}"):
+                assert has(owner, name)
 
 
 def test_a_fetch_asks_whether_a_partition_is_wanted_and_nothing_else():

@@ -33,6 +33,7 @@ from processor.settings import Settings
 from processor.stages import STAGE_NAMES, stages
 from processor.wire.deadletters import DeadReason
 from processor.wire.topics import CONTROL, EVENTS, MTA, SMS, TOPICS
+from tests.cases import every_case
 from tests.metrics.exported import exported_series
 from tests.ops.conftest import panels_of, read_dashboards
 from tests.rules.shipped import METRIC, RECORDED, ROOT, RULES
@@ -242,12 +243,14 @@ def finds(labels, matchers):
     )
 
 
-@pytest.mark.parametrize(("where", "query"), [*queries()])
-def test_every_selector_finds_a_series_that_is_there_from_the_start(exported, where, query):
-    for name, matchers in _SELECTOR.findall(query):
-        assert any(finds(labels, matchers) for labels in exported.get(name, ())), f"{name}{{{matchers}}}"
-        asked = {label for label, _, _ in _MATCHER.findall(matchers)}
-        assert asked <= {"job", "instance", *exported[name][0]}, "a label that it does not have"
+def test_every_selector_finds_a_series_that_is_there_from_the_start(exported):
+    with every_case() as case:
+        for where, query in queries():
+            for name, matchers in _SELECTOR.findall(query):
+                with case(f"{where}: {name}{{{matchers}}}"):
+                    assert any(finds(labels, matchers) for labels in exported.get(name, ()))
+                    asked = {label for label, _, _ in _MATCHER.findall(matchers)}
+                    assert asked <= {"job", "instance", *exported[name][0]}, "a label that it does not have"
 
 
 def test_every_metric_is_used_by_a_dashboard_or_a_rule():
@@ -265,12 +268,15 @@ def documents():
     yield ROOT / "README.md"
 
 
-@pytest.mark.parametrize("path", [*documents()], ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_metric_in_the_docs_exists(exported, path):
+def test_every_metric_in_the_docs_exists(exported):
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exported}
-    for name in METRIC.findall(path.read_text(encoding="utf-8")):
-        live = name if name in NO_METRICS else name.replace(SHADOW, "delivery_", 1)
-        assert live in {*exported, *families, *RECORDED, *NO_METRICS} or ":" in name, name
+    known = {*exported, *families, *RECORDED, *NO_METRICS}
+    with every_case() as case:
+        for path in documents():
+            with case(str(path.relative_to(ROOT))):
+                for name in METRIC.findall(path.read_text(encoding="utf-8")):
+                    live = name if name in NO_METRICS else name.replace(SHADOW, "delivery_", 1)
+                    assert live in known or ":" in name, name
 
 
 # True when summed

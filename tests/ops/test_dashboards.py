@@ -13,20 +13,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.cases import every_case
 from tests.ops.conftest import OPS, panels_of, read_alerts, read_dashboards, read_yaml
 from tests.tools import ROOT, require_npm
 
 SCHEMA = ROOT / "tests" / "ops" / "grafana_schema"
 DASHBOARDS = read_dashboards()
+#: With a name for each, of panels and of queries.
 PANELS = [
-    pytest.param(dashboard, panel, id=f"{uid}-{panel['title']}")
+    (f"{uid}-{panel['title']}", dashboard, panel)
     for uid, dashboard in DASHBOARDS.items()
     for panel in panels_of(dashboard)
 ]
 TARGETS = [
-    pytest.param(dashboard, panel, target, id=f"{uid}-{panel['title']}-{target['refId']}")
-    for uid, dashboard in DASHBOARDS.items()
-    for panel in panels_of(dashboard)
+    (f"{name}-{target['refId']}", dashboard, panel, target)
+    for name, dashboard, panel in PANELS
     for target in panel["targets"]
 ]
 
@@ -180,68 +181,98 @@ class TestDashboard:
 # For panels
 
 
-@pytest.mark.parametrize(("dashboard", "panel"), PANELS)
 class TestPanel:
-    def test_panel_datasource(self, dashboard, panel):
-        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+    def test_panel_datasource(self):
+        with every_case() as case:
+            for where, _, panel in PANELS:
+                with case(where):
+                    assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+                    assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
 
-    def test_panel_title_description(self, dashboard, panel):
-        assert panel["title"]
-        assert panel["description"].endswith((".", "lists them.", "shows them."))
+    def test_panel_title_description(self):
+        with every_case() as case:
+            for where, _, panel in PANELS:
+                with case(where):
+                    assert panel["title"]
+                    assert panel["description"].endswith((".", "lists them.", "shows them."))
 
-    def test_panel_units(self, dashboard, panel):
-        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+    def test_panel_units(self):
+        with every_case() as case:
+            for where, _, panel in PANELS:
+                with case(where):
+                    assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
 
-    def test_panel_no_targets(self, dashboard, panel):
-        assert panel["targets"]
-        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    def test_panel_no_targets(self):
+        with every_case() as case:
+            for where, _, panel in PANELS:
+                with case(where):
+                    assert panel["targets"]
+                    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
 
-    def test_leads_to_the_products_own_page(self, dashboard, panel):
-        assert any(link["url"].startswith("${page}/") for link in panel["links"])
+    def test_leads_to_the_products_own_page(self):
+        with every_case() as case:
+            for where, _, panel in PANELS:
+                with case(where):
+                    assert any(link["url"].startswith("${page}/") for link in panel["links"])
 
 
 # For queries
 
 
-@pytest.mark.parametrize(("dashboard", "panel", "target"), TARGETS)
 class TestTarget:
     @pytest.mark.parametrize("name", ["job", "instance"])
-    def test_target_job_and_instance(self, dashboard, panel, target, name):
-        selectors = SELECTOR.findall(target["expr"])
-        assert selectors
-        is_there = all(f'{name}=~"${name}"' in labels for _, labels in selectors)
-        assert is_there != ((dashboard["title"], panel["title"]) in EXCLUDED[name])
+    def test_target_job_and_instance(self, name):
+        with every_case() as case:
+            for where, dashboard, panel, target in TARGETS:
+                with case(where):
+                    selectors = SELECTOR.findall(target["expr"])
+                    assert selectors
+                    is_there = all(f'{name}=~"${name}"' in labels for _, labels in selectors)
+                    assert is_there != ((dashboard["title"], panel["title"]) in EXCLUDED[name])
 
-    def test_target_rate_interval(self, dashboard, panel, target):
-        for function, window in re.findall(r"\b([a-z_]+)\([^()\[\]]*\[([^\]]+)\]", target["expr"]):
-            assert window == "$__rate_interval" or function not in {"rate", "irate"}, window
+    def test_target_rate_interval(self):
+        with every_case() as case:
+            for where, _, _, target in TARGETS:
+                with case(where):
+                    for function, window in re.findall(r"\b([a-z_]+)\([^()\[\]]*\[([^\]]+)\]", target["expr"]):
+                        assert window == "$__rate_interval" or function not in {"rate", "irate"}, window
 
-    def test_target_counter_agg(self, dashboard, panel, target):
-        counted = re.findall(r"\b([a-z_]+)\(delivery_[a-z_]+_total\b", target["expr"])
-        assert len(counted) == len(re.findall(r"delivery_[a-z_]+_total\b", target["expr"]))
-        assert set(counted) <= {"rate", "irate", "increase"}
+    def test_target_counter_agg(self):
+        with every_case() as case:
+            for where, _, _, target in TARGETS:
+                with case(where):
+                    counted = re.findall(r"\b([a-z_]+)\(delivery_[a-z_]+_total\b", target["expr"])
+                    assert len(counted) == len(re.findall(r"delivery_[a-z_]+_total\b", target["expr"]))
+                    assert set(counted) <= {"rate", "irate", "increase"}
 
-    def test_series_have_names(self, dashboard, panel, target):
-        assert target["legendFormat"]
-        named = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-        groups = {
-            label.strip() for found in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in found.split(",")
-        }
-        assert named <= groups
-        if panel["type"] in {"timeseries", "bargauge"}:
-            assert groups - {"le"} == named, "two series of one name cannot be told apart"
+    def test_series_have_names(self):
+        with every_case() as case:
+            for where, _, panel, target in TARGETS:
+                with case(where):
+                    assert target["legendFormat"]
+                    named = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                    groups = {
+                        label.strip()
+                        for found in re.findall(r"by \(([^)]*)\)", target["expr"])
+                        for label in found.split(",")
+                    }
+                    assert named <= groups
+                    if panel["type"] in {"timeseries", "bargauge"}:
+                        assert groups - {"le"} == named, "two series of one name cannot be told apart"
 
-    def test_what_every_worker_knows_whole_is_not_added_up(self, dashboard, panel, target):
-        # Their help texts say so: see docs/metrics.md.
-        for name in (
-            "delivery_pending_deliveries",
-            "delivery_oldest_in_status_seconds",
-            "delivery_provider_silent_seconds",
-        ):
-            if name in target["expr"]:
-                assert re.search(rf"max(?: by \([a-z, ]+\))? \(?\(?{name}|max\({name}", target["expr"])
-                assert not re.search(rf"sum(?: by \([a-z, ]+\))? \({name}", target["expr"])
+    def test_what_every_worker_knows_whole_is_not_added_up(self):
+        with every_case() as case:
+            for where, _, _, target in TARGETS:
+                with case(where):
+                    # Their help texts say so: see docs/metrics.md.
+                    for name in (
+                        "delivery_pending_deliveries",
+                        "delivery_oldest_in_status_seconds",
+                        "delivery_provider_silent_seconds",
+                    ):
+                        if name in target["expr"]:
+                            assert re.search(rf"max(?: by \([a-z, ]+\))? \(?\(?{name}|max\({name}", target["expr"])
+                            assert not re.search(rf"sum(?: by \([a-z, ]+\))? \({name}", target["expr"])
 
 
 # Runbooks

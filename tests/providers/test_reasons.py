@@ -11,6 +11,7 @@ from processor.domain.event import Event
 from processor.domain.reason import Category
 from processor.domain.status import Permanence
 from processor.providers import kumomta, read, reasons, twilio
+from tests.cases import every_case
 from tests.providers.conftest import NEVER, TIMES
 
 #: What each class of the tables may say; a typing error in a table shows here.
@@ -133,17 +134,18 @@ def test_kumomta_has_its_29_bounce_classes():
     assert len(kumomta.BOUNCE_CLASSES) == 29
 
 
-@pytest.mark.parametrize("code", twilio.ERRORS)
-def test_twilio_error_code(code, context):
-    body = f"MessageSid=SM1&MessageStatus=failed&To=%2B46701740605&ErrorCode={code}"
-    (event,) = read("twilio", body, context)
-    assert isinstance(event, Event)
-    assert event.reason is not None
-    permanence, category = twilio.ERRORS[code]
-    opted_out = code == "21610"
-    assert event.status.value == ("ignored" if opted_out else "failed")
-    assert event.reason.permanence == (None if opted_out else permanence)
-    assert (event.reason.category, event.reason.provider_code) == (category, code)
+def test_twilio_error_codes(context):
+    with every_case() as case:
+        for code, (permanence, category) in twilio.ERRORS.items():
+            with case(code):
+                body = f"MessageSid=SM1&MessageStatus=failed&To=%2B46701740605&ErrorCode={code}"
+                (event,) = read("twilio", body, context)
+                assert isinstance(event, Event)
+                assert event.reason is not None
+                opted_out = code == "21610"
+                assert event.status.value == ("ignored" if opted_out else "failed")
+                assert event.reason.permanence == (None if opted_out else permanence)
+                assert (event.reason.category, event.reason.provider_code) == (category, code)
 
 
 @pytest.mark.parametrize("code", reasons.GSM_MAP)

@@ -19,6 +19,7 @@ import pytest
 
 from processor.domain.event import Event, node_of
 from processor.providers import ADAPTERS, PROVIDERS, outcome, read
+from tests.cases import every_case
 
 SAMPLES = Path(__file__).parent / "samples"
 OUTCOMES = ("no_status", "unknown", "dead")
@@ -33,14 +34,18 @@ ALL = {
 }
 
 
-def _named():
-    for provider, samples in ALL.items():
-        for number, sample in enumerate(samples, 1):
-            yield pytest.param(provider, sample, id=f"{provider}:{number}:{sample.get('row', sample['expected'])}")
+# Samples are many, and so these tests are one a provider.
 
 
-@pytest.mark.parametrize(("provider", "sample"), [*_named()])
-def test_sample(provider, sample, context):
+@pytest.mark.parametrize("provider", ALL)
+def test_every_sample_leads_to_what_it_must(provider, context):
+    with every_case() as case:
+        for number, sample in enumerate(ALL[provider], 1):
+            with case(f"{provider}:{number}:{sample.get('row', sample['expected'])}"):
+                check(provider, sample, context)
+
+
+def check(provider, sample, context):
     findings = read(provider, sample["raw"], context)
     events = [finding for finding in findings if isinstance(finding, Event)]
     word, detail = outcome(findings)
@@ -55,9 +60,6 @@ def test_sample(provider, sample, context):
         if field in sample:
             values = sample[field] if isinstance(sample[field], list) else [sample[field]] * len(events)
             assert [value_of(event, field) for event in events] == [plain(field, value) for value in values]
-
-
-# Samples are many, and so these tests are one a provider.
 
 
 @pytest.mark.parametrize("provider", ADAPTERS)

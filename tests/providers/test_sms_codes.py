@@ -9,6 +9,7 @@ from processor.domain.reason import Category
 from processor.domain.status import Permanence
 from processor.providers import bandwidth, infobip, messagebird, plivo, read, sinch, smpp_receipt, telnyx, vonage
 from processor.providers.adapter import NoStatus
+from tests.cases import every_case
 
 
 def _vonage(code):
@@ -60,23 +61,20 @@ TABLES = [
     ("telnyx", telnyx.ERRORS, _telnyx),
     ("bandwidth", bandwidth.ERRORS, _bandwidth),
 ]
-CODES = [
-    pytest.param(provider, payload(code), row, id=f"{provider}:{code}")
-    for provider, table, payload in TABLES
-    for code, row in table.items()
-]
 
 
-@pytest.mark.parametrize(("provider", "payload", "row"), CODES)
-def test_an_error_code(provider, payload, row, context):
-    (event,) = read(provider, payload, context)
-    assert isinstance(event, Event)
-    assert event.status.value == "failed"
-    assert event.reason is not None
-    permanence, category = row
-    assert event.reason.permanence == permanence
-    # What a code leaves undefined, the status may know.
-    assert event.reason.category == category or category is Category.UNDEFINED
+@pytest.mark.parametrize(("provider", "table", "payload"), TABLES)
+def test_every_error_code_is_read_as_its_table_says(provider, table, payload, context):
+    with every_case() as case:
+        for code, (permanence, category) in table.items():
+            with case(f"{provider}:{code}"):
+                (event,) = read(provider, payload(code), context)
+                assert isinstance(event, Event)
+                assert event.status.value == "failed"
+                assert event.reason is not None
+                assert event.reason.permanence == permanence
+                # What a code leaves undefined, the status may know.
+                assert event.reason.category == category or category is Category.UNDEFINED
 
 
 @pytest.mark.parametrize(("provider", "table"), [(provider, table) for provider, table, _ in TABLES])
@@ -95,17 +93,19 @@ def test_sinch_has_every_documented_code_of_a_failure():
     assert set(map(str, documented)) <= set(sinch.ERRORS)
 
 
+def test_words_for_a_state_of_a_receipt():
+    with every_case() as case:
+        for state, words in smpp_receipt._WRITTEN.items():
+            for word in words:
+                with case(word):
+                    assert smpp_receipt.state_of(word) == state
+
+
 @pytest.mark.parametrize(
     ("word", "state"),
-    [
-        *[(word, state) for state, words in smpp_receipt._WRITTEN.items() for word in words],
-        ("delivrd", "DELIVRD"),
-        ("Un-Delivered", "UNDELIV"),
-        ("EN ROUTE", "ENROUTE"),
-        ("ZUGESTLT", "ZUGESTLT"),
-    ],
+    [("delivrd", "DELIVRD"), ("Un-Delivered", "UNDELIV"), ("EN ROUTE", "ENROUTE"), ("ZUGESTLT", "ZUGESTLT")],
 )
-def test_words_for_a_state_of_a_receipt(word, state):
+def test_a_word_for_a_state_may_be_written_otherwise(word, state):
     assert smpp_receipt.state_of(word) == state
 
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from tests.cases import every_case
 from tests.metrics.exported import exported_series
 from tests.rules.shipped import (
     ALERTS,
@@ -154,16 +155,25 @@ def test_every_metric_that_is_named_is_exported_or_recorded(exported):
         assert set(METRIC.findall(text)) <= {*exported, *RECORDED}, path
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
-def test_every_selector_finds_something(rule, exported):
-    selectors = re.findall(r"(\bdelivery_\w+)\{([^}]*)\}", rule["expr"])
-    for name, matchers in selectors:
-        for label, sign, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
-            assert label in exported[name][0], (name, label)
-            values = {labels[label] for labels in exported[name]}
-            # What is left out must exist too, or it is a slip of the pen.
-            for each in value.split("|") if sign in {"=~", "!~"} else [value]:
-                assert each in values, (name, label, each)
+def named(rule):
+    return rule.get("alert") or rule["record"]
+
+
+def test_every_selector_finds_something(exported):
+    with every_case() as case:
+        for rule in RULES:
+            for name, matchers in re.findall(r"(\bdelivery_\w+)\{([^}]*)\}", rule["expr"]):
+                with case(f"{named(rule)}: {name}{{{matchers}}}"):
+                    check_selector(exported[name], matchers)
+
+
+def check_selector(series, matchers):
+    for label, sign, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
+        assert label in series[0], label
+        values = {labels[label] for labels in series}
+        # What is left out must exist too, or it is a slip of the pen.
+        for each in value.split("|") if sign in {"=~", "!~"} else [value]:
+            assert each in values, (label, each)
 
 
 def test_recorded_series_are_named_by_level_metric_and_operations_and_each_is_used():
@@ -192,8 +202,14 @@ _COMMON = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
-def test_rules_use_nothing_that_only_one_of_the_two_generations_knows(rule):
+def test_rules_use_nothing_that_only_one_of_the_two_generations_knows():
+    with every_case() as case:
+        for rule in RULES:
+            with case(named(rule)):
+                check_generations(rule)
+
+
+def check_generations(rule):
     assert rule.keys() <= {"alert", "record", "expr", "for", "labels", "annotations"}
     bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(by|on) \([^)]*\)', " ", rule["expr"])
     words = set(re.findall(r"\b[a-z_]\w*\b(?!:)", METRIC.sub(" ", bare))) - {"up"}

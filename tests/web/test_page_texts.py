@@ -22,6 +22,7 @@ from processor.web.page.texts import TEXTS
 from processor.web.problems import BROKER_AWAY, OWNER_AWAY, REBALANCING, RECOVERING, STARTING
 from processor.wire.audit import Deed, Via
 from processor.wire.deadletters import DeadReason
+from tests.cases import every_case
 
 ENGLISH, SWEDISH = LANGUAGES["en"], LANGUAGES["sv"]
 
@@ -30,12 +31,13 @@ def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("key", TEXTS)
-def test_a_text_says_the_same_in_both_languages(key):
-    english, swedish = TEXTS[key]
-    assert english.strip()
-    assert swedish.strip()
-    assert fields(english) == fields(swedish)
+def test_a_text_says_the_same_in_both_languages():
+    with every_case() as case:
+        for key, (english, swedish) in TEXTS.items():
+            with case(key):
+                assert english.strip()
+                assert swedish.strip()
+                assert fields(english) == fields(swedish)
 
 
 @pytest.mark.parametrize(

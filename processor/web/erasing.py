@@ -1,45 +1,35 @@
-"""Erase a person: ask for it, wait for the workers, remove what no worker keeps, and tell when the rest goes.
+"""Erase a person: ask for it, wait for the workers, have removed what no worker keeps, and tell when the rest goes.
 
 Workers erase what they keep: rows, links and receipts (ADR 0027). The links topic and the dead letters belong to none
-of them, so they are gone through here. What only retention or compaction can remove is told with its date.
+of them, so whoever asks goes through them (erasing_topics.py). What only retention or compaction can remove is told
+with its date.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
-from itertools import count
 from typing import Annotated
 
 import msgspec
 
 from processor.domain.event import MAX_NAME
 from processor.domain.moment import from_seconds, to_rfc3339
-from processor.engine.admin import MissingTopicError, count_partitions, delete_before, describe_topics
+from processor.engine.admin import MissingTopicError, count_partitions, describe_topics
 from processor.engine.bounds import end
 from processor.engine.clients import KafkaError
-from processor.engine.records import Stored
-from processor.engine.replaying import Settler, TakenOverError, in_batches, letter_of
+from processor.engine.replaying import TakenOverError
 from processor.engine.streams import Outgoing, Writer, read_to_end
 from processor.providers.addresses import comparable_address
 from processor.settings import Settings
 from processor.stages.erasures import is_address, new_erasure
-from processor.web.masking.reading import read
+from processor.web.erasing_topics import erase_dead_letters, erase_links
 from processor.web.problems import BROKER_AWAY, TAKEN_OVER, ProblemError, invalid
-from processor.wire.deadletters import ERASED_HEADER, UnusableError
-from processor.wire.erasures import (
-    ERASURE_HEADERS,
-    ErasedRecord,
-    ErasureRecord,
-    decode_kept,
-    encode_erasure,
-)
-from processor.wire.links import decode_link
+from processor.wire.deadletters import UnusableError
+from processor.wire.erasures import ERASURE_HEADERS, ErasedRecord, ErasureRecord, decode_kept, encode_erasure
 from processor.wire.topics import (
     CONTROL,
     CORRELATIONS,
@@ -67,9 +57,6 @@ _LOOK_SECONDS = 0.5
 #: Seconds that Kafka may take to take an erasure, and that a request waits for the workers.
 _ASK_SECONDS = 20.0
 _PATIENCE_SECONDS = 10.0
-
-#: How often it is begun to write dead letters anew, while others take over.
-_ATTEMPTS = 5
 
 #: Characters of the shortest address: fewer could be in anything.
 _SHORTEST = 5
@@ -207,8 +194,8 @@ async def finish(settings: Settings, recipient: str, erasure: ErasureRecord, pat
         patience: seconds to wait for the workers.
     """
     done = await _wait(settings, erasure.erasure_id, patience)
-    links = await _erase_links(settings, recipient)
-    dead_letters, is_dead_erased = await _erase_dead_letters(settings, recipient)
+    links = await erase_links(settings, recipient)
+    dead_letters, is_dead_erased = await erase_dead_letters(settings, recipient)
     options = await describe_topics(settings, _TOPICS)
     now = time.time()
     erased = {
@@ -243,9 +230,6 @@ async def _kept(settings: Settings) -> AsyncIterator[ErasureRecord | ErasedRecor
                 yield decode_kept(record.key, record.value)
 
 
-# Workers
-
-
 async def _wait(settings: Settings, erasure_id: str, patience: float) -> _Done:
     ends = time.monotonic() + patience
     while True:
@@ -265,146 +249,6 @@ async def _look(settings: Settings, erasure_id: str) -> _Done:
     expected = {(stage, number) for stage in _STAGES for number in range(partitions)}
     erased = {stage: sum(number for (each, _), number in told.items() if each == stage) for stage in _STAGES}
     return _Done(expected <= told.keys(), erased)
-
-
-# Links
-
-
-async def _erase_links(settings: Settings, recipient: str) -> int:
-    """Remove the links of a recipient that are the newest of their keys; return how many."""
-    wanted, topic = comparable_address(recipient), settings.topic(LINKS)
-    found: dict[tuple[int, bytes], None] = {}
-    async for record in read_to_end(settings, topic):
-        if record.key is None:
-            continue
-        found.pop((record.partition, record.key), None)
-        if record.value is not None and _is_link_of(record.value, wanted):
-            found[record.partition, record.key] = None
-    async with Writer(settings) as writer:
-        for partition, key in found:
-            await writer.write(Outgoing(topic, None, key, partition=partition))
-    return len(found)
-
-
-def _is_link_of(value: bytes, wanted: str) -> bool:
-    try:
-        link = decode_link(value, None)
-    except UnusableError:
-        return quotes(value, wanted)
-    ends = (link.recipient, link.message_id.rpartition(":")[2])
-    return any(each is not None and comparable_address(each) == wanted for each in ends)
-
-
-# Dead letters
-
-
-async def _erase_dead_letters(settings: Settings, recipient: str) -> tuple[int, bool]:
-    """Remove the dead letters that quote a recipient; return how many there were, and whether they are gone.
-
-    The topic is not compacted: a partition is written anew up to the last of them, and what came before is deleted.
-    """
-    wanted, topic = comparable_address(recipient), settings.topic(DEAD)
-    found: dict[int, set[int]] = {}
-    async for record in read_to_end(settings, topic):
-        # It takes as long as the record is large, and others have the loop meanwhile.
-        if await asyncio.to_thread(_quotes, record, wanted):
-            found.setdefault(record.partition, set()).add(record.offset)
-    if not found:
-        return 0, True
-    number = sum(map(len, found.values()))
-    await _write_anew(settings, found, wanted)
-    try:
-        await delete_before(settings, topic, {partition: max(offsets) + 1 for partition, offsets in found.items()})
-    except KafkaError:
-        # Whoever asks may write and not delete.
-        return number, False
-    return number, True
-
-
-async def _write_anew(settings: Settings, found: Mapping[int, Collection[int]], wanted: str) -> None:
-    """Write partitions of dead letters anew up to the last one that quotes a recipient, those without their bytes.
-
-    As a replay does, it takes over from whoever replays or writes anew, and discards what it writes anew in the same
-    transaction: stopped at any moment, no letter is there twice to be replayed. What was settled before is left out.
-    """
-    for attempt in count(1):
-        try:
-            async with Settler(settings) as settler:
-                async for batch in in_batches(_waiting(settings, settler, found)):
-                    anew = [
-                        _erased(record, wanted) if record.offset in found[record.partition] else _again(record)
-                        for record in batch
-                    ]
-                    await settler.replace([letter_of(record) for record in batch], anew)
-            return
-        except TakenOverError:
-            if attempt == _ATTEMPTS:
-                raise
-
-
-async def _waiting(settings: Settings, settler: Settler, found: Mapping[int, Collection[int]]) -> AsyncIterator[Stored]:
-    """Yield the letters before the last that was found of each partition, but those that were settled."""
-    ends = {partition: max(offsets) + 1 for partition, offsets in found.items()}
-    async for record in read_to_end(settings, settings.topic(DEAD), found):
-        if record.offset < ends[record.partition] and settler.outcome_of(letter_of(record)) is None:
-            yield record
-
-
-def _quotes(record: Stored, wanted: str) -> bool:
-    parts = (record.key, record.value, *(value for _, value in record.headers))
-    return any(quotes(part or b"", wanted) for part in parts)
-
-
-def _again(record: Stored) -> Outgoing:
-    # The client sends no record that has neither key nor value.
-    value = b"" if record.key is None and record.value is None else record.value
-    return Outgoing(record.topic, value, record.key, record.headers, partition=record.partition)
-
-
-def _erased(record: Stored, wanted: str) -> Outgoing:
-    """Return a dead letter without its bytes: reason and place stay, what quotes the recipient goes."""
-    headers = tuple((name, value) for name, value in record.headers if not quotes(value or b"", wanted))
-    key = None if record.key is None or quotes(record.key, wanted) else record.key
-    marked = (*headers, (ERASED_HEADER, b"true"))
-    return Outgoing(record.topic, b"", key, marked, partition=record.partition)
-
-
-#: What people write between the digits of a number.
-_BETWEEN = r"[ ().,/\-]{0,3}"
-
-#: Characters that are read at a time, and those of them that are read again with the next ones: more than the longest
-#: address has, however it is escaped.
-_WINDOW, _OVERLAP = 32 * 1024, 8 * 1024
-
-
-@lru_cache(maxsize=16)
-def _pattern(wanted: str) -> re.Pattern[str]:
-    """Return what finds an address, given as addresses are compared, in any form and not within another one."""
-    if wanted.isdecimal():
-        return re.compile(rf"(?<![0-9])(?:\+|00)?{_BETWEEN.join(wanted)}(?![0-9])")
-    return re.compile(rf"(?<![\w.+-]){re.escape(wanted)}(?![\w-]|\.\w)")
-
-
-def quotes(data: bytes, wanted: str) -> bool:
-    """Return whether bytes quote an address, given in the form that addresses are compared in.
-
-    A text as it reads takes a hundred times the room of its bytes, so that a large one is read in parts.
-    """
-    text = data.decode(errors="replace")
-    lasts = max(0, len(text) - _OVERLAP)
-    return any(
-        _has(text[start : start + _WINDOW], wanted, is_first=not start, is_last=start + _WINDOW >= len(text))
-        for start in range(0, lasts or 1, _WINDOW - _OVERLAP)
-    )
-
-
-def _has(part: str, wanted: str, *, is_first: bool, is_last: bool) -> bool:
-    """Return whether a part of a text quotes an address; what its edge cuts may be another one."""
-    plain = read(part).plain.casefold()
-    return any(
-        (is_first or found.start()) and (is_last or found.end() < len(plain))
-        for found in _pattern(wanted).finditer(plain)
-    )
 
 
 # Dates

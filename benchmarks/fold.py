@@ -229,11 +229,10 @@ class Checkout:
 
 
 def compare(options: argparse.Namespace) -> None:
-    size = Settings().chunk_records
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory(prefix="delivery-status-fold-") as folder:
         path = Path(folder) / "chunks"
-        chunks = list(chunks_of(options.messages, size))
+        chunks = list(chunks_of(options.messages, options.chunk_records))
         path.write_bytes(marshal.dumps(chunks))
         roots = {"before": options.before.resolve(), "after": here} if options.before else {"now": here}
         sides = {
@@ -281,6 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", type=Path, help="another checkout of the project, to compare with")
     parser.add_argument("--messages", type=int, default=80_000, help="messages that live, 3.55 events each")
+    parser.add_argument("--chunk-records", type=int, default=Settings().chunk_records, help="events of a chunk")
     parser.add_argument("--turn", type=int, default=4, help="chunks that one process takes before the other does")
     parser.add_argument("--store", default="memory", choices=("memory", "rocksdb"))
     parser.add_argument("--samples", action="store_true", help="also say which functions and lines take the time")

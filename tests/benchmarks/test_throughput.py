@@ -31,9 +31,9 @@ def test_the_way_to_it_is_told():
     assert found["drift"] == pytest.approx(1)
 
 
-def test_the_last_events_are_left_out():
-    found = figures(QUICK_ONE, folded(EVENTS), WARM, EVENTS)
-    assert found["events"] == EVENTS * 0.98 // 100 * 100 - WARM
+def test_the_window_ends_with_the_commit_that_reaches_its_end():
+    found = figures(QUICK_ONE, folded(EVENTS + 300), WARM, EVENTS)
+    assert found["events"] == EVENTS + 300 - WARM
 
 
 def test_of_a_slow_one_the_second_half_of_what_it_did_counts():

@@ -25,7 +25,7 @@ from processor.metrics.labels import (
     ByVerdict,
     Provider,
 )
-from processor.watch.silence import Flow
+from processor.watch.evidence import Flow
 
 #: The effect of one event by the labels of metrics: channel, provider, the node that was reported, the verdict, the
 #: nodes before and after, the category if this event made the message failed or ignored, and the message's own channel.

@@ -18,9 +18,9 @@ import msgspec
 from processor.domain.moment import Micros
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
-from processor.watch import failing, silence
+from processor.watch import evidence, failing
+from processor.watch.evidence import Evidence
 from processor.watch.failing import Outcomes
-from processor.watch.silence import Evidence
 
 #: Messages that are named as evidence of one finding.
 SAMPLE = 5
@@ -104,7 +104,7 @@ def merge(partials: Iterable[Partial]) -> Partial:
         tuple(sorted(_merge_stuck([at for each in several for at in each.stuck]), key=_by_size)),
         sum(each.contradicted for each in several),
         tuple(sorted(_merge_contradictions([at for each in several for at in each.contradictions]), key=_by_time)),
-        silence.merge(at for each in several for at in each.providers),
+        evidence.merge(at for each in several for at in each.providers),
         dict(sorted(stuck_deliveries.items())),
         failing.merge(at for each in several for at in each.outcomes),
     )

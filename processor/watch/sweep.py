@@ -17,9 +17,9 @@ from processor.domain.status import Channel, Status
 from processor.domain.traits import ENDING, STUCK_AFTER, TRAITS
 from processor.domain.transitions import NODE_NAMES, NODE_STATUS, TRANSITIONS, Node
 from processor.domain.waiting import NO_HOLDS, Holds, StuckAfter, is_stuck, may_expire, stuck_before
+from processor.watch.evidence import HISTORY, Flow, Gatherer
 from processor.watch.failing import Tally
 from processor.watch.findings import SAMPLE, Contradiction, Found, Partial, Stuck, WaitingStatus, merge
-from processor.watch.silence import HISTORY, Flow, Gatherer
 
 #: Findings that one partition tells of: the largest groups of stuck messages, kinds of contradictions, deliveries.
 _GROUPS_TOLD = 50

@@ -15,7 +15,7 @@ from processor.domain.waiting import Holds
 from processor.engine.store import Store
 from processor.settings import Settings
 from processor.watch.board import Board
-from processor.watch.silence import Flow
+from processor.watch.evidence import Flow
 from processor.watch.sweep import NOTHING_LABELLED, Sweep
 from processor.wire.rows import unpack_row
 

@@ -29,7 +29,8 @@ from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import NODE_STATUS
 from processor.providers import Context, Unreadable, decode_payload, read
 from processor.providers.adapter import Memory
-from processor.watch.silence import Answering, Flow, judge
+from processor.watch.evidence import Flow
+from processor.watch.silence import Answering, judge
 from processor.watch.sweep import Sweep
 from processor.wire.control import decode_control
 from processor.wire.events import decode_event

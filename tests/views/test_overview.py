@@ -6,8 +6,9 @@ import pytest
 
 from processor.domain.status import Channel, Status
 from processor.views.overview import UNKNOWN, Input, PartitionReport, Reports, WorkerReport
+from processor.watch.evidence import Evidence
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
-from processor.watch.silence import Answering, Evidence
+from processor.watch.silence import Answering
 from processor.watch.tallies import DeadLetterTally
 from processor.wire.deadletters import DeadReason
 from tests.views.told import MINUTE, NOW

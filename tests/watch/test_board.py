@@ -9,8 +9,8 @@ from processor.domain.status import Channel, Status
 from processor.metrics import Metrics
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of
+from processor.watch.evidence import Evidence
 from processor.watch.findings import Found, Partial, WaitingStatus, merge
-from processor.watch.silence import Evidence
 from processor.watch.tallies import DeadLetterTally, merge_dead
 from processor.wire.deadletters import DeadReason, Origin
 

@@ -17,8 +17,9 @@ from processor.domain.status import Channel, Permanence, Status
 from processor.domain.traits import STUCK_AFTER
 from processor.domain.transitions import Node
 from processor.watch.durations import bucket_of
+from processor.watch.evidence import Evidence, Flow
 from processor.watch.findings import Partial, merge
-from processor.watch.silence import Answering, Evidence, Flow, Silence, judge
+from processor.watch.silence import Answering, Silence, judge
 from processor.watch.sweep import Sweep
 
 SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3_600.0, 86_400.0

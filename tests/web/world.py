@@ -27,9 +27,9 @@ from processor.views.message_list import Judge, ListShare, MessageQuery, list_sh
 from processor.views.overview import PartitionReport, WorkerReport
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of
+from processor.watch.evidence import Evidence
 from processor.watch.failing import Ended, Outcomes
 from processor.watch.findings import Contradiction, Found, Partial, Stuck, merge
-from processor.watch.silence import Evidence
 from processor.web.answers import Answers
 from processor.web.breakdowns import BREAKDOWN_PATH, Breakdowns
 from processor.web.finding import Finding

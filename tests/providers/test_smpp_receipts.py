@@ -176,7 +176,7 @@ def test_what_the_subscriber_wrote_is_no_field(context):
 
 
 def test_of_a_subscribers_message_the_text_is_not_taken_apart(context, monkeypatch):
-    monkeypatch.setattr("processor.providers.smpp.read_receipt", None)
+    monkeypatch.setattr("processor.providers.smpp_pdu.read_receipt", None)
     pdu = {"pdu": "deliver_sm", "esm_class": 0, "short_message": "identify the status"}
     assert read("smpp", pdu, context) == [NoStatus("mobile originated")]
 

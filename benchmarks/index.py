@@ -31,7 +31,8 @@ from processor.metrics import Metrics
 from processor.settings import INDEXES, Settings
 from processor.stages import stages
 from processor.stages.fold import Fold
-from processor.views.message_list import IndexedRows, Judge, MessageQuery, list_share
+from processor.views.message_list import IndexedRows, list_share
+from processor.views.message_query import Judge, MessageQuery
 from processor.watch.board import Board
 from processor.wire.events import decode_event
 from processor.wire.partitioner import partition_of

@@ -30,7 +30,8 @@ from processor.printable import printable
 from processor.settings import Settings
 from processor.views import message_csv
 from processor.views.finding import FOUND_MAX, FindList, FoundThing, Kind, Matched, each_once, find_deliveries
-from processor.views.message_list import DEFAULT_LIMIT, CountedAs, Judge, MessageItem, MessageQuery, Wanted, item_of
+from processor.views.message_list import MessageItem, item_of
+from processor.views.message_query import DEFAULT_LIMIT, CountedAs, Judge, MessageQuery, Wanted
 from processor.wire.readback import UnreadableError
 from processor.wire.rows import unpack_row
 from processor.wire.topics import MESSAGES

@@ -15,7 +15,8 @@ import msgspec
 from processor.domain.moment import Micros
 from processor.domain.reason import HARD, SOFT
 from processor.domain.traits import STATUSES_OF, Indicator
-from processor.views.message_list import IndexedRows, Judge, MessageItem, MessageQuery, list_share, place_of_recipient
+from processor.views.message_list import IndexedRows, MessageItem, list_share
+from processor.views.message_query import Judge, MessageQuery, place_of_recipient
 
 #: Messages that a worker looks at, over all its partitions, and at a time.
 LOOKED_AT_MAX = 20_000

@@ -27,7 +27,8 @@ from processor.views.deliveries import Deliveries, DeliveryView
 from processor.views.gateways import GatewayList, GatewayReport, gateway_list
 from processor.views.history import POINTS, HistoryView, Scope, Span
 from processor.views.listing import DeliveryList, Query, QueryError, list_deliveries
-from processor.views.message_list import FoundItem, MessageItem, MessageList, MessageQuery
+from processor.views.message_list import FoundItem, MessageItem, MessageList
+from processor.views.message_query import MessageQuery
 from processor.views.messages import MessageView, message_view
 from processor.views.overview import ContradictionList, DeadLetterList, Overview, ProviderList, StuckList
 from processor.views.place_history import begin_of, place_history

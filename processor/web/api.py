@@ -13,7 +13,8 @@ from processor.domain.delivery import Action
 from processor.views.breakdown import BreakdownQuery, By
 from processor.views.history import Span
 from processor.views.listing import Query
-from processor.views.message_list import MessageList, MessageQuery
+from processor.views.message_list import MessageList
+from processor.views.message_query import MessageQuery
 from processor.views.status_list import status_list
 from processor.web.access import Access
 from processor.web.addresses import ADDRESS_PATH, AddressLookup, AddressQuestion

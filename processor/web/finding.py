@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection
 
 from processor.views.deliveries import Deliveries
 from processor.views.finding import FOUND_MAX, FindList, FoundThing, Kind, Matched, each_once, find_deliveries
-from processor.views.message_list import MessageQuery
+from processor.views.message_query import MessageQuery
 from processor.web.answers import Answers
 from processor.web.masking import mask_id
 from processor.web.message_lists import MessageLists

@@ -12,15 +12,8 @@ from processor.domain.moment import Micros
 from processor.domain.waiting import Holds, stuck_before
 from processor.logs import get_logger
 from processor.settings import Settings
-from processor.views.message_list import (
-    FoundItem,
-    IndexedRows,
-    Judge,
-    ListShare,
-    MessageQuery,
-    list_share,
-    merge_shares,
-)
+from processor.views.message_list import FoundItem, IndexedRows, ListShare, list_share, merge_shares
+from processor.views.message_query import Judge, MessageQuery
 from processor.web.forwarding import Forwarding
 from processor.web.masking.views import mask_message
 from processor.web.owner import Owner, index_of

@@ -9,7 +9,7 @@ from processor.domain.reason import Category
 from processor.domain.status import Channel, Permanence, Status
 from processor.domain.transitions import NODE_NAMES, Node
 from processor.views.breakdown import OFFERED
-from processor.views.message_list import DEFAULT_LIMIT, MAX_LIMIT, CountedAs
+from processor.views.message_query import DEFAULT_LIMIT, MAX_LIMIT, CountedAs
 from processor.web.parameters import Parameter, choice, flag, moment, named, text, whole
 
 #: A time, a slash and a reference, which may be sealed.

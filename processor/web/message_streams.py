@@ -15,7 +15,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from processor.views import message_csv
-from processor.views.message_list import MAX_LIMIT, MessageItem, MessageList
+from processor.views.message_list import MessageItem, MessageList
+from processor.views.message_query import MAX_LIMIT
 from processor.web.message_query import STREAM_FORMATS
 from processor.web.openapi import JSON
 from processor.web.problems import RECOVERING, TOO_MANY_STREAMS, ProblemError

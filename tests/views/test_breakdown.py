@@ -10,7 +10,7 @@ from processor.views.breakdown import (
     merge_breakdowns,
     partition_breakdown,
 )
-from processor.views.message_list import Judge, MessageQuery
+from processor.views.message_query import Judge, MessageQuery
 from tests.web.workers import Work, ago, event, rows
 
 

@@ -4,7 +4,7 @@ import asyncio
 from urllib.parse import quote
 
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
-from processor.views.message_list import MessageQuery
+from processor.views.message_query import MessageQuery
 from processor.web.breakdowns import Breakdowns
 from tests.web.workers import EVENTS_TOPIC, PARTITIONS, WRITE_TOKEN, TheGroup, ago, event, unsettled, workers
 

@@ -23,7 +23,8 @@ from processor.stages import STAGE_NAMES
 from processor.views.breakdown import BreakdownQuery, PartitionBreakdown, partition_breakdown
 from processor.views.deliveries import Deliveries
 from processor.views.gateways import GatewayReport, RouteReport
-from processor.views.message_list import Judge, ListShare, MessageQuery, list_share
+from processor.views.message_list import ListShare, list_share
+from processor.views.message_query import Judge, MessageQuery
 from processor.views.overview import PartitionReport, WorkerReport
 from processor.watch.board import Board
 from processor.watch.durations import bucket_of

@@ -15,7 +15,7 @@ from processor.views.audit import AuditList
 from processor.views.breakdown import Breakdown, BreakdownQuery, By
 from processor.views.deliveries import DeliveryView
 from processor.views.history import Span
-from processor.views.message_list import CountedAs, MessageQuery
+from processor.views.message_query import CountedAs, MessageQuery
 from processor.web.answers import Answers
 from processor.web.audit_list import AuditLists
 from processor.web.page import arrange, charts

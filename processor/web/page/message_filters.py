@@ -13,7 +13,7 @@ from processor.domain.status import Channel, Status
 from processor.domain.traits import IS_COUNTED_BY_REASON, SuccessFrom
 from processor.domain.transitions import NODE_NAMES, NODE_PERMANENCE, NODE_STATUS, Node
 from processor.views.deliveries import DeliveryView
-from processor.views.message_list import COUNTED_STATUSES, CountedAs
+from processor.views.message_query import COUNTED_STATUSES, CountedAs
 from processor.views.overview import Overview
 from processor.web.message_query import STREAM_FORMATS
 from processor.web.page.filters import PERIODS

@@ -28,7 +28,8 @@ from processor.domain.status import Status
 from processor.domain.waiting import stuck_before
 from processor.engine.stage import Outbox, Partitioning, Positions
 from processor.metrics import Metrics
-from processor.settings import INDEXES, Settings
+from processor.settings import Settings
+from processor.settings.parsers import INDEXES
 from processor.stages import stages
 from processor.stages.fold import Fold
 from processor.views.message_list import IndexedRows, list_share

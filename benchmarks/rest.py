@@ -102,7 +102,7 @@ def main() -> None:
         make(options.make)
         return
     if options.take:
-        from processor.settings import INDEXES  # noqa: PLC0415 - as above.
+        from processor.settings.parsers import INDEXES  # noqa: PLC0415 - as above.
 
         take(INDEXES if options.take == "with" else ())
         return

@@ -18,7 +18,8 @@ from processor.domain.transitions import NODE_NAMES
 from processor.providers import ADAPTERS, decode_payload, outcome, read
 from processor.providers.adapter import Adapter, Context, Memory
 from processor.providers.fields import json_of
-from processor.settings import ID_NOTATIONS, MESSAGE_ID_COVERS
+from processor.settings import MESSAGE_ID_COVERS
+from processor.settings.parsers import ID_NOTATIONS
 from processor.wire.deadletters import UnusableError
 from processor.wire.events import decode_event, encode_event
 from processor.wire.rows import encode_folded

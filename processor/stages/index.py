@@ -46,7 +46,7 @@ class Index:
     """The index of one partition.
 
     Args:
-        indexed: what is indexed: some of `INDEXES` in settings.py.
+        indexed: what is indexed: some of `INDEXES` in settings/parsers.py.
         store: keeps it.
     """
 

@@ -17,7 +17,7 @@ from processor.engine.stage import Outbox
 from processor.engine.store import buckets, ordered
 from processor.providers.addresses import comparable_address
 from processor.providers.native_keys import comparable
-from processor.settings import INDEXES
+from processor.settings.parsers import INDEXES
 from processor.stages import expiry
 from processor.watch import sweeper
 from processor.wire.links import MOVED_HEADER

@@ -24,7 +24,8 @@ from processor.engine.store import Change
 from processor.engine.store.memory import MemoryStore
 from processor.engine.streams import Outgoing
 from processor.metrics import Metrics
-from processor.settings import INDEXES, Settings
+from processor.settings import Settings
+from processor.settings.parsers import INDEXES
 from processor.stages import STAGE_NAMES
 from processor.stages.index import Index
 from processor.views.deliveries import Deliveries

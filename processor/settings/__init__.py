@@ -1,23 +1,23 @@
 """Settings: environment variables, all validated at once; each problem is named with its remedy.
 
-`Settings` holds the defaults, `FIELDS` the parser and the help of each; docs/settings.md is generated from both.
+`Settings` holds the defaults, `FIELDS` the parser (parsers.py) and the help of each; docs/settings.md is generated from
+both.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER, SuccessFrom
-from processor.users import Role, UsersError, read_users
+from processor.settings import parsers
+from processor.users import Role
 from processor.wire.topics import Topic
 
 PREFIX = "DELIVERY_"
@@ -29,10 +29,7 @@ SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 UNLINKED = ("show", "hold")
 MESSAGE_ID_COVERS = ("recipient", "send")
-#: Notations of ids: of submit_sm_resp, and of receipts.
-ID_NOTATIONS = ("decimal/hex", "hex/decimal")
 STORES = ("memory", "rocksdb")
-INDEXES = ("delivery", "recipient", "provider_message_id")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("auto", "json", "console")
 
@@ -87,7 +84,7 @@ class Settings:
     store: str = "memory"
     store_path: str = "delivery-store"
     store_cache_mib: int = 256
-    index: tuple[str, ...] = INDEXES
+    index: tuple[str, ...] = parsers.INDEXES
     unlinked: str = "show"
     link_wait: float = 7 * 86_400.0
     retention: float = 30 * 86_400.0
@@ -130,230 +127,6 @@ class Settings:
         return (self.shadow_of if topic.is_live else self.topic_prefix) + topic.name
 
 
-def _text(value: str) -> str:
-    if not value:
-        raise ValueError("must not be empty")
-    return value
-
-
-def _topic_prefix(value: str) -> str:
-    # 200 leaves room for the rest of a name, of which Kafka takes 249 characters.
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
-        raise ValueError("must be letters, digits, '.', '_' and '-', at most 200")
-    return value
-
-
-def _commit(value: str) -> str:
-    if not re.fullmatch(r"[\w.-]{1,64}", value, re.ASCII):
-        raise ValueError("must have 1 to 64 letters, digits, dots, hyphens or underscores: `git rev-parse HEAD`")
-    return value
-
-
-def _optional_text(value: str) -> str:
-    return value
-
-
-def _origin(value: str) -> str:
-    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
-        raise ValueError("must be like 'http://10.0.0.5:8080'")
-    return value.rstrip("/")
-
-
-def _link(value: str) -> str:
-    # It becomes a link of the page.
-    if not re.fullmatch(r"(https?:/)?/[^\s/\\\"'<>][^\s\\\"'<>]*", value):
-        raise ValueError("must be a path like '/oauth2/sign_out', or a URL")
-    return value
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    try:
-        return tuple(map(_origin, _names(value)))
-    except ValueError:
-        raise ValueError("must be like 'http://gateway-1:8082,http://gateway-2:8082'") from None
-
-
-def _token(value: str) -> str:
-    # What an Authorization header carries as it is; shorter ones are guessed.
-    if not re.fullmatch(r"[!-~]{16,500}", value):
-        raise ValueError("must be 16 to 500 characters of ASCII without spaces")
-    return value
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(f"must be a whole number from {low} to {high}") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return number
-
-    return parse
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError(f"must be seconds, from {low:g} to {high:g}") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be seconds, from {low:g} to {high:g}")
-        return number
-
-    return parse
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def _duration(value: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", value)
-    if not found:
-        raise ValueError("must be a whole number with s, m, h or d, like '30d'")
-    return float(found[1]) * _UNITS[found[2] or "s"]
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def _yes_no(value: str) -> bool:
-    answers = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if value.lower() not in answers:
-        raise ValueError("must be true or false")
-    return answers[value.lower()]
-
-
-def _file(value: str) -> Path:
-    path = Path(value)
-    if not (path.is_file() and os.access(path, os.R_OK)):
-        raise ValueError("must be a file that can be read")
-    return path
-
-
-def _users_file(value: str) -> Path:
-    path = _file(value)
-    try:
-        read_users(path.read_bytes())
-    except UsersError as error:
-        raise ValueError(f"it is no file of users: {error}") from None
-    return path
-
-
-def _user_roles(value: str) -> Mapping[str, Role]:
-    roles: dict[str, Role] = {}
-    for pair in value.split(","):
-        group, _, role = (part.strip() for part in pair.rpartition("="))
-        if not group or role not in [each.value for each in Role]:
-            raise ValueError(
-                f"must be like 'support=reader,leads=operator', with one of {', '.join(each.value for each in Role)}"
-            )
-        if group in roles:
-            raise ValueError(f"names group {group!r} twice")
-        roles[group] = Role(role)
-    return roles
-
-
-def _names(value: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in value.split(",") if name.strip())
-    if not names:
-        raise ValueError("must be names separated by commas")
-    return names
-
-
-def _indexes(value: str) -> tuple[str, ...]:
-    names = _names(value)
-    if names == ("none",):
-        return ()
-    if not set(names) <= set(INDEXES):
-        raise ValueError(f"must be some of {', '.join(INDEXES)}, separated by commas, or 'none'")
-    return tuple(name for name in INDEXES if name in names)
-
-
-def _hosts(value: str) -> tuple[str, ...]:
-    hosts = _names(value)
-    if not all(re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", host) for host in hosts):
-        raise ValueError("must be names like 'status.example.com', '.example.com' for all that end so, or '*' for any")
-    return hosts
-
-
-def _networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    try:
-        return tuple(ip_network(name) for name in _names(value))
-    except ValueError:
-        raise ValueError("must be addresses or networks like '10.0.0.7' or '10.0.0.0/8'") from None
-
-
-def _pairs(value: str) -> Mapping[str, str]:
-    pairs: dict[str, str] = {}
-    for pair in value.split(","):
-        topic, equals, provider = pair.partition("=")
-        if not (equals and topic.strip() and provider.strip()):
-            raise ValueError("must be like 'delivery.mta.v1=kumomta,delivery.sms.v1=twilio'")
-        pairs[topic.strip()] = provider.strip()
-    return pairs
-
-
-def _notations(value: str) -> Mapping[str, str]:
-    notations: dict[str, str] = {}
-    for pair in value.split(","):
-        account, _, notation = (part.strip() for part in pair.rpartition("="))
-        if notation not in ID_NOTATIONS:
-            raise ValueError(f"must be like 'north=decimal/hex', with one of {', '.join(ID_NOTATIONS)}")
-        if account in notations:
-            raise ValueError(f"names account {account!r} twice")
-        notations[account] = notation
-    return notations
-
-
-def _stuck_after(value: str) -> Mapping[tuple[Channel, Status], float]:
-    places = {f"{channel.value}.{status.value}": (channel, status) for channel, status in STUCK_AFTER}
-    thresholds, given, wrong = dict(STUCK_AFTER), set(), []
-    for pair in value.split(","):
-        name, _, text = (part.strip() for part in pair.partition("="))
-        if name not in places:
-            wrong.append(f"{name!r} is none of {', '.join(places)}")
-        elif name in given:
-            wrong.append(f"{name} is there twice")
-        elif text == "off":
-            del thresholds[places[name]]
-        else:
-            try:
-                thresholds[places[name]] = _threshold(text)
-            except ValueError as error:
-                wrong.append(f"{name} {error}")
-        given.add(name)
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    return thresholds
-
-
-def _threshold(text: str) -> float:
-    try:
-        seconds = _duration(text)
-    except ValueError:
-        seconds = 0
-    if not seconds:
-        raise ValueError("must be followed by a duration like '=90m', '=72h' or '=3d', or by '=off'")
-    return seconds
-
-
-def _brokers(value: str) -> str:
-    for broker in value.split(","):
-        host, colon, port = broker.strip().rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
-            raise ValueError("must be host:port, several separated by commas")
-    return ",".join(broker.strip() for broker in value.split(","))
-
-
 class Field(NamedTuple):
     """One setting: its parser and its help."""
 
@@ -365,175 +138,180 @@ class Field(NamedTuple):
 
 
 FIELDS: dict[str, Field] = {
-    "brokers": Field(_brokers, "Bootstrap brokers of Kafka, `host:port` separated by commas."),
-    "app_id": Field(_text, "Consumer group and prefix of every transactional id; workers that share work share it."),
-    "topic_prefix": Field(_topic_prefix, "Prefix of the names of all topics.", is_shared=True),
+    "brokers": Field(parsers.brokers, "Bootstrap brokers of Kafka, `host:port` separated by commas."),
+    "app_id": Field(
+        parsers.text, "Consumer group and prefix of every transactional id; workers that share work share it."
+    ),
+    "topic_prefix": Field(parsers.topic_prefix, "Prefix of the names of all topics.", is_shared=True),
     "shadow_of": Field(
-        _topic_prefix,
+        parsers.topic_prefix,
         "Prefix of the live topics, if this worker is their *shadow*: it reads what others publish there, and writes "
         "nothing there. Empty: it is no shadow.",
         is_shared=True,
     ),
     "partitions": Field(
-        _whole(1, 10_000), "Partitions of each topic that `topics create` creates; cannot be changed later."
+        parsers.whole(1, 10_000), "Partitions of each topic that `topics create` creates; cannot be changed later."
     ),
     "replication_factor": Field(
-        _whole(-1, 100), "Replicas of each topic that `topics create` creates; -1: the broker's default."
+        parsers.whole(-1, 100), "Replicas of each topic that `topics create` creates; -1: the broker's default."
     ),
     "provider_by_topic": Field(
-        _pairs,
+        parsers.pairs,
         "Provider of records without the header `provider`, by topic: `delivery.mta.v1=kumomta`.",
         is_shared=True,
     ),
-    "message_id_names": Field(_names, "Names of your message id in providers' metadata.", is_shared=True),
-    "delivery_id_names": Field(_names, "Names of your delivery id in providers' metadata.", is_shared=True),
-    "attempt_names": Field(_names, "Names of your attempt number, 1 to 99, in providers' metadata.", is_shared=True),
+    "message_id_names": Field(parsers.names, "Names of your message id in providers' metadata.", is_shared=True),
+    "delivery_id_names": Field(parsers.names, "Names of your delivery id in providers' metadata.", is_shared=True),
+    "attempt_names": Field(
+        parsers.names, "Names of your attempt number, 1 to 99, in providers' metadata.", is_shared=True
+    ),
     "message_id_covers": Field(
-        _one_of(*MESSAGE_ID_COVERS),
+        parsers.one_of(*MESSAGE_ID_COVERS),
         "Whether your message id identifies one `recipient` or a whole `send`.",
         is_shared=True,
     ),
     "smpp_receipts_by_text": Field(
-        _yes_no,
+        parsers.yes_no,
         "Whether to recognize receipts by their text alone, although esm_class says that the deliver_sm is a message.",
         is_shared=True,
     ),
     "smpp_id_notations": Field(
-        _notations,
+        parsers.notations,
         "SMS centres whose receipts have ids in another notation than their submit_sm_resp, by account: "
         "`north=decimal/hex` if submit_sm_resp has decimal and receipts have hex; without an account, like "
         "`hex/decimal`, it applies to records without the header `account`.",
         is_shared=True,
     ),
-    "http_host": Field(_text, "Address that the HTTP server (page, API, metrics, health) binds to."),
-    "http_port": Field(_whole(0, 65_535), "Port of the HTTP server; 0: any free port, which the log names."),
+    "http_host": Field(parsers.text, "Address that the HTTP server (page, API, metrics, health) binds to."),
+    "http_port": Field(parsers.whole(0, 65_535), "Port of the HTTP server; 0: any free port, which the log names."),
     "http_allowed_hosts": Field(
-        _hosts,
+        parsers.hosts,
         "Host names to answer to, besides addresses, localhost, this host's name and the one of "
         "DELIVERY_ADVERTISED_URL: `status.example.com,.svc.cluster.local`; `*`: any.",
     ),
     "trusted_proxies": Field(
-        _networks,
+        parsers.networks,
         "Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are trusted: `10.0.0.0/8`.",
     ),
     "advertised_url": Field(
-        _origin,
+        parsers.origin,
         "URL at which other workers reach this one, `http://host:port`; empty: the address, or this host's name.",
     ),
     "gateways": Field(
-        _origins,
+        parsers.origins,
         "Addresses of the gateways' admin servers, for the page's section on providers' calls: "
         "`http://gateway:8082`; a name with several addresses stands for several gateways.",
     ),
     "read_token": Field(
-        _token, "Token required to read page and API; without one, only this machine may read.", is_secret=True
+        parsers.token, "Token required to read page and API; without one, only this machine may read.", is_secret=True
     ),
     "write_token": Field(
-        _token,
+        parsers.token,
         "Token required to cancel and control deliveries and to see whole recipients; without one, nobody may.",
         is_secret=True,
     ),
     "internal_token": Field(
-        _token,
+        parsers.token,
         "Shared secret that signs requests between workers, equal on all; empty: the write token.",
         is_secret=True,
     ),
     "users_file": Field(
-        _users_file,
+        parsers.users_file,
         "File with the users: names, roles and hashes of their tokens (docs/security.md). It is read again when it "
         "changes.",
     ),
     "user_proxies": Field(
-        _networks,
+        parsers.networks,
         "Addresses or networks of proxies that sign users in, and whose X-Forwarded-User and X-Forwarded-Groups are "
         "believed: `10.0.0.7`; with DELIVERY_USER_ROLES.",
     ),
     "user_roles": Field(
-        _user_roles,
+        parsers.user_roles,
         "Roles of the groups that these proxies name: `support=reader,leads=unmasked_reader,ops=operator`; `*`: of "
         "whoever is signed in.",
     ),
     "sign_out_url": Field(
-        _link, "Where these users sign out at the proxy, for a link of the page: `/oauth2/sign_out`, or a URL."
+        parsers.link, "Where these users sign out at the proxy, for a link of the page: `/oauth2/sign_out`, or a URL."
     ),
-    "security_protocol": Field(_one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
-    "sasl_mechanism": Field(_one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),
-    "sasl_username": Field(_optional_text, "SASL user name for the brokers."),
-    "sasl_password": Field(_optional_text, "SASL password for the brokers.", is_secret=True),
-    "tls_ca_file": Field(_file, "CA certificates (PEM) to trust; empty: the system's."),
-    "tls_certificate_file": Field(_file, "Client certificate chain (PEM), if brokers require one."),
-    "tls_key_file": Field(_file, "Private key (PEM) of the client certificate, if it is not in the same file."),
-    "tls_key_password": Field(_optional_text, "Password of the private key.", is_secret=True),
-    "tls_check_hostname": Field(_yes_no, "Whether a broker's certificate must match its host name."),
+    "security_protocol": Field(parsers.one_of(*SECURITY_PROTOCOLS), f"One of {', '.join(SECURITY_PROTOCOLS)}."),
+    "sasl_mechanism": Field(parsers.one_of(*SASL_MECHANISMS), f"One of {', '.join(SASL_MECHANISMS)}."),
+    "sasl_username": Field(parsers.optional_text, "SASL user name for the brokers."),
+    "sasl_password": Field(parsers.optional_text, "SASL password for the brokers.", is_secret=True),
+    "tls_ca_file": Field(parsers.file, "CA certificates (PEM) to trust; empty: the system's."),
+    "tls_certificate_file": Field(parsers.file, "Client certificate chain (PEM), if brokers require one."),
+    "tls_key_file": Field(parsers.file, "Private key (PEM) of the client certificate, if it is not in the same file."),
+    "tls_key_password": Field(parsers.optional_text, "Password of the private key.", is_secret=True),
+    "tls_check_hostname": Field(parsers.yes_no, "Whether a broker's certificate must match its host name."),
     "store": Field(
-        _one_of(*STORES), "Where rows are kept besides Kafka: `memory`, or `rocksdb` if they do not fit into memory."
+        parsers.one_of(*STORES),
+        "Where rows are kept besides Kafka: `memory`, or `rocksdb` if they do not fit into memory.",
     ),
-    "store_path": Field(_text, "Folder of the rocksdb store, with one folder for each partition."),
-    "store_cache_mib": Field(_whole(8, 1_048_576), "Memory limit of the rocksdb store in this process, in MiB."),
+    "store_path": Field(parsers.text, "Folder of the rocksdb store, with one folder for each partition."),
+    "store_cache_mib": Field(parsers.whole(8, 1_048_576), "Memory limit of the rocksdb store in this process, in MiB."),
     "index": Field(
-        _indexes,
+        parsers.indexes,
         "What messages are listed and found by: `delivery` (with status and time), `recipient`, `provider_message_id`; "
         "`none`: by their ids only.",
     ),
     "unlinked": Field(
-        _one_of(*UNLINKED),
+        parsers.one_of(*UNLINKED),
         "What happens to a receipt that has only the provider's id until its link arrives: `show` it under that id, or "
         "`hold` it back.",
         is_shared=True,
     ),
     "link_wait": Field(
-        _duration,
+        parsers.duration,
         "How long such a receipt waits for its link: `7d`; 0: it does not wait, and links have no effect.",
         is_shared=True,
     ),
     "retention": Field(
-        _duration,
+        parsers.duration,
         "How long a message with a final status is kept after its last event, by event time: `30d`; 0: for ever.",
         is_shared=True,
     ),
     "addresses_key": Field(
-        _token,
+        parsers.token,
         "Secret that addresses are hashed under in the feed of quarantined addresses; whoever reads the feed needs it. "
         "Empty: there is no feed.",
         is_secret=True,
         is_shared=True,
     ),
-    "chunk_records": Field(_whole(1, 100_000), "Maximum number of records of one partition in one transaction."),
+    "chunk_records": Field(parsers.whole(1, 100_000), "Maximum number of records of one partition in one transaction."),
     "max_record_bytes": Field(
-        _whole(1_000, 3_500_000), "Maximum size of a record; a larger one becomes a dead letter.", is_shared=True
+        parsers.whole(1_000, 3_500_000), "Maximum size of a record; a larger one becomes a dead letter.", is_shared=True
     ),
     "concurrency_limit": Field(
-        _whole(1, 1_000_000),
+        parsers.whole(1, 1_000_000),
         "Deliveries that your sending system runs at the same time; explains why others are pending.",
     ),
     "success_from": Field(
-        _one_of(*[each.value for each in SuccessFrom]),
+        parsers.one_of(*[each.value for each in SuccessFrom]),
         "From where on a message is a success: `taken` into account by the provider, as Adobe counts, or `sent`. What "
         "is processed is the same.",
     ),
     "session_timeout": Field(
-        _seconds(6, 300), "Seconds without a heartbeat after which a worker's partitions are assigned to others."
+        parsers.seconds(6, 300), "Seconds without a heartbeat after which a worker's partitions are assigned to others."
     ),
     "commit_timeout": Field(
-        _seconds(1, 600), "Seconds after which a transaction is aborted and its partition reopened."
+        parsers.seconds(1, 600), "Seconds after which a transaction is aborted and its partition reopened."
     ),
     "stall_timeout": Field(
-        _seconds(1, 3_600),
+        parsers.seconds(1, 3_600),
         "Seconds with lag and without a commit, or out of the group, after which the worker ends itself.",
     ),
     "stuck_after": Field(
-        _stuck_after,
+        parsers.stuck_after,
         "Time in a status after which a message is stuck: `email.pending=90m,sms.sent=off`; others keep "
         "their defaults.",
     ),
     "trace": Field(
-        _yes_no,
+        parsers.yes_no,
         "Whether `traceparent` and `tracestate` headers are copied from payloads to events and from events to rows.",
     ),
-    "log_level": Field(_one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
-    "log_format": Field(_one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
+    "log_level": Field(parsers.one_of(*LOG_LEVELS), f"One of {', '.join(LOG_LEVELS)}."),
+    "log_format": Field(parsers.one_of(*LOG_FORMATS), "`json`, `console`, or `auto`: console on a terminal."),
     "commit": Field(
-        _commit,
+        parsers.commit,
         "Commit that the program was built from, for `delivery_build_info`; the image sets it. `unknown`: that of the "
         "package, or of the clone that it runs in.",
     ),
@@ -717,6 +495,6 @@ def _shown(default: object) -> str:
         hours = (f"{channel.value}.{status.value}={after / 3_600:g}h" for (channel, status), after in default.items())
         return f"`{','.join(hours)}`"
     if isinstance(default, float):
-        days = default / _UNITS["d"]
+        days = default / 86_400
         return f"`{days:g}d`" if days >= 1 else f"`{default:g}`"
     return f"`{default}`"

@@ -1,4 +1,4 @@
-"""Process partitions exactly once: the only package that knows Faust and aiokafka.
+"""Process partitions exactly once: the only package that knows Faust, and a worker's only one that knows aiokafka.
 
 Two threads run in a worker: Faust's consumer thread fetches chunks, and the main loop processes and commits them.
 

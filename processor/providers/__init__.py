@@ -1,6 +1,7 @@
 """Read raw provider payloads into canonical events: the list of adapters, one file for each provider.
 
-To add a provider, add a file beside this one, a line to the list below, and a file of samples.
+To add a provider, add a file beside this one, a line to the list below, and a file of samples; then give it a route at
+the gateway, or name it among those that do not call (docs/providers/ADDING_A_PROVIDER.md).
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ put our ids beside the PDU's fields.
 Signature: none: it is a session.
 
 Traps: some centres answer a submit_sm with a decimal id and write it in hex in receipts, or the reverse: set
-`DELIVERY_SMPP_ID_NOTATIONS` for their accounts. `err:` is each operator's own. Dates have no zone. One receipt comes
-for each part of a long message, and says which only by the TLVs or the header (UDH) of the part, where it inherits
-them. UNDELIV comes with `dlvrd:001` as well.
+`DELIVERY_SMPP_ID_NOTATIONS` for their accounts. `err:` is each operator's own: it is kept as `reason.provider_code`
+and not interpreted. Dates have no zone. One receipt comes for each part of a long message, and says which only by the
+TLVs or the header (UDH) of the part, where it inherits them. UNDELIV comes with `dlvrd:001` as well.
 """
 
 from __future__ import annotations

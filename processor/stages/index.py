@@ -87,9 +87,9 @@ class Index:
                     names.append((key, Name.PROVIDER_MESSAGE_ID, known, told))
         return IndexChange(standings, names)
 
-    def advance(self) -> None:
-        """Index some more of the rows that were restored."""
-        self._store.index_some(_ROWS_AT_A_TIME)
+    def advance(self) -> bool:
+        """Index some more of the rows that were restored; return whether all are indexed now."""
+        return self._store.index_some(_ROWS_AT_A_TIME)
 
     # Reading
 

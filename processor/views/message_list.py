@@ -91,6 +91,9 @@ class IndexedRows(Protocol):
 
     indexed: frozenset[str]
 
+    def advance(self) -> bool:
+        """Index some more of the rows that were restored; return whether all are indexed now."""
+
     def standing(self, delivery: str | None, node: Node, below: Mark) -> Iterator[Mark]:
         """Yield the rows of one delivery, or of all (None), that stand at a node, from below a mark down."""
 

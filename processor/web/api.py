@@ -251,7 +251,7 @@ class Api:
 
     async def _hop_list(self, request: web.Request) -> web.Response:
         is_signed = await self._hops.check(request)
-        return _json(self._lists.share(await _body(request, MessageQuery), reveal=is_signed))
+        return _json(await self._lists.share(await _body(request, MessageQuery), reveal=is_signed))
 
     async def _hop_breakdown(self, request: web.Request) -> web.Response:
         await self._hops.check(request)

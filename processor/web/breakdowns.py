@@ -70,18 +70,11 @@ class Breakdowns:
         if self._events_topic not in counts:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
         found: dict[int, PartitionBreakdown] = {}
-        (owners, heard), own = await asyncio.gather(self._others(query), self.own(query))
+        asking = self._forwarding.ask_others(BREAKDOWN_PATH, query)
+        (owners, heard), own = await asyncio.gather(asking, self.own(query))
         for url, told in ((self._owner.url, own), *_readable(heard)):
             found |= {number: told[number] for number in self._lists.owned_by(url, told, owners)}
         return found, [number for number in range(counts[self._events_topic]) if number not in found]
-
-    async def _others(self, query: BreakdownQuery) -> tuple[Mapping[tuple[str, int], str], Mapping[str, bytes]]:
-        try:
-            owners = await self._forwarding.owners()
-            return owners, await self._forwarding.ask_all(BREAKDOWN_PATH, "POST", msgspec.json.encode(query))
-        except ProblemError:
-            # Without the group this worker tells of its own; the other partitions count as missing.
-            return {}, {}
 
     async def own(self, query: BreakdownQuery) -> dict[int, PartitionBreakdown]:
         """Return what this worker finds in its own partitions, each looked through for as long as the others.
@@ -94,7 +87,7 @@ class Breakdowns:
 
     async def _look_through(self, query: BreakdownQuery) -> dict[int, PartitionBreakdown]:
         found: dict[int, PartitionBreakdown] = {}
-        indexes, judge = self._lists.indexes(query.messages), self._lists.judge()
+        indexes, judge = await self._lists.indexes(query.messages), self._lists.judge()
         most, seconds = max(1, LOOKED_AT_MAX // max(1, len(indexes))), _SECONDS / max(1, len(indexes))
         for number in indexes:
             index = index_of(self._owner, number)

@@ -194,6 +194,20 @@ class Forwarding:
                 heard[member.url] = answer
         return heard
 
+    async def ask_others(
+        self, path: str, query: msgspec.Struct
+    ) -> tuple[Mapping[tuple[str, int], str], Mapping[str, bytes]]:
+        """Ask all other workers what their partitions have.
+
+        Returns:
+            The owners of partitions as by `owners`, and the answers by URL. Both are empty while the members of the
+            group cannot be known: then this worker tells of its own partitions, and the others count as missing.
+        """
+        try:
+            return await self.owners(), await self.ask_all(path, "POST", msgspec.json.encode(query))
+        except ProblemError:
+            return {}, {}
+
     async def owners(self) -> Mapping[tuple[str, int], str]:
         """Return the URL of the owner of every partition, by topic and number.
 

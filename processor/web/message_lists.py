@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -74,14 +75,9 @@ class MessageLists:
         counts = self._owner.partition_counts
         if self._events_topic not in counts:
             raise ProblemError(STARTING, "this worker has not reached Kafka yet")
-        shares = {self._owner.url: self.share(query, reveal=self._tells_whole)}
-        try:
-            owners = await self._forwarding.owners()
-            heard = await self._forwarding.ask_all(LIST_PATH, "POST", msgspec.json.encode(query))
-        except ProblemError:
-            # Without the group this worker lists its own; the other partitions count as missing.
-            owners, heard = {}, {}
-        shares |= dict(_readable(heard))
+        asking = self._forwarding.ask_others(LIST_PATH, query)
+        (owners, heard), own = await asyncio.gather(asking, self.share(query, reveal=self._tells_whole))
+        shares = {self._owner.url: own, **dict(_readable(heard))}
         true = [_of_owner(url, share, self.owned_by(url, share.partitions, owners)) for url, share in shares.items()]
         found, reached = merge_shares(true, query.limit)
         answered = {number for share in true for number in share.partitions}
@@ -97,13 +93,13 @@ class MessageLists:
             number for number in told if owners.get((self._events_topic, number), url if of_itself else None) == url
         )
 
-    def share(self, query: MessageQuery, *, reveal: bool) -> ListShare:
+    async def share(self, query: MessageQuery, *, reveal: bool) -> ListShare:
         """Return what this worker's own partitions have for a page.
 
         Raises:
             ProblemError: the query needs what is not indexed.
         """
-        share = list_share(self.indexes(query), query, self.judge())
+        share = list_share(await self.indexes(query), query, self.judge())
         return share if reveal else msgspec.structs.replace(share, found=_masked(share.found))
 
     def judge(self) -> Judge:
@@ -111,17 +107,24 @@ class MessageLists:
         now = Micros(time.time_ns() // 1000)
         return Judge(stuck_before(self._stuck_after, now), self._holds)
 
-    def indexes(self, query: MessageQuery) -> dict[int, IndexedRows]:
-        """Return the partitions of this worker that a query is asked of.
+    async def indexes(self, query: MessageQuery) -> dict[int, IndexedRows]:
+        """Return the partitions of this worker that a query is asked of, once all of their rows are indexed.
+
+        Soon after a start they may not be. They are indexed here, some at a time: for millions of rows that takes tens
+        of seconds, and messages are folded in the same loop.
 
         Raises:
             ProblemError: the query needs what is not indexed.
         """
         counts = range(self._owner.partition_counts[self._events_topic])
-        found = {number: index for number in counts if (index := index_of(self._owner, number)) is not None}
-        for index in found.values():
-            _require_index(index, query)
-        return found
+        while True:
+            # Partitions may come and go meanwhile.
+            found = {number: index for number in counts if (index := index_of(self._owner, number)) is not None}
+            for index in found.values():
+                _require_index(index, query)
+            if all(index.advance() for index in found.values()):
+                return found
+            await asyncio.sleep(0)
 
 
 def _require_index(index: IndexedRows, query: MessageQuery) -> None:

@@ -185,10 +185,20 @@ class TestAStoreInMemoryThatIsIndexedAfterItsRecovery:
         store = MemoryStore(lambda row: told.append(row) or describe(row))
         store.restore({b"%d" % number: b"D01rn" for number in range(1_000)}, 7, {})
         assert told == []
-        store.index_some(100)
+        assert not store.index_some(100)
         assert 100 <= len(told) < 200
         list(store.named(Name.RECIPIENT, "r"))
         assert len(told) == 1_000
+
+    def test_says_when_all_of_it_is_done(self):
+        store = MemoryStore(describe)
+        assert store.index_some(100)
+        store.restore({b"%d" % number: b"D01rn" for number in range(1_000)}, 7, {})
+        steps = 1
+        while not store.index_some(100):
+            steps += 1
+        assert 5 < steps <= 10
+        assert len(list(store.named(Name.RECIPIENT, "r"))) == 1_000
 
     def test_has_each_key_once_in_memory(self):
         store = MemoryStore(describe)

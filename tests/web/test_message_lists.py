@@ -1,13 +1,17 @@
 """Lists of messages: over all workers, newest change first, page by page, whoever owns what meanwhile."""
 
+import asyncio
 import json
 from collections.abc import Iterable
+from itertools import count, pairwise
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 
 from processor.domain.reason import Category
+from processor.stages import index
+from processor.stages.index import Index
 from processor.views import message_list
 from processor.web.message_query import MESSAGE_PARAMETERS
 from tests.web.workers import (
@@ -17,6 +21,7 @@ from tests.web.workers import (
     READ_TOKEN,
     WRITE_TOKEN,
     TheGroup,
+    Work,
     ago,
     event,
     unsettled,
@@ -273,3 +278,43 @@ class TestMasks:
 def test_every_category_can_be_asked_for():
     [category] = [each for each in MESSAGE_PARAMETERS if each.name == "category"]
     assert set(category.allowed) == {each.value for each in Category}
+
+
+class TestSoonAfterAStart:
+    """Rows that were restored into memory are indexed later, or when the first list is asked for."""
+
+    @pytest.fixture
+    async def restored(self, monkeypatch):
+        monkeypatch.setattr(index, "_ROWS_AT_A_TIME", 1)
+        async with workers(events=many(300)) as [one]:
+            one.owned.works = {number: Work(work.rows, is_new=True) for number, work in one.owned.works.items()}
+            yield one
+
+    async def test_the_first_list_is_whole(self, restored):
+        async with workers(events=many(300)) as [settled]:
+            assert await ids(restored, limit=300) == await ids(settled, limit=300)
+
+    async def test_other_work_goes_on_between_two_shares_of_the_rows(self, restored, monkeypatch):
+        turns, told = count(), []
+
+        async def fold() -> None:
+            while True:
+                next(turns)
+                await asyncio.sleep(0)
+
+        def advance(self: Index) -> bool:
+            told.append((self._store.index_some(1), next(turns)))
+            return told[-1][0]
+
+        monkeypatch.setattr(Index, "advance", advance)
+        folding = asyncio.ensure_future(fold())
+        assert len(await ids(restored, limit=300)) == 300
+        folding.cancel()
+        unfinished = [turn for is_whole, turn in told if not is_whole]
+        assert len(unfinished) > 100
+        assert all(later - earlier > 1 for earlier, later in pairwise(unfinished))
+
+    async def test_a_breakdown_waits_for_them_too(self, restored):
+        status, body, _ = await restored.ask("/api/v1/breakdown?by=place", WRITE_TOKEN)
+        assert status == 200, body
+        assert (body["messages"], body["is_whole"]) == (300, True)

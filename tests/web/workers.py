@@ -27,7 +27,7 @@ from processor.metrics import Metrics
 from processor.settings import Settings
 from processor.settings.parsers import INDEXES
 from processor.stages import STAGE_NAMES
-from processor.stages.index import Index
+from processor.stages.index import Index, describe_by
 from processor.views.deliveries import Deliveries
 from processor.watch.board import Board
 from processor.watch.findings import Partial
@@ -126,6 +126,8 @@ class Work:
 
     rows: dict[bytes, Row]
     indexed: tuple[str, ...] = INDEXES
+    #: Whether they were read from the changelog a moment ago, and are not indexed yet.
+    is_new: bool = False
 
     def row(self, key: bytes) -> Row | None:
         return self.rows.get(key)
@@ -133,10 +135,14 @@ class Work:
     @cached_property
     def index(self) -> Index:
         """The rows in a store, with their index."""
-        store = MemoryStore()
+        store = MemoryStore(describe_by(self.indexed))
         index = Index(self.indexed, store)
-        change = index.change((key, None, row) for key, row in self.rows.items())
-        store.write(Change({key: pack_row(row) for key, row in self.rows.items()}, len(self.rows), 1, indexed=change))
+        packed = {key: pack_row(row) for key, row in self.rows.items()}
+        if self.is_new:
+            store.restore(packed, 1, {})
+        else:
+            change = index.change((key, None, row) for key, row in self.rows.items())
+            store.write(Change(packed, len(packed), 1, indexed=change))
         return index
 
     def partial(self) -> Partial:

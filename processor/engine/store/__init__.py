@@ -105,8 +105,11 @@ class Store(Protocol):
             OSError: the disk is full or broken; the store is as it was.
         """
 
-    def index_some(self, rows: int) -> None:
-        """Continue to index rows that were restored, about so many: what is asked for waits for the others."""
+    def index_some(self, rows: int) -> bool:
+        """Index some more of the rows that were restored, about so many; return whether all are indexed now.
+
+        A list that is asked for before that is right, too, and everything waits until it is.
+        """
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all rows with their keys; those written meanwhile may be among them or not."""

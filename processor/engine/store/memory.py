@@ -83,8 +83,8 @@ class MemoryStore:
             standings = [each for each in change.standings if self._is_indexed(each[0])]
             self._later.append(IndexChange(standings, [each for each in change.names if self._is_indexed(each[0])]))
 
-    def index_some(self, rows: int) -> None:
-        """Index shards until they have about so many rows."""
+    def index_some(self, rows: int) -> bool:
+        """Index shards until they have about so many rows; return whether all are indexed now."""
         describe = self._describe
         while rows > 0 and self._indexed < _SHARDS and describe is not None:
             shard = self._shards[self._indexed]
@@ -96,6 +96,7 @@ class MemoryStore:
                 for change in self._later:
                     self._index.write(change)
                 self._later.clear()
+        return self._indexed == _SHARDS or describe is None
 
     def _index_all(self) -> None:
         # One more than there are, so that empty shards at the end count as indexed.

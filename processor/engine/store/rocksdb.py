@@ -210,8 +210,9 @@ class RocksStore:
         change = None if self._describe is None else index_change(changed, self._describe)
         self.write(Change(rows, growth, position, aside, change))
 
-    def index_some(self, rows: int) -> None:
-        """Do nothing: what is on disk is indexed when it is written."""
+    def index_some(self, _rows: int) -> bool:
+        """Return True: what is on disk is indexed when it is written."""
+        return True
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Return all rows with their keys, as of the first call of the iterator."""

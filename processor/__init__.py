@@ -1,1 +1,1 @@
-"""Turn raw mail and SMS provider events into the true status of every message and delivery, exactly once."""
+"""Turn what mail and SMS providers report into the status of each message and delivery, each report exactly once."""

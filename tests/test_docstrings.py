@@ -13,14 +13,16 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 @pytest.fixture(scope="module")
 def firsts() -> list[tuple[str, str]]:
     """Give the place and the first line of every function's docstring."""
-    return list(read())
+    return [(place, text) for place, text, _ in read()]
 
 
-def read() -> Iterator[tuple[str, str]]:
+def read() -> Iterator[tuple[str, str, bool]]:
+    """Yield place, first line, and whether it is a property: one says what it is, and so may begin with a noun."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, FUNCTIONS) and (text := ast.get_docstring(node)):
-                yield f"{path.relative_to(PACKAGE)}: {node.name}", text.splitlines()[0]
+                is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
+                yield f"{path.relative_to(PACKAGE)}: {node.name}", text.splitlines()[0], is_property
 
 
 def test_there_are_many(firsts):
@@ -30,3 +32,9 @@ def test_there_are_many(firsts):
 @pytest.mark.parametrize("word", ["Give", "Gives", "Say", "Says", "Returns", "Yields", "This", "Get"])
 def test_none_begins_with_another_word_for_it(firsts, word):
     assert [place for place, text in firsts if text.split()[0] == word] == []
+
+
+def test_only_a_property_begins_with_whether():
+    said = [(place, is_property) for place, text, is_property in read() if text.startswith("Whether ")]
+    assert len(said) > 20
+    assert [place for place, is_property in said if not is_property] == []

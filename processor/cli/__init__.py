@@ -1,7 +1,7 @@
 """The command `delivery-status`.
 
 Exit codes: 0 done; 1 it failed, `check` found something wrong, or `compare` a difference; 2 wrong usage or wrong
-settings, also other ones than the group's workers have; 3 the brokers cannot be reached; 4 not found.
+settings, also other ones than the group's workers have; 3 the brokers cannot be reached; 4 not found; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMMANDS = {
     ),
     "audit": Lazy(
         "processor.cli.auditing:audit",
-        "List who did what, newest first: writes, and sights of whole recipients.",
+        "List who did what, newest first: writes, and views of unmasked recipients.",
     ),
     "backup": Lazy(
         "processor.cli.backup:backup",
@@ -45,7 +45,7 @@ COMMANDS = {
     ),
     "compare": Lazy(
         "processor.cli.compare:compare",
-        "Compare where messages stand on two sides, and name those that stand elsewhere; exit 1 if any do.",
+        "Compare two exports, or a shadow with the live topics; name messages that differ; exit 1 if any do.",
     ),
     "control": Lazy(
         "processor.cli.deliveries:control",
@@ -168,7 +168,7 @@ def _tell_version(context: click.Context, _: click.Parameter, is_asked: bool) ->
     help="Show version and commit.",
 )
 def cli() -> None:
-    """Track the status of every message and delivery: which is true now, why, and since when."""
+    """Tell which status each message has, why and since when, and how far each delivery is."""
 
 
 def main() -> None:

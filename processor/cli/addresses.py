@@ -1,4 +1,4 @@
-"""The commands `addresses show|list|release`: which addresses not to send to, and that errors of theirs were none."""
+"""The commands `addresses show|list|release`: list addresses not to send to, and clear their errors."""
 
 from __future__ import annotations
 

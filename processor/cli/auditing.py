@@ -49,7 +49,7 @@ def _user() -> str:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number to list.")
 @json_option
 def audit(since: datetime | None, limit: int, as_json: bool) -> None:
-    """List who did what, newest first: writes, and sights of whole recipients. --json writes one object a line."""
+    """List who did what, newest first: writes, and views of unmasked recipients. --json writes one object a line."""
     settings = settings_from_environment()
     entries = run_async(settings, lambda: _newest(settings, since, limit))
     if as_json:

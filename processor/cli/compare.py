@@ -1,4 +1,4 @@
-"""The command `compare`: how many messages stand elsewhere by another working of the same events, and which."""
+"""The command `compare`: how many messages have another status in two results of the same events, and which."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Source(NamedTuple):
 @click.option("--all", "as_stream", is_flag=True, help="Write each difference as a line of JSON instead.")
 @json_option
 def compare(files: tuple[BinaryIO, ...], until: datetime | None, named: int, as_stream: bool, as_json: bool) -> None:
-    """Compare where messages stand on two sides, and name those that stand elsewhere; exit 1 if any do.
+    """Compare two exports, or a shadow with the live topics; name messages that differ; exit 1 if any do.
 
     LIVE and SHADOW are files (plain or zstd) of `export`, of `export --deliveries`, of both, or lists of the API as
     JSON Lines; one of them may be `-`. Without files, the topics are compared: those of DELIVERY_SHADOW_OF with the
@@ -159,8 +159,8 @@ def _told_sum(comparison: Comparison) -> str:
     parts = [
         f"{comparison.live:,} messages live and {comparison.shadow:,} shadow",
         f"{comparison.equal:,} equal",
-        f"{kinds[Kind.STATUS]:,} elsewhere",
-        f"{kinds[Kind.DETAILS]:,} told otherwise",
+        f"{kinds[Kind.STATUS]:,} with another status",
+        f"{kinds[Kind.DETAILS]:,} with other details",
         f"{kinds[Kind.ONLY_LIVE]:,} only live",
         f"{kinds[Kind.ONLY_SHADOW]:,} only shadow",
     ]

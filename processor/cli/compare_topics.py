@@ -1,4 +1,4 @@
-"""The two sides of a comparison from their topics: those of the live group, and those of its shadow."""
+"""Read the two sides of a comparison from topics: those of the live group, and those of its shadow."""
 
 from __future__ import annotations
 

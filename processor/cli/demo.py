@@ -46,6 +46,8 @@ from processor.demo.simulate import (
 )
 from processor.domain.moment import Millis
 from processor.domain.status import Channel, Status
+from processor.domain.traits import MAY_BE_HELD
+from processor.domain.transitions import NODE_STATUS, Node
 from processor.engine.admin import create_topics
 from processor.engine.streams import Writer
 from processor.settings import Settings, load
@@ -58,7 +60,7 @@ _SPEED = 600.0
 
 #: Seconds after which a message that was not accepted is stuck here: nobody watches a demo for an hour.
 _STUCK_SECONDS = 60.0
-_NOT_TAKEN = (Status.PENDING, Status.PREPARED)
+_NOT_TAKEN = {NODE_STATUS[node] for node in Node if MAY_BE_HELD[node]}
 
 #: Where Alertmanager's web hook is taken: the port that ops/alertmanager names.
 _ALERTS_HOST, _ALERTS_PORT = "127.0.0.1", 8090

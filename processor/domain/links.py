@@ -318,7 +318,7 @@ def _meaning(link: Link) -> tuple[str, int | None, int | None]:
 
 
 class Expired(msgspec.Struct, frozen=True, gc=False):
-    """What is left of a key when some has had its time, and what has had it."""
+    """What is left of a key when some of it has expired, and what has expired."""
 
     known: Known
     #: Receipts that waited in vain.
@@ -328,7 +328,7 @@ class Expired(msgspec.Struct, frozen=True, gc=False):
 
 
 class Bounds(NamedTuple):
-    """What has had its time: all that is earlier."""
+    """What has expired: all that is earlier."""
 
     #: When receipts came in that wait, and those whose link is doubtful; in milliseconds.
     waiting: Millis
@@ -338,7 +338,7 @@ class Bounds(NamedTuple):
 
 
 def expire(known: Known, before: Bounds) -> Expired:
-    """Forget what has had its time of what is known of a native key."""
+    """Forget what has expired of what is known of a native key."""
     links = tuple(link for link in known.links if link.time >= before.kept)
     waiting = tuple(receipt for receipt in known.waiting if receipt.received >= before.waiting)
     doubtful = tuple(match for match in known.doubtful if match.receipt.received >= before.doubtful)

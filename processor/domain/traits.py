@@ -3,7 +3,9 @@
 Two rules for this file:
 
 * every rule that sorts statuses is a column here, and no other file lists statuses for one: stages, watch, views, page,
-  command line and metrics ask the columns, or the sets below that are made of them;
+  command line and metrics ask the columns, or the sets below that are made of them. Two are where they are used: which
+  node has reached an address (`REACHED` in addresses.py, asked of every event), and what a message waits for (`WAITS`
+  in views/messages.py, in words of the view);
 * every node is a row.
 
 What may follow what is in transitions.py, what people are told of a status in status.py.

@@ -1,4 +1,4 @@
-"""The commits of one partition: what a chunk wrote, and the offset after it with its proof, are true together."""
+"""The commits of one partition: what a chunk wrote is committed together with the offset after it and its proof."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Committer:
         self.begin = begin
 
     async def commit(self, outbox: Outbox, records: int, end: int) -> Ends:
-        """Make an outbox and the offset true; return the offset after what was written, by place.
+        """Commit an outbox and the offset; return the offset after what was written, by place.
 
         Args:
             outbox: what to write.
@@ -58,7 +58,7 @@ class Committer:
             end: the offset.
 
         Raises:
-            KafkaError: whether it is true, the broker knows: the partition must be opened anew.
+            KafkaError: whether it is committed, only the brokers know: the partition must be opened anew.
         """
         ends = await self._rounds.commit(Share(self._tp, self._group, outbox, records, partial(self._offset, end)))
         self.begin = Begin(end, self._proof(ends), self._offset(end, ends))

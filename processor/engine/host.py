@@ -1,4 +1,4 @@
-"""What a partition asks of its worker."""
+"""The interface of a worker to its partitions: what they ask of it."""
 
 from __future__ import annotations
 

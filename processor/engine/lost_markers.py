@@ -1,4 +1,4 @@
-"""Find records of our outputs whose transactions have ended without telling their partition so, and end them.
+"""Find records whose transaction has ended although its marker is missing, and write the marker.
 
 A broker that dies between a commit and its markers may leave some out for good (ADR 0013). Readers of committed records
 then wait before records that only the next transaction of the same producer in the same place decides. Its worker may
@@ -6,8 +6,9 @@ never write there again, or be gone. So one worker of the group looks at all out
 there by the id that wrote them: what may come twice is better than what is missing.
 
 A changelog is its partition's alone (ADR 0025). Whoever opens the partition ends what the changelog waits for before it
-believes what is there (left_open.py). Once it runs, its owner looks: what its own rounds wrote it has taken for true,
-so that is committed; what others wrote came too late, and is aborted, if the brokers still know the owner as the owner.
+believes what is there (left_open.py). Once it runs, its owner looks: what its own rounds wrote it has already taken for
+committed, so that is committed; what others wrote came too late, and is aborted, if the brokers still know the owner as
+the owner.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class LostMarkers:
                 _tell(name, place)
 
     def _is_after_opening(self, undecided: Undecided, owned: Owned) -> bool:
-        """Whether something came after a partition was opened; the opening ends what was there before."""
+        """Return whether something came after a partition was opened; the opening ends what was there before."""
         return self._since[undecided] >= owned.since
 
     async def _names(self, found: Collection[Undecided]) -> Mapping[int, str]:

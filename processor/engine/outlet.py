@@ -267,7 +267,7 @@ class Outlet:
 
 
 def _has_ended(producer: Publisher) -> bool:
-    """Whether a producer has ended by itself: nothing that it is given would ever go out."""
+    """Return whether a producer has ended by itself: nothing that it is given would ever go out."""
     sending = producer._sender.sender_task
     return sending is None or bool(sending.done())
 

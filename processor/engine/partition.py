@@ -337,7 +337,7 @@ class Partition:
             await self._process(committer, records, end)
 
     async def _process(self, committer: Committer, records: Sequence[Record], end: int) -> None:
-        """Turn records into one transaction, and make it true."""
+        """Process records, and commit what comes of them in one transaction."""
         work, clock, metrics = self._running_work, self._host.clock, self._host.metrics
         started = self._host.monotonic()
         outbox = Outbox(clock.now(), clock.window(), self._outputs)

@@ -27,7 +27,7 @@ class Pin(NamedTuple):
         return self.generation >= 0 and bool(self.member_id)
 
     def follows(self, earlier: Pin) -> bool:
-        """Whether this is the same member in the very next generation, so nobody had its partitions in between."""
+        """Return whether this is the same member in the very next generation: nobody had its partitions between."""
         return self.is_of_a_member and self == (earlier.generation + 1, earlier.member_id)
 
 

@@ -1,9 +1,9 @@
 """Find whose transactions hang, and end them by their transactional ids (ADR 0025).
 
-An offset that waits for the end of a transaction shows when it is asked for, records that do by the last stable offset.
-Whose they are the partitions' leaders know (`DescribeProducers`), by what id the transaction coordinators do
-(`ListTransactions`). Whoever starts a producer with that id fences its owner and ends what the owner had open; an empty
-transaction then ends what has been decided, and whose markers were never written.
+A partition's last stable offset shows that records are undecided; the answer to a question for an offset, that the
+offset is. Partition leaders know whose records are undecided (`DescribeProducers`); coordinators know the transactional
+id (`ListTransactions`). Whoever starts a producer with that id fences its owner and ends what the owner had open; an
+empty transaction then ends what has been decided, and whose markers were never written.
 """
 
 from __future__ import annotations

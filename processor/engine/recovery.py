@@ -119,7 +119,7 @@ class Recovery:
         """Bring the work to what is committed.
 
         Args:
-            work: forgets what it knows if that is more than is true.
+            work: forgets what it knows if that is more than is committed.
             is_resumed: whether it was suspended in good order, by this process.
 
         Returns:
@@ -145,10 +145,10 @@ class Recovery:
     async def _within(self, awaitable: Awaitable[Answer]) -> Answer:
         return await within(awaitable, self._settings.commit_timeout)
 
-    # What is true
+    # What is committed
 
     async def _reconcile(self, start: Start, work: StatefulWork, changelog: TopicPartition, *, is_sure: bool) -> Start:
-        """Compare committed offset, changelog and work; forget a work that is ahead of what is true."""
+        """Compare committed offset, changelog and work; forget a work that is ahead of what is committed."""
         if start.offset is None:
             if not is_sure and work.position:
                 work.forget()

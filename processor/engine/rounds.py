@@ -141,7 +141,7 @@ class Rounds:
     # What partitions ask for
 
     async def ready(self, tp: TopicPartition) -> None:
-        """Wait until what a round of ours with a partition left open has been ended, and nothing of it can come.
+        """Wait until everything that an earlier round left open for a partition has ended, and nothing of it can come.
 
         Raises:
             KafkaError, OSError, asyncio.TimeoutError: the brokers are away or busy.
@@ -157,11 +157,11 @@ class Rounds:
             await apart.ready(tp)
 
     def is_apart(self, tp: TopicPartition) -> bool:
-        """Whether a partition commits apart."""
+        """Return whether a partition commits apart."""
         return tp in self._apart
 
     def may_return(self, tp: TopicPartition) -> bool:
-        """Whether a partition that commits apart has succeeded for long enough: opened anew, it takes part again."""
+        """Return whether a partition has committed apart for long enough: opened anew, it takes part again."""
         apart = self._apart.get(tp)
         since = None if apart is None else apart._succeeds_since
         return since is not None and self._monotonic() - since >= _APART_SECONDS
@@ -172,13 +172,13 @@ class Rounds:
             await apart.close()
 
     async def commit(self, share: Share) -> Ends:
-        """Make a share true, together with others; return the offsets after what its round wrote.
+        """Commit a share together with others; return the offsets after what its round wrote.
 
         A caller that is cancelled withdraws what is not on its way yet.
 
         Raises:
-            KafkaError, OSError, asyncio.TimeoutError: whether it is true, the brokers know. All that took part in the
-                round must go back to what is committed, and `ready` must come before they look.
+            KafkaError, OSError, asyncio.TimeoutError: whether it is committed, only the brokers know. All that took
+                part in the round must go back to what is committed, and `ready` must come before they look.
         """
         if share.tp in self._apart:
             return await self._apart[share.tp].commit(share)
@@ -336,7 +336,7 @@ class Rounds:
                     turn.outcome.set_result(ends)
 
     def _set_apart(self, shares: Sequence[Share]) -> None:
-        """Let those commit apart that the places are to blame for, or one of them, which could not be written to."""
+        """Let the partitions that wrote to a failing place commit apart."""
         if self._is_of_one:
             return
         for tp in [share.tp for share in shares if not self._unwritten.isdisjoint(share.outbox.records)]:

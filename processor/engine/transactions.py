@@ -4,7 +4,7 @@ aiokafka's own has three faults, each of which commits records without a commit 
 
 1. It ends transactions with the first version of `EndTxn`, and all transactions of a producer have the same epoch. A
    request that is sent again on a new connection may still arrive later on the old one, and is taken for the *next*
-   transaction's: half of it becomes true. Version 5 raises the epoch at each end, so what is late is refused. Where the
+   transaction's: half of it is committed. Version 5 raises the epoch at each end, so what is late is refused. Where the
    broker does not know it, a producer one of whose requests got no answer begins no other transaction.
 2. After a refusal that the producer survives, aiokafka forgets what has joined the transaction, takes it for empty, and
    sends no `EndTxn` at its abort: what was written is committed with the next one.

@@ -108,7 +108,7 @@ class Keeper:
         return Kept.SPOOLED
 
     def _asks(self) -> bool:
-        """Whether a call asks Kafka: while it is away, one in a while does, unless the spool does so."""
+        """Return whether a call asks Kafka: while it is away, one in a while does, unless the spool does so."""
         if self._outlet.problem:
             return False
         if not self._is_away:

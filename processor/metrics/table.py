@@ -91,7 +91,7 @@ class Metrics(ProcessMetrics):
         ByContradiction,
     )
     late_corrections: Counter = single(
-        Counter, "delivery_late_corrections", "Statuses corrected by older events that arrived late."
+        Counter, "delivery_late_corrections", "Statuses that an older event changed: events of the verdict `corrected`."
     )
     failures: Family[Counter, ByFailure] = labelled(
         Counter, "delivery_failures", "Messages that became failed, by reason.", ByFailure, known.by_failure

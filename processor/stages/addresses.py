@@ -157,7 +157,7 @@ class Addresses(StoredWork, PunctuatedWork):
 
     @property
     def is_due(self) -> bool:
-        """Whether conditions have ended, or addresses have had their time."""
+        """Whether conditions have ended, or addresses may be forgotten."""
         return bool(self._sweep.found)
 
     def punctuate(self, *, is_behind: bool) -> None:
@@ -274,7 +274,7 @@ class Addresses(StoredWork, PunctuatedWork):
             outbox.add(self._topic, self._partition, outbox.now, key, value)
 
     def committed(self, positions: Positions) -> None:
-        """Make the chunk true for the store."""
+        """Apply the committed chunk to the store."""
         growth = sum((new is not None) - (self._before[key] is not None) for key, new in self._changed.items())
         self._store.write(Change(self._changed, growth, max(positions.changelog, self._store.position)))
         self._hand, self._changed, self._before = {}, {}, {}

@@ -1,4 +1,4 @@
-"""Unreadable records of one partition of our own topics: set aside and reported, never overwritten, never fatal.
+"""Set aside the records of our own topics that cannot be read, by partition: reported, never overwritten, never fatal.
 
 Such a record stays in its topic: no row and no tombstone overwrites it. Reports on its message or delivery become dead
 letters, which can be replayed once the record has been repaired (ADR 0018).

@@ -1,4 +1,4 @@
-"""What few records of a chunk need besides the fold, done where it comes up: see folding.py."""
+"""Handle what few events need besides folding: rerouting, links, rejections, cancels, sightings (see folding.py)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Beside:
         self._partitions = partitioning.counts[self._events_topic]
         self.sightings = sightings_for(settings, partitioning)
         #: Events that were sent on to their own partition.
-        self.repartitioned: Counter[ByVerdict] = Counter()
+        self.rerouted: Counter[ByVerdict] = Counter()
         self.obey = Orders(table, eraser, aside).obey
         self.without_erased = eraser.without_erased
         self.refuse_old = expiry.refuse
@@ -63,7 +63,7 @@ class Beside:
         if home != self._partition:
             headers = tuple(record.headers)
             self._table.outbox.forward(self._events_topic, home, record.timestamp, key, record.value, headers)
-            self.repartitioned[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
+            self.rerouted[ByVerdict(event.channel, provider_label(event.provider), REROUTED)] += 1
             return False
         if key in self._aside.notes:
             self._aside.refuse(key)

@@ -1,4 +1,4 @@
-"""The books of one partition: its counts by delivery, which follow its rows, and what the gauges show of them.
+"""Keep the books of one partition: its counts of messages by delivery and status, which follow its rows, and gauges.
 
 Counts are published as absolute numbers of this partition, so writing them again does no harm. Their topic is the
 partition's ledger: a restart reads them back, and recomputes from the rows what cannot be read or does not match.

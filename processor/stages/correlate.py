@@ -4,7 +4,7 @@ Both sides of the join lie in one partition, keyed by native key. What a receipt
 what is known of each key is the stage's state, and its changelog (ADR 0021).
 
 Records become links and receipts in receipts.py; what messages are told of them is written by matched.py; what waits,
-and what has had its time, is found by watch/key_sweep.py.
+and what has expired, is found by watch/key_sweep.py.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ from processor.wire.readback import UnreadableError
 from processor.wire.topics import CORRELATIONS, DEAD, ERASURES, EVENTS, RECEIPTS, REJECTED
 
 #: Keys, and bytes of what is known of them, that one transaction goes through besides what records change: receipts by
-#: the million may have had their time at once.
+#: the million may expire at once.
 _KEYS_AT_A_TIME = 2_000
 _BYTES_AT_A_TIME = 2 * 1024 * 1024
 #: What a dead letter has beside its receipt, roughly, in bytes.
 _LETTER_BESIDE = 1_000
 
-#: Keys of which the store is asked at once when they have had their time.
+#: Keys of which the store is asked at once when they have expired.
 _KEYS_READ_AT_ONCE = 25
 
 
@@ -126,7 +126,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._before: dict[bytes, bytes | None] = {}
         #: How many receipts waited for these keys before.
         self._waited: dict[bytes, int] = {}
-        #: Receipts by provider and what became of them, and links; counted when they are true.
+        #: Receipts by provider and what became of them, and links; counted when they are committed.
         self._receipts: Counter[ByReceipt] = Counter()
         self._links: Counter[ByLink] = Counter()
         #: By how many the receipts of all transactions are off: what came in is matched, waits or has waited in vain.
@@ -179,11 +179,11 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
 
     @property
     def is_due(self) -> bool:
-        """Whether receipts have waited in vain, links have had their time, or something is to be erased."""
+        """Whether receipts have waited in vain, links have expired, or something is to be erased."""
         return bool(self._sweep.found) or self._erasures.is_due
 
     def punctuate(self, *, is_behind: bool) -> None:
-        """Go on sweeping through the keys: what waits, since when, and what has had its time."""
+        """Go on sweeping through the keys: what waits, since when, and what has expired."""
         del is_behind
         self._sweep.advance()
 
@@ -298,7 +298,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             self._matched.forget(moved, outbox)
         self._put(key, known, erased)
 
-    # What has had its time
+    # What has expired
 
     def _expire_some(self, outbox: Outbox) -> None:
         """Expire keys that were found, as many as one transaction takes; the others stay due."""
@@ -311,7 +311,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
         self._sweep.put_back(keys)
 
     def _expire(self, key: bytes, before: Bounds, outbox: Outbox) -> int:
-        """Expire what has had its time of a key; return how many bytes of a transaction that may take."""
+        """Remove what has expired of a key; return how many bytes of a transaction that may take."""
         known = self._hand[key]
         if not has_expired(known, before):
             return 0
@@ -332,7 +332,7 @@ class Correlate(StoredWork, PunctuatedWork, AuditedWork):
             self._dead.add(Waited.of(receipt), outbox, error, provider=provider)
 
     def committed(self, positions: Positions) -> None:
-        """Make the chunk true for the store and the metrics."""
+        """Apply the committed chunk to the store and the metrics."""
         growth = sum((new is not None) - (self._before[key] is not None) for key, new in self._changed.items())
         self._check()
         self._store.write(Change(self._changed, growth, max(positions.changelog, self._store.position)))

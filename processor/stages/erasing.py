@@ -1,4 +1,4 @@
-"""What is erased of the messages of one partition: of rows, in turn, and of events as they come."""
+"""Erase a person's data from the messages of one partition: from rows, in turn, and from events as they come."""
 
 from __future__ import annotations
 

@@ -354,9 +354,9 @@ class Fold(LedgerWork, StoredWork, PunctuatedWork, AuditedWork):
         # What came in hand is as large as the chunk, and the next one may be long in coming.
         self._table.begin(Hand(self._store, ()), Outbox(Millis(0)))
         self._facts.publish(self._metrics, self._sweeper.flow, self._now())
-        count(self._metrics.events, self._beside.repartitioned)
+        count(self._metrics.events, self._beside.rerouted)
         count(self._metrics.stuck_cleared, self._cleared)
-        self._beside.repartitioned.clear()
+        self._beside.rerouted.clear()
         self._cleared.clear()
         self._dead.committed()
 

@@ -1,4 +1,4 @@
-"""The rows that one transaction touches."""
+"""Hold the rows that one transaction touches, read and changed: in hand, until it is committed to the store."""
 
 from __future__ import annotations
 

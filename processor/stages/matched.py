@@ -1,4 +1,4 @@
-"""What is told of receipts whose messages are known: events of these, and orders to the rows that showed them before.
+"""Write what follows once a receipt's message is known: its events, and orders to the fold to move the provisional row.
 
 The fold stage obeys the orders: see orders.py.
 """

@@ -1,4 +1,4 @@
-"""Records among the events that are no events: what the correlate stage orders of rows when a link comes."""
+"""Obey the orders of the correlate stage to the fold, which it sends among the events: move, take back, forget."""
 
 from __future__ import annotations
 

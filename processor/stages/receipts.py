@@ -1,4 +1,4 @@
-"""Links and receipts as records of the receipts topic tell them, and a receipt as such a record again."""
+"""Convert records of the receipts topic into links and receipts, and a receipt back into a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows that a transaction changes beside those of events: as published, in hand, and in the counts."""
+"""Change rows outside folding, to cancel, erase, move or expire them: in the outbox, the hand and the counts alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare where messages stand by two workings of the same events: the live one, and its shadow.
+"""Compare the messages of two results of the same events: of the live group and its shadow, or of two exports.
 
 What only one side tells of a message is not compared: an export has no provider, a list of the API no attempt.
 """
@@ -48,7 +48,7 @@ _DETAILS = tuple(name for name in Standing.__struct_fields__ if name not in {"st
 class Kind(str, Enum):
     """How two sides differ about one message."""
 
-    #: It stands elsewhere.
+    #: It has another status.
     STATUS = "status"
     #: It stands at the same status; since when, why or what else is told otherwise.
     DETAILS = "details"

@@ -1,4 +1,4 @@
-"""What a text finds: messages and deliveries, each with what of it is like the text."""
+"""What a text finds: messages and deliveries, each with the field that matched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Kind(str, Enum):
 
 
 class Matched(str, Enum):
-    """What of it is like the text: ids and addresses are equal to it, a label has it in it."""
+    """The field that matched: ids and addresses are equal to the text, a label contains it."""
 
     MESSAGE_ID = "message_id"
     PROVIDER_MESSAGE_ID = "provider_message_id"

@@ -1,4 +1,4 @@
-"""The sweep through the addresses of a partition: how they stand, and of which the time has changed that."""
+"""The sweep through the addresses of a partition: counts them by condition, and finds conditions that have ended."""
 
 from __future__ import annotations
 

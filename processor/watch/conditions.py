@@ -1,4 +1,4 @@
-"""How many addresses stand how, over all partitions of a worker."""
+"""Numbers of addresses by condition, over all partitions of a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep through the native keys of a partition: which receipts wait for their links, and what has had its time."""
+"""The sweep through the native keys of a partition: which receipts wait for their links, and which have expired."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class KeySweep:
         self._wait, self._kept = settings.link_wait, settings.retention
         self._keys: Iterator[tuple[bytes, bytes]] | None = None
         self._rests_until = 0.0
-        #: Keys of which something has had its time, and what waits, by provider: how many, and the earliest arrival.
+        #: Keys of which something has expired, and what waits, by provider: how many, and the earliest arrival.
         self.found: list[bytes] = []
         self._candidates: list[bytes] = []
         self._waiting: Counter[Provider] = Counter()
         self._oldest: dict[Provider, Millis] = {}
 
     def bounds(self) -> Bounds:
-        """Return what has had its time by now."""
+        """Return what has expired by now."""
         now = self._clock()
         waiting, doubtful = (
             to_millis(from_seconds(now - seconds)) for seconds in (self._wait, min(self._wait, _DOUBT_SECONDS))

@@ -94,7 +94,7 @@ class _Rule(NamedTuple):
     """The rows at one node that need inspection: there since `until` or earlier, or since `since` or later.
 
     It holds data, not bound methods: a sweep that refers to itself would stay in memory until the next garbage
-    collection, which is rare (cli/run.py).
+    collection, which is rare (cli/garbage.py).
     """
 
     until: Micros

@@ -21,7 +21,7 @@ from processor.wire.decoding import decode_json, is_ahead
 #: The header of a record in events.v1 which says that a provisional row is another message's: its id.
 MOVED_HEADER = "delivery.moved_to"
 
-#: The header of one which says that the record of such a move has had its time.
+#: The header of one which says that the record of such a move has expired.
 FORGOTTEN_HEADER = "delivery.forgotten"
 
 #: The header of one which says that an event of before was another message's; the value is that event.

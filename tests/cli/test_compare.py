@@ -54,7 +54,7 @@ class TestTwoExports:
     def test_the_same_messages_in_any_order_agree(self, compare):
         result = compare(LIVE, b"".join(reversed(LIVE.splitlines(keepends=True))))
         assert result.exit_code == 0
-        assert "4 equal; 0 elsewhere" in result.stdout
+        assert "4 equal; 0 with another status" in result.stdout
 
     def test_two_empty_ones_agree(self, compare):
         assert compare(b"", b"").exit_code == 0
@@ -63,9 +63,8 @@ class TestTwoExports:
         result = compare(LIVE, SHADOW)
         assert result.exit_code == 1
         words = " ".join(result.stdout.split())
-        assert (
-            "4 messages live and 4 shadow; 1 equal; 1 elsewhere; 1 told otherwise; 1 only live; 1 only shadow" in words
-        )
+        assert "4 messages live and 4 shadow; 1 equal; 1 with another status; 1 with other details; " in words
+        assert "; 1 only live; 1 only shadow" in words
         assert "sent failed (permanent) - refused 1" in words
         assert "1 stand at the same status with another since" in words
         assert "m-2 status sent failed" in words

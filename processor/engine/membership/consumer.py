@@ -3,7 +3,7 @@
 Every per-message cost of Faust becomes a per-chunk cost. Faust drops fetched records in several places around a
 rebalance (flow stopped, generation changed, queue cleared) and does not put them back. So each chunk has the positions
 at which it starts and ends, and a partition accepts only the chunk that starts where the last one ended (see
-engine/partition.py): a dropped chunk shows as a hole and is read again.
+engine/inbox.py): a dropped chunk shows as a hole and is read again.
 """
 
 from __future__ import annotations

@@ -52,6 +52,10 @@ PROSE = {
 }
 
 
+#: Our code, whose docstrings and comments point to other files.
+CODE = {name: text for name, text in TEXTS.items() if name.startswith("processor/") and name.endswith(".py")}
+
+
 def mentions(pattern: str, where: dict[str, str]) -> list[Mention]:
     expression = re.compile(pattern, re.MULTILINE)
     return sorted({Mention(place, found) for place, text in where.items() for found in expression.findall(text)})
@@ -221,6 +225,38 @@ def test_every_file_that_is_named_exists():
 def test_every_module_that_is_named_exists():
     named = mentions(r"(?<![\w/.-])((?:domain|engine|stages|views|web|cli|simulate)/[\w/]+\.py)\b", TEXTS)
     assert [each for each in named if not (ROOT / "processor" / each.name).exists()] == []
+
+
+#: Files of the programs whose formats adapters read.
+FOREIGN_FILES = re.compile(r"(app|gw|jasmin)/")
+
+
+def file_of(name: str, place: str) -> Path | None:
+    """Give the file that a docstring or comment names: beside it, in a package that it is in, or from the root."""
+    folders = [*(ROOT / place).parents][: place.count("/") + 1]
+    return next((each / name for each in [*folders, ROOT / "processor"] if (each / name).is_file()), None)
+
+
+def test_every_file_that_code_points_to_is_there():
+    named = mentions(r"(?<![\w./*-])([a-z_][\w/]*\.py)\b", CODE)
+    assert len(named) > 100
+    wrong = [each for each in named if not FOREIGN_FILES.match(each.name) and file_of(each.name, each.place) is None]
+    assert wrong == []
+
+
+def test_what_code_points_to_is_in_the_file_that_it_names():
+    pointed = [
+        (place, *found)
+        for place, text in CODE.items()
+        for found in re.findall(r"`([\w.]+)`,? (?:in|of|\()\s*(?:\#:? )?`?([a-z_][\w/]*\.py)\b", text)
+    ]
+    assert len(pointed) > 5
+    assert [
+        (place, name, path)
+        for place, name, path in pointed
+        if (file := file_of(path, place)) is None
+        or not re.search(rf"\b{name.rpartition('.')[2]}\b", file.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_every_function_that_contributing_names_is_in_its_file():

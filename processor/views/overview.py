@@ -1,7 +1,7 @@
 """The overview: present problems and throughput, merged from the reports of all workers.
 
-A worker's report is small: its partitions, its share of the counters, and the partials of the partitions that it owns
-(see partials.py). Who did not report is named by the partitions that are missing, never passed over.
+A worker's report is small: its partitions, its share of the counters, and the findings of the partitions that it owns
+(watch/findings.py). Who did not report is named by the partitions that are missing, never passed over.
 """
 
 from __future__ import annotations

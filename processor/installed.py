@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,7 @@ _NAME = "delivery-status"
 UNKNOWN = "unknown"
 
 
+@cache
 def version() -> str:
     """Return the version of the package."""
     return metadata.version(_NAME)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
@@ -38,14 +39,14 @@ class Family(Collector, Generic[Child, Labels]):
         self._family: Any = family
         self._of_stage = of_stage
         #: Made when somebody first looks: there are thousands, and a worker is to start at once.
-        self._known = list(known)
+        self._known = known
         #: The metrics that were asked for: prometheus_client takes many times as long to find one.
         self._found: dict[Labels, Child] = {}
 
     def start(self, stage: str) -> None:
         """Export what is known of a stage."""
         if self._of_stage is not None:
-            self._known += self._of_stage(stage)
+            self._known = chain(self._known, self._of_stage(stage))
 
     def labels(self, labels: Labels) -> Child:
         """Return the metric of these labels."""
@@ -54,6 +55,12 @@ class Family(Collector, Generic[Child, Labels]):
             child = self._found[labels] = self._family.labels(*texts_of(labels))
         return child
 
+    def total(self, is_wanted: Callable[[Labels], bool]) -> float:
+        """Return the sum of counters, by their labels; those that nobody has asked for yet are at 0."""
+        found: dict[Labels, Any] = self._found
+        # prometheus_client tells values with all labels as texts only: as much work as a page of metrics.
+        return sum((child._value.get() for labels, child in found.items() if is_wanted(labels)), 0.0)  # noqa: SLF001
+
     def remove(self, labels: Labels) -> None:
         """Export the metric of these labels no longer."""
         self._found.pop(labels, None)
@@ -61,7 +68,7 @@ class Family(Collector, Generic[Child, Labels]):
 
     def clear(self) -> None:
         """Export none of the metrics any longer."""
-        self._known.clear()
+        self._known = ()
         self._found.clear()
         self._family.clear()
 
@@ -71,7 +78,7 @@ class Family(Collector, Generic[Child, Labels]):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the samples, as prometheus_client asks for them."""
-        known, self._known = self._known, []
+        known, self._known = self._known, ()
         for each in known:
             self.labels(each)
         yield from self._family.collect()

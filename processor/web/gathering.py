@@ -65,12 +65,7 @@ class Meter:
 
 
 def _events(metrics: Metrics) -> float:
-    return sum(
-        sample.value
-        for family in metrics.events.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total") and sample.labels["verdict"] != REROUTED
-    )
+    return metrics.events.total(lambda labels: labels.verdict != REROUTED)
 
 
 def _readable(heard: Mapping[str, bytes]) -> Iterator[WorkerReport]:

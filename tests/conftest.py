@@ -69,9 +69,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over ten thousand tests, which stay to the end whatever it finds."""
+    """Let the garbage collector pass over ten thousand tests, which stay to the end whatever it finds.
+
+    And let it look for more less often: on Python's own schedule it takes a sixth of the time.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

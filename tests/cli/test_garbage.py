@@ -18,11 +18,12 @@ class Cycle:
 
 @pytest.fixture(autouse=True)
 def schedule():
-    """Put Python's own schedule back."""
-    thresholds = gc.get_threshold()
+    """Put the schedule of the tests back; what they have frozen (tests/conftest.py) stays so."""
+    thresholds, is_frozen = gc.get_threshold(), gc.get_freeze_count() > 0
     yield
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
+    if not is_frozen:
+        gc.unfreeze()
 
 
 async def turns(pauses: list[float], number: int, monkeypatch: pytest.MonkeyPatch) -> None:

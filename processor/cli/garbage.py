@@ -33,7 +33,7 @@ def make_rare() -> None:
 
 
 async def collect_by_time() -> None:
-    """Collect garbage once a minute, or more rarely where that takes long, until canceled."""
+    """Collect garbage once a minute, or more rarely where that takes long, until cancelled."""
     give_back = _trim()
     pause = _SECONDS
     while True:

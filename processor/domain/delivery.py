@@ -115,7 +115,7 @@ class Done(msgspec.Struct, array_like=True, frozen=True, gc=False):
     last: Moment
 
 
-#: The state by the latest of these actions, unless the delivery is finished or canceled.
+#: The state by the latest of these actions, unless the delivery is finished or cancelled.
 _TURNS: dict[Action, State] = {
     Action.START: State.RUNNING,
     Action.PAUSE: State.PAUSED,

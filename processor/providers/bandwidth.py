@@ -81,7 +81,7 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "4481": (_P, _C.REFUSED),  # from number on a list
     "4482": (_P, _C.DENYLISTED),  # to number on a list
     "4492": (_P, _C.REFUSED),  # emergency number
-    "4493": (_P, _C.REFUSED),  # unauthorised
+    "4493": (_P, _C.REFUSED),  # unauthorized
     # The carrier refused it.
     "4700": (_P, _C.REFUSED),  # invalid service type: no SMS or MMS there
     "4701": (_G, _C.UNREACHABLE),  # service not available at the destination

@@ -123,7 +123,7 @@ REPLY: dict[str, Category] = {
     "452": _C.MAILBOX_FULL,  # insufficient system storage
     "454": _C.REFUSED,  # temporary authentication failure, TLS not available (RFC 4954, RFC 3207)
     "455": _C.REFUSED,  # unable to accommodate parameters
-    "500": _C.REFUSED,  # syntax error, command unrecognised
+    "500": _C.REFUSED,  # syntax error, command unrecognized
     "501": _C.REFUSED,  # syntax error in parameters
     "502": _C.REFUSED,  # command not implemented
     "503": _C.REFUSED,  # bad sequence of commands
@@ -144,7 +144,7 @@ REPLY: dict[str, Category] = {
     "552": _C.MAILBOX_FULL,  # exceeded storage allocation
     "553": _C.USER_UNKNOWN,  # mailbox name not allowed
     "554": _C.REFUSED,  # transaction failed
-    "555": _C.REFUSED,  # MAIL FROM or RCPT TO parameters not recognised
+    "555": _C.REFUSED,  # MAIL FROM or RCPT TO parameters not recognized
     "556": _C.INVALID_DOMAIN,  # domain does not accept mail (RFC 7504)
 }
 
@@ -233,7 +233,7 @@ COMMAND_STATUS: dict[int, tuple[str, Permanence, Category]] = {
     0xC3: ("ESME_RMISSINGOPTPARAM", _PERMANENT, _C.REFUSED),  # expected optional parameter missing
     0xC4: ("ESME_RINVOPTPARAMVAL", _PERMANENT, _C.REFUSED),  # invalid optional parameter value
     # SMPP 5.0 section 4.7.6 adds the following, and some for broadcasting, which is not what is done here.
-    0x100: ("ESME_RSERTYPUNAUTH", _PERMANENT, _C.REFUSED),  # not authorised to use the service type
+    0x100: ("ESME_RSERTYPUNAUTH", _PERMANENT, _C.REFUSED),  # not authorized to use the service type
     0x101: ("ESME_RPROHIBITED", _PERMANENT, _C.REFUSED),  # prohibited from using the operation
     0x102: ("ESME_RSERTYPUNAVAIL", _GAVE_UP, _C.UNREACHABLE),  # service type is unavailable
     0x103: ("ESME_RSERTYPDENIED", _PERMANENT, _C.REFUSED),  # service type is denied

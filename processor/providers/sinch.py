@@ -84,7 +84,7 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "415": (_P, _C.REFUSED),  # MMS: delivery report rejected
     "416": (_P, _C.REFUSED),  # MMS: delivery report not supported
     "417": (_G, _C.UNREACHABLE),  # MMS: delivery report unreachable
-    "418": (_P, _C.REFUSED),  # MMS: delivery report unrecognised
+    "418": (_P, _C.REFUSED),  # MMS: delivery report unrecognized
     # 10DLC and toll-free, as SMPP and the REST API have them.
     "15": (_P, _C.REFUSED),  # screening blocked the message: spam
     "60": (_P, _C.REFUSED),  # originator blocked: campaign not active

@@ -78,7 +78,7 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "50": (_P, _C.REFUSED),  # entity filter: entity-id incorrect or missing (India)
     "51": (_P, _C.REFUSED),  # header filter: header id incorrect or missing (India)
     "52": (_P, _C.REFUSED),  # content filter: content-id incorrect or missing (India)
-    "53": (_P, _C.REFUSED),  # consent filter: consent not authorised
+    "53": (_P, _C.REFUSED),  # consent filter: consent not authorized
     "54": (_P, _C.REFUSED),  # regulation error
     "99": (_G, _C.UNREACHABLE),  # general error, typically of the route
     # The same of the Messages API, and what only it has.
@@ -88,7 +88,7 @@ ERRORS: dict[str, tuple[Permanence, Category]] = {
     "1021": (_P, _C.REFUSED),  # invalid tag
     "1022": (_P, _C.PERSONALIZATION),  # invalid template or template parameters
     "1030": (_G, _C.UNREACHABLE),  # internal error
-    "1040": (_P, _C.REFUSED),  # invalid message: an unrecognised prefix
+    "1040": (_P, _C.REFUSED),  # invalid message: an unrecognized prefix
     "1050": (_P, _C.DENYLISTED),  # number barred: on the provider's list
     "1060": (_P, _C.REFUSED),  # account barred
     "1070": (_G, _C.REFUSED),  # quota exceeded: the account's credit

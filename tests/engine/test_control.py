@@ -71,7 +71,7 @@ def report(number: int, status: str = "pending", delivery_id: str = "DM1") -> by
 
 
 async def told_canceled(trial: Trial) -> Counter[str]:
-    """Count, for each message, the records that moved it to canceled."""
+    """Count, for each message, the records that moved it to `canceled`."""
     rows = [decode_row_record(record.value) for record in await trial.records_of_messages()]
     return Counter(
         row.message_id for row in rows if row.status is Status.CANCELED and row.previous is not msgspec.UNSET

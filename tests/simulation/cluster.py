@@ -36,7 +36,7 @@ PRODUCER_FENCED = 90
 #: The highest epoch of a producer id; the one after it is the first of another id.
 _LAST_EPOCH = 32_766
 
-#: A producer's last batches of a partition that a repetition is recognised by.
+#: A producer's last batches of a partition that a repetition is recognized by.
 _REMEMBERED_BATCHES = 5
 
 #: The group's offsets are a partition of their own as far as transactions go.
@@ -237,7 +237,7 @@ class Transaction:
 
     def __init__(self, producer_id: int, epoch: int, timeout: float) -> None:
         self.producer_id, self.epoch, self.timeout = producer_id, epoch, timeout
-        #: Who it was before the end that was answered last (EndTxn v5): whoever asks again is recognised by it.
+        #: Who it was before the end that was answered last (EndTxn v5): whoever asks again is recognized by it.
         self.before: tuple[int, int] | None = None
         self.phase = Phase.EMPTY
         self.places: set[TopicPartition] = set()

@@ -40,7 +40,7 @@ def events(start, stop, status, minutes=0):
 
 
 async def changes_to_canceled(trial):
-    """Count, for each message, the records that moved it to canceled."""
+    """Count, for each message, the records that moved it to `canceled`."""
     found = Counter()
     for record in await trial.records_of_messages():
         row = decode_row_record(record.value)

@@ -1,4 +1,4 @@
-"""Masks for recipients, shown to readers who may not see them: enough that a recipient who is known can be recognised.
+"""Masks for recipients, shown to readers who may not see them: enough that a recipient who is known can be recognized.
 
 Everything here takes text that somebody else wrote, never fails, and takes time in proportion to the text's length.
 What may be a recipient counts as one. Names, which only stand beside an address, are known by their form.
@@ -28,7 +28,7 @@ Span = tuple[int, int]
 
 
 def mask_recipient(recipient: str) -> str:
-    """Mask a recipient so that it can be recognised: `u***@example.com`, `+467•••••12`."""
+    """Mask a recipient so that it can be recognized: `u***@example.com`, `+467•••••12`."""
     plain = read(recipient).plain
     found = list(addresses.find(plain))
     if found:

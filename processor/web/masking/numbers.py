@@ -1,6 +1,6 @@
 """Telephone numbers in texts and ids, told from other runs of as many digits.
 
-A telephone number is recognised by its form only: a plus sign, or enough digits, in one run or in groups. Other forms
+A telephone number is recognized by its form only: a plus sign, or enough digits, in one run or in groups. Other forms
 of that length stay readable: dates and times, enhanced status codes, IP addresses, and ids that mix letters and
 digits. A doubtful run counts as a number.
 """

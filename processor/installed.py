@@ -1,4 +1,4 @@
-"""What is installed: which version, built from which commit, and how to add what is missing."""
+"""Tell which version is installed, built from which commit, and how to add what is missing."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ COMMANDS = {
     ),
     "broker": Lazy(
         "processor.cli.run:broker",
-        "Run the embedded Kafka until SIGTERM or SIGINT: for trials, not for production.",
+        "Run the embedded Kafka until SIGTERM or SIGINT: to try things out, not for production.",
     ),
     "cancel": Lazy(
         "processor.cli.deliveries:cancel",

@@ -1,4 +1,4 @@
-"""Two sides of a comparison, put side by side without being held in memory.
+"""Put the two sides of a comparison side by side, in files instead of in memory.
 
 Each side is written into temporary files, one for each *bucket* of keys by a hash, in the order in which it comes. A
 bucket is then read whole. So memory is one bucket of both sides, whatever order and partitions the sides have, and

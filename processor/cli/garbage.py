@@ -1,4 +1,4 @@
-"""When a worker collects garbage: by time.
+"""Collect a worker's garbage by time, not by numbers of allocations.
 
 Rows at rest are bytes, and reference counts free what a chunk allocates (docs/performance.md). Python's own schedule
 counts allocations: it walks the tens of thousands of tuples of each chunk in hand for nothing, or, made rare, never

@@ -1,4 +1,4 @@
-"""What is known of deliveries, read from the topics of counts and deliveries."""
+"""Read what is known of deliveries from the topics of counts and deliveries."""
 
 from __future__ import annotations
 

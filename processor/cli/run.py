@@ -125,7 +125,7 @@ def _end_soon(code: int, seconds: float) -> None:
 )
 @json_option
 def broker(port: int, data: Path | None, as_json: bool) -> None:
-    """Run the embedded Kafka until SIGTERM or SIGINT: for trials, not for production."""
+    """Run the embedded Kafka until SIGTERM or SIGINT: to try things out, not for production."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

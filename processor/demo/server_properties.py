@@ -1,4 +1,4 @@
-"""What the embedded Kafka is told: its server properties, with listeners, certificates and users."""
+"""The server properties of the embedded Kafka, with its listeners, certificates and users."""
 
 import re
 from collections.abc import Mapping, Sequence

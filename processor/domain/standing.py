@@ -1,4 +1,4 @@
-"""Where rows stand in the lists of messages, and the order of these lists."""
+"""The place of a row in the lists of messages, and the order of these lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each status counts as: a row for each node, a column for each rule that is asked of statuses elsewhere.
+"""The traits of statuses: a row for each node, a column for each rule that is asked of statuses elsewhere.
 
 Two rules for this file:
 

@@ -1,4 +1,4 @@
-"""When a message is stuck, and when retention may remove it: the rules about rows and time."""
+"""Tell when a message is stuck, and when retention may remove it: the rules about rows and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which chunks a partition takes, and in what portions it folds them: by offsets alone, without waiting (ADR 0003).
+"""Decide which chunks a partition takes and how many at once: by offsets alone, without waiting (ADR 0003).
 
 Faust drops fetched records around a rebalance, and may hand the same ones over twice. So a chunk is taken only where
 the last one ended: what leaves a hole is fetched again from there, what overlaps is cut.

@@ -1,4 +1,4 @@
-"""What a partition's predecessors left open: it is waited for and told, and ended by us where they do not end it.
+"""Wait for what a partition's predecessors left open, tell of it, and end it where they do not.
 
 A partition is opened when nothing of it is undecided any more: neither records of its changelog nor the group's offset.
 """

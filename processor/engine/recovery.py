@@ -1,4 +1,4 @@
-"""How a partition is opened: its work is brought to what is committed; or it goes on where it was left.
+"""Open a partition: bring its work to what is committed, or let it go on where it was left.
 
 Only what changelog and ledger hold counts, up to what the committed offset proves (proof.py, ADR 0013). It is read once
 the brokers know our membership and nothing is undecided (left_open.py): then nobody else commits behind what is read

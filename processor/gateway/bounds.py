@@ -1,4 +1,4 @@
-"""How many calls are taken at a time, and in a second."""
+"""Bound how many calls are taken at a time, and in a second."""
 
 from __future__ import annotations
 

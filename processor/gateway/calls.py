@@ -1,4 +1,4 @@
-"""What became of the calls of each route since the start, for whoever asks how providers are."""
+"""Count what became of the calls of each route since the start, for whoever asks how providers are."""
 
 from __future__ import annotations
 

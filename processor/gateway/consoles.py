@@ -1,4 +1,4 @@
-"""What to enter and choose at each provider, step by step: for `gateway check`, and for the pages about providers.
+"""The steps in each provider's console: what to enter and choose, for `gateway check` and the pages about providers.
 
 A step may name `{address}`, the route's, `{asking}`, the same with room for a query, and `{login}`, the same with user
 and password in it. `SECRET` stands where the step of the secret belongs, which follows from how the route verifies.

@@ -1,4 +1,4 @@
-"""How each provider calls, and which answer makes it do the right thing: a table, one row a provider.
+"""The dialects: how each provider calls, and which answer makes it do the right thing; a table, one row a provider.
 
 A provider has three answers: *taken*, after which it forgets the call; *again*, after which it calls again, as far as
 its own retries go; and *never*, which ends it where anything does, for a call that is refused. The sources are those

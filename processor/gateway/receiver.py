@@ -1,4 +1,4 @@
-"""What becomes of a call: it is verified, made records of, kept, and answered in its provider's words."""
+"""Receive a call: verify it, make records of it, have them kept, and answer in its provider's words."""
 
 from __future__ import annotations
 

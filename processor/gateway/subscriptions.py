@@ -1,4 +1,4 @@
-"""What Amazon SNS wants to be asked for: certificates, and addresses that confirm subscriptions.
+"""Ask Amazon SNS for certificates, and call the addresses that confirm subscriptions.
 
 Whoever asks has judged the address first: its host is one of SNS, and the topic is ours (`verifiers/sns.py`).
 """

@@ -1,4 +1,4 @@
-"""What a row of the table makes: a metric, or a family of metrics that typed labels tell apart."""
+"""Make a metric of a row of the table, or a family of metrics that typed labels tell apart."""
 
 from __future__ import annotations
 

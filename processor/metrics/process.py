@@ -1,4 +1,4 @@
-"""What every process exports of itself: its memory, CPU time and files, the build that it runs, and its warnings."""
+"""The metrics of every process: its memory, CPU time and files, the build that it runs, and its warnings."""
 
 from __future__ import annotations
 

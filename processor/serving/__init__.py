@@ -1,1 +1,1 @@
-"""What HTTP servers share: limits on connections, proxies that are trusted, and /metrics."""
+"""Shared by the HTTP servers: limits on connections, proxies that are trusted, and /metrics."""

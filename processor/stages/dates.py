@@ -1,4 +1,4 @@
-"""What the fold stage learns from the deliveries topic: until when each delivery is held, and which were cancelled.
+"""Learn from the deliveries topic, for the fold, until when each delivery is held, and which were cancelled.
 
 The topic is compacted, and every worker follows it whole (ADR 0017), whether or not it serves a page: so all of them
 call the same messages stuck.

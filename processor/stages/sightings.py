@@ -1,4 +1,4 @@
-"""What one chunk says of addresses, gathered for their partitions: a record for each, not for each report."""
+"""Gather what one chunk says of addresses, by their partitions: a record for each address, not for each report."""
 
 from __future__ import annotations
 

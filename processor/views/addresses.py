@@ -1,4 +1,4 @@
-"""Whether to send to an address, as it is answered."""
+"""The answer to the question whether to send to an address."""
 
 from __future__ import annotations
 

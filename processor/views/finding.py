@@ -1,4 +1,4 @@
-"""What a text finds: messages and deliveries, each with the field that matched."""
+"""Messages and deliveries that a text finds, each with the field that matched."""
 
 from __future__ import annotations
 

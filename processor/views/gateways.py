@@ -1,4 +1,4 @@
-"""What the gateways tell of providers' calls, merged from the reports of all of them.
+"""Merge what the gateways tell of providers' calls, from the reports of all of them.
 
 A gateway reports what it has counted since it started. One that does not answer is named, never passed over.
 """

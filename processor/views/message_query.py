@@ -1,4 +1,4 @@
-"""Which messages a list or a breakdown is about: a query, and whether a row matches it."""
+"""A query for messages, of a list or a breakdown, and whether a row matches it."""
 
 from __future__ import annotations
 

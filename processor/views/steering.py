@@ -1,4 +1,4 @@
-"""What people may do with a delivery as it stands, and why not the rest.
+"""Tell what people may do with a delivery as it stands, and why not the rest.
 
 A sender's control records are taken whatever the delivery's state is: they come late and out of order. What a person
 does is a decision about what is seen, so it is refused where it can have no effect.

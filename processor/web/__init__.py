@@ -1,1 +1,1 @@
-"""What a worker shows over HTTP."""
+"""Serve a worker's page, API, metrics and health over HTTP."""

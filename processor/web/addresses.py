@@ -1,4 +1,4 @@
-"""Whether to send to an address, from whichever worker has its partition."""
+"""Answer whether to send to an address, from whichever worker has its partition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be posted about a delivery, and the control record that it becomes."""
+"""Read what is posted about a delivery, and make a control record of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a token is: a user's of the file, or one of the tokens in the settings, whose users have no names."""
+"""Tell whose a token is: a user's of the file, or one of the tokens in the settings, whose users have no names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text finds, over all workers."""
+"""Find messages and deliveries by a text, over all workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lists of a topic's newest records share: few readers at a time, and cursors that say where they ended."""
+"""Shared by the lists of a topic's newest records: few readers at a time, and cursors that say where they ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a native key, as the correlate stage keeps it: in its store, and as the value of its changelog."""
+"""Pack what is known of a native key: for the correlate stage's store, and as the value of its changelog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of dead letters: one record for each that was replayed or discarded, keyed by the letter's id.
+"""Settled dead letters on the wire: one record for each that was replayed or discarded, keyed by the letter's id.
 
 It is written in the transaction of the replay, so that a record is published again if, and only if, that is remembered.
 The published form is schemas/settled.json.

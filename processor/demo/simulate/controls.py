@@ -1,4 +1,4 @@
-"""Control records of simulated deliveries: what whoever plans the sends tells of them."""
+"""Control records of simulated deliveries, as whoever plans the sends publishes them."""
 
 from __future__ import annotations
 

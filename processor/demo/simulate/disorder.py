@@ -1,4 +1,4 @@
-"""What goes wrong between a provider and us: each kind with its probability, as data.
+"""Put simulated records into disorder: what goes wrong between a provider and us, each kind with its probability.
 
 Nothing here loses an event: what is late still comes, and what is broken, foreign or from the future comes beside the
 good one, as when a proxy fails and the provider tries again. So the true end of each life is known to who reads the

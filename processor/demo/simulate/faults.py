@@ -1,4 +1,4 @@
-"""What can be made to go wrong on purpose, to see whether it is noticed: each fault for a while, then it is over.
+"""Inject faults, to see whether they are noticed: each goes wrong on purpose for a while, then it is over.
 
 A fault is made of the same parts as the traffic that it comes into: records of real lives, in the order of their
 `due`. None of it lies: what is told of a message is what happened to it.

@@ -1,4 +1,4 @@
-"""Links of simulated text messages: what whoever sends them tells of the provider's ids."""
+"""Links of simulated text messages to the provider's ids, as whoever sends them publishes them."""
 
 from __future__ import annotations
 

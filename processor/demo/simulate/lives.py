@@ -1,4 +1,4 @@
-"""What simulated traffic is made of: campaigns, their messages, and the lives that messages live.
+"""The material of simulated traffic: campaigns, their messages, and the lives that messages live.
 
 A provider is data: which lives its messages live and how often, and one function that writes a report in its native
 form. Adding one is a file like ses.py and a line in traffic.py.

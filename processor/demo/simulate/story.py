@@ -1,4 +1,4 @@
-"""Messages with a name, to look for."""
+"""Simulate messages with known ids, for people to look up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows in memory are listed and found by."""
+"""Index rows in memory, for listing and finding them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verifier is given, and how it says no."""
+"""The input of a verifier, and how it says no."""
 
 from __future__ import annotations
 

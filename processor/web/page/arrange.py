@@ -1,4 +1,4 @@
-"""What templates walk over, made of the views that the API answers: sums, orders and choices; no tags."""
+"""Arrange the views that the API answers for the templates: sums, orders and choices; no tags."""
 
 from __future__ import annotations
 

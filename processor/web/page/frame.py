@@ -1,4 +1,4 @@
-"""What all pages share: who may see them, their language and headers, and the page shown for an error."""
+"""Shared by all pages: who may see them, their language and headers, and the page shown for an error."""
 
 from __future__ import annotations
 

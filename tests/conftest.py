@@ -63,9 +63,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let files that wait for brokers come first: many short ones at the end keep all processes busy to it."""
+    """Let files that wait for brokers come first, then the slow: many short ones keep all processes busy to the end."""
     waiting = {item.path for item in items if item.get_closest_marker("kafka") or item.get_closest_marker("browser")}
-    items.sort(key=lambda item: item.path not in waiting)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in waiting, item.path not in slow))
 
 
 def pytest_collection_finish() -> None:

@@ -28,7 +28,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Which status is true for one message, why, and since when; `schemas/row.json`."""
+    """The status that one message has, why, and since when; `schemas/row.json`."""
 
     message_id: str
     delivery_id: str | None

@@ -1,4 +1,4 @@
-"""The audit topic: who did what, and when; one record for each write, and for each sight of whole recipients.
+"""The audit topic: who did what, and when; one record for each write, and for each view of unmasked recipients.
 
 The published form is schemas/audit.json. No recipient is in it.
 """

@@ -167,7 +167,7 @@ SETTLED = Topic(
 AUDIT = Topic(
     "audit.v1",
     "none",
-    "who did what: each write, and each sight of whole recipients",
+    "who did what: each write, and each view of unmasked recipients",
     _deleted(400, OUTPUT_MAX_BYTES, **_WRITTEN_BY_BROKERS),
 )
 

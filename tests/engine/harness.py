@@ -36,6 +36,7 @@ from processor.wire.rejected import encode_rejected
 from processor.wire.rows import RowRecord, decode_row_record, encode_folded, encode_row, unpack_row
 from processor.wire.topics import (
     CONTROL,
+    CORRELATIONS,
     COUNTS,
     DEAD,
     EVENTS,
@@ -235,6 +236,8 @@ class Trial:
         self.folder = folder
         self._admin: Any = None
         self._reader: Any = None
+        #: Sees open transactions, too.
+        self._watcher: Any = None
 
     async def __aenter__(self) -> "Trial":  # noqa: PYI034 - Self is not in Python 3.10
         await create_topics(self.settings)
@@ -242,6 +245,8 @@ class Trial:
         await self._admin.start()
         self._reader = clients.reader(self.settings)
         await self._reader.start()
+        self._watcher = clients.uncommitted_reader(self.settings)
+        await self._watcher.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -249,8 +254,9 @@ class Trial:
             worker.clean_up()
             # Pytest shows this where the test failed.
             sys.stdout.write(f"worker {number}: exit code {worker.exit_code}\n{worker.log_text()[-4_000:]}\n")
-        if self._reader is not None:
-            await self._reader.stop()
+        for reader in (self._reader, self._watcher):
+            if reader is not None:
+                await reader.stop()
         if self._admin is not None:
             if self._is_guest:
                 # What stays for once costs little.
@@ -341,16 +347,27 @@ class Trial:
         return sum((await self.committed()).values())
 
     async def settled(self) -> None:
-        """Wait until the group has committed all that is on its input topics."""
+        """Wait until the group has committed all that is on its input topics, and readers see what it wrote.
+
+        A commit's markers come after its answer, to one partition before the other: an offset may be told when what was
+        written with it, for the next stage or for readers, is not.
+        """
 
         async def is_settled() -> bool:
             for worker in self.workers:
                 assert worker.exit_code in {None, 0, -signal.SIGKILL}, worker.log_text()[-4_000:]
             # What a commit made true was written before it, so the ends are asked for after the offsets.
             committed = await self.committed()
-            return committed == await self._reader.end_offsets(self.inputs())
+            return committed == await self._watcher.end_offsets(self.inputs()) and not await self._has_open()
 
         await eventually(is_settled, "the group has read everything")
+
+    async def _has_open(self) -> bool:
+        """Say whether a transaction in what is read or written has not ended."""
+        written = [self.topic(topic) for topic in (MESSAGES, COUNTS, CORRELATIONS, REJECTED, DEAD)]
+        tps = self.inputs() + [TopicPartition(topic, n) for topic in written for n in range(self.settings.partitions)]
+        ends = await self._watcher.end_offsets(tps)
+        return bool(ends != await self._reader.end_offsets(tps))
 
     async def records(self, topic: Any) -> list[Any]:
         """Give every committed record of a topic, partition by partition in order."""

@@ -134,7 +134,7 @@ async def test_the_overview_shows_what_became_of_providers_calls(reader):
     section = (await reader.get("/")).one(id="gateways")
     assert [each.text for each in section.one("ul").all("li")] == [
         "http://10.0.0.21:8082 nothing waits on its disk",
-        "http://10.0.0.22:8082 97 records wait on its disk, the oldest for 1 min 30 s",
+        "http://10.0.0.22:8082 97 records wait on its disk, the oldest for 2 h 30 min",
         "http://10.0.0.23:8082 does not answer",
     ]
     rows = {provider: cells for provider, *cells in section.one("table").rows()[1:]}

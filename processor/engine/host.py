@@ -9,6 +9,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.engine.clock import BrokerClock
+from processor.engine.inbox import InputBuffer
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
 from processor.engine.rounds import Rounds
@@ -30,8 +31,9 @@ class Host(Protocol):
     partition_counts: dict[str, int]
     cluster: str
 
-    #: The worker's transactions.
+    #: The worker's transactions, and what waits for them.
     rounds: Rounds
+    input_buffer: InputBuffer
 
     def reader(self) -> PartitionReader:
         """Make a reader of the committed records of one partition."""

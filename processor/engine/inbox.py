@@ -17,6 +17,10 @@ from processor.engine.stage import Record
 _TRANSACTIONS = 2
 _FETCHES = 8
 
+#: When the inboxes of a worker hold as much together as so many full ones, only those have room that hold nothing: with
+#: hundreds of partitions to catch up on, what waits for its turn would take more memory than all rows.
+_FULL_INBOXES = 8
+
 
 class Decision(Enum):
     """What follows from a chunk, or from where the fetch stands."""
@@ -29,18 +33,37 @@ class Decision(Enum):
     NOTHING = "nothing"
 
 
+class InputBuffer:
+    """What all inboxes of a worker hold together.
+
+    Args:
+        transaction_records: how many records of one partition a transaction has.
+    """
+
+    def __init__(self, transaction_records: int) -> None:
+        self.transaction_records = transaction_records
+        self.records = self.fetches = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether an inbox that holds something may hold more. Any thread may ask."""
+        most = _FULL_INBOXES * _TRANSACTIONS * self.transaction_records
+        return self.records < most and self.fetches < _FULL_INBOXES * _FETCHES
+
+
 class Inbox:
     """Chunks of one partition that wait for their transaction, without holes and overlaps.
 
     Args:
-        transaction_records: how many records `take` gives at once; a chunk is never divided.
+        buffer: what the inboxes of its worker hold. `take` gives the records of one transaction at once; a chunk is
+            never divided.
     """
 
-    def __init__(self, transaction_records: int) -> None:
+    def __init__(self, buffer: InputBuffer) -> None:
         #: The offset that the next chunk must start at, and the one up to which records were taken out.
         self.arrived = 0
         self.taken = 0
-        self._transaction_records = transaction_records
+        self._buffer = buffer
         self._chunks: deque[Chunk] = deque()
         self._records = 0
         self._rereads = False
@@ -54,6 +77,8 @@ class Inbox:
 
     def clear(self) -> None:
         """Forget what is in."""
+        self._buffer.fetches -= len(self._chunks)
+        self._buffer.records -= self._records
         self._chunks.clear()
         self._records = 0
 
@@ -65,11 +90,10 @@ class Inbox:
     @property
     def has_room(self) -> bool:
         """Whether more may be fetched. Any thread may ask."""
-        return (
-            not self._rereads
-            and self._records < _TRANSACTIONS * self._transaction_records
-            and len(self._chunks) < _FETCHES
-        )
+        if self._rereads or not self._chunks:
+            return not self._rereads
+        most = _TRANSACTIONS * self._buffer.transaction_records
+        return self._records < most and len(self._chunks) < _FETCHES and self._buffer.has_room
 
     def offer(self, chunk: Chunk) -> Decision:
         """Put a chunk in, if it fits."""
@@ -85,6 +109,8 @@ class Inbox:
         self.arrived = chunk.end
         self._chunks.append(chunk)
         self._records += len(chunk.records)
+        self._buffer.fetches += 1
+        self._buffer.records += len(chunk.records)
         return Decision.TAKE
 
     def look_for_loss(self, fetched: int | None) -> Decision:
@@ -119,9 +145,11 @@ class Inbox:
     def take(self) -> tuple[list[Record], int]:
         """Take out what is in, up to one transaction's worth; return the records, and the offset after them."""
         records: list[Record] = []
-        while self._chunks and len(records) < self._transaction_records:
+        while self._chunks and len(records) < self._buffer.transaction_records:
             chunk = self._chunks.popleft()
             records.extend(chunk.records)
             self.taken = chunk.end
+            self._buffer.fetches -= 1
         self._records -= len(records)
+        self._buffer.records -= len(records)
         return records, self.taken

@@ -109,7 +109,7 @@ class Partition:
         self._settings = host.settings
         self._group = PinnedGroup(host.settings.app_id, pin)
         self._outputs = frozenset(host.settings.topic(topic) for topic in stage.outputs)
-        self._inbox = Inbox(host.settings.chunk_records)
+        self._inbox = Inbox(host.input_buffer)
         #: Set when there is something to look at: a chunk, or that it is to close.
         self._arrival = asyncio.Event()
         self._closing = asyncio.Event()
@@ -204,6 +204,7 @@ class Partition:
         try:
             return await self._run(suspended, left)
         finally:
+            self._inbox.clear()
             await self._host.rounds.leave(self.tp)
 
     async def _run(self, suspended: Work | None, left: Left | None) -> Work | None:
@@ -331,6 +332,9 @@ class Partition:
                 await self._pause(_IDLE_COMMIT_SECONDS)
                 await self._look_for_loss()
                 continue
+            await rounds.turn(self.tp)
+            if self._closing.is_set():
+                return
             records, end = self._take()
             if not records and not is_due and not await self._stays_idle():
                 continue

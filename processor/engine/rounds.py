@@ -133,6 +133,10 @@ class Rounds:
         #: Where the round in hand has still to write to.
         self._unwritten: set[tuple[str, int]] = set()
         self._turns: deque[_Turn] = deque()
+        #: How many records they are made of; and who folds next, when these are fewer.
+        self._waiting = 0
+        self._next = asyncio.Lock()
+        self._taken = asyncio.Event()
         #: Of the partitions that commit apart.
         self._apart: dict[TopicPartition, Rounds] = {}
         self._running: asyncio.Task[None] | None = None
@@ -171,6 +175,19 @@ class Rounds:
         if (apart := self._apart.pop(tp, None)) is not None:
             await apart.close()
 
+    async def turn(self, tp: TopicPartition) -> None:
+        """Wait until fewer records than one round has wait for it: what is folded takes more memory than what is not.
+
+        Partitions go on one by one, in the order in which they came. The next one counts what the one before has handed
+        in, if that did not wait for anything in between.
+        """
+        if tp in self._apart:
+            return
+        async with self._next:
+            while self._waiting >= self._bound:
+                self._taken.clear()
+                await self._taken.wait()
+
     async def commit(self, share: Share) -> Ends:
         """Commit a share together with others; return the offsets after what its round wrote.
 
@@ -184,6 +201,7 @@ class Rounds:
             return await self._apart[share.tp].commit(share)
         turn = _Turn(share)
         self._turns.append(turn)
+        self._waiting += share.records
         if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(self._run())
         return await turn.outcome
@@ -295,17 +313,23 @@ class Rounds:
     def _take(self) -> list[_Turn]:
         """Take what waits for a round, up to its bound; all of one membership, which the brokers judge as one."""
         turns: list[_Turn] = []
-        records, bound = 0, max(_ROUND_RECORDS, self._settings.chunk_records)
+        records = 0
         while self._turns:
             turn = self._turns[0]
             records += turn.share.records
-            if turns and (records > bound or turn.share.group.pin != turns[0].share.group.pin):
+            if turns and (records > self._bound or turn.share.group.pin != turns[0].share.group.pin):
                 break
             self._turns.popleft()
+            self._waiting -= turn.share.records
             # Else it has been withdrawn.
             if not turn.outcome.done():
                 turns.append(turn)
+        self._taken.set()
         return turns
+
+    @property
+    def _bound(self) -> int:
+        return max(_ROUND_RECORDS, self._settings.chunk_records)
 
     async def _commit(self, turns: Sequence[_Turn]) -> None:
         self._unwritten = set()

@@ -23,6 +23,7 @@ from processor.engine.bounds import closed, end
 from processor.engine.brokers import Brokers
 from processor.engine.clock import BrokerClock
 from processor.engine.follower import Follower
+from processor.engine.inbox import InputBuffer
 from processor.engine.lost_markers import LostMarkers, Owned, outputs_without_changelogs
 from processor.engine.membership.agreement import Agreement, DisagreementError, terms
 from processor.engine.membership.app import Introduction
@@ -74,6 +75,7 @@ class Worker:
         self._stages = tuple(stages)
         self._stage_of = {settings.topic(topic): stage for stage in self._stages for topic in stage.inputs}
         self.monotonic = monotonic
+        self.input_buffer = InputBuffer(settings.chunk_records)
         self.rounds = Rounds(
             settings,
             # Of this process alone: two workers that took one for theirs would fence one another for ever.

@@ -24,6 +24,7 @@ from processor.engine import left_open, partition
 from processor.engine.brokers import UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
+from processor.engine.inbox import InputBuffer
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
 from processor.engine.predecessors import Undecided
@@ -235,6 +236,7 @@ class Host:
         self.metrics = Metrics(["fold"])
         self.clock = BrokerClock(self.metrics)
         self.rounds = Rounds(self.settings, ROUNDS, self._transactional_producer, self.clock, self.monotonic)
+        self.input_buffer = InputBuffer(self.settings.chunk_records)
         self.seconds = 0.0
         self.seeks: list[int] = []
         self.wakes = 0

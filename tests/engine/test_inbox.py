@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from processor.engine.chunks import Chunk
-from processor.engine.inbox import Decision, Inbox
+from processor.engine.inbox import Decision, Inbox, InputBuffer
 
 TAKE, REREAD, NOTHING = Decision.TAKE, Decision.REREAD, Decision.NOTHING
 
@@ -22,7 +22,7 @@ def chunk(start: int, end: int, offsets: Iterable[int] | None = None) -> Chunk:
 
 
 def inbox_at(offset: int) -> Inbox:
-    inbox = Inbox(TRANSACTION)
+    inbox = Inbox(InputBuffer(TRANSACTION))
     inbox.start_at(offset)
     return inbox
 
@@ -155,6 +155,49 @@ def test_many_fetches_leave_no_room_however_few_their_records():
         inbox.offer(chunk(fetches, fetches + 1, []))
         fetches += 1
     assert fetches == 8
+
+
+class TestManyInboxesOfAWorker:
+    """Together they hold no more than eight full ones, and one chunk each."""
+
+    @pytest.fixture
+    def inboxes(self):
+        buffer = InputBuffer(TRANSACTION)
+        return [Inbox(buffer) for _ in range(64)]
+
+    def fill(self, inboxes, records):
+        """Give whoever has room a chunk, in turns, until nobody has."""
+        chunks = 0
+        while able := [inbox for inbox in inboxes if inbox.has_room]:
+            for inbox in able:
+                inbox.offer(chunk(inbox.arrived, inbox.arrived + max(1, records), None if records else []))
+                chunks += 1
+        return chunks
+
+    @pytest.mark.parametrize(("records", "chunks"), [(2 * TRANSACTION, 64), (1, 64), (0, 64)])
+    def test_hold_one_chunk_each_where_there_are_many(self, inboxes, records, chunks):
+        assert self.fill(inboxes, records) == chunks
+
+    @pytest.mark.parametrize(("records", "chunks"), [(2 * TRANSACTION, 8), (1, 8 * 2 * TRANSACTION), (0, 8 * 8)])
+    def test_hold_as_much_as_they_like_where_there_are_few(self, inboxes, records, chunks):
+        assert self.fill(inboxes[:8], records) == chunks
+
+    def test_have_room_again_when_one_was_emptied(self, inboxes):
+        self.fill(inboxes, 1)
+        for inbox in inboxes[:2]:
+            inbox.take()
+        assert [number for number, inbox in enumerate(inboxes) if inbox.has_room] == list(range(64))
+        self.fill(inboxes, 1)
+        inboxes[0].clear()
+        assert inboxes[0].has_room
+
+    def test_count_nothing_when_all_is_taken_or_forgotten(self, inboxes):
+        self.fill(inboxes, 3)
+        for inbox in inboxes[::2]:
+            inbox.take()
+        for inbox in inboxes:
+            inbox.clear()
+        assert self.fill(inboxes[:8], 0) == 8 * 8
 
 
 def test_what_was_fetched_before_there_was_no_room_is_put_in_all_the_same():

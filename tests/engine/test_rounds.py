@@ -107,13 +107,23 @@ class Stand:
         self, tp: TopicPartition, end: int, *, records: int = 1, pin: Pin = PIN, place: tuple[str, int] | None = None
     ) -> "asyncio.Future[Ends]":
         """Hand in a share that writes its offset to a changelog of the partition, or to another place."""
+        return asyncio.ensure_future(self.rounds.commit(self.share(tp, end, records, pin, place)))
+
+    def share(
+        self,
+        tp: TopicPartition,
+        end: int = 5,
+        records: int = 1,
+        pin: Pin = PIN,
+        place: tuple[str, int] | None = None,
+    ) -> Share:
         outbox = Outbox(0, (0, 10))
         outbox.add(*(place or ("rows", tp.partition)), 1, b"%d" % tp.partition, b"%d" % end)
 
         def offset(_: Ends) -> OffsetAndMetadata:
             return OffsetAndMetadata(end, "")
 
-        return asyncio.ensure_future(self.rounds.commit(Share(tp, PinnedGroup("app", pin), outbox, records, offset)))
+        return Share(tp, PinnedGroup("app", pin), outbox, records, offset)
 
     @property
     def names(self) -> list[str]:
@@ -183,6 +193,60 @@ class TestARound:
         stand.broker.gate.set()
         assert await other
         assert stand.broker.rounds == [dict.fromkeys(INPUTS[:2], 5)]
+
+
+class TestWhoFoldsNext:
+    """As much may wait for the next round as it takes; then whoever has records to fold waits, too."""
+
+    async def folds(self, stand: Stand, *tps: TopicPartition, records: int) -> list[TopicPartition]:
+        """Let partitions fold and commit in turn; give those that have begun while a round is under way."""
+        begun: list[TopicPartition] = []
+
+        async def fold(tp: TopicPartition) -> None:
+            await stand.rounds.turn(tp)
+            begun.append(tp)
+            # A task of its own would hand it in later.
+            await stand.rounds.commit(stand.share(tp, records=records))
+
+        stand.broker.gate.clear()
+        folding = [asyncio.ensure_future(fold(tp)) for tp in tps]
+        await until(lambda: stand.broker.waiting)
+        await asyncio.sleep(0.01)
+        at_first = list(begun)
+        stand.broker.gate.set()
+        await asyncio.gather(*folding)
+        assert begun == list(tps), "in the order in which they came"
+        return at_first
+
+    async def test_all_while_less_than_a_round_waits(self, stand):
+        assert await self.folds(stand, *INPUTS, records=1) == INPUTS
+
+    async def test_nobody_while_a_round_waits(self, stand):
+        assert await self.folds(stand, *INPUTS, records=16_000) == INPUTS[:2]
+        assert stand.broker.rounds == [{tp: 5} for tp in INPUTS]
+
+    async def test_who_commits_apart_need_not_wait(self):
+        stand = Stand(commit_timeout=1.0, stall_timeout=60.0)
+        stand.broker.silent = "rows", 0
+        await asyncio.gather(stand.commit(INPUTS[0], 5), return_exceptions=True)
+        assert stand.rounds.is_apart(INPUTS[0])
+        stand.broker.gate.clear()
+        waiting = [stand.commit(tp, 5, records=16_000) for tp in INPUTS[1:3]]
+        await until(lambda: stand.broker.waiting)
+        await stand.rounds.turn(INPUTS[0])
+        stand.broker.gate.set()
+        await asyncio.gather(*waiting)
+        await stand.rounds.close()
+
+    async def test_the_others_when_one_who_waits_is_cancelled(self, stand):
+        stand.broker.gate.clear()
+        committing = [stand.commit(tp, 5, records=16_000) for tp in INPUTS[:2]]
+        await until(lambda: stand.broker.waiting)
+        gone, other = (asyncio.ensure_future(stand.rounds.turn(tp)) for tp in INPUTS[2:])
+        await asyncio.sleep(0)
+        gone.cancel()
+        stand.broker.gate.set()
+        await asyncio.gather(other, *committing)
 
 
 class TestARoundThatFails:

@@ -43,6 +43,10 @@ class Goal:
     unit: str
     is_least: bool = True
 
+    def allows(self, figure: float) -> bool:
+        """Return whether a figure keeps the bound."""
+        return figure >= self.bound if self.is_least else figure <= self.bound
+
     @property
     def shown_bound(self) -> str:
         """The bound as people write it."""
@@ -66,10 +70,9 @@ def verdict(goal: Goal, found: Interval | None) -> str:
     if found.low is None or found.high is None:
         return f"{'reached' if share >= 0 else 'not reached'} in its one round, {margin}"
     worst, best = (found.low, found.high) if goal.is_least else (found.high, found.low)
-    keeps = goal.bound.__le__ if goal.is_least else goal.bound.__ge__
-    if keeps(worst):
+    if goal.allows(worst):
         return f"reached, {margin}"
-    if not keeps(best):
+    if not goal.allows(best):
         return f"not reached, {margin}"
     return f"{'reached' if share >= 0 else 'not reached'} in the middle, {margin}; the interval says neither"
 

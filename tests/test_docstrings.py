@@ -38,3 +38,10 @@ def test_only_a_property_begins_with_whether():
     said = [(place, is_property) for place, text, is_property in read() if text.startswith("Whether ")]
     assert len(said) > 20
     assert [place for place, is_property in said if not is_property] == []
+
+
+def test_every_module_begins_with_what_it_is_or_does_and_not_with_half_a_question():
+    questions = {"How", "What", "When", "Where", "Whether", "Which", "Who", "Why"}
+    texts = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in PACKAGE.rglob("*.py")}
+    assert len(texts) > 200
+    assert [str(path) for path, text in texts.items() if (text or "What").split()[0] in questions] == []

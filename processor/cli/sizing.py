@@ -24,20 +24,20 @@ EVENTS_A_MESSAGE = 3.55
 class Store(NamedTuple):
     """What one store costs."""
 
-    #: Events that one core folds in a second: the slower round of docs/performance.md, less the index of messages.
+    #: Events that one core folds in a second, index included, as docs/performance.md has it.
     events_a_second: float
     #: Bytes of a worker's memory, or of its disk, that a row takes, index included.
     row_memory: int
     row_disk: int
-    #: MiB of a worker that has few rows, or any number of them on disk.
+    #: MiB of a worker that has few rows, or any number of them on disk, while it folds as fast as it can: 8 partitions.
     worker_mib: int
     #: Rows that a core restores from the changelog in a second, index included.
     restored_a_second: int
 
 
 STORES = {
-    "memory": Store(44_681 * 0.92, 306, 0, 333, 125_000),
-    "rocksdb": Store(36_988 * 0.89, 0, 177, 391, 42_000),
+    "memory": Store(36_401, 306, 0, 419, 125_000),
+    "rocksdb": Store(30_932, 0, 177, 519, 42_000),
 }
 
 #: Bytes of a message on a broker's disk, of one replica and uncompressed, by topic (`benchmarks/size.py`).

@@ -1,8 +1,8 @@
-"""What the rows of one partition are listed and found by, besides their keys (ADR 0022).
+"""The index of one partition: its rows by delivery and status, by recipient, and by provider's id (ADR 0022).
 
-The fold stage knows each row that it changes as it was and as it is. So what was indexed of a row is removed, and what
-is now is added, in the same batch as the row. Of rows that are restored from the changelog the store works it out: one
-in memory some time after recovery, or when somebody asks.
+The fold stage has each row before and after a change. So the index entries of the old row are removed, and those of the
+new one are added, in the same batch as the row. Rows that are restored from the changelog are indexed by the store: one
+in memory does so after recovery, some at a time, or when a list is asked for.
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ AT_MOST = Goal(Comparison("delay", "latency", "p99_ms", {}), 250, "ms", is_least
         (AT_LEAST, Interval(0.65, None, None, 1), "not reached in its one round, 50% short"),
         (AT_MOST, Interval(200, 180, 220, 4), "reached, 20% better"),
         (AT_MOST, Interval(500, 400, 600, 4), "not reached, 100% short"),
+        # A whole number does not compare itself with a fraction: it leaves that to the fraction.
+        (AT_MOST, Interval(500.5, 400.5, 600.5, 4), "not reached, 100% short"),
+        (AT_MOST, Interval(200.5, 180.5, 220.5, 4), "reached, 20% better"),
         (AT_MOST, Interval(200, 150, 260, 4), "reached in the middle, 20% better; the interval says neither"),
         (AT_MOST, None, "not measured"),
     ],

@@ -39,7 +39,9 @@ async def turns(pauses: list[float], number: int, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         patch.setattr(garbage.asyncio, "sleep", sleep)
         collecting = asyncio.ensure_future(garbage.collect_by_time())
-        await done.wait()
+        waiting = asyncio.ensure_future(done.wait())
+        await asyncio.wait([waiting, collecting], return_when=asyncio.FIRST_COMPLETED)
+        assert not collecting.done(), collecting.exception()
         collecting.cancel()
 
 

@@ -14,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from processor.engine.brokers import MembershipUnknownError, UnstableOffsetError
 from processor.engine.chunks import Chunk
 from processor.engine.clock import BrokerClock
+from processor.engine.inbox import InputBuffer
 from processor.engine.lost_markers import Owned, outputs_without_changelogs
 from processor.engine.partition import Partition, PartitionState
 from processor.engine.pin import Pin
@@ -217,6 +218,7 @@ class Worker:
         self._feeds: dict[TopicPartition, Feed] = {}
         self._admin = _Link(network, f"{self.name} admin")
         self.producers: list[AIOKafkaProducer] = []
+        self.input_buffer = InputBuffer(settings.chunk_records)
         self.rounds = engine.rounds(
             settings, f"{settings.app_id}-worker-{self.name}", self._transactional_producer, self.clock, self.monotonic
         )

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import pytest
 
+from processor.engine import inbox, rounds
 from tests.examples import examples
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import Plan, simulate
@@ -104,6 +105,15 @@ def test_an_engine_with_a_rule_taken_out_is_found(name):
 def test_with_all_its_rules_it_stands_what_finds_them(focus):
     for seed in range(examples(_MUTANT_RUNS // 2)):
         outcome = simulate(seed, focus=focus)
+        assert not outcome.problems, str(outcome)
+
+
+def test_partitions_that_wait_for_their_turn_all_get_it(monkeypatch):
+    """The bounds of a worker with hundreds of partitions, so narrow that a few reach them."""
+    monkeypatch.setattr(rounds, "_ROUND_RECORDS", 1)
+    monkeypatch.setattr(inbox, "_FULL_INBOXES", 0)
+    for seed in range(examples(100)):
+        outcome = simulate(seed)
         assert not outcome.problems, str(outcome)
 
 

@@ -5,9 +5,9 @@ Two threads run in a worker: Faust's consumer thread fetches chunks, and the mai
 * membership/  Faust: group membership, assignment, fetching of chunks; chunks.py: a chunk;
 * batches.py, expand.py, records.py: the records of a fetch, read within limits, so that no content stops the reader;
 * partition.py the life-cycle of a partition: open, process chunks, reopen after an error, close;
-* inbox.py     which chunks a partition accepts; left_open.py: what its
-  predecessors left open, ended; recovery.py: its state restored to what is committed; commit.py: a chunk's records and
-  its offset; proof.py: the proof of the changelog in a committed offset;
+* inbox.py     which chunks a partition accepts, and what all of a worker hold; left_open.py: what its predecessors left
+  open, ended; recovery.py: its state restored to what is committed; commit.py: a chunk's records and its offset;
+  proof.py: the proof of the changelog in a committed offset;
 * rounds.py    the worker's transactions, each over all partitions that have something; predecessors.py: whose
   transactions hang, and their end; lost_markers.py: what broker crashes leave undecided in topics;
 * host.py      what a partition needs from its worker; together.py, shared_reader.py: what all that are opened ask and

@@ -133,7 +133,7 @@ class Rounds:
         #: Where the round in hand has still to write to.
         self._unwritten: set[tuple[str, int]] = set()
         self._turns: deque[_Turn] = deque()
-        #: How many records they are made of; and who folds next, when these are fewer.
+        #: The records that they are made of. Who folds next holds the lock, until a round has taken enough of them.
         self._waiting = 0
         self._next = asyncio.Lock()
         self._taken = asyncio.Event()

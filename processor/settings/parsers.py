@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import TypeVar
 
 from processor.domain.status import Channel, Status
 from processor.domain.traits import STUCK_AFTER
 from processor.users import Role, UsersError, read_users
+
+Number = TypeVar("Number", int, float)
 
 #: Notations of ids: of submit_sm_resp, and of receipts.
 ID_NOTATIONS = ("decimal/hex", "hex/decimal")
@@ -77,29 +80,22 @@ def token(value: str) -> str:
 
 def whole(low: int, high: int) -> Callable[[str], int]:
     """Return the parser of a whole number."""
-
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError(f"must be a whole number from {low} to {high}") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return number
-
-    return parse
+    return _bounded(int, low, high, f"must be a whole number from {low} to {high}")
 
 
 def seconds(low: float, high: float) -> Callable[[str], float]:
     """Return the parser of a number of seconds."""
+    return _bounded(float, low, high, f"must be seconds, from {low:g} to {high:g}")
 
-    def parse(value: str) -> float:
+
+def _bounded(read: Callable[[str], Number], low: Number, high: Number, problem: str) -> Callable[[str], Number]:
+    def parse(value: str) -> Number:
         try:
-            number = float(value)
+            number = read(value)
         except ValueError:
-            raise ValueError(f"must be seconds, from {low:g} to {high:g}") from None
+            raise ValueError(problem) from None
         if not low <= number <= high:
-            raise ValueError(f"must be seconds, from {low:g} to {high:g}")
+            raise ValueError(problem)
         return number
 
     return parse

@@ -1,8 +1,7 @@
 """All stages in a line, one partition each, without a broker; and what is published to them."""
 
 from collections import defaultdict
-from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import orjson
@@ -13,17 +12,9 @@ from processor.settings import Settings
 from processor.stages import stages
 from processor.wire.rows import decode_row_record
 from processor.wire.topics import TOPICS
+from tests.stages.conftest import START, Read
 
-START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 NAMES = {f"t.{topic.name}": 1 for topic in TOPICS}
-
-
-class Read(NamedTuple):
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple = ()
 
 
 def stamp(minute: float) -> int:

@@ -108,7 +108,7 @@ class Store(Protocol):
     def index_some(self, rows: int) -> bool:
         """Index some more of the rows that were restored, about so many; return whether all are indexed now.
 
-        A list that is asked for before that is right, too, and everything waits until it is.
+        A list that is asked for before that is complete, too: it indexes the rest first, in one step.
         """
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
